@@ -1,0 +1,61 @@
+// What a CPU kernel is, and how it is found.
+//
+// Every kernel source (matmul.cpp, ssd.cpp, ...) is compiled once per instruction set with LENGGEN_ISA naming a
+// namespace (baseline, avx2, avx512, neon) and registers its kernels in that namespace's table. The addon
+// picks one table at run time. Kernels run on the device's queue thread and split their work with `Pool`.
+//
+// Two rules hold for all of them:
+//  * The same bits whatever the number of threads: work is split into items by the shapes alone, and no two
+//    items write the same element. Sums across items happen in a fixed order.
+//  * Nothing aborts. `check` runs on the JavaScript thread before anything is queued and throws
+//    std::invalid_argument when a buffer is too small for the numbers given; `run` may
+//    throw only std::bad_alloc, which the queue turns into a rejected promise.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+namespace lenggen {
+
+struct Buffer {
+  void* data;
+  size_t bytes;
+  float* f32() const { return static_cast<float*>(data); }
+  int32_t* i32() const { return static_cast<int32_t*>(data); }
+};
+
+// Splits items over the device's threads. `body(item, worker)`; worker < threads() indexes per-thread scratch.
+class Pool {
+ public:
+  virtual ~Pool() = default;
+  virtual int threads() const = 0;
+  virtual void parallel(int64_t items, const std::function<void(int64_t item, int worker)>& body) = 0;
+  // Scratch that outlives the call: one 64-byte aligned block per worker, grown on demand. Contents are undefined.
+  virtual float* scratch(int worker, size_t floats) = 0;
+  // One 64-byte aligned block shared by the workers of one launch.
+  virtual float* shared(size_t floats) = 0;
+};
+
+// A launch's arguments: buffers in the order that the TypeScript side gives them (inputs before outputs; an
+// absent optional buffer has data == nullptr and bytes == 0) and numbers (all doubles; whole ones are exact).
+struct Launch {
+  const Buffer* buffers;
+  int bufferCount;
+  const double* numbers;
+  int numberCount;
+  int64_t integer(int i) const { return static_cast<int64_t>(numbers[i]); }
+  float real(int i) const { return static_cast<float>(numbers[i]); }
+};
+
+struct Kernel {
+  const char* name;  // as in src/backends/cpu/<family>.ts
+  void (*check)(const Launch&);
+  void (*run)(const Launch&, Pool&);
+};
+
+// A family's kernels; ended by an entry whose name is nullptr.
+struct Family {
+  const Kernel* kernels;
+};
+
+}  // namespace lenggen

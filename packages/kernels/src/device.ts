@@ -1,0 +1,88 @@
+/**
+ * Devices. A device is a queue with memory: kernels are launched in order and return at once, and only
+ * opening, reading back and synchronising give promises. There is no default device: tensors know theirs.
+ */
+import { cpu } from "./backends/cpu";
+import { reference } from "./backends/reference";
+import type { DType } from "./dtype";
+import { check, LenggenError } from "./errors";
+import type { Kernels } from "./kernels";
+import { nearest } from "./nearest";
+
+export type DeviceKind = "reference" | "cpu";
+
+/** A backend's own handle of a buffer; only that backend looks inside. */
+export type DeviceBuffer = object;
+
+/** Bytes. `used` is held by tensors, `pooled` is kept for reuse, `peak` the most ever used at a time. */
+export interface MemoryUse {
+  readonly used: number;
+  readonly pooled: number;
+  readonly peak: number;
+}
+
+export interface Device {
+  readonly kind: DeviceKind;
+  /** What runs here, in words: processor, instruction set, threads. */
+  readonly description: string;
+  readonly dtypes: readonly DType[];
+  readonly kernels: Kernels;
+  /** Throws `E_MEMORY` when there is no room. Contents are undefined. */
+  allocate(byteLength: number): DeviceBuffer;
+  free(buffer: DeviceBuffer): void;
+  /** Copies `bytes` at once; they land in queue order. */
+  write(buffer: DeviceBuffer, byteOffset: number, bytes: Uint8Array): void;
+  /** The returned bytes are a fresh, 8-byte aligned copy. */
+  read(buffer: DeviceBuffer, byteOffset: number, byteLength: number): Promise<Uint8Array>;
+  /** Resolves when all queued work is done; rejects with the first error of the queue. */
+  synchronize(): Promise<void>;
+  memory(): MemoryUse;
+  /** Starts a new count of `peak` from what is used now. */
+  resetPeak(): void;
+  close(): void;
+}
+
+export interface OpenOptions {
+  /** CPU: worker threads; the number of cores unless given. Results do not depend on it. */
+  readonly threads?: number;
+  /** CPU: instruction set; the widest that the processor has unless given. */
+  readonly isa?: string;
+  /** Most bytes that tensors may hold; unless given, the machine's memory less 5%. */
+  readonly memoryLimit?: number;
+}
+
+/** What a backend contributes to the table of devices. */
+export interface Backend {
+  readonly kind: DeviceKind;
+  /** Says whether it can be opened here, and if not, why and how to get it. */
+  probe(): Promise<DeviceListing>;
+  open(options: OpenOptions): Promise<Device>;
+}
+
+export interface DeviceListing {
+  readonly name: DeviceKind;
+  readonly available: boolean;
+  /** Why it is absent and how to get it; empty when it is available. */
+  readonly reason: string;
+  readonly details: Readonly<Record<string, string | number>>;
+}
+
+const BACKENDS: Readonly<Record<DeviceKind, Backend>> = { cpu, reference };
+
+/**
+ * Opens a device. Throws `E_DEVICE_UNKNOWN` (with the nearest name) or `E_DEVICE_UNAVAILABLE` (with what is
+ * missing and how to get it).
+ */
+export async function open(kind: DeviceKind, options: OpenOptions = {}): Promise<Device> {
+  const backend = (BACKENDS as Record<string, Backend | undefined>)[kind];
+  check(backend && Object.hasOwn(BACKENDS, kind), "E_DEVICE_UNKNOWN", () =>
+    `no device is named "${kind}"${nearest(kind, Object.keys(BACKENDS))}; there are ${Object.keys(BACKENDS).join(", ")}`);
+  const listing = await backend.probe();
+  if (!listing.available) throw new LenggenError("E_DEVICE_UNAVAILABLE", `device ${kind} can't be opened: ${listing.reason}`);
+  return backend.open(options);
+}
+
+/** Every device that this build knows, with the reason for each that is absent. */
+export function devices(): Promise<DeviceListing[]> {
+  return Promise.all(Object.values(BACKENDS).map((backend) => backend.probe()));
+}

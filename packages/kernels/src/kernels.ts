@@ -1,0 +1,31 @@
+/**
+ * The table of kernels: what every backend must provide, one interface per op family. A kernel takes named
+ * tensors and numbers, checks nothing (the op's shape rule has), writes its outputs whole unless it says that it
+ * accumulates, and returns at once. Adding a kernel here makes the compiler name each backend that lacks it.
+ */
+import type { ConvKernels } from "./ops/conv";
+import type { CrossEntropyKernels } from "./ops/crossEntropy";
+import type { ElementwiseKernels } from "./ops/elementwise";
+import type { EmbeddingKernels } from "./ops/embedding";
+import type { MatmulKernels } from "./ops/matmul";
+import type { MemoryKernels } from "./ops/memory";
+import type { NormKernels } from "./ops/norm";
+import type { OptimizerKernels } from "./ops/optimizer";
+import type { RandomKernels } from "./ops/random";
+import type { ReduceKernels } from "./ops/reduce";
+import type { SsdKernels } from "./ops/ssd";
+import type { ViewKernels } from "./ops/view";
+
+export interface Kernels
+  extends MemoryKernels,
+    MatmulKernels,
+    ElementwiseKernels,
+    ReduceKernels,
+    ViewKernels,
+    EmbeddingKernels,
+    NormKernels,
+    ConvKernels,
+    SsdKernels,
+    CrossEntropyKernels,
+    OptimizerKernels,
+    RandomKernels {}

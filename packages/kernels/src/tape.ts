@@ -1,0 +1,153 @@
+/**
+ * Reverse-mode gradients by a tape over ops.
+ *
+ * `vjp(f, inputs)` runs f, noting every op that a tracked tensor flows through; `pullback(cotangents)` walks the
+ * notes backwards. A note's outputs and temporaries are freed as soon as the walk has passed it, so that
+ * the memory of a training step peaks at the start of the walk. Tensors that f returns are never freed.
+ */
+import type { Op, OpInput, OpRecord } from "./op";
+import { check } from "./errors";
+import { sameShape, showShape } from "./shape";
+import { dispose, scope, Tensor, tensorsIn, zeros } from "./tensor";
+import { mapTree, type TreeLike } from "./tree";
+
+interface Note extends OpRecord<unknown> {
+  readonly op: Op<unknown>;
+}
+
+class Tape {
+  readonly notes: Note[] = [];
+  readonly #tracked = new Set<number>();
+  constructor(inputs: Iterable<Tensor>) {
+    for (const t of inputs) this.#tracked.add(t.id);
+  }
+  tracks(t: Tensor): boolean {
+    return this.#tracked.has(t.id);
+  }
+  note(op: Op<unknown>, inputs: readonly OpInput[], outputs: Tensor[], saved: Tensor[], attributes: unknown): void {
+    for (const t of outputs) this.#tracked.add(t.id);
+    this.notes.push({ op, inputs, outputs, saved, attributes, wanted: inputs.map((t) => t !== null && this.tracks(t)) });
+  }
+}
+
+let active: Tape | undefined;
+
+/** The tape that records now, if any; for ops. */
+export function activeTape(): Tape | undefined {
+  return active;
+}
+
+/** Runs `body` without recording: what it computes is a constant for gradients. */
+export function withoutGradient<R>(body: () => R): R {
+  const outer = active;
+  active = undefined;
+  try {
+    return body();
+  } finally {
+    active = outer;
+  }
+}
+
+/** The same values, cut off from the tape: the gradient stops here. Shares memory with its input. */
+export function detach(t: Tensor): Tensor {
+  return t.window(t.shape);
+}
+
+export interface Vjp<I, O> {
+  readonly outputs: O;
+  /**
+   * Gradients of `inputs` given those of `outputs` (a tree of the same nesting, null for zero; gradients may be
+   * null anywhere). Inputs that the outputs do not depend on get zeros. May be called once.
+   */
+  pullback(cotangents: TreeLike<O, Tensor | null>): TreeLike<I, Tensor>;
+}
+
+/** Vector-Jacobian product of `f` at `inputs`, both trees of tensors. */
+export function vjp<I, O>(f: (inputs: I) => O, inputs: I): Vjp<I, O> {
+  check(!active, "E_SCOPE", () => "vjp: another tape is recording; gradients of gradients are not supported");
+  const tape = new Tape(tensorsIn(inputs));
+  active = tape;
+  let outputs: O;
+  try {
+    outputs = f(inputs);
+  } finally {
+    active = undefined;
+  }
+  let spent = false;
+  return {
+    outputs,
+    pullback(cotangents) {
+      check(!spent, "E_SCOPE", () => "pullback: already called; its tape is spent");
+      spent = true;
+      return scope(() => walkBack(tape, inputs, outputs, cotangents));
+    },
+  };
+}
+
+/** Value and gradient of a scalar function; `aux` passes anything else through (its tensors are not differentiated). */
+export function valueAndGradient<P, A = undefined>(
+  f: (parameters: P) => { readonly loss: Tensor; readonly aux?: A },
+  parameters: P,
+): { readonly loss: Tensor; readonly aux: A; readonly gradients: TreeLike<P, Tensor> } {
+  const { outputs, pullback } = vjp(f, parameters);
+  const { loss, aux } = outputs;
+  check(loss.size === 1, "E_SHAPE", () => `valueAndGradient: the loss must be one number, not ${showShape(loss.shape)}`);
+  const one = Tensor.empty(loss.device, loss.shape, loss.dtype);
+  one.device.kernels.fill({ out: one, value: 1 });
+  const cotangents = { loss: one, aux: mapTree(aux, () => null) } as unknown as TreeLike<typeof outputs, Tensor | null>;
+  const gradients = pullback(cotangents);
+  one.dispose();
+  return { loss, aux: aux as A, gradients };
+}
+
+function walkBack<I, O>(tape: Tape, inputs: I, outputs: O, cotangents: TreeLike<O, Tensor | null>): TreeLike<I, Tensor> {
+  const gradients = new Map<number, Tensor>();
+  const escaped = new Set<number>([...tensorsIn(inputs), ...tensorsIn(outputs)].map((t) => t.id));
+  seed(gradients, outputs, cotangents);
+  for (let note = tape.notes.pop(); note; note = tape.notes.pop()) {
+    const incoming = note.outputs.map((t) => gradients.get(t.id) ?? null);
+    if (incoming.some((g) => g !== null)) {
+      const results = note.op.gradient(note, incoming);
+      note.inputs.forEach((input, i) => {
+        const g = results[i];
+        if (input && g) accumulate(gradients, input, g);
+      });
+    }
+    dispose(note.saved);
+    for (const t of note.outputs) {
+      if (escaped.has(t.id)) continue;
+      gradients.get(t.id)?.dispose();
+      gradients.delete(t.id);
+      t.dispose();
+    }
+  }
+  return mapTree(inputs, (t) => gradients.get(t.id) ?? zeros(t.device, t.shape, t.dtype));
+}
+
+/** Adds a gradient to what has arrived for `t` so far, in place. */
+function accumulate(gradients: Map<number, Tensor>, t: Tensor, gradient: Tensor): void {
+  check(sameShape(t.shape, gradient.shape), "E_SHAPE", () =>
+    `a gradient ${showShape(gradient.shape)} does not fit its tensor ${showShape(t.shape)}`);
+  const sum = gradients.get(t.id);
+  if (!sum) gradients.set(t.id, gradient);
+  else {
+    t.device.kernels.accumulate({ out: sum, x: gradient, scale: 1 });
+    gradient.dispose();
+  }
+}
+
+function seed(gradients: Map<number, Tensor>, outputs: unknown, cotangents: unknown): void {
+  if (outputs instanceof Tensor) {
+    if (!(cotangents instanceof Tensor)) return;
+    // A copy, since accumulation writes in place and the caller keeps the cotangent.
+    const copy = zeros(outputs.device, outputs.shape, outputs.dtype);
+    check(sameShape(outputs.shape, cotangents.shape), "E_SHAPE", () =>
+      `pullback: a cotangent ${showShape(cotangents.shape)} does not fit its output ${showShape(outputs.shape)}`);
+    outputs.device.kernels.accumulate({ out: copy, x: cotangents, scale: 1 });
+    const before = gradients.get(outputs.id);
+    if (before) accumulate(gradients, outputs, copy);
+    else gradients.set(outputs.id, copy);
+  } else if (outputs !== null && typeof outputs === "object" && cotangents !== null && typeof cotangents === "object") {
+    for (const [key, child] of Object.entries(outputs)) seed(gradients, child, (cotangents as Record<string, unknown>)[key]);
+  }
+}

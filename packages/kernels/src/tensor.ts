@@ -1,0 +1,215 @@
+/**
+ * Tensors and their lifetimes.
+ *
+ * A tensor is a dense row-major window onto a device buffer. Buffers are counted: `reshape` shares one,
+ * and the last tensor that is disposed frees it. Three ways to dispose, in order of preference:
+ *  1. `scope(() => ...)` frees every tensor made inside it, except those it returns;
+ *  2. `tensor.dispose()` or `using t = ...` frees one;
+ *  3. a finalizer frees what was forgotten, some time later, and counts it in {@link leakedTensors}.
+ */
+import type { Device, DeviceBuffer } from "./device";
+import { DTYPES, type DType, type TypedArray } from "./dtype";
+import { check } from "./errors";
+import { checkShape, type Shape, showShape, sizeOf } from "./shape";
+
+/** A counted device buffer. */
+class Storage {
+  #owners = 1;
+  constructor(readonly device: Device, readonly buffer: DeviceBuffer) {}
+  retain(): this {
+    this.#owners++;
+    return this;
+  }
+  release(): void {
+    if (--this.#owners === 0) this.device.free(this.buffer);
+  }
+}
+
+let leaks = 0;
+const forgotten = new FinalizationRegistry<Storage>((storage) => {
+  leaks++;
+  storage.release();
+});
+
+/** How many tensors the garbage collector found that nobody had disposed. Tests hold this at 0. */
+export function leakedTensors(): number {
+  return leaks;
+}
+
+export class Tensor {
+  static #count = 0;
+  /** Unique in this process; tapes know tensors by it. */
+  readonly id = ++Tensor.#count;
+  readonly size: number;
+  readonly #storage: Storage;
+  #disposed = false;
+
+  private constructor(
+    readonly device: Device,
+    readonly shape: Shape,
+    readonly dtype: DType,
+    storage: Storage,
+    /** Where the window starts in its buffer, in elements. */
+    readonly offset: number,
+  ) {
+    this.#storage = storage;
+    this.size = sizeOf(shape);
+    forgotten.register(this, storage, this);
+    currentScope?.add(this);
+  }
+
+  /** A tensor with undefined contents. Throws `E_MEMORY` when the device has no room, `E_DTYPE` when it lacks the type. */
+  static empty(device: Device, shape: Shape, dtype: DType = "f32"): Tensor {
+    checkShape(shape, "tensor");
+    check(device.dtypes.includes(dtype), "E_DTYPE", () =>
+      `device ${device.kind} has no ${dtype} tensors; it has ${device.dtypes.join(", ")}`);
+    const buffer = device.allocate(sizeOf(shape) * DTYPES[dtype].bytes);
+    return new Tensor(device, [...shape], dtype, new Storage(device, buffer), 0);
+  }
+
+  /** The buffer behind this tensor; for backends. Throws `E_DISPOSED` after disposal. */
+  get buffer(): DeviceBuffer {
+    check(!this.#disposed, "E_DISPOSED", () => `tensor ${this.id} ${showShape(this.shape)} was used after it had been freed`);
+    return this.#storage.buffer;
+  }
+
+  get byteLength(): number {
+    return this.size * DTYPES[this.dtype].bytes;
+  }
+
+  get byteOffset(): number {
+    return this.offset * DTYPES[this.dtype].bytes;
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /**
+   * Another tensor over part of the same buffer: no data moves, no gradient is recorded (ops/view.ts has the
+   * ones that record). `start` counts elements from this tensor's first one.
+   */
+  window(shape: Shape, start = 0): Tensor {
+    check(start >= 0 && start + sizeOf(shape) <= this.size, "E_SHAPE", () =>
+      `a window ${showShape(shape)} from element ${start} does not fit into ${showShape(this.shape)}`);
+    check(!this.#disposed, "E_DISPOSED", () => `tensor ${this.id} ${showShape(this.shape)} was used after it had been freed`);
+    return new Tensor(this.device, [...shape], this.dtype, this.#storage.retain(), this.offset + start);
+  }
+
+  /** Copies the contents to host memory; waits for all work queued before. */
+  async read(): Promise<TypedArray> {
+    const bytes = await this.device.read(this.buffer, this.byteOffset, this.byteLength);
+    return new DTYPES[this.dtype].array(bytes.buffer, bytes.byteOffset, this.size);
+  }
+
+  /** The single number in a tensor of one element. */
+  async item(): Promise<number> {
+    check(this.size === 1, "E_SHAPE", () => `item() needs a tensor of one element, not ${showShape(this.shape)}`);
+    return (await this.read())[0]!;
+  }
+
+  /** Replaces the contents, in queue order. The data is copied before this returns. */
+  write(data: ArrayLike<number>): this {
+    check(data.length === this.size, "E_SHAPE", () =>
+      `write: ${data.length} numbers do not fill a tensor ${showShape(this.shape)} of ${this.size}`);
+    const { array } = DTYPES[this.dtype];
+    let typed: TypedArray;
+    if (data instanceof array) typed = data;
+    else {
+      typed = new array(data.length);
+      for (let i = 0; i < data.length; i++) typed[i] = data[i]!;
+    }
+    this.device.write(this.buffer, this.byteOffset, new Uint8Array(typed.buffer, typed.byteOffset, this.byteLength));
+    return this;
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    forgotten.unregister(this);
+    this.#storage.release();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  toString(): string {
+    return `Tensor(${this.dtype}${showShape(this.shape)} on ${this.device.kind})`;
+  }
+}
+
+/** A tensor from numbers (nested arrays are not taken: give the shape). */
+export function tensor(device: Device, data: ArrayLike<number>, shape: Shape = [data.length], dtype: DType = "f32"): Tensor {
+  const result = Tensor.empty(device, shape, dtype);
+  try {
+    return result.write(data);
+  } catch (error) {
+    result.dispose();
+    throw error;
+  }
+}
+
+export function zeros(device: Device, shape: Shape, dtype: DType = "f32"): Tensor {
+  return full(device, shape, 0, dtype);
+}
+
+export function full(device: Device, shape: Shape, value: number, dtype: DType = "f32"): Tensor {
+  const out = Tensor.empty(device, shape, dtype);
+  if (out.size > 0) device.kernels.fill({ out, value });
+  return out;
+}
+
+class Scope {
+  readonly tensors = new Set<Tensor>();
+  constructor(readonly parent: Scope | undefined) {}
+  add(t: Tensor): void {
+    this.tensors.add(t);
+  }
+}
+
+let currentScope: Scope | undefined;
+
+/** Every tensor in a nested value of arrays and plain objects. */
+export function tensorsIn(value: unknown, into: Set<Tensor> = new Set()): Set<Tensor> {
+  if (value instanceof Tensor) into.add(value);
+  else if (Array.isArray(value)) for (const item of value) tensorsIn(item, into);
+  else if (value !== null && typeof value === "object") for (const item of Object.values(value)) tensorsIn(item, into);
+  return into;
+}
+
+/**
+ * Runs `body` and frees every tensor made during it, except those in what it returns (nested arrays and plain
+ * objects are searched) and those given to {@link keep}. Ops return at once, so bodies are synchronous: a body
+ * that returns a promise throws `E_SCOPE`.
+ */
+export function scope<R>(body: () => R): R {
+  const inner = new Scope(currentScope);
+  currentScope = inner;
+  let result: R;
+  let survivors = new Set<Tensor>();
+  try {
+    result = body();
+    check(!(result instanceof Promise), "E_SCOPE", () =>
+      "scope: the body returned a promise; make tensors in synchronous code and await reads outside of it");
+    survivors = tensorsIn(result);
+  } finally {
+    currentScope = inner.parent;
+    for (const t of inner.tensors) {
+      if (survivors.has(t)) currentScope?.add(t);
+      else t.dispose();
+    }
+  }
+  return result;
+}
+
+/** Takes tensors out of all scopes, so that only `dispose` frees them. */
+export function keep<T>(value: T): T {
+  for (const t of tensorsIn(value)) for (let s = currentScope; s; s = s.parent) s.tensors.delete(t);
+  return value;
+}
+
+/** Frees every tensor in a nested value. */
+export function dispose(value: unknown): void {
+  for (const t of tensorsIn(value)) t.dispose();
+}
