@@ -1,10 +1,15 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
-// Tests run on the sources: one alias per room, so that no build is needed first.
+const source = (path: string) => fileURLToPath(new URL(`packages/${path}`, import.meta.url));
+
+// Tests run on the sources: one alias per entry of a room, so that no build is needed first.
 export default defineConfig({
   resolve: {
-    alias: [{ find: /^@lenggen\/([a-z]+)$/, replacement: fileURLToPath(new URL("packages/$1/src/index.ts", import.meta.url)) }],
+    alias: [
+      { find: /^@lenggen\/([a-z]+)$/, replacement: source("$1/src/index.ts") },
+      { find: /^@lenggen\/([a-z]+)\/node$/, replacement: source("$1/src/node/index.ts") },
+    ],
   },
   test: {
     include: ["packages/*/src/**/*.test.ts", "packages/*/test/**/*.test.ts"],

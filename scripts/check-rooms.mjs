@@ -1,0 +1,106 @@
+/**
+ * Checks the house's plan on the sources: packages import only the packages below them, browser-safe code imports
+ * nothing of Node, and no files import each other in a circle (type imports do not count: they vanish).
+ * Files of 400 lines and more get a warning. Prints one line per finding and `rooms: N checks passed` or fails.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+/** Which of our packages each package may import. A new package gets its line here. */
+const MAY_IMPORT = {
+  kernels: [],
+  recurrent: ["kernels"],
+  interventions: ["kernels"],
+  evals: ["kernels"],
+  cli: ["kernels", "recurrent", "interventions", "evals"],
+};
+
+/** Where Node's own modules may be imported; everything else must run in a browser too. */
+const NODE_ALLOWED = [/^packages\/cli\//, /^packages\/[a-z]+\/src\/node\//, /^packages\/kernels\/src\/backends\/cpu\//, /(\.test|\/testing)\.ts$/, /\/(test|examples|scripts)\//, /\/tsup\.config\.ts$/];
+
+const LONGEST = 400;
+
+const problems = [];
+const warnings = [];
+
+function* filesUnder(folder, pattern) {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    if (["node_modules", "dist", "build", ".turbo"].includes(entry.name)) continue;
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) yield* filesUnder(path, pattern);
+    else if (pattern.test(entry.name)) yield path;
+  }
+}
+
+/** The imports of one file: { specifier, typeOnly }. Comments are cut out first. */
+function importsOf(text) {
+  const code = text.replaceAll(/\/\*[\s\S]*?\*\//g, "").replaceAll(/^\s*\/\/.*$/gm, "");
+  const found = [];
+  for (const match of code.matchAll(/^\s*(?:import|export)\s+(type\s+)?(?:[^"';]*?\sfrom\s+)?["']([^"']+)["']/gm)) {
+    found.push({ specifier: match[2], typeOnly: match[1] !== undefined });
+  }
+  for (const match of code.matchAll(/\bimport\(\s*["']([^"']+)["']\s*\)/g)) found.push({ specifier: match[1], typeOnly: false, lazy: true });
+  return found;
+}
+
+function resolveRelative(from, specifier, known) {
+  const base = join(dirname(from), specifier);
+  return [base, `${base}.ts`, join(base, "index.ts")].find((path) => known.has(path));
+}
+
+const rooms = readdirSync(join(root, "packages"), { withFileTypes: true }).filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+const graph = new Map(); // file -> files whose values it imports as it loads
+
+for (const room of rooms) {
+  const allowed = MAY_IMPORT[room];
+  if (!allowed) {
+    problems.push(`packages/${room}: not in the table of scripts/check-rooms.mjs`);
+    continue;
+  }
+  const files = new Set(filesUnder(join(root, "packages", room), /\.ts$/));
+  for (const file of files) {
+    const path = relative(root, file);
+    const text = readFileSync(file, "utf8");
+    const values = [];
+    for (const { specifier, typeOnly, lazy } of importsOf(text)) {
+      const ours = /^@lenggen\/([a-z]+)/.exec(specifier)?.[1];
+      if (ours !== undefined && ours !== room && !allowed.includes(ours)) {
+        problems.push(`${path}: imports ${specifier}; ${room} may import ${allowed.join(", ") || "none of our packages"}`);
+      }
+      if (specifier.startsWith("node:") && !typeOnly && !NODE_ALLOWED.some((pattern) => pattern.test(path))) {
+        problems.push(`${path}: imports ${specifier}, but must run in a browser too`);
+      }
+      if (!specifier.startsWith(".")) continue;
+      const target = resolveRelative(file, specifier, files);
+      if (target?.startsWith(join(root, "packages", room)) === false) problems.push(`${path}: reaches out of its package with ${specifier}`);
+      if (target && !typeOnly && !lazy) values.push(target);
+    }
+    graph.set(file, values);
+  }
+  for (const file of filesUnder(join(root, "packages", room), /\.(ts|cpp|h|mjs)$/)) {
+    const lines = readFileSync(file, "utf8").split("\n").length - 1;
+    if (lines >= LONGEST) warnings.push(`${relative(root, file)}: ${lines} lines; is it still one idea?`);
+  }
+}
+
+/** Depth-first: a file met again while still on the path closes a circle. */
+const state = new Map();
+function visit(file, path) {
+  if (state.get(file) === "done") return;
+  if (state.get(file) === "open") {
+    problems.push(`circle: ${[...path.slice(path.indexOf(file)), file].map((f) => relative(root, f)).join(" -> ")}`);
+    return;
+  }
+  state.set(file, "open");
+  for (const next of graph.get(file) ?? []) visit(next, [...path, file]);
+  state.set(file, "done");
+}
+for (const file of graph.keys()) visit(file, []);
+
+for (const line of warnings) console.log(`rooms: warning: ${line}`);
+for (const line of problems) console.error(`rooms: ${line}`);
+if (problems.length > 0) process.exitCode = 1;
+else console.log(`rooms: ${graph.size} files, no import upward, sideways or in a circle`);
