@@ -7,6 +7,7 @@ import type { ConvKernels } from "./ops/conv";
 import type { CrossEntropyKernels } from "./ops/crossEntropy";
 import type { ElementwiseKernels } from "./ops/elementwise";
 import type { EmbeddingKernels } from "./ops/embedding";
+import type { GateKernels } from "./ops/gates";
 import type { MatmulKernels } from "./ops/matmul";
 import type { MemoryKernels } from "./ops/memory";
 import type { NormKernels } from "./ops/norm";
@@ -25,6 +26,7 @@ export interface Kernels
     EmbeddingKernels,
     NormKernels,
     ConvKernels,
+    GateKernels,
     SsdKernels,
     CrossEntropyKernels,
     OptimizerKernels,

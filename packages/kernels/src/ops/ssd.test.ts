@@ -1,0 +1,170 @@
+import { describe, expect, it } from "vitest";
+import type { Device } from "../device";
+import { compareEvaluations, compareWithReference, checkGradient, checkLeaks, checkSameBits, eachDevice, evaluate, expectError, type HostTensor, host, normals, referenceDevice, type TestFunction, testRandom, uniforms } from "../testing";
+import { Tensor, zeros } from "../tensor";
+import { ssd, ssdOperations } from "./ssd";
+import { concat, slice } from "./view";
+
+interface Case {
+  T: number;
+  H?: number;
+  P?: number;
+  N?: number;
+  G?: number;
+  B?: number;
+  decay?: Decay;
+}
+
+/** How a is drawn: mixed as in a trained model, weak (long memory), none at all, strong (forgets in one step), bursts. */
+type Decay = "mixed" | "weak" | "none" | "strong" | "bursts";
+
+function decays(seed: number, shape: number[], kind: Decay): HostTensor {
+  if (kind === "mixed") return uniforms(seed, shape, -1.5, 0);
+  if (kind === "weak") return uniforms(seed, shape, -1e-3, 0);
+  if (kind === "none") return uniforms(seed, shape, 0, 0);
+  if (kind === "strong") return uniforms(seed, shape, -50, -49);
+  const next = testRandom(seed);
+  return host(Array.from({ length: shape.reduce((x, y) => x * y, 1) }, () => (next() < 0.2 ? -50 : -0.01 * next())), shape);
+}
+
+/** x, dt, a, b, c, d, state */
+function inputs({ T, H = 3, P = 8, N = 16, G = 1, B = 2, decay = "mixed" }: Case): HostTensor[] {
+  return [
+    normals(1, [B, T, H, P]), uniforms(2, [B, T, H], 0.1, 1), decays(3, [B, T, H], decay),
+    normals(4, [B, T, G, N]), normals(5, [B, T, G, N]), normals(6, [H]), normals(7, [B, H, P, N]),
+  ];
+}
+
+const full = (chunk?: number): TestFunction => (x, dt, a, b, c, d, state) => {
+  const out = ssd({ x: x!, dt: dt!, a: a!, b: b!, c: c!, d: d!, state: state! }, { chunk });
+  return [out.y, out.state];
+};
+
+/** The same in several calls, each starting from the state that the one before left. */
+const pieces = (lengths: readonly number[], chunk?: number): TestFunction => (x, dt, a, b, c, d, initial) => {
+  let state = initial!;
+  let start = 0;
+  const ys: Tensor[] = [];
+  for (const length of lengths) {
+    const cut = (t: Tensor | undefined) => slice(t!, 1, start, start + length);
+    const out = ssd({ x: cut(x), dt: cut(dt), a: cut(a), b: cut(b), c: cut(c), d: d!, state }, { chunk });
+    ys.push(out.y);
+    state = out.state;
+    start += length;
+  }
+  return [concat(ys, 1), state];
+};
+
+function lengthsOf(T: number, length: number): number[] {
+  return Array.from({ length: Math.ceil(T / length) }, (_, i) => Math.min(length, T - i * length));
+}
+
+describe("the reference scan", () => {
+  it("has the gradient that finite differences give, states included", async () => {
+    await checkGradient(full(), inputs({ T: 5, H: 4, P: 3, N: 2, G: 2 }));
+    await checkGradient(full(), inputs({ T: 3, H: 2, P: 2, N: 3, decay: "weak", B: 1 }));
+  });
+
+  it("follows a scan worked out by hand", async () => {
+    // S = 1·2·3 = 6, y = 6·5 + 7·2 = 44; then S = 6/2 + 0.5·4·1 = 5, y = 5·2 + 7·4 = 38.
+    const one = (...data: number[]) => host(data, [1, 2, 1, 1]);
+    const { outputs } = await evaluate(referenceDevice, full(), [
+      one(2, 4), host([1, 0.5], [1, 2, 1]), host([-3, Math.log(0.5)], [1, 2, 1]), one(3, 1), one(5, 2), host([7], [1]), host([0], [1, 1, 1, 1]),
+    ], { precise: true, gradients: false });
+    expect(outputs[0]![0]).toBe(44);
+    expect(outputs[0]![1]).toBeCloseTo(38, 5);
+    expect(outputs[1]![0]).toBeCloseTo(5, 5);
+  });
+});
+
+eachDevice("ssd", (device) => {
+  const shapes: Case[] = [
+    { T: 1 }, { T: 1, H: 8, P: 64, N: 128, G: 2 }, { T: 2, P: 20, N: 24, H: 8, G: 2 }, { T: 63, P: 32, N: 64, H: 3 },
+    { T: 64, P: 64, N: 128, H: 8 }, { T: 65, P: 20, N: 16, H: 8, G: 2 }, { T: 100, P: 8, N: 24, H: 3 },
+    { T: 100, P: 64, N: 64, H: 8, G: 2, B: 1 }, { T: 129, P: 7, N: 5, H: 6, G: 3 }, { T: 200, P: 33, N: 17, H: 2, B: 1 },
+  ];
+  it.each(shapes)("agrees with the recurrence in float64: $T steps, $H heads of $P, $G groups of $N", async (shape) => {
+    await compareWithReference(device, full(), inputs(shape));
+  });
+
+  it.each<Decay>(["weak", "none", "strong", "bursts"])("stays accurate with decay: %s", async (decay) => {
+    await compareWithReference(device, full(), inputs({ T: 150, H: 4, P: 16, N: 16, decay }));
+  });
+
+  it.each([1, 2, 3, 16, 64, 65, 100, 1000])("gives the same with chunks of %i", async (chunk) => {
+    await compareWithReference(device, full(chunk), inputs({ T: 100, H: 4, P: 12, N: 20, G: 2 }));
+  });
+
+  it("may be cut anywhere with the state carried over, gradients included", async () => {
+    const given = inputs({ T: 131, H: 2, P: 8, N: 12, B: 2 });
+    const expected = await evaluate(referenceDevice, full(), given, { precise: true });
+    const cuts = [...[1, 2, 3, 63, 64, 65].map((length) => lengthsOf(131, length)), [64, 1, 2, 63, 1], [5, 65, 3, 58]];
+    for (const lengths of cuts) {
+      compareEvaluations(await evaluate(device, pieces(lengths), given), expected, 1e-5);
+      compareEvaluations(await evaluate(device, pieces(lengths, 7), given), expected, 1e-5);
+    }
+  });
+
+  it("takes a missing d and a missing state as zeros", async () => {
+    const given = inputs({ T: 70, H: 4, P: 8, N: 16 });
+    const without: TestFunction = (x, dt, a, b, c) => {
+      const out = ssd({ x: x!, dt: dt!, a: a!, b: b!, c: c! });
+      return [out.y, out.state];
+    };
+    const withZeros: TestFunction = (x, dt, a, b, c) => {
+      const state = zeros(x!.device, [2, 4, 8, 16], x!.dtype);
+      const out = ssd({ x: x!, dt: dt!, a: a!, b: b!, c: c!, d: zeros(x!.device, [4], x!.dtype), state });
+      return [out.y, out.state];
+    };
+    const expected = await evaluate(referenceDevice, withZeros, given.slice(0, 5), { precise: true });
+    compareEvaluations(await evaluate(device, without, given.slice(0, 5)), expected, 1e-5);
+  });
+
+  it.each(["y", "state"] as const)("has a gradient when the loss sees only %s", async (key) => {
+    const only: TestFunction = (x, dt, a, b, c, d, state) => ssd({ x: x!, dt: dt!, a: a!, b: b!, c: c!, d: d!, state: state! })[key];
+    await compareWithReference(device, only, inputs({ T: 70, H: 2 }));
+  });
+
+  it("leaves no memory behind", async () => {
+    await checkLeaks(device, full(), inputs({ T: 70 }));
+  });
+
+  it("refuses what does not fit, naming it", () => {
+    const of = (shapes: Partial<Record<"x" | "dt" | "a" | "b" | "c" | "d" | "state", number[]>>, chunk?: number) => () =>
+      ssd(tensors(device, { x: [1, 4, 2, 3], dt: [1, 4, 2], a: [1, 4, 2], b: [1, 4, 1, 5], c: [1, 4, 1, 5], ...shapes }), { chunk });
+    expectError(of({ x: [1, 4, 6] }), "E_SHAPE", /x \[1, 4, 6\] must be \[B,T,H,P\]/);
+    expectError(of({ x: [1, 0, 2, 3] }), "E_SHAPE", /at least one step/);
+    expectError(of({ dt: [1, 3, 2] }), "E_SHAPE", /dt \[1, 3, 2\] must be \[1, 4, 2\]/);
+    expectError(of({ b: [1, 4, 4, 5], c: [1, 4, 4, 5] }), "E_SHAPE", /2 heads .* 4 groups/);
+    expectError(of({ c: [1, 4, 1, 6] }), "E_SHAPE", /c \[1, 4, 1, 6\]/);
+    expectError(of({ d: [3] }), "E_SHAPE", /d \[3\] must be \[2\]/);
+    expectError(of({ state: [1, 2, 5, 3] }), "E_SHAPE", /state .* must be \[1, 2, 3, 5\]/);
+    expectError(of({}, 0), "E_ARGUMENT", /chunk 0/);
+  });
+});
+
+function tensors<K extends string>(device: Device, shapes: Record<K, number[]>): Record<K, Tensor> {
+  return Object.fromEntries(Object.entries<number[]>(shapes).map(([key, shape]) => [key, zeros(device, shape)])) as Record<K, Tensor>;
+}
+
+describe("ssd on every instruction set", () => {
+  it.each<Case>([{ T: 1, H: 5, P: 20, N: 24 }, { T: 150, H: 6, P: 20, N: 24, G: 2 }, { T: 130, H: 2, P: 64, N: 128, B: 1 }])(
+    "has the same bits with 1, 2 and 3 threads: %o", async (shape) => {
+      await checkSameBits(full(), inputs(shape));
+    });
+});
+
+describe("ssdOperations", () => {
+  it("counts a single step as its products", () => {
+    const sizes = { batch: 2, steps: 1, heads: 3, headSize: 5, groups: 1, stateSize: 7 };
+    // Per head one pair (2·P) and two products with the state (2·2·P·N); per group one pair (2·N).
+    expect(ssdOperations(sizes).forward).toBe(2 * (3 * (2 * 5 + 4 * 35) + 14));
+    expect(ssdOperations(sizes).gradient).toBe(2 * (3 * (4 * 5 + 8 * 35) + 42));
+  });
+
+  it("adds up over chunks, the last one shorter", () => {
+    const sizes = { batch: 1, heads: 2, headSize: 4, groups: 1, stateSize: 4, chunk: 8 };
+    const of = (steps: number) => ssdOperations({ ...sizes, steps }).gradient;
+    expect(of(19)).toBe(2 * of(8) + of(3));
+  });
+});
