@@ -1,0 +1,32 @@
+import type { OptimizerKernels } from "../../ops/optimizer";
+import { data } from "./data";
+
+export const optimizer: OptimizerKernels = {
+  globalNorm({ tensors, norm }) {
+    let squares = 0;
+    for (const t of tensors) for (const x of data(t)) squares += x * x;
+    data(norm)[0] = Math.sqrt(squares);
+  },
+  clipFactor({ norm, factor, maxNorm }) {
+    data(factor)[0] = Math.min(1, maxNorm / data(norm)[0]!);
+  },
+  adamW({ items, factor, learningRate, beta1, beta2, eps, correction1, correction2 }) {
+    const scale = factor ? data(factor)[0]! : 1;
+    for (const { parameter, gradient, m, v, weightDecay } of items) {
+      const [p, g, ms, vs] = [data(parameter), data(gradient), data(m), data(v)];
+      for (let i = 0; i < p.length; i++) {
+        const gi = scale * g[i]!;
+        const mi = beta1 * ms[i]! + (1 - beta1) * gi;
+        const vi = beta2 * vs[i]! + (1 - beta2) * gi * gi;
+        ms[i] = mi;
+        vs[i] = vi;
+        p[i] = p[i]! - learningRate * (weightDecay * p[i]! + mi / correction1 / (Math.sqrt(vi / correction2) + eps));
+      }
+    }
+  },
+  countNonFinite({ tensors, count }) {
+    let n = 0;
+    for (const t of tensors) for (const x of data(t)) if (!Number.isFinite(x)) n++;
+    data(count)[0] = Math.min(n, 2 ** 31 - 1);
+  },
+};

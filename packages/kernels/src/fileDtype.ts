@@ -1,0 +1,156 @@
+/**
+ * Element types in files and their conversion from and to device types. Files hold little-endian numbers, and so
+ * do all machines that run JavaScript engines in practice.
+ */
+import type { DType, TypedArray } from "./dtype";
+import { check } from "./errors";
+
+/** Element types of the safetensors format that can be read, by their names in the file, with their size in bytes. */
+export const FILE_DTYPES = {
+  F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U64: 8, U32: 4, U16: 2, U8: 1, BOOL: 1,
+} as const;
+
+export type FileDType = keyof typeof FILE_DTYPES;
+
+/** Types that can be written. */
+export type WritableDType = "F64" | "F32" | "F16" | "BF16" | "I64" | "I32";
+
+export function isFloat(dtype: FileDType): boolean {
+  return dtype === "F64" || dtype === "F32" || dtype === "F16" || dtype === "BF16";
+}
+
+const scratch = new DataView(new ArrayBuffer(4));
+
+function bitsOf(x: number): number {
+  scratch.setFloat32(0, x);
+  return scratch.getUint32(0);
+}
+
+function fromBits(bits: number): number {
+  scratch.setUint32(0, bits);
+  return scratch.getFloat32(0);
+}
+
+/** The number that 16 bits mean in IEEE 754 half precision; exact. */
+export function fromF16(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 0x3ff;
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
+}
+
+/** The number that 16 bits mean as bfloat16 (the upper half of a float32); exact. */
+export function fromBF16(bits: number): number {
+  return fromBits(bits << 16 >>> 0);
+}
+
+/**
+ * Float32 bits of x rounded to odd: truncated, with the last bit set when anything was lost. Rounding these on to
+ * a narrower type gives the same result as rounding x itself, so float64 numbers are not rounded twice.
+ */
+function oddBits(x: number): number {
+  const rounded = Math.fround(x);
+  const bits = bitsOf(rounded);
+  if (rounded === x || Number.isNaN(x) || bits & 1) return bits;
+  return Math.abs(rounded) < Math.abs(x) ? bits + 1 : bits - 1;
+}
+
+/** Shifts right, rounding to nearest, ties to even. */
+function roundedShift(bits: number, shift: number): number {
+  const floor = Math.floor(bits / 2 ** shift);
+  const rest = bits - floor * 2 ** shift;
+  const half = 2 ** (shift - 1);
+  return floor + (rest > half || (rest === half && floor % 2 === 1) ? 1 : 0);
+}
+
+/** Nearest bfloat16, ties to even. Beyond the range: infinity. */
+export function toBF16(x: number): number {
+  const bits = oddBits(x);
+  if (Number.isNaN(x)) return (bits >>> 16) | 0x40; // keep it a NaN when its payload is cut off
+  return roundedShift(bits, 16);
+}
+
+/** Nearest half-precision number, ties to even. Beyond the range: infinity. */
+export function toF16(x: number): number {
+  const bits = oddBits(x);
+  const sign = (bits >>> 16) & 0x8000;
+  if (Number.isNaN(x)) return sign | 0x7e00;
+  const exponent = ((bits >>> 23) & 255) - 112; // re-biased from 127 to 15
+  const fraction = bits & 0x7fffff;
+  if (exponent >= 31) return sign | 0x7c00;
+  // A carry out of the fraction moves into the exponent, which is right, up to infinity.
+  if (exponent > 0) return sign | roundedShift(exponent * 2 ** 23 + fraction, 13);
+  if (exponent < -10) return sign;
+  return sign | roundedShift(fraction | 0x800000, 14 - exponent);
+}
+
+/**
+ * Converts a run of file elements to numbers in `into`, at most one for each place in it.
+ * Floats go to f32 or f64, whole numbers to any type. Throws `E_FORMAT` for a number that i32 can't hold, and `E_DTYPE` for floats to i32.
+ */
+export function decode(bytes: Uint8Array, dtype: FileDType, into: TypedArray, target: DType, what: string): void {
+  check(target !== "i32" || !isFloat(dtype), "E_DTYPE", () => `${what}: holds ${dtype} numbers, which can't be loaded as i32; load them as f32`);
+  const count = into.length;
+  // Views need aligned bytes; a slice of a file starts anywhere.
+  const aligned = bytes.byteOffset % FILE_DTYPES[dtype] === 0 ? bytes : bytes.slice();
+  const args = [aligned.buffer, aligned.byteOffset, count] as const;
+  const whole = (values: ArrayLike<number | bigint>) => {
+    for (let i = 0; i < count; i++) {
+      const value = Number(values[i]!);
+      check(target !== "i32" || (value >= -(2 ** 31) && value < 2 ** 31), "E_FORMAT", () =>
+        `${what}: holds ${values[i]}, which does not fit a 32-bit whole number`);
+      into[i] = value;
+    }
+  };
+  switch (dtype) {
+    case "F64":
+      into.set(new Float64Array(...args));
+      break;
+    case "F32":
+      into.set(new Float32Array(...args));
+      break;
+    case "F16":
+    case "BF16": {
+      const halves = new Uint16Array(...args);
+      const convert = dtype === "F16" ? fromF16 : fromBF16;
+      for (let i = 0; i < count; i++) into[i] = convert(halves[i]!);
+      break;
+    }
+    case "I64":
+      return whole(new BigInt64Array(...args));
+    case "U64":
+      return whole(new BigUint64Array(...args));
+    case "I32":
+      return whole(new Int32Array(...args));
+    case "U32":
+      return whole(new Uint32Array(...args));
+    case "I16":
+      return whole(new Int16Array(...args));
+    case "U16":
+      return whole(new Uint16Array(...args));
+    case "I8":
+      return whole(new Int8Array(...args));
+    case "U8":
+    case "BOOL":
+      return whole(new Uint8Array(...args));
+  }
+}
+
+/** Converts numbers to file elements. Throws `E_DTYPE` when floats are to become whole numbers or the other way round. */
+export function encode(values: TypedArray, from: DType, dtype: WritableDType, what: string): Uint8Array {
+  check((from === "i32") === (dtype === "I32" || dtype === "I64"), "E_DTYPE", () => `${what}: ${from} numbers can't be written as ${dtype}`);
+  const halves = (convert: (x: number) => number) => {
+    const out = new Uint16Array(values.length);
+    for (let i = 0; i < values.length; i++) out[i] = convert(values[i]!);
+    return out;
+  };
+  const converted =
+    dtype === "F64" ? new Float64Array(values)
+    : dtype === "F32" ? new Float32Array(values)
+    : dtype === "F16" ? halves(toF16)
+    : dtype === "BF16" ? halves(toBF16)
+    : dtype === "I32" ? new Int32Array(values)
+    : BigInt64Array.from(values as Int32Array, BigInt);
+  return new Uint8Array(converted.buffer, converted.byteOffset, converted.byteLength);
+}

@@ -1,0 +1,109 @@
+/** Files in Node: reading by ranges, and writing that leaves a whole file or none. */
+import { randomUUID } from "node:crypto";
+import { type FileHandle, open, rename, unlink } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { check, LenggenError } from "../errors";
+import type { ByteSource } from "../source";
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such file or folder",
+  ENOTDIR: "a part of the path is not a folder",
+  EACCES: "permission is denied",
+  EPERM: "it is not permitted",
+  EROFS: "the file system is read-only",
+  EISDIR: "it is a folder",
+  ENOSPC: "the disk is full",
+  EDQUOT: "the disk quota is used up",
+  EMFILE: "too many files are open",
+  ENAMETOOLONG: "the name is too long",
+};
+
+/** An error of the file system as a {@link LenggenError} that names the path and the reason in words; others as they are. */
+function fileError(action: string, path: string, error: unknown): unknown {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (error instanceof LenggenError || code === undefined) return error;
+  const reason = Object.hasOwn(REASONS, code) ? `${REASONS[code]} (${code})` : message;
+  return new LenggenError(code === "ENOENT" ? "E_MISSING" : "E_IO", `${path}: can't be ${action}: ${reason}`, { cause: error });
+}
+
+/** Opens a file for reading by ranges; close it when done. Throws `E_MISSING` or `E_IO`. */
+export async function openFile(path: string): Promise<ByteSource> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path, "r");
+    const stat = await handle.stat();
+    check(stat.isFile(), "E_IO", () => `${path}: can't be read: it is not a regular file`);
+    return sourceOf(handle, stat.size, path);
+  } catch (error) {
+    await handle?.close();
+    throw fileError("read", path, error);
+  }
+}
+
+function sourceOf(handle: FileHandle, size: number, path: string): ByteSource {
+  return {
+    name: path,
+    size,
+    async read(offset, length) {
+      check(offset >= 0 && length >= 0 && offset + length <= size, "E_ARGUMENT", () =>
+        `${path}: ${length} bytes from ${offset} are beyond the end at ${size}`);
+      const bytes = new Uint8Array(length);
+      let done = 0;
+      try {
+        while (done < length) {
+          const { bytesRead } = await handle.read(bytes, done, length - done, offset + done);
+          if (bytesRead === 0) break; // the file has shrunk: the caller sees fewer bytes
+          done += bytesRead;
+        }
+      } catch (error) {
+        throw fileError("read", path, error);
+      }
+      return bytes.subarray(0, done);
+    },
+    async close() {
+      await handle.close();
+    },
+  };
+}
+
+/** Puts the chunks into a file, whole, with `fsync`. */
+async function writeChunks(path: string, chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void> {
+  const handle = await open(path, "wx");
+  try {
+    for await (const chunk of chunks) {
+      for (let done = 0; done < chunk.length; ) done += (await handle.write(chunk, done, chunk.length - done)).bytesWritten;
+    }
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Makes a rename in a folder survive a power cut. Windows can't open folders; there the rename itself is durable enough. */
+async function syncFolder(folder: string): Promise<void> {
+  if (process.platform === "win32") return;
+  const handle = await open(folder, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * Writes a file whole or not at all: beside the target, to disk, then renamed over it. When anything fails
+ * (also the source of the chunks), the target is as before and the temporary file is gone. Throws `E_MISSING`
+ * when the folder does not exist, `E_IO` for other failures of the file system, and what `chunks` throws.
+ */
+export async function writeWhole(path: string, chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void> {
+  const folder = dirname(path);
+  const beside = join(folder, `.${basename(path)}.${randomUUID()}.partial`);
+  try {
+    await writeChunks(beside, chunks);
+    await rename(beside, path);
+    await syncFolder(folder);
+  } catch (error) {
+    await unlink(beside).catch(() => {}); // it may never have been made
+    throw fileError("written", path, error);
+  }
+}

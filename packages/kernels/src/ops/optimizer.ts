@@ -1,0 +1,145 @@
+/**
+ * AdamW and gradient clipping, each a few launches over all tensors of a tree. Nothing is read back: the norm and
+ * the clipping factor stay on the device and go into the update as a tensor. No gradients flow through these.
+ *
+ *   norm = √(Σ g²) over the whole tree,   factor = min(1, maxNorm / norm)
+ *
+ * AdamW (Loshchilov & Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2), at step t >= 1:
+ *   g ← factor · g
+ *   m ← β₁ m + (1 - β₁) g,   v ← β₂ v + (1 - β₂) g²
+ *   p ← p - η · (λ p + (m / (1 - β₁ᵗ)) / (√(v / (1 - β₂ᵗ)) + ε)),   λ = 0 for tensors that do not decay
+ */
+import type { Device } from "../device";
+import type { DType } from "../dtype";
+import { check } from "../errors";
+import { sameShape, showShape } from "../shape";
+import { Tensor, zeros } from "../tensor";
+import { leaves, mapTree, type TreeLike, zipLeaves } from "../tree";
+
+/** One tensor with its gradient and moments, all of one shape and type. */
+export interface AdamWItem {
+  readonly parameter: Tensor;
+  readonly gradient: Tensor;
+  readonly m: Tensor;
+  readonly v: Tensor;
+  /** λ for this tensor. */
+  readonly weightDecay: number;
+}
+
+export interface OptimizerKernels {
+  /** norm [1] = √ of the sum of squares of all elements, summed in float64 in an order fixed by the sizes. */
+  globalNorm(args: { tensors: readonly Tensor[]; norm: Tensor }): void;
+  /** factor [1] = min(1, maxNorm / norm); a norm that is not a number gives NaN. */
+  clipFactor(args: { norm: Tensor; factor: Tensor; maxNorm: number }): void;
+  /** Updates parameter, m and v of every item in place. factor [1] scales the gradients; null: 1. */
+  adamW(args: {
+    items: readonly AdamWItem[]; factor: Tensor | null;
+    learningRate: number; beta1: number; beta2: number; eps: number;
+    /** 1 - β₁ᵗ and 1 - β₂ᵗ. */
+    correction1: number; correction2: number;
+  }): void;
+  /** count [1] i32 = number of elements that are infinite or not a number (at most 2³¹ - 1). */
+  countNonFinite(args: { tensors: readonly Tensor[]; count: Tensor }): void;
+}
+
+/** The tensors of a tree; they must share a device and a floating type. */
+function floats(tree: unknown, op: string): { tensors: Tensor[]; device: Device; dtype: DType } {
+  const found = leaves(tree);
+  const first = found[0]?.tensor;
+  check(first, "E_ARGUMENT", () => `${op}: the tree holds no tensors`);
+  for (const { path, tensor } of found) {
+    check(tensor.device === first.device, "E_DEVICE", () => `${op}: ${path} is on another device than ${found[0]!.path}`);
+    check(tensor.dtype === first.dtype && tensor.dtype !== "i32", "E_DTYPE", () =>
+      `${op}: ${path} is ${tensor.dtype}; all tensors must be f32, or all f64`);
+  }
+  return { tensors: found.map(({ tensor }) => tensor), device: first.device, dtype: first.dtype };
+}
+
+/** Euclidean norm over all elements of a tree: a tensor [1]. */
+export function globalNorm(tree: unknown): Tensor {
+  const { tensors, device, dtype } = floats(tree, "globalNorm");
+  const norm = Tensor.empty(device, [1], dtype);
+  device.kernels.globalNorm({ tensors, norm });
+  return norm;
+}
+
+/** min(1, maxNorm / norm) as a tensor [1]: what gradients of that norm are multiplied with to clip them. */
+export function clipFactor(norm: Tensor, maxNorm: number): Tensor {
+  check(norm.size === 1, "E_SHAPE", () => `clipFactor: norm ${showShape(norm.shape)} must be one number`);
+  check(maxNorm > 0, "E_ARGUMENT", () => `clipFactor: maxNorm ${maxNorm} must be above 0`);
+  const factor = Tensor.empty(norm.device, [1], norm.dtype);
+  norm.device.kernels.clipFactor({ norm, factor, maxNorm });
+  return factor;
+}
+
+/** How many elements of a tree are infinite or not a number: a tensor [1] of i32. */
+export function countNonFinite(tree: unknown): Tensor {
+  const { tensors, device } = floats(tree, "countNonFinite");
+  const count = Tensor.empty(device, [1], "i32");
+  device.kernels.countNonFinite({ tensors, count });
+  return count;
+}
+
+/** First and second moments, each a tree like the parameters. */
+export interface AdamWMoments<P> {
+  readonly m: TreeLike<P, Tensor>;
+  readonly v: TreeLike<P, Tensor>;
+}
+
+/** Zero moments: where AdamW starts. */
+export function adamWMoments<P>(parameters: P): AdamWMoments<P> {
+  const blank = () => mapTree(parameters, (t) => zeros(t.device, t.shape, t.dtype));
+  return { m: blank(), v: blank() };
+}
+
+export interface AdamWOptions {
+  readonly learningRate: number;
+  /** Updates done before this one, plus 1. */
+  readonly step: number;
+  /** 0.9 unless given. */
+  readonly beta1?: number;
+  /** 0.999 unless given. */
+  readonly beta2?: number;
+  /** 1e-8 unless given. */
+  readonly eps?: number;
+  /** λ; 0.01 unless given. */
+  readonly weightDecay?: number;
+  /** Whether weight decay applies to the parameter of that path; to all unless given. */
+  readonly decays?: (path: string) => boolean;
+}
+
+/**
+ * One AdamW update of `parameters` and `moments`, in place. `gradients` is a tree like the parameters;
+ * `factor` (a tensor [1], see {@link clipFactor}) scales them. Throws `E_ARGUMENT` when the trees differ.
+ */
+export function adamW<P>(
+  parameters: P,
+  gradients: TreeLike<P, Tensor>,
+  moments: AdamWMoments<P>,
+  options: AdamWOptions,
+  factor: Tensor | null = null,
+): void {
+  const { learningRate, step, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weightDecay = 0.01, decays = () => true } = options;
+  const within = (name: string, value: number, fits: boolean, range: string) =>
+    check(fits, "E_ARGUMENT", () => `adamW: ${name} is ${value}; it must be ${range}`);
+  within("learningRate", learningRate, learningRate >= 0 && learningRate < Infinity, "a finite number of at least 0");
+  within("step", step, Number.isSafeInteger(step) && step >= 1, "a whole number of at least 1");
+  within("beta1", beta1, beta1 >= 0 && beta1 < 1, "in [0, 1)");
+  within("beta2", beta2, beta2 >= 0 && beta2 < 1, "in [0, 1)");
+  within("eps", eps, eps > 0 && eps < Infinity, "a finite number above 0");
+  within("weightDecay", weightDecay, weightDecay >= 0 && weightDecay < Infinity, "a finite number of at least 0");
+
+  const { device } = floats([parameters, gradients, moments.m, moments.v, ...(factor ? [factor] : [])], "adamW");
+  check(factor === null || factor.size === 1, "E_SHAPE", () => `adamW: factor ${showShape(factor!.shape)} must be one number`);
+  const m = zipLeaves(parameters, moments.m);
+  const v = zipLeaves(parameters, moments.v);
+  const items = zipLeaves(parameters, gradients).map(({ path, a: parameter, b: gradient }, i): AdamWItem => {
+    const item = { parameter, gradient, m: m[i]!.b, v: v[i]!.b, weightDecay: decays(path) ? weightDecay : 0 };
+    check([item.gradient, item.m, item.v].every((t) => sameShape(t.shape, parameter.shape)), "E_SHAPE", () =>
+      `adamW: the gradient ${showShape(gradient.shape)} and the moments of ${path} must have its shape ${showShape(parameter.shape)}`);
+    return item;
+  });
+  device.kernels.adamW({
+    items, factor, learningRate, beta1, beta2, eps, correction1: 1 - beta1 ** step, correction2: 1 - beta2 ** step,
+  });
+}

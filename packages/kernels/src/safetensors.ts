@@ -1,0 +1,261 @@
+/**
+ * The safetensors format (https://github.com/huggingface/safetensors#format): 8 bytes of header length N (little-endian), N
+ * bytes of JSON, then the data. The JSON maps each name to `{dtype, shape, data_offsets: [begin, end]}`, offsets
+ * counting from the start of the data, and may hold text under `__metadata__`.
+ *
+ * Files are not trusted. Before anything is allocated, the header is held to the format: its length is within the file and
+ * 100 MB, keys are unique, sizes equal shape times type, and the tensors cover the data exactly, without overlap
+ * or hole. What breaks a rule is refused with `E_FORMAT`. Tensors are read and written slice by slice: host memory stays small whatever
+ * the file's size.
+ */
+import type { Device } from "./device";
+import { type DType, DTYPES } from "./dtype";
+import { check } from "./errors";
+import { decode, encode, FILE_DTYPES, type FileDType, isFloat, type WritableDType } from "./fileDtype";
+import { type Shape, showShape, sizeOf } from "./shape";
+import type { ByteSource } from "./source";
+import { isJsonObject, type Json, parseJsonBytes, quote } from "./strictJson";
+import { keep, Tensor } from "./tensor";
+import { leaves } from "./tree";
+
+const MAX_HEADER = 100_000_000;
+const MAX_RANK = 64;
+const METADATA = "__metadata__";
+/** Elements converted at a time. */
+const SLICE = 1 << 20;
+
+/** A tensor in a file. */
+export interface FileTensor {
+  readonly dtype: FileDType;
+  readonly shape: Shape;
+  /** Where its bytes start in the file. */
+  readonly offset: number;
+  readonly byteLength: number;
+}
+
+/** An open safetensors file. It reads from its source on demand; close the source when done. */
+export interface Safetensors {
+  /** By name, without a prototype: only names of the file are keys. */
+  readonly tensors: Readonly<Record<string, FileTensor>>;
+  readonly metadata: Readonly<Record<string, string>>;
+  /**
+   * Loads one tensor. Type unless given: f32 for F32, F16 and BF16; f64 for F64 where the device has it, else f32; i32
+   * for whole numbers. The caller owns the tensor (no scope frees it). Throws `E_UNKNOWN_NAME`, `E_FORMAT` (a whole number that i32 can't
+   * hold, a file that shrank), `E_DTYPE`, `E_MEMORY`.
+   */
+  load(name: string, device: Device, dtype?: DType): Promise<Tensor>;
+  /** Loads all tensors (or those named), as a record in the same order. */
+  loadAll(device: Device, options?: { names?: readonly string[]; dtype?: DType }): Promise<Record<string, Tensor>>;
+}
+
+/** Reads and checks the header of a safetensors file. Throws `E_FORMAT`. */
+export async function openSafetensors(source: ByteSource): Promise<Safetensors> {
+  const file = source.name ?? "safetensors data";
+  const { tensors, metadata } = await readHeader(source, file);
+
+  const load = async (name: string, device: Device, dtype?: DType): Promise<Tensor> => {
+    const info = Object.hasOwn(tensors, name) ? tensors[name] : undefined;
+    check(info, "E_UNKNOWN_NAME", () => `${file}: holds no tensor named ${quote(name)}; it holds ${Object.keys(tensors).length} others`);
+    const type = dtype ?? defaultDType(info.dtype, device);
+    check(type !== "i32" || !isFloat(info.dtype), "E_DTYPE", () =>
+      `${file}: tensor ${quote(name)} holds ${info.dtype} numbers, which can't be loaded as i32; load it as f32`);
+    const out = keep(Tensor.empty(device, info.shape, type));
+    try {
+      await fill(out, info, source, `${file}: tensor ${quote(name)}`);
+    } catch (error) {
+      out.dispose();
+      throw error;
+    }
+    return out;
+  };
+
+  return {
+    tensors,
+    metadata,
+    load,
+    async loadAll(device, { names = Object.keys(tensors), dtype } = {}) {
+      const loaded = Object.create(null) as Record<string, Tensor>;
+      try {
+        for (const name of names) loaded[name] = await load(name, device, dtype);
+      } catch (error) {
+        for (const t of Object.values(loaded)) t.dispose();
+        throw error;
+      }
+      return loaded;
+    },
+  };
+}
+
+function defaultDType(dtype: FileDType, device: Device): DType {
+  if (dtype === "F64") return device.dtypes.includes("f64") ? "f64" : "f32";
+  return isFloat(dtype) ? "f32" : "i32";
+}
+
+/** Reads a range; a source that gives fewer bytes than its size promised was changed meanwhile. */
+async function readExactly(source: ByteSource, offset: number, length: number, what: string): Promise<Uint8Array> {
+  const bytes = await source.read(offset, length);
+  check(bytes.length === length, "E_FORMAT", () =>
+    `${what}: ends early: ${bytes.length} of ${length} bytes at ${offset}; the file was cut or changed while it was read`);
+  return bytes;
+}
+
+async function fill(out: Tensor, info: FileTensor, source: ByteSource, what: string): Promise<void> {
+  const width = FILE_DTYPES[info.dtype];
+  const { array, bytes: outWidth } = DTYPES[out.dtype];
+  for (let start = 0; start < out.size; start += SLICE) {
+    const count = Math.min(SLICE, out.size - start);
+    const bytes = await readExactly(source, info.offset + start * width, count * width, what);
+    const slice = new array(count);
+    decode(bytes, info.dtype, slice, out.dtype, what);
+    out.device.write(out.buffer, out.byteOffset + start * outWidth, new Uint8Array(slice.buffer, slice.byteOffset, slice.byteLength));
+  }
+}
+
+async function readHeader(source: ByteSource, file: string): Promise<Pick<Safetensors, "tensors" | "metadata">> {
+  check(source.size >= 8, "E_FORMAT", () => `${file}: has ${source.size} bytes; a safetensors file has at least 8 (the header's length)`);
+  const prefix = await readExactly(source, 0, 8, file);
+  const length = Number(new DataView(prefix.buffer, prefix.byteOffset, 8).getBigUint64(0, true));
+  check(length <= MAX_HEADER, "E_FORMAT", () =>
+    `${file}: claims a header of ${length} bytes; the format allows at most ${MAX_HEADER}. Is this a safetensors file?`);
+  check(8 + length <= source.size, "E_FORMAT", () =>
+    `${file}: claims a header of ${length} bytes but has only ${source.size - 8} after its length; the file is cut short`);
+  const bytes = await readExactly(source, 8, length, file);
+  check(bytes[0] === 0x7b, "E_FORMAT", () => `${file}: the header must begin with "{"`);
+  const header = parseJsonBytes(bytes, `${file}: header`, { maxDepth: 4 });
+  check(isJsonObject(header), "E_FORMAT", () => `${file}: the header must be a JSON object`);
+
+  const tensors = Object.create(null) as Record<string, FileTensor>;
+  let metadata = Object.create(null) as Record<string, string>;
+  for (const [name, entry] of Object.entries(header)) {
+    if (name === METADATA) metadata = checkMetadata(entry, file);
+    else tensors[name] = checkEntry(entry, 8 + length, source.size, `${file}: tensor ${quote(name)}`);
+  }
+  checkCover(tensors, 8 + length, source.size, file);
+  return { tensors, metadata };
+}
+
+function checkMetadata(entry: Json, file: string): Record<string, string> {
+  check(isJsonObject(entry) && Object.values(entry).every((text) => typeof text === "string"), "E_FORMAT", () =>
+    `${file}: ${METADATA} must map names to strings`);
+  return entry as Record<string, string>;
+}
+
+function isCount(value: Json | undefined): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}
+
+/** One entry of the header, with offsets made absolute. */
+function checkEntry(entry: Json, dataStart: number, fileSize: number, what: string): FileTensor {
+  check(isJsonObject(entry), "E_FORMAT", () => `${what}: must be an object with dtype, shape and data_offsets`);
+  const extra = Object.keys(entry).find((field) => !["dtype", "shape", "data_offsets"].includes(field));
+  check(extra === undefined, "E_FORMAT", () => `${what}: has an unknown field ${quote(extra!)}; the fields are dtype, shape and data_offsets`);
+  const { dtype, shape, data_offsets: offsets } = entry;
+  check(typeof dtype === "string" && Object.hasOwn(FILE_DTYPES, dtype), "E_FORMAT", () =>
+    `${what}: dtype ${show(dtype)} is not one of ${Object.keys(FILE_DTYPES).join(", ")}`);
+  check(Array.isArray(shape) && shape.length <= MAX_RANK && shape.every(isCount), "E_FORMAT", () =>
+    `${what}: shape ${show(shape)} must be a list of at most ${MAX_RANK} whole numbers of at least 0`);
+  check(Array.isArray(offsets) && offsets.length === 2 && offsets.every(isCount), "E_FORMAT", () =>
+    `${what}: data_offsets ${show(offsets)} must be two whole numbers`);
+  const [begin, end] = offsets as [number, number];
+  const dataSize = fileSize - dataStart;
+  check(begin <= end && end <= dataSize, "E_FORMAT", () =>
+    `${what}: data_offsets [${begin}, ${end}] must be in order and within the ${dataSize} bytes of data; the file is damaged or cut short`);
+  // The running product stays exact or leaves the safe range, also when a later axis is 0.
+  const axes = shape as number[];
+  let byteLength: number = FILE_DTYPES[dtype as FileDType];
+  for (const axis of axes) {
+    byteLength *= axis;
+    check(Number.isSafeInteger(byteLength), "E_FORMAT", () => `${what}: shape ${show(shape)} is too large`);
+  }
+  check(byteLength === end - begin, "E_FORMAT", () =>
+    `${what}: shape ${showShape(axes)} of ${dtype} needs ${byteLength} bytes, but data_offsets [${begin}, ${end}] hold ${end - begin}`);
+  return { dtype: dtype as FileDType, shape: axes, offset: dataStart + begin, byteLength };
+}
+
+function show(value: Json | undefined): string {
+  return value === undefined ? "(missing)" : quote(JSON.stringify(value)).slice(1, -1);
+}
+
+/** The tensors must follow each other without overlap or hole, from the start of the data to the end of the file. */
+function checkCover(tensors: Record<string, FileTensor>, dataStart: number, fileSize: number, file: string): void {
+  const inOrder = Object.entries(tensors).sort(([, a], [, b]) => a.offset - b.offset || a.byteLength - b.byteLength);
+  let covered = dataStart;
+  for (const [name, { offset, byteLength }] of inOrder) {
+    check(offset === covered, "E_FORMAT", () =>
+      `${file}: tensor ${quote(name)} starts at byte ${offset - dataStart} of the data, but ${offset < covered
+        ? `another tensor overlaps it up to ${covered - dataStart}`
+        : `nothing covers the bytes from ${covered - dataStart}`}; tensors must follow each other without a gap`);
+    covered += byteLength;
+  }
+  check(covered === fileSize, "E_FORMAT", () =>
+    `${file}: has ${fileSize - covered} bytes after the last tensor; the tensors must cover the data to its end`);
+}
+
+/** How to write each tensor: one type for all, or by name. Floats stay floats, whole numbers whole numbers. */
+export type WriteDType = WritableDType | ((name: string, tensor: Tensor) => WritableDType);
+
+const SAME: Readonly<Record<DType, WritableDType>> = { f32: "F32", f64: "F64", i32: "I32" };
+
+/**
+ * A safetensors file as a stream of chunks. Tensors are named by their path in `tree` and stand in its order; equal input gives equal bytes.
+ * The header is padded with spaces so that the data starts at a multiple of 8. Unless `dtype` says
+ * otherwise, types are kept. Rounding to F16, BF16 and F32 is to nearest, ties to even. The tensors must live until the stream ends.
+ */
+export function encodeSafetensors(
+  tree: unknown,
+  metadata: Readonly<Record<string, string>> = {},
+  dtype: WriteDType = (_, t) => SAME[t.dtype],
+): AsyncIterable<Uint8Array> {
+  const entries = leaves(tree).map(({ path, tensor }) => ({
+    path,
+    tensor,
+    type: typeof dtype === "function" ? dtype(path, tensor) : tensor.dtype === "i32" ? "I32" : dtype,
+  }));
+  const bytes = encodeHeader(entries, metadata);
+  return (async function* () {
+    yield bytes;
+    for (const { path, tensor, type } of entries) {
+      for (let start = 0; start < tensor.size; start += SLICE) {
+        yield encode(await readSlice(tensor, start, Math.min(SLICE, tensor.size - start)), tensor.dtype, type, `tensor ${quote(path)}`);
+      }
+    }
+  })();
+}
+
+async function readSlice(tensor: Tensor, start: number, count: number) {
+  const slice = tensor.window([count], start);
+  try {
+    return await slice.read();
+  } finally {
+    slice.dispose();
+  }
+}
+
+interface WriteEntry {
+  readonly path: string;
+  readonly tensor: Tensor;
+  readonly type: WritableDType;
+}
+
+function encodeHeader(entries: readonly WriteEntry[], metadata: Readonly<Record<string, string>>): Uint8Array {
+  const header: [string, unknown][] = [];
+  if (Object.keys(metadata).length > 0) header.push([METADATA, metadata]);
+  const names = new Set<string>([METADATA]);
+  let begin = 0;
+  for (const { path, tensor, type } of entries) {
+    check(!names.has(path), "E_ARGUMENT", () => `encodeSafetensors: two tensors are named ${quote(path)}, or the name is reserved`);
+    names.add(path);
+    const end = begin + sizeOf(tensor.shape) * FILE_DTYPES[type];
+    header.push([path, { dtype: type, shape: tensor.shape, data_offsets: [begin, end] }]);
+    begin = end;
+  }
+  // Written pair by pair: an object would reorder names that look like numbers, and lose "__proto__".
+  const json = new TextEncoder().encode(`{${header.map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`).join(",")}}`);
+  const length = Math.ceil(json.length / 8) * 8;
+  check(length <= MAX_HEADER, "E_ARGUMENT", () =>
+    `encodeSafetensors: the header has ${length} bytes, but the format allows ${MAX_HEADER}: fewer tensors or less metadata are needed`);
+  const bytes = new Uint8Array(8 + length).fill(0x20);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(length), true);
+  bytes.set(json, 8);
+  return bytes;
+}
