@@ -1,0 +1,15 @@
+/** Checks that the shape rules of several families share. */
+import { check } from "../errors";
+import type { Tensor } from "../tensor";
+
+/** Refuses integers, and real tensors of different types: `E_DTYPE`. Names are those of the op's arguments. */
+export function checkReal(op: string, tensors: Readonly<Record<string, Tensor | null>>): void {
+  let first: { name: string; dtype: string } | undefined;
+  for (const [name, t] of Object.entries(tensors)) {
+    if (t === null) continue;
+    check(t.dtype !== "i32", "E_DTYPE", () => `${op}: ${name} is i32; it must be f32 or f64`);
+    first ??= { name, dtype: t.dtype };
+    check(t.dtype === first.dtype, "E_DTYPE", () =>
+      `${op}: ${name} is ${t.dtype} but ${first!.name} is ${first!.dtype}; both must have one type`);
+  }
+}

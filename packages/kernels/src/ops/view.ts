@@ -1,0 +1,175 @@
+/**
+ * Rearranging: the same numbers in another shape or order. `reshape` shares its input's memory; all others copy,
+ * so that a small piece never keeps a large buffer alive.
+ *
+ * Gradients rearrange back; that of broadcastTo sums over the stretched axes.
+ */
+import { check } from "../errors";
+import { apply, type Op } from "../op";
+import { broadcastShapes, normalizeAxis, sameShape, type Shape, showShape, sizeOf } from "../shape";
+import { activeTape } from "../tape";
+import { Tensor, zeros } from "../tensor";
+import { broadcastStrides, collapse, type Layout, stridesOf } from "./layout";
+import { sumToShape } from "./reduce";
+
+export interface ViewKernels {
+  /**
+   * out[outOffset + Σ iₖ·strides[1][k]] = x[xOffset + Σ iₖ·strides[0][k]] for all i below the sizes. Any element
+   * type; the rest of `out` stays as it is. Offsets count elements. No two steps write to one place.
+   */
+  copyStrided(args: { x: Tensor; out: Tensor; xOffset: number; outOffset: number; layout: Layout }): void;
+}
+
+/** Copies a box of `sizes` between two strided places. */
+function copy(
+  x: Tensor, out: Tensor, sizes: Shape, xStrides: readonly number[], outStrides: readonly number[], xOffset = 0, outOffset = 0,
+): void {
+  if (sizeOf(sizes) === 0) return;
+  x.device.kernels.copyStrided({ x, out, xOffset, outOffset, layout: collapse({ sizes, strides: [xStrides, outStrides] }) });
+}
+
+const reshapeOp: Op<undefined> = {
+  name: "reshape",
+  outputs: ([x]) => [{ shape: x!.shape, dtype: x!.dtype }],
+  forward() {
+    // Never runs: `reshape` makes its output as a window, not by `apply`.
+  },
+  // The walk is done with dy when it gets here, so dx may take over its memory.
+  gradient: ({ inputs: [x] }, [dy]) => [dy!.window(x!.shape)],
+};
+
+/** The same numbers under another shape, sharing memory; one axis may be -1 and is worked out. `E_SHAPE` if sizes differ. */
+export function reshape(x: Tensor, shape: Shape): Tensor {
+  const open = shape.filter((size) => size === -1).length;
+  const rest = sizeOf(shape.filter((size) => size !== -1));
+  const fits = shape.every((size) => Number.isSafeInteger(size) && size >= -1) && open <= 1 &&
+    (open === 0 ? rest === x.size : rest > 0 && x.size % rest === 0);
+  check(fits, "E_SHAPE", () =>
+    `reshape: ${showShape(x.shape)} with ${x.size} elements can't take the shape ${showShape(shape)}`);
+  const out = x.window(shape.map((size) => (size === -1 ? x.size / rest : size)));
+  const tape = activeTape();
+  if (tape?.tracks(x)) tape.note(reshapeOp as Op<unknown>, [x], [out], [], undefined);
+  return out;
+}
+
+interface SliceAttributes {
+  readonly axis: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+const sliceOp: Op<SliceAttributes> = {
+  name: "slice",
+  outputs([x], { axis, start, end }) {
+    const size = x!.shape[axis]!;
+    check(Number.isInteger(start) && Number.isInteger(end) && 0 <= start && start <= end && end <= size, "E_ARGUMENT", () =>
+      `slice: ${start} ... ${end} is not a range within axis ${axis} of ${showShape(x!.shape)} (0 <= start <= end <= ${size})`);
+    return [{ shape: x!.shape.with(axis, end - start), dtype: x!.dtype }];
+  },
+  forward([x], [out], { axis, start }) {
+    const strides = stridesOf(x!.shape);
+    copy(x!, out!, out!.shape, strides, stridesOf(out!.shape), start * strides[axis]!);
+  },
+  gradient({ inputs: [x], attributes: { axis, start } }, [dy]) {
+    const dx = zeros(x!.device, x!.shape, x!.dtype);
+    const strides = stridesOf(dx.shape);
+    copy(dy!, dx, dy!.shape, stridesOf(dy!.shape), strides, 0, start * strides[axis]!);
+    return [dx];
+  },
+};
+
+/** Elements `start` to `end` (not included) along one axis, copied. Both count from the end when negative; `end` is the axis' size unless given. */
+export function slice(x: Tensor, axis: number, start: number, end?: number): Tensor {
+  const at = normalizeAxis(axis, x.shape.length, "slice");
+  const size = x.shape[at]!;
+  const from = (place: number) => (place < 0 ? place + size : place);
+  return apply(sliceOp, [x], { axis: at, start: from(start), end: from(end ?? size) })[0]!;
+}
+
+const concatOp: Op<{ readonly axis: number }> = {
+  name: "concat",
+  outputs(list, { axis }) {
+    const [first] = list as readonly Tensor[];
+    list.forEach((t, i) => {
+      check(t!.dtype === first!.dtype, "E_DTYPE", () => `concat: item ${i} is ${t!.dtype} but item 0 is ${first!.dtype}`);
+      check(t!.shape.length === first!.shape.length && sameShape(t!.shape.with(axis, 0), first!.shape.with(axis, 0)), "E_SHAPE", () =>
+        `concat: item ${i} ${showShape(t!.shape)} and item 0 ${showShape(first!.shape)} must agree in all axes but ${axis}`);
+    });
+    const total = list.reduce((size, t) => size + t!.shape[axis]!, 0);
+    return [{ shape: first!.shape.with(axis, total), dtype: first!.dtype }];
+  },
+  forward(list, [out], { axis }) {
+    const strides = stridesOf(out!.shape);
+    let start = 0;
+    for (const t of list) {
+      copy(t!, out!, t!.shape, stridesOf(t!.shape), strides, 0, start * strides[axis]!);
+      start += t!.shape[axis]!;
+    }
+  },
+  gradient({ inputs, wanted, attributes: { axis } }, [dy]) {
+    const strides = stridesOf(dy!.shape);
+    let start = 0;
+    return inputs.map((t, i) => {
+      const offset = start * strides[axis]!;
+      start += t!.shape[axis]!;
+      if (!wanted[i]) return null;
+      const dx = Tensor.empty(t!.device, t!.shape, t!.dtype);
+      copy(dy!, dx, dx.shape, strides, stridesOf(dx.shape), offset);
+      return dx;
+    });
+  },
+};
+
+/** Joins tensors along one axis; they agree in all others. `E_ARGUMENT` for an empty list. */
+export function concat(list: readonly Tensor[], axis: number): Tensor {
+  const [first] = list;
+  check(first, "E_ARGUMENT", () => "concat: the list of tensors is empty");
+  return apply(concatOp, list, { axis: normalizeAxis(axis, first.shape.length, "concat") })[0]!;
+}
+
+/** Axis i of `out` is x's axis permutation[i]. */
+function permute(x: Tensor, out: Tensor, permutation: readonly number[]): void {
+  const strides = stridesOf(x.shape);
+  copy(x, out, out.shape, permutation.map((axis) => strides[axis]!), stridesOf(out.shape));
+}
+
+const transposeOp: Op<{ readonly permutation: readonly number[] }> = {
+  name: "transpose",
+  outputs: ([x], { permutation }) => [{ shape: permutation.map((axis) => x!.shape[axis]!), dtype: x!.dtype }],
+  forward([x], [out], { permutation }) {
+    permute(x!, out!, permutation);
+  },
+  gradient({ inputs: [x], attributes: { permutation } }, [dy]) {
+    const dx = Tensor.empty(x!.device, x!.shape, x!.dtype);
+    permute(dy!, dx, permutation.map((_, axis) => permutation.indexOf(axis)));
+    return [dx];
+  },
+};
+
+/** Reorders axes, copying: axis i of the result is axis permutation[i] of x. Reverses all axes unless given. */
+export function transpose(x: Tensor, permutation?: readonly number[]): Tensor {
+  const rank = x.shape.length;
+  const given = permutation ?? x.shape.map((_, i) => rank - 1 - i);
+  const axes = given.map((axis) => normalizeAxis(axis, rank, "transpose"));
+  check(axes.length === rank && new Set(axes).size === rank, "E_ARGUMENT", () =>
+    `transpose: [${given.join(", ")}] must name each of the ${rank} axes of ${showShape(x.shape)} once`);
+  return apply(transposeOp, [x], { permutation: axes })[0]!;
+}
+
+const broadcastToOp: Op<{ readonly shape: Shape }> = {
+  name: "broadcastTo",
+  outputs([x], { shape }) {
+    check(sameShape(broadcastShapes(x!.shape, shape, "broadcastTo"), shape), "E_SHAPE", () =>
+      `broadcastTo: ${showShape(x!.shape)} does not stretch to ${showShape(shape)}`);
+    return [{ shape, dtype: x!.dtype }];
+  },
+  forward([x], [out]) {
+    copy(x!, out!, out!.shape, broadcastStrides(x!.shape, out!.shape), stridesOf(out!.shape));
+  },
+  gradient: ({ inputs: [x] }, [dy]) => [sumToShape(dy!, x!.shape, 1)],
+};
+
+/** Stretches axes of size 1, and adds leading ones, after NumPy's rule; copies. */
+export function broadcastTo(x: Tensor, shape: Shape): Tensor {
+  return apply(broadcastToOp, [x], { shape })[0]!;
+}

@@ -1,0 +1,301 @@
+/**
+ * What the tests of all op families share; no part of the package's public face.
+ *
+ *  * {@link eachDevice} runs a suite on every device of this machine and prints why one is absent.
+ *  * {@link checkGradient} compares an op's gradients with central differences, in float64 on the reference.
+ *  * {@link compareWithReference} compares a device in float32 with the reference in float64, outputs and
+ *    gradients, from the same random numbers.
+ *  * {@link checkSameBits} compares runs with 1, 2 and 3 threads bit for bit, for each instruction set.
+ *  * {@link checkLeaks} sees to it that a call leaves no memory behind.
+ *
+ * Errors are relative. Float32 numbers that are sums of many terms are judged by the max-norm: the largest
+ * deviation over the largest magnitude that is expected.
+ */
+import { afterAll, describe, expect } from "vitest";
+import { type Device, type DeviceKind, devices, open } from "./device";
+import { type Shape, showShape, sizeOf } from "./shape";
+import { vjp } from "./tape";
+import { dispose, leakedTensors, scope, Tensor, tensor } from "./tensor";
+
+/** A tensor's numbers before they are on a device. Real ones are rounded to float32, so that all devices get the same. */
+export interface HostTensor {
+  readonly data: readonly number[];
+  readonly shape: Shape;
+  /** `real` becomes f32 or f64 and is differentiated; `integer` becomes i32 and is not. */
+  readonly kind: "real" | "integer";
+}
+
+/** An op under test. Its inputs come in the order of the host tensors; give absent optional inputs inside of it. */
+export type TestFunction = (...inputs: Tensor[]) => Tensor | readonly Tensor[];
+
+const listings = await devices();
+const opened: Device[] = [];
+for (const { name, available, reason } of listings) {
+  if (available) opened.push(await open(name));
+  else console.warn(`tests on device ${name} do not run: ${reason}`);
+}
+
+/** The reference device, for oracles. */
+export const referenceDevice: Device = opened.find((device) => device.kind === "reference")!;
+
+/** Runs a suite once per device that this machine has. */
+export function eachDevice(name: string, suite: (device: Device) => void): void {
+  for (const device of opened) describe(`${name} on ${device.kind}`, () => suite(device));
+}
+
+/** Whether a device can be opened here. */
+export function hasDevice(kind: DeviceKind): boolean {
+  return opened.some((device) => device.kind === kind);
+}
+
+/** Instruction sets of the CPU device that this machine can run; empty without the CPU device. */
+export const instructionSets: readonly string[] = await findInstructionSets();
+
+async function findInstructionSets(): Promise<string[]> {
+  if (!hasDevice("cpu")) return [];
+  const found: string[] = [];
+  for (const isa of ["baseline", "avx2", "avx512", "neon"]) {
+    try {
+      (await open("cpu", { isa, threads: 1 })).close();
+      found.push(isa);
+    } catch (error) {
+      console.warn(`tests of instruction set ${isa} do not run: ${(error as Error).message}`);
+    }
+  }
+  return found;
+}
+
+afterAll(() => {
+  expect(leakedTensors(), "tensors that the garbage collector found undisposed").toBe(0);
+});
+
+/** A small generator for tests, the same everywhere: uniform numbers in [0, 1). */
+export function testRandom(seed: number): () => number {
+  let state = (seed * 0x9e3779b9 + 0x7f4a7c15) >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Normal numbers, rounded to float32. */
+export function normals(seed: number, shape: Shape, scale = 1, mean = 0): HostTensor {
+  const next = testRandom(seed);
+  const normal = () => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
+  return host(Array.from({ length: sizeOf(shape) }, () => mean + scale * normal()), shape);
+}
+
+/** Uniform numbers in [low, high), rounded to float32. */
+export function uniforms(seed: number, shape: Shape, low: number, high: number): HostTensor {
+  const next = testRandom(seed);
+  return host(Array.from({ length: sizeOf(shape) }, () => low + (high - low) * next()), shape);
+}
+
+/** Whole numbers in [low, high). */
+export function integers(seed: number, shape: Shape, low: number, high: number): HostTensor {
+  const next = testRandom(seed);
+  const data = Array.from({ length: sizeOf(shape) }, () => low + Math.floor((high - low) * next()));
+  return { data, shape, kind: "integer" };
+}
+
+/** Given real numbers, rounded to float32. */
+export function host(data: readonly number[], shape: Shape): HostTensor {
+  return { data: data.map(Math.fround), shape, kind: "real" };
+}
+
+/** Puts host numbers on a device: f32 unless `precise` asks for f64. */
+export function upload(device: Device, { data, shape, kind }: HostTensor, precise = false): Tensor {
+  return tensor(device, data, shape, kind === "integer" ? "i32" : precise ? "f64" : "f32");
+}
+
+/** max |actual - expected| / max |expected|; infinite when a number is missing or NaN on one side only. */
+export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  if (actual.length !== expected.length) return Infinity;
+  let [deviation, magnitude] = [0, 0];
+  for (let i = 0; i < actual.length; i++) {
+    const [a, e] = [actual[i]!, expected[i]!];
+    if (a === e || (Number.isNaN(a) && Number.isNaN(e))) {
+      if (Number.isFinite(e)) magnitude = Math.max(magnitude, Math.abs(e));
+      continue;
+    }
+    if (!Number.isFinite(a) || !Number.isFinite(e)) return Infinity;
+    deviation = Math.max(deviation, Math.abs(a - e));
+    magnitude = Math.max(magnitude, Math.abs(e));
+  }
+  return deviation === 0 ? 0 : deviation / magnitude;
+}
+
+/** max over i of |actual - expected| / max(|expected|, floor): for functions that must be right at every size. */
+export function elementwiseError(actual: ArrayLike<number>, expected: ArrayLike<number>, floor = 1e-30): number {
+  if (actual.length !== expected.length) return Infinity;
+  let worst = 0;
+  for (let i = 0; i < actual.length; i++) {
+    const [a, e] = [actual[i]!, expected[i]!];
+    if (a === e || (Number.isNaN(a) && Number.isNaN(e))) continue;
+    const error = Math.abs(a - e) / Math.max(Math.abs(e), floor);
+    worst = Number.isNaN(error) ? Infinity : Math.max(worst, error);
+  }
+  return worst;
+}
+
+/** Expects a relative error (max-norm) of at most `tolerance`. */
+export function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number, what = "values"): void {
+  expect(actual.length, `${what}: number of elements`).toBe(expected.length);
+  const error = relativeError(actual, expected);
+  if (!(error <= tolerance)) {
+    const show = (list: ArrayLike<number>) => Array.from(list).slice(0, 6).join(", ");
+    expect.fail(`${what}: relative error ${error} exceeds ${tolerance}; got ${show(actual)}, expected ${show(expected)}`);
+  }
+}
+
+export interface Evaluation {
+  readonly outputs: readonly ArrayLike<number>[];
+  /** Shapes of the outputs. */
+  readonly shapes: readonly Shape[];
+  /** By input; null for integers. */
+  readonly gradients: readonly (ArrayLike<number> | null)[];
+}
+
+/**
+ * Outputs, and the gradients of Σ cotangent · output with fixed random cotangents. `wanted` limits the gradients
+ * to some inputs (all real ones unless given).
+ */
+export async function evaluate(
+  device: Device, f: TestFunction, inputs: readonly HostTensor[], options: { precise?: boolean; gradients?: boolean } = {},
+): Promise<Evaluation> {
+  const { precise = false, gradients: wanted = true } = options;
+  const held = scope(() => {
+    const given = inputs.map((input) => upload(device, input, precise));
+    const real = given.filter((_, i) => inputs[i]!.kind === "real");
+    const all = (tracked: readonly Tensor[]) => {
+      let next = 0;
+      return given.map((t, i) => (inputs[i]!.kind === "real" ? tracked[next++]! : t));
+    };
+    const list = (result: Tensor | readonly Tensor[]) => (result instanceof Tensor ? [result] : [...result]);
+    if (!wanted) return { outputs: list(f(...given)), gradients: [] };
+    const { outputs, pullback } = vjp((tracked: Tensor[]) => list(f(...all(tracked))), real);
+    const cotangents = outputs.map((t, i) => (t.dtype === "i32" ? null : upload(device, cotangent(i, t.shape), precise)));
+    return { outputs, gradients: pullback(cotangents as Tensor[]) as Tensor[] };
+  });
+  const outputs = await Promise.all(held.outputs.map((t) => t.read()));
+  const shapes = held.outputs.map((t) => t.shape);
+  const reads = await Promise.all(held.gradients.map((t) => t.read()));
+  dispose(held);
+  let next = 0;
+  return { outputs, shapes, gradients: inputs.map(({ kind }) => (wanted && kind === "real" ? reads[next++]! : null)) };
+}
+
+function cotangent(output: number, shape: Shape): HostTensor {
+  return normals(7919 + output, shape);
+}
+
+/**
+ * Compares gradients with central differences of Σ cotangent · output, all in float64 on the reference device.
+ * Large inputs are sampled at `samples` places. Points within `step` of a kink need a hand-made test instead.
+ */
+export async function checkGradient(
+  f: TestFunction, inputs: readonly HostTensor[], options: { step?: number; tolerance?: number; samples?: number } = {},
+): Promise<void> {
+  const { step = 1e-5, tolerance = 1e-7, samples = 40 } = options;
+  const { gradients } = await evaluate(referenceDevice, f, inputs, { precise: true });
+  const objective = async (changed: readonly HostTensor[]) => {
+    const { outputs, shapes } = await evaluate(referenceDevice, f, changed, { precise: true, gradients: false });
+    return outputs.reduce((sum, values, i) => {
+      const { data } = cotangent(i, shapes[i]!);
+      return data.reduce((total, c, j) => total + c * values[j]!, sum);
+    }, 0);
+  };
+  for (const [i, input] of inputs.entries()) {
+    const gradient = gradients[i];
+    if (!gradient) continue;
+    expect(gradient.length, `gradient of input ${i} ${showShape(input.shape)}`).toBe(input.data.length);
+    const places = pick(input.data.length, samples);
+    const numeric: number[] = [];
+    for (const place of places) {
+      // Not through host(): it would round the step to float32.
+      const moved = (by: number) => inputs.map((t, k) => (k === i ? { ...t, data: t.data.with(place, t.data[place]! + by) } : t));
+      numeric.push(((await objective(moved(step))) - (await objective(moved(-step)))) / (2 * step));
+    }
+    expectClose(places.map((place) => gradient[place]!), numeric, tolerance, `gradient of input ${i} ${showShape(input.shape)}`);
+  }
+}
+
+/** At most `count` places of 0 ... size - 1, spread evenly over them with both ends. */
+function pick(size: number, count: number): number[] {
+  if (size <= count) return Array.from({ length: size }, (_, i) => i);
+  return Array.from({ length: count }, (_, i) => Math.round((i * (size - 1)) / (count - 1)));
+}
+
+/**
+ * Compares outputs and gradients on `device` (f32) with the reference (f64). Integer outputs must be equal. On the
+ * reference device itself this compares its f32 storage with its f64 storage.
+ */
+export async function compareWithReference(
+  device: Device, f: TestFunction, inputs: readonly HostTensor[], options: { tolerance?: number; gradients?: boolean } = {},
+): Promise<void> {
+  const { tolerance = 1e-5, gradients = true } = options;
+  const expected = await evaluate(referenceDevice, f, inputs, { precise: true, gradients });
+  const actual = await evaluate(device, f, inputs, { gradients });
+  compareEvaluations(actual, expected, tolerance);
+}
+
+/** Compares two evaluations, number by number. */
+export function compareEvaluations(actual: Evaluation, expected: Evaluation, tolerance: number): void {
+  expect(actual.shapes).toEqual(expected.shapes);
+  expected.outputs.forEach((values, i) => expectClose(actual.outputs[i]!, values, tolerance, `output ${i}`));
+  expected.gradients.forEach((values, i) => {
+    if (values) expectClose(actual.gradients[i] ?? [], values, tolerance, `gradient of input ${i}`);
+  });
+}
+
+/**
+ * For each instruction set of the CPU: right by the reference, and the same bits with 1, 2 and 3 threads.
+ * Does nothing on a machine without the CPU device (the reason is printed when the tests load).
+ */
+export async function checkSameBits(
+  f: TestFunction, inputs: readonly HostTensor[], options: { tolerance?: number; gradients?: boolean } = {},
+): Promise<void> {
+  const { tolerance = 1e-5, gradients = true } = options;
+  if (instructionSets.length === 0) return;
+  const expected = await evaluate(referenceDevice, f, inputs, { precise: true, gradients });
+  for (const isa of instructionSets) {
+    let first: Evaluation | undefined;
+    for (const threads of [1, 2, 3]) {
+      const device = await open("cpu", { isa, threads });
+      const result = await evaluate(device, f, inputs, { gradients });
+      device.close();
+      if (!first) compareEvaluations((first = result), expected, tolerance);
+      else expect(bytesOf(result), `bits on ${isa} with ${threads} threads`).toEqual(bytesOf(first));
+    }
+  }
+}
+
+function bytesOf({ outputs, gradients }: Evaluation): Buffer[] {
+  return [...outputs, ...gradients].flatMap((values) =>
+    values ? [Buffer.from((values as Float32Array).buffer, (values as Float32Array).byteOffset, (values as Float32Array).byteLength)] : []);
+}
+
+/** Expects that a call of `f` with its gradients leaves the device's memory as it was. */
+export async function checkLeaks(device: Device, f: TestFunction, inputs: readonly HostTensor[]): Promise<void> {
+  await device.synchronize();
+  const before = device.memory().used;
+  await evaluate(device, f, inputs);
+  await device.synchronize();
+  expect(device.memory().used, "bytes held after the call").toBe(before);
+}
+
+/** Expects that `body` throws a LenggenError of this code whose message matches. */
+export function expectError(body: () => unknown, code: string, message?: RegExp): void {
+  let caught: unknown;
+  try {
+    scope(() => {
+      body();
+    });
+  } catch (error) {
+    caught = error;
+  }
+  expect(caught, `an error of code ${code}`).toMatchObject({ name: "LenggenError", code });
+  if (message) expect((caught as Error).message).toMatch(message);
+}
