@@ -1,0 +1,204 @@
+/**
+ * Line charts with bands for intervals, in one panel or in small multiples, labelled at the line's end when there
+ * is room and by a legend above when there is not.
+ */
+import * as Plot from "@observablehq/plot";
+import { type Method, METHOD_STYLES, methodColor } from "../methods";
+import { binaryTicks, formatLength } from "./format";
+import { append, draw, type Drawn, serialize, TEXT_SIZE } from "./svg";
+
+export interface LinePoint {
+  readonly x: number;
+  readonly y: number;
+  /** The 95% interval, drawn as a band. */
+  readonly interval?: readonly [number, number] | null;
+}
+
+export interface Series {
+  readonly label: string;
+  readonly points: readonly LinePoint[];
+  /** Gives colour and dashes; a series without one is drawn in grey dots. */
+  readonly method?: Method;
+  /** Which of the small multiples it belongs to. */
+  readonly panel?: string;
+  /** Drawn thin and unlabelled, as one of many. */
+  readonly faint?: boolean;
+}
+
+export interface Axis {
+  readonly label: string;
+  readonly type?: "log" | "linear";
+  /** Taken from the points unless given; what lies outside is cut off. */
+  readonly domain?: readonly [number, number];
+  readonly format?: (value: number) => string;
+}
+
+export interface LineChart {
+  readonly id: string;
+  /** What the figure shows, for screen readers. */
+  readonly description: string;
+  readonly x: Axis;
+  readonly y: Axis;
+  readonly series: readonly Series[];
+  /** Vertical lines with a word, e.g. the training length; and horizontal ones. */
+  readonly marks?: readonly { readonly x?: number; readonly y?: number; readonly label?: string }[];
+}
+
+export interface ChartSize {
+  /** In CSS pixels. Under 560 a legend above replaces the labels at the lines' ends. */
+  readonly width: number;
+  /** Of one panel. */
+  readonly height?: number;
+  /** Small multiples in a row. */
+  readonly columns?: number;
+}
+
+interface Row extends LinePoint {
+  readonly series: string;
+  readonly panel: string;
+}
+
+const NARROW = 560;
+const LEGEND_ROW = 18;
+const colorOf = ({ method }: Series) => (method ? methodColor(method) : "var(--lg-soft, #6b6b6b)");
+const dashOf = ({ method }: Series) => (method ? METHOD_STYLES[method].dash : "1.5 3");
+
+/** The chart as a standalone SVG. */
+export function lineChart(chart: LineChart, size: ChartSize): string {
+  const panels = [...new Set(chart.series.map((s) => s.panel ?? ""))];
+  const single = panels.length === 1;
+  const columns = single ? 1 : Math.min(panels.length, size.columns ?? 3);
+  const rows = Math.ceil(panels.length / columns);
+  const named = chart.series.filter((s) => !s.faint && s.label !== "");
+  const ends = single && size.width >= NARROW;
+  const legend = ends ? [] : legendRows(uniqueLabels(named), size.width);
+
+  const marginRight = ends ? 14 + 7 * Math.max(0, ...named.map((s) => s.label.length)) : 14;
+  const marginTop = 26 + legend.length * LEGEND_ROW + (single ? 0 : 14);
+  const panelHeight = size.height ?? (single ? 340 : 170);
+  const domains = { x: chart.x.domain ?? extent(chart.series, "x", chart.x.type), y: chart.y.domain ?? extent(chart.series, "y", chart.y.type) };
+  const place = (panel: string) => ({ fx: panels.indexOf(panel) % columns, fy: Math.floor(panels.indexOf(panel) / columns) });
+  const facet = single ? {} : { fx: (d: { panel: string }) => place(d.panel).fx, fy: (d: { panel: string }) => place(d.panel).fy };
+  const panelWidth = (size.width - 60 - marginRight) / columns;
+
+  const drawn = draw({
+    width: size.width,
+    height: marginTop + 44 + rows * panelHeight + (rows - 1) * 26,
+    marginTop, marginRight, marginBottom: 44, marginLeft: 52,
+    x: { type: chart.x.type ?? "log", domain: [...domains.x] },
+    y: { type: chart.y.type ?? "linear", domain: [...domains.y] },
+    ...(single ? {} : { fx: { axis: null, padding: 0.08, domain: range(columns) }, fy: { axis: null, padding: rows > 1 ? 0.16 : 0, domain: range(rows) } }),
+    marks: [
+      ...axes(chart, domains, panelWidth, panelHeight),
+      ...(chart.marks ?? []).flatMap(({ x, y, label }) => [
+        ...(x === undefined ? [] : [Plot.ruleX([x], { stroke: "var(--lg-soft, #6b6b6b)", strokeDasharray: "2 3" })]),
+        ...(y === undefined ? [] : [Plot.ruleY([y], { stroke: "var(--lg-soft, #6b6b6b)", strokeWidth: 1 })]),
+        ...(x === undefined || !label || !single ? [] : [Plot.text([label], {
+          x, frameAnchor: "top", textAnchor: "start", dx: 5, dy: 2, fill: "var(--lg-soft, #6b6b6b)", stroke: "var(--lg-ground, #fff)", strokeWidth: 4,
+        })]),
+      ]),
+      ...chart.series.flatMap((s) => lines(s, facet)),
+      ...(single ? [] : [Plot.text(panels.map((panel) => ({ panel })), {
+        ...facet, text: "panel", frameAnchor: "top-left", dy: -16, fontWeight: 600, fill: "var(--lg-ink, #1c1c1c)",
+      })]),
+    ],
+  });
+  if (ends) endLabels(drawn, named, size.width - marginRight, [marginTop, marginTop + panelHeight]);
+  legend.forEach((row, i) => drawLegendRow(drawn, row, 14 + i * LEGEND_ROW));
+  return serialize(drawn, chart.id, chart.description);
+}
+
+function axes(chart: LineChart, domains: { x: readonly [number, number]; y: readonly [number, number] }, width: number, height: number): Plot.Markish[] {
+  const xTicks = (chart.x.type ?? "log") === "log" ? binaryTicks(domains.x, width / 46) : undefined;
+  const format = (axis: Axis, otherwise: (value: number) => string) => axis.format ?? otherwise;
+  const quiet = { color: "var(--lg-soft, #6b6b6b)", tickSize: 0, tickPadding: 6 };
+  return [
+    Plot.gridY({ stroke: "var(--lg-soft, #6b6b6b)", strokeOpacity: 0.18, ticks: Math.max(3, Math.floor(height / 55)) }),
+    Plot.axisX({ ...quiet, ticks: xTicks ?? width / 60, tickFormat: format(chart.x, formatLength), label: chart.x.label, labelAnchor: "right", labelOffset: 38 }),
+    Plot.axisY({
+      ...quiet, ticks: Math.max(3, Math.floor(height / 55)), tickFormat: format(chart.y, (value) => String(Number(value.toPrecision(3)))), label: chart.y.label,
+    }),
+    Plot.ruleY([domains.y[0]], { stroke: "var(--lg-soft, #6b6b6b)", strokeOpacity: 0.6 }),
+  ];
+}
+
+function lines(s: Series, facet: object): Plot.Markish[] {
+  const rows: Row[] = s.points.map((point) => ({ ...point, series: s.label, panel: s.panel ?? "" }));
+  const banded = rows.filter((row) => row.interval);
+  return [
+    ...(banded.length > 1 ? [Plot.areaY(banded, {
+      ...facet, x: "x", y1: (row: Row) => row.interval![0], y2: (row: Row) => row.interval![1], fill: colorOf(s), fillOpacity: 0.13, clip: true,
+    })] : []),
+    Plot.line(rows, {
+      ...facet, x: "x", y: "y", stroke: colorOf(s), strokeWidth: s.faint ? 0.9 : 2, strokeOpacity: s.faint ? 0.55 : 1,
+      ...(dashOf(s) && !s.faint ? { strokeDasharray: dashOf(s)! } : {}), clip: true,
+    }),
+  ];
+}
+
+/** Names at the lines' ends, pushed apart until none overlap, with a hair line to where each belongs. */
+function endLabels(drawn: Drawn, series: readonly Series[], x: number, [top, bottom]: readonly [number, number]): void {
+  const scale = drawn.scale("y")!;
+  const gap = TEXT_SIZE + 3;
+  const labels = series
+    .filter((s) => s.points.length > 0)
+    .map((s) => ({ s, at: Math.min(bottom, Math.max(top, Number(scale.apply(s.points.at(-1)!.y)))) }))
+    .sort((a, b) => a.at - b.at)
+    .map((label) => ({ ...label, y: label.at }));
+  for (let i = 1; i < labels.length; i++) labels[i]!.y = Math.max(labels[i]!.y, labels[i - 1]!.y + gap);
+  const over = (labels.at(-1)?.y ?? 0) - bottom;
+  if (over > 0) {
+    labels.at(-1)!.y -= over;
+    for (let i = labels.length - 2; i >= 0; i--) labels[i]!.y = Math.min(labels[i]!.y, labels[i + 1]!.y - gap);
+  }
+  for (const { s, at, y } of labels) {
+    append(drawn, "path", { d: `M${x + 2},${at}L${x + 11},${y}`, stroke: colorOf(s), "stroke-opacity": 0.5, fill: "none" });
+    append(drawn, "text", { x: x + 14, y: y + TEXT_SIZE * 0.35, fill: colorOf(s), "font-weight": 600 }, s.label);
+  }
+}
+
+function uniqueLabels(series: readonly Series[]): Series[] {
+  return series.filter((s, i) => s.panel === undefined && series.findIndex((other) => other.label === s.label) === i);
+}
+
+interface LegendItem {
+  readonly s: Series;
+  readonly x: number;
+}
+
+function legendRows(series: readonly Series[], width: number): LegendItem[][] {
+  const rows: LegendItem[][] = [];
+  let x = Infinity;
+  for (const s of series) {
+    const needed = 30 + s.label.length * 6.8 + 14;
+    if (x + needed > width) {
+      rows.push([]);
+      x = 4;
+    }
+    rows.at(-1)!.push({ s, x });
+    x += needed;
+  }
+  return rows;
+}
+
+function drawLegendRow(drawn: Drawn, row: readonly LegendItem[], y: number): void {
+  for (const { s, x } of row) {
+    append(drawn, "path", {
+      d: `M${x},${y - 4}h22`, stroke: colorOf(s), "stroke-width": 2.4, fill: "none", ...(dashOf(s) ? { "stroke-dasharray": dashOf(s)! } : {}),
+    });
+    append(drawn, "text", { x: x + 28, y, fill: "var(--lg-ink, #1c1c1c)" }, s.label);
+  }
+}
+
+function extent(series: readonly Series[], axis: "x" | "y", type: Axis["type"]): [number, number] {
+  const values = series.flatMap((s) => s.points.map((point) => point[axis])).filter((v) => Number.isFinite(v) && (axis === "y" || v > 0));
+  const [low, high] = values.length === 0 ? [1, 2] : [Math.min(...values), Math.max(...values)];
+  if (axis === "x") return low === high ? [low, low * 2] : [low, high];
+  if (type === "log") return [low / 1.05, high * 1.05];
+  const pad = (high - low || Math.abs(high) || 1) * 0.06;
+  return [low - pad, high + pad];
+}
+
+function range(n: number): number[] {
+  return Array.from({ length: n }, (_, i) => i);
+}

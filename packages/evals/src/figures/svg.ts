@@ -1,0 +1,61 @@
+/** Observable Plot outside a browser: a DOM from linkedom in, a standalone SVG string out. */
+import * as Plot from "@observablehq/plot";
+import { parseHTML } from "linkedom";
+import { methodVariables } from "../methods";
+
+export const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif";
+
+/** Point sizes in a figure's own units; figures are drawn near the width at which they are shown. */
+export const TEXT_SIZE = 12;
+
+type Chart = (SVGSVGElement | HTMLElement) & Plot.Plot;
+
+/** A drawn chart, its document (to add nodes), and its scales. */
+export interface Drawn {
+  readonly svg: SVGSVGElement;
+  readonly document: Document;
+  readonly scale: Chart["scale"];
+}
+
+export function draw(options: Plot.PlotOptions): Drawn {
+  const document = parseHTML("<!doctype html><html><body></body></html>").document as unknown as Document;
+  const chart = Plot.plot({
+    ...options,
+    document,
+    className: "lg-plot",
+    style: { fontFamily: FONT, fontSize: `${TEXT_SIZE}px`, background: "none", overflow: "visible" },
+  }) as Chart;
+  return { svg: chart as SVGSVGElement, document, scale: chart.scale.bind(chart) };
+}
+
+/** Adds an SVG element with attributes and text. */
+export function append({ document, svg }: Drawn, name: string, attributes: Readonly<Record<string, string | number>>, text = ""): void {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, String(value));
+  if (text !== "") node.textContent = text;
+  svg.appendChild(node);
+}
+
+const VARIABLES = `:root{color-scheme:light dark;${methodVariables("light")};--lg-ink:#1c1c1c;--lg-soft:#6b6b6b;--lg-ground:#ffffff}`
+  + `@media(prefers-color-scheme:dark){:root{${methodVariables("dark")};--lg-ink:#e8e6e1;--lg-soft:#a3a09a;--lg-ground:#16181b}}`;
+
+/**
+ * The SVG as text: complete in itself, described for screen readers, light or dark as the reader's system is.
+ * `id` must be unique in a page; it names clip paths.
+ */
+export function serialize({ svg }: Drawn, id: string, description: string): string {
+  svg.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", description);
+  let count = 0;
+  const names = new Map<string, string>();
+  const text = svg.outerHTML.replace(/plot-clip-\d+/g, (name) => {
+    if (!names.has(name)) names.set(name, `${id}-clip-${++count}`);
+    return names.get(name)!;
+  });
+  return text.replace(/<style>[\s\S]*?<\/style>/, `<style>${STYLE}</style>`);
+}
+
+// Variables with fallbacks: a page may set them; alone, the figure follows the reader's system.
+const STYLE = `${VARIABLES}.lg-plot{color:var(--lg-ink,#1c1c1c);--plot-background:var(--lg-ground,#fff)}`
+  + ".lg-plot text,.lg-plot tspan{white-space:pre}";

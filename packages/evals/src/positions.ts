@@ -1,0 +1,24 @@
+/** Log-spaced positions and bins over 1 ... length. */
+import { check } from "@lenggen/kernels";
+
+/** Whole positions at 2^(k/perOctave), deduplicated, from 1 to `length`, which is always the last. */
+export function logPositions(length: number, perOctave = 2): number[] {
+  check(Number.isInteger(length) && length >= 1, "E_ARGUMENT", () => `a length must be a whole number of at least 1, not ${length}`);
+  check(perOctave > 0, "E_ARGUMENT", () => `points per octave must be above 0, not ${perOctave}`);
+  const positions = new Set<number>();
+  for (let k = 0; 2 ** (k / perOctave) < length; k++) positions.add(Math.round(2 ** (k / perOctave)));
+  positions.delete(length);
+  return [...positions, length];
+}
+
+/**
+ * Upper edges of bins (previous edge, edge]: the positions above, plus those that are `wanted` exactly. A
+ * log-spaced edge less than half a bin away from a wanted one gives way, so that no sliver is left.
+ */
+export function binEdges(length: number, wanted: readonly number[] = [], perOctave = 2): number[] {
+  const fixed = [...new Set([...wanted.filter((edge) => edge >= 1 && edge < length), length])];
+  const half = 2 ** (0.499 / perOctave);
+  const free = logPositions(length, perOctave).filter((edge) =>
+    fixed.every((other) => Math.abs(other - edge) > 0 && Math.max(edge / other, other / edge) > half));
+  return [...free, ...fixed].sort((a, b) => a - b);
+}

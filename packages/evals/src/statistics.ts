@@ -1,0 +1,54 @@
+/** Confidence intervals, as small as measures need them. Every interval here is two-sided at 95%. */
+
+export type Interval = readonly [low: number, high: number];
+
+/** 97.5% quantiles of Student's t for 1 ... 30 degrees of freedom. */
+const T_975 = [
+  12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.16, 2.145, 2.131,
+  2.12, 2.11, 2.101, 2.093, 2.086, 2.08, 2.074, 2.069, 2.064, 2.06, 2.056, 2.052, 2.048, 2.045, 2.042,
+];
+const Z_975 = 1.959964;
+
+/** 97.5% quantile of Student's t: a table to 30 degrees of freedom, then the first Cornish-Fisher term (error < 0.002). */
+export function studentT975(degrees: number): number {
+  return T_975[degrees - 1] ?? Z_975 + (Z_975 ** 3 + Z_975) / (4 * degrees);
+}
+
+export function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/** Half the width of the t-interval of a mean; null for fewer than two values, about which nothing can be said. */
+function halfWidth(values: readonly number[]): number | null {
+  if (values.length < 2) return null;
+  const centre = mean(values);
+  const variance = values.reduce((sum, value) => sum + (value - centre) ** 2, 0) / (values.length - 1);
+  return studentT975(values.length - 1) * Math.sqrt(variance / values.length);
+}
+
+/** t-interval of a mean over independent values (here: one per sequence). Null for fewer than two. */
+export function meanInterval(values: readonly number[]): Interval | null {
+  const half = halfWidth(values);
+  return half === null ? null : [mean(values) - half, mean(values) + half];
+}
+
+/**
+ * Interval of the ratio of two means over paired values, by the linearised residuals of the ratio estimator
+ * (Cochran, Sampling Techniques, section 6.3): paired, so that what makes one text harder than another cancels.
+ */
+export function ratioInterval(numerators: readonly number[], denominators: readonly number[]): Interval | null {
+  const below = mean(denominators);
+  const ratio = mean(numerators) / below;
+  const half = halfWidth(numerators.map((value, i) => (value - ratio * denominators[i]!) / below));
+  return half === null ? null : [ratio - half, ratio + half];
+}
+
+/** Wilson's score interval for a share of successes. */
+export function wilsonInterval(successes: number, trials: number): Interval {
+  if (trials === 0) return [0, 1];
+  const share = successes / trials;
+  const z2 = Z_975 ** 2;
+  const centre = (share + z2 / (2 * trials)) / (1 + z2 / trials);
+  const half = (Z_975 / (1 + z2 / trials)) * Math.sqrt((share * (1 - share)) / trials + z2 / (4 * trials ** 2));
+  return [Math.max(0, centre - half), Math.min(1, centre + half)];
+}

@@ -1,0 +1,158 @@
+/**
+ * The streaming engine under every measure: sequences side by side, chunk after chunk, with the state carried
+ * over and no gradients. Each chunk runs in a scope, so that memory depends on rows x chunk and not on length.
+ *
+ * Positions. Of a sequence x[0], x[1], ..., position t >= 1 is that of the prediction of x[t]: its history is the
+ * t tokens x[0] ... x[t-1]. The first token has no history and is never scored, so that a length of L needs
+ * L + 1 tokens.
+ */
+import {
+  check, crossEntropy, type Device, dispose, keep, leaves, type Parameters, scope, type SequenceModel, type Tensor, tensor, tensorsIn,
+  type Tree, type TypedArray, withoutGradient,
+} from "@lenggen/kernels";
+
+/** Token ids; a `Uint8Array` of text is a sequence of a byte model as it stands. */
+export type Tokens = ArrayLike<number>;
+
+/** What every measure takes. */
+export interface RunOptions {
+  /** Most tokens of a sequence in one forward pass; 1024 unless given. Results depend on it only by rounding. */
+  readonly chunk?: number;
+  /** Sequences side by side; 4 unless given. */
+  readonly batch?: number;
+  /** Stops the measure between two chunks with `E_INTERRUPTED`. */
+  readonly signal?: AbortSignal;
+  /** Called after each chunk with tokens done and tokens in all. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+export interface StreamOptions extends RunOptions {
+  /** First input token; 0 unless given. The state is zero before it. */
+  readonly start?: number;
+  /** One past the last input token. */
+  readonly end: number;
+  /** Positions in start ... end at which a chunk must end, so that the state there can be seen. */
+  readonly stops?: readonly number[];
+  /** Whether to score each position; true unless given. Scoring reads x[end] as well. */
+  readonly losses?: boolean;
+}
+
+export interface StreamChunk<State> {
+  /** Input tokens start ... end - 1; the losses are those of positions start + 1 ... end. */
+  readonly start: number;
+  readonly end: number;
+  /** In nats, [B, end - start]; empty when no losses were asked for. */
+  readonly losses: TypedArray;
+  /** After token end - 1. Valid until the next chunk is asked for. */
+  readonly state: State;
+  /** [B, end - start, D]. Valid until the next chunk is asked for. */
+  readonly hidden: Tensor;
+}
+
+export const DEFAULT_CHUNK = 1024;
+export const DEFAULT_BATCH = 4;
+
+/** The device that a model's parameters are on. */
+export function deviceOf(parameters: Parameters): Device {
+  const first = leaves(parameters)[0];
+  check(first, "E_ARGUMENT", () => "the parameters hold no tensor, so there is no device to run on");
+  return first.tensor.device;
+}
+
+/** Runs a model over sequences side by side from the zero state and yields chunk after chunk. */
+export async function* stream<State extends Tree>(
+  model: SequenceModel<State>, parameters: Parameters, sequences: readonly Tokens[], options: StreamOptions,
+): AsyncGenerator<StreamChunk<State>> {
+  const { start = 0, end, chunk = DEFAULT_CHUNK, losses: scoring = true, signal } = options;
+  checkSequences(sequences, scoring ? end + 1 : end);
+  check(Number.isInteger(chunk) && chunk >= 1, "E_ARGUMENT", () => `stream: chunk must be a whole number of at least 1, not ${chunk}`);
+  check(Number.isInteger(start) && start >= 0 && start < end, "E_ARGUMENT", () => `stream: tokens ${start} ... ${end} are no range`);
+  const device = deviceOf(parameters);
+  const borders = [...(options.stops ?? []).filter((stop) => stop > start && stop < end), end].sort((a, b) => a - b);
+  let state: State | undefined;
+  let hidden: Tensor | undefined;
+  try {
+    for (let from = start; from < end; ) {
+      checkSignal(signal);
+      const to = Math.min(from + chunk, borders.find((border) => border > from)!);
+      const step = forward(model, parameters, device, cut(sequences, from, to), sequences.length, state,
+        scoring ? cut(sequences, from + 1, to + 1) : undefined);
+      hidden?.dispose();
+      releaseOld(state, step.state);
+      ({ state, hidden } = step);
+      let losses: TypedArray = new Float32Array(0);
+      if (step.losses) {
+        losses = await step.losses.read();
+        step.losses.dispose();
+        checkFinite(losses, from, to);
+      }
+      yield { start: from, end: to, losses, state: step.state, hidden: step.hidden };
+      from = to;
+    }
+  } finally {
+    hidden?.dispose();
+    dispose(state);
+  }
+}
+
+interface Step<State> {
+  readonly hidden: Tensor;
+  readonly state: State;
+  readonly losses: Tensor | undefined;
+}
+
+/** One forward pass without gradients over `rows` rows; ids and targets are row-major. The caller owns the result. */
+export function forward<State extends Tree>(
+  model: SequenceModel<State>, parameters: Parameters, device: Device, ids: Int32Array, rows: number, state?: State, targets?: Int32Array,
+): Step<State> {
+  checkTokens(ids, model.vocabulary);
+  const shape = [rows, ids.length / rows];
+  return withoutGradient(() => keep(scope(() => {
+    const { hidden, state: next } = model.forward(parameters, tensor(device, ids, shape, "i32"), state);
+    const losses = targets && crossEntropy(hidden, model.head(parameters), tensor(device, targets, shape, "i32"));
+    return { hidden, state: next, losses };
+  })));
+}
+
+/** Frees what the old state holds and the new one does not share. */
+export function releaseOld(old: unknown, next: unknown): void {
+  const living = tensorsIn(next);
+  for (const t of tensorsIn(old)) if (!living.has(t)) t.dispose();
+}
+
+/** Tokens from ... to - 1 of each sequence as rows of one array. */
+export function cut(sequences: readonly Tokens[], from: number, to: number): Int32Array {
+  const width = to - from;
+  const rows = new Int32Array(sequences.length * width);
+  sequences.forEach((sequence, row) => {
+    for (let i = 0; i < width; i++) rows[row * width + i] = sequence[from + i]!;
+  });
+  return rows;
+}
+
+/** Groups of at most `size`, in order. */
+export function groups<T>(items: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));
+}
+
+export function checkSequences(sequences: readonly Tokens[], needed: number): void {
+  check(sequences.length > 0, "E_TEXT", () => "no sequences were given to measure on");
+  sequences.forEach((sequence, i) => check(sequence.length >= needed, "E_TEXT", () =>
+    `sequence ${i} has ${sequence.length} tokens, but ${needed} are needed`));
+}
+
+export function checkSignal(signal: AbortSignal | undefined): void {
+  check(!signal?.aborted, "E_INTERRUPTED", () => "the measure was interrupted");
+}
+
+function checkTokens(ids: Int32Array, vocabulary: number): void {
+  for (const id of ids) check(id >= 0 && id < vocabulary, "E_ARGUMENT", () => `token ${id} is outside the vocabulary 0 ... ${vocabulary - 1}`);
+}
+
+function checkFinite(losses: TypedArray, from: number, to: number): void {
+  check(losses.every((loss) => Number.isFinite(loss)), "E_NOT_FINITE", () => {
+    const width = to - from;
+    const bad = losses.findIndex((loss) => !Number.isFinite(loss));
+    return `the loss at position ${from + 1 + (bad % width)} of row ${Math.floor(bad / width)} is ${losses[bad]}`;
+  });
+}

@@ -1,0 +1,49 @@
+/** Training samples of a task, as batches of token sequences with a weight for each prediction. */
+import { check, foldIn, hostRandom, type Key } from "@lenggen/kernels";
+import type { Task, TaskOptions } from "./task";
+
+export interface TaskBatchOptions extends TaskOptions {
+  readonly key: Key;
+  /** Sequences in a batch. */
+  readonly batch: number;
+  /** T: a row holds T + 1 tokens, prompt and answer. */
+  readonly length: number;
+  /** Shortest row; each row's length is drawn from here to T + 1. All rows are full unless given. */
+  readonly shortest?: number;
+  /** Weight of predictions inside the prompt; 1 unless given (loss = text + answer). */
+  readonly promptWeight?: number;
+  /** Weight of predictions of the answer; 1 unless given. */
+  readonly answerWeight?: number;
+}
+
+export interface TaskBatch {
+  /** [B, T + 1] */
+  readonly tokens: Int32Array;
+  /** [B, T]: weight of predicting token t + 1. What follows a short row has weight 0. */
+  readonly weights: Float32Array;
+}
+
+/** Batches by step number: the same step gives the same batch, so that a resumed run sees the same samples. */
+export function taskBatches(task: Task, options: TaskBatchOptions): { batch(step: number): TaskBatch } {
+  const { key, batch: rows, length, promptWeight = 1, answerWeight = 1 } = options;
+  const longest = length + 1;
+  const shortest = options.shortest ?? longest;
+  check(shortest <= longest && task.promptLength(shortest) >= task.shortest(options), "E_ARGUMENT", () =>
+    `task ${task.name}: rows of ${shortest} ... ${longest} tokens can't hold a prompt of ${task.shortest(options)} and its answer`);
+  return {
+    batch(step) {
+      const tokens = new Int32Array(rows * longest);
+      const weights = new Float32Array(rows * length);
+      for (let row = 0; row < rows; row++) {
+        const rowKey = foldIn(foldIn(key, step), row);
+        const total = shortest + hostRandom(rowKey).integer(longest - shortest + 1);
+        const { prompt, answer } = task.sample(foldIn(rowKey, 0), task.promptLength(total), options);
+        tokens.set(prompt, row * longest);
+        tokens.set(answer, row * longest + prompt.length);
+        weights.fill(promptWeight, row * length, row * length + prompt.length - 1);
+        weights.fill(answerWeight, row * length + prompt.length - 1, row * length + prompt.length - 1 + answer.length);
+      }
+      return { tokens, weights };
+    },
+  };
+}

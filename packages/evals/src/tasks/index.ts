@@ -1,0 +1,20 @@
+/** The table of tasks. A new task is one new file and one line here. */
+import { check, nearest } from "@lenggen/kernels";
+import { copying } from "./copying";
+import { passkey, passkeyText } from "./passkey";
+import { recall } from "./recall";
+import type { Task } from "./task";
+
+export const TASKS = { passkey, "passkey-text": passkeyText, recall, copying } as const satisfies Record<string, Task>;
+
+export type TaskName = keyof typeof TASKS;
+
+/** Looks a task up; throws `E_UNKNOWN_NAME` with the nearest name. */
+export function taskNamed(name: string): Task {
+  check(Object.hasOwn(TASKS, name), "E_UNKNOWN_NAME", () =>
+    `no task is named "${name}"${nearest(name, Object.keys(TASKS))}; there are ${Object.keys(TASKS).join(", ")}`);
+  return TASKS[name as TaskName];
+}
+
+export { taskBatches, type TaskBatch, type TaskBatchOptions } from "./batches";
+export type { Sample, Score, Task, TaskOptions } from "./task";
