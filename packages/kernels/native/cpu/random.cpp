@@ -1,0 +1,149 @@
+// Uniform and normal numbers by Threefry-2x32-20: src/random.ts and src/ops/random.ts say how, number by number.
+//
+// The same bits as the reference, which rounds to float32 after each operation: so no product may fuse with a sum here.
+// (GCC takes the pragma for what follows it in the file, hence it stands before the includes.)
+#if defined(__clang__)
+#pragma clang fp contract(off)
+#else
+#pragma GCC optimize("fp-contract=off")
+#endif
+#include <algorithm>
+
+#include "check.h"
+#include "families.h"
+#include "vector.h"
+
+namespace lenggen::LENGGEN_ISA {
+namespace {
+
+typedef uint32_t vu __attribute__((vector_size(WIDTH * 4)));
+
+constexpr int64_t BLOCK = 8192;  // elements per item; even, and a divisor of 2^33: an item's counters share their high word
+
+struct Key {
+  uint32_t low, high;
+};
+
+template <int BITS>
+LENGGEN_INLINE vu rotated(vu x) {
+  return (x << BITS) | (x >> (32 - BITS));
+}
+
+template <int A, int B, int C, int D>
+LENGGEN_INLINE void fourRounds(vu& x0, vu& x1) {
+  x0 += x1;
+  x1 = rotated<A>(x1) ^ x0;
+  x0 += x1;
+  x1 = rotated<B>(x1) ^ x0;
+  x0 += x1;
+  x1 = rotated<C>(x1) ^ x0;
+  x0 += x1;
+  x1 = rotated<D>(x1) ^ x0;
+}
+
+// Encrypts the counters in place.
+LENGGEN_INLINE void threefry(Key key, vu& x0, vu& x1) {
+  const uint32_t k0 = key.low, k1 = key.high, k2 = key.low ^ key.high ^ 0x1bd11bda;
+  x0 += k0;
+  x1 += k1;
+  fourRounds<13, 15, 26, 6>(x0, x1);
+  x0 += k1;
+  x1 += k2 + 1;
+  fourRounds<17, 29, 16, 24>(x0, x1);
+  x0 += k2;
+  x1 += k0 + 2;
+  fourRounds<13, 15, 26, 6>(x0, x1);
+  x0 += k0;
+  x1 += k1 + 3;
+  fourRounds<17, 29, 16, 24>(x0, x1);
+  x0 += k1;
+  x1 += k2 + 4;
+  fourRounds<13, 15, 26, 6>(x0, x1);
+  x0 += k2;
+  x1 += k0 + 5;
+}
+
+// The 2·WIDTH words from element `start` (even) on, in order.
+LENGGEN_INLINE void words(Key key, int64_t start, int32_t* out) {
+  const uint64_t counter = static_cast<uint64_t>(start) / 2;
+  vu x0 = (vu)lanes() + static_cast<uint32_t>(counter);
+  vu x1 = vu{} + static_cast<uint32_t>(counter >> 32);
+  threefry(key, x0, x1);
+  for (int i = 0; i < WIDTH; i++) {
+    out[2 * i] = static_cast<int32_t>(x0[i]);
+    out[2 * i + 1] = static_cast<int32_t>(x1[i]);
+  }
+}
+
+LENGGEN_INLINE vf unitUniform(vi word) { return toFloat((word >> 8) & 0xffffff) * 0x1p-24f; }
+
+// -ln(n · 2^-25) for whole n in 1 ... 2^24 - 1
+LENGGEN_INLINE vf minusLog(vf n) {
+  const vi bits = bitsOf(n);
+  const vf m = floatOf((bits & 0x7fffff) | 0x3f800000);
+  const vi big = m > 1.41421356f;  // a mask: -1 where true
+  const vf e = toFloat((bits >> 23) - 127 - big);
+  const vf halved = select(big, m * 0.5f, m);
+  const vf s = (halved - 1.0f) / (halved + 1.0f);
+  const vf t = s * s;
+  const vf series = (((t * (2.0f / 9) + 2.0f / 7) * t + 2.0f / 5) * t + 2.0f / 3) * t + 2.0f;
+  return (25.0f - e) * 0.693147181f - s * series;
+}
+
+LENGGEN_INLINE vf standardNormal(vi word) {
+  const vf n = toFloat(((word >> 7) & 0xfffffe) | 1);
+  const vf q = (16777216.0f - n) * 0x1p-25f;
+  const vf r = 0.180625f - q * q;
+  const vf center = q * (((r * 59.10937472f + 159.29113202f) * r + 50.434271938f) * r + 3.3871327179f) /
+                    (((r * 67.1875636f + 78.757757664f) * r + 17.895169469f) * r + 1.0f);
+  const vf u = sqrt(minusLog(n)) - 1.6f;
+  const vf tail = (((u * 0.17023821103f + 1.3067284816f) * u + 2.75681539f) * u + 1.4234372777f) /
+                  ((u * 0.12021132975f + 0.7370016425f) * u + 1.0f);
+  const vf z = select(q <= 0.425f, center, tail);
+  return select(word < 0, z, -z);
+}
+
+// out[i] = shift + scale · value(word i)
+template <typename Value>
+void generate(const Launch& launch, Pool& pool, const Value& value) {
+  float* out = launch.buffers[0].f32();
+  const int64_t size = static_cast<int64_t>(launch.buffers[0].bytes / 4);
+  const Key key = {static_cast<uint32_t>(launch.integer(0)), static_cast<uint32_t>(launch.integer(1))};
+  const float shift = launch.real(2), scale = launch.real(3);
+  pool.parallel((size + BLOCK - 1) / BLOCK, [&](int64_t item, int) {
+    const int64_t end = std::min(size, (item + 1) * BLOCK);
+    int32_t word[2 * WIDTH];
+    for (int64_t i = item * BLOCK; i < end; i += 2 * WIDTH) {
+      words(key, i, word);
+      for (int half = 0; half < 2; half++) {
+        const int64_t at = i + half * WIDTH;
+        const vf v = shift + scale * value(load(word + half * WIDTH));
+        if (at < end) storeFirst(out + at, v, std::min<int64_t>(end - at, WIDTH));
+      }
+    }
+  });
+}
+
+// buffers: out; numbers: key low, key high, shift, scale
+void checkGenerate(const Launch& launch) {
+  requireCounts(launch, 1, 4);
+  requireElements(launch, 0, 0);
+}
+
+void uniform(const Launch& launch, Pool& pool) {
+  generate(launch, pool, [](vi word) { return unitUniform(word); });
+}
+
+void normal(const Launch& launch, Pool& pool) {
+  generate(launch, pool, [](vi word) { return standardNormal(word); });
+}
+
+}  // namespace
+
+extern const Kernel randomKernels[] = {
+    {"randomUniform", checkGenerate, uniform},
+    {"randomNormal", checkGenerate, normal},
+    {nullptr, nullptr, nullptr},
+};
+
+}  // namespace lenggen::LENGGEN_ISA

@@ -1,0 +1,14 @@
+import type { OptimizerKernels } from "../../ops/optimizer";
+import type { Launch } from "./launch";
+
+export const optimizer = (launch: Launch): OptimizerKernels => ({
+  globalNorm: ({ tensors, norm }) => launch("globalNorm", [...tensors, norm], []),
+  countNonFinite: ({ tensors, count }) => launch("countNonFinite", [...tensors, count], []),
+  clipFactor: ({ norm, factor, maxNorm }) => launch("clipFactor", [norm, factor], [maxNorm]),
+  adamW: ({ items, factor, learningRate, beta1, beta2, eps, correction1, correction2 }) =>
+    launch(
+      "adamW",
+      [factor, ...items.flatMap(({ parameter, gradient, m, v }) => [parameter, gradient, m, v])],
+      [learningRate, beta1, beta2, eps, correction1, correction2, ...items.map(({ weightDecay }) => weightDecay)],
+    ),
+});
