@@ -19,7 +19,7 @@ const REASONS: Readonly<Record<string, string>> = {
 };
 
 /** An error of the file system as a {@link LenggenError} that names the path and the reason in words; others as they are. */
-function fileError(action: string, path: string, error: unknown): unknown {
+export function fileError(action: string, path: string, error: unknown): unknown {
   const { code, message } = error as NodeJS.ErrnoException;
   if (error instanceof LenggenError || code === undefined) return error;
   const reason = Object.hasOwn(REASONS, code) ? `${REASONS[code]} (${code})` : message;

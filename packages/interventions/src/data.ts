@@ -1,0 +1,150 @@
+/**
+ * Where batches come from. A source answers for any step at once, without having been asked for those before it: that
+ * is what makes exact resume simple, and it needs no saved position.
+ */
+import { check, foldIn, hostRandom, type Key } from "@lenggen/kernels";
+import type { TokenOrder } from "./initialStates";
+import type { JsonRecord } from "./json";
+
+export interface Batch {
+  /** [B, T] */
+  readonly tokens: Int32Array;
+  /** [B, T]: what follows each token; a negative target is left out of the loss. */
+  readonly targets: Int32Array;
+  /** [B, T]: how much each target counts, e.g. more for answers; 1 unless given. The loss is the weighted mean. */
+  readonly weights?: Float32Array;
+  /** [B]: sequences that have no past, so that a carried state must not reach them. */
+  readonly fresh?: readonly boolean[];
+}
+
+export interface BatchSource {
+  readonly order: TokenOrder;
+  /** Sequences per batch: B. */
+  readonly batch: number;
+  /** Tokens per sequence: T. */
+  readonly context: number;
+  /** What tells this source from others; a run is resumed only with the same. */
+  readonly settings: JsonRecord;
+  /** The batch of a step (from 0) and a micro-batch; the same numbers give the same batch. */
+  at(step: number, microBatch: number): Batch;
+}
+
+export interface WindowOptions {
+  readonly batch: number;
+  readonly context: number;
+  readonly key: Key;
+}
+
+/**
+ * Windows of a text at random places, each drawn on its own. `tokens` may be bytes (`Uint8Array`). Throws `E_TEXT` when
+ * it has fewer than context + 1 tokens.
+ */
+export function independentWindows(tokens: ArrayLike<number>, options: WindowOptions): BatchSource {
+  const { batch, context, key } = options;
+  checkSizes(batch, context);
+  checkText(tokens.length, context);
+  return {
+    order: "independent",
+    batch,
+    context,
+    settings: { kind: "independent windows", batch, context, key: [...key], ...fingerprint(tokens) },
+    at(step, microBatch) {
+      const random = hostRandom(foldIn(foldIn(key, step), microBatch));
+      const starts = Array.from({ length: batch }, () => random.integer(tokens.length - context));
+      return windowsAt(tokens, starts, context);
+    },
+  };
+}
+
+export interface StreamOptions extends WindowOptions {
+  /** Micro-batches per step: there are batch × microBatches streams in all. 1 unless given. */
+  readonly microBatches?: number;
+  /** First token of each document, ascending, starting with 0. One document unless given. */
+  readonly documents?: readonly number[];
+}
+
+/**
+ * Streams that read the text side by side: each batch goes on where the one before stopped. The text is cut into
+ * chunks of `context` tokens, document by document (what is left at a document's end is dropped, shorter documents
+ * are skipped); the streams start at evenly spaced chunks, all moved on by a number drawn from the key, and after the
+ * last chunk comes the first. A chunk that begins a document is `fresh`, and so is every stream's first.
+ * Throws `E_TEXT` when no document has context + 1 tokens, or when there are fewer chunks than streams.
+ */
+export function contiguousStreams(tokens: ArrayLike<number>, options: StreamOptions): BatchSource {
+  const { batch, context, key, microBatches = 1, documents = [0] } = options;
+  checkSizes(batch, context);
+  checkText(tokens.length, context);
+  const chunks = chunksOf(tokens.length, context, documents);
+  const streams = batch * microBatches;
+  check(chunks.length >= streams, "E_TEXT", () =>
+    `the text gives ${chunks.length} chunks of ${context} tokens, too few for ${streams} streams; take a longer text or a smaller batch`);
+  const shift = hostRandom(key).integer(chunks.length);
+  return {
+    order: "contiguous",
+    batch,
+    context,
+    settings: {
+      kind: "contiguous streams", batch, context, microBatches, documents: documents.length, key: [...key], ...fingerprint(tokens),
+    },
+    at(step, microBatch) {
+      check(microBatch < microBatches, "E_ARGUMENT", () =>
+        `contiguous streams were made for ${microBatches} micro-batches; ${microBatch} is not one of them`);
+      const mine = Array.from({ length: batch }, (_, i) => {
+        const first = Math.floor(((microBatch * batch + i) * chunks.length) / streams);
+        return chunks[(first + shift + step) % chunks.length]!;
+      });
+      const fresh = mine.map((chunk) => step === 0 || chunk.first);
+      return { ...windowsAt(tokens, mine.map((chunk) => chunk.start), context), fresh };
+    },
+  };
+}
+
+function chunksOf(length: number, context: number, documents: readonly number[]): { start: number; first: boolean }[] {
+  const chunks: { start: number; first: boolean }[] = [];
+  documents.forEach((begin, i) => {
+    const end = documents[i + 1] ?? length;
+    check(begin < end && (i > 0 || begin === 0), "E_ARGUMENT", () =>
+      `documents must start at 0 and ascend within the text's ${length} tokens; number ${i} starts at ${begin}`);
+    for (let start = begin; start + context + 1 <= end; start += context) chunks.push({ start, first: start === begin });
+  });
+  check(chunks.length > 0, "E_TEXT", () => `no document has the ${context + 1} tokens that a context of ${context} needs`);
+  return chunks;
+}
+
+/** Tokens and their followers at each start: window i is tokens[start ... start + context]. */
+function windowsAt(tokens: ArrayLike<number>, starts: readonly number[], context: number): Batch {
+  const inputs = new Int32Array(starts.length * context);
+  const targets = new Int32Array(starts.length * context);
+  starts.forEach((start, i) => {
+    for (let t = 0; t < context; t++) {
+      inputs[i * context + t] = tokens[start + t]!;
+      targets[i * context + t] = tokens[start + t + 1]!;
+    }
+  });
+  return { tokens: inputs, targets };
+}
+
+function checkSizes(batch: number, context: number): void {
+  for (const [name, value] of Object.entries({ batch, context })) {
+    check(Number.isSafeInteger(value) && value >= 1, "E_CONFIG", () => `${name} is ${value}; it must be a whole number of at least 1`);
+  }
+}
+
+function checkText(length: number, context: number): void {
+  check(length > context, "E_TEXT", () =>
+    length === 0
+      ? "the text is empty"
+      : `the text has ${length} tokens, shorter than the context: a context of ${context} needs at least ${context + 1}`);
+}
+
+/** Length and a 64-bit hash (two of FNV-1a, with different starts) of a text, so that a resumed run notices another. */
+function fingerprint(tokens: ArrayLike<number>): { tokens: number; hash: string } {
+  let low = 0x811c9dc5;
+  let high = 0x9e3779b9;
+  for (let i = 0; i < tokens.length; i++) {
+    low = Math.imul(low ^ tokens[i]!, 0x01000193);
+    high = Math.imul(high ^ tokens[i]!, 0x01000193) ^ (high >>> 15);
+  }
+  const hex = (word: number) => (word >>> 0).toString(16).padStart(8, "0");
+  return { tokens: tokens.length, hash: hex(high) + hex(low) };
+}

@@ -1,0 +1,26 @@
+/** Training interventions and the trainer. What only Node has is in `@lenggen/interventions/node`. */
+export type { Batch, BatchSource, StreamOptions, WindowOptions } from "./data";
+export { contiguousStreams, independentWindows } from "./data";
+export type { InitialStates, Intervention, SavedStates, StateRequest, TokenOrder } from "./initialStates";
+export type { InterventionName } from "./interventions";
+export { createIntervention, findIntervention, INTERVENTIONS } from "./interventions";
+export type { Json, JsonRecord } from "./json";
+export type { StepEvent } from "./meter";
+export type { OptimizerOptions } from "./optimizer";
+export type { RunRecord } from "./run";
+export type { FileContent, RunStore } from "./runStore";
+export type { ScheduleOptions } from "./schedule";
+export { learningRateAt } from "./schedule";
+export type { Setting, Settings } from "./settings";
+export type { CarryOptions } from "./sources/carry";
+export type { FittedNoiseOptions } from "./sources/fittedNoise";
+export { fittedNoise } from "./sources/fittedNoise";
+export type { NoiseOptions } from "./sources/noise";
+export type { RandomNoiseOptions } from "./sources/randomNoise";
+export { randomNoise } from "./sources/randomNoise";
+export type { ResetOptions } from "./sources/reset";
+export { statePassing } from "./sources/statePassing";
+export { tbtt } from "./sources/tbtt";
+export { zero } from "./sources/zero";
+export type { Evaluation, TrainCounts, TrainEvent, TrainOptions, TrainResult } from "./trainer";
+export { train, TRAINER_SETTINGS } from "./trainer";

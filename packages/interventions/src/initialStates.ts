@@ -1,0 +1,63 @@
+/**
+ * The contract of an intervention: a source of initial states. Before each batch it says which state the
+ * batch starts from, and afterwards it sees the state that the batch ended in. Zero states, noise, state passing and
+ * truncated backpropagation through time differ in this alone, plus the order in which tokens arrive.
+ *
+ * Gradients stop at the chunk border in all of them: what `next` returns is made outside the tape of the
+ * step that uses it, so it is a constant there.
+ */
+import type { Device, DType, Key, SequenceModel, Tensor, Tree } from "@lenggen/kernels";
+import type { Json, JsonRecord } from "./json";
+import type { Settings } from "./settings";
+
+/** Order in which sequences arrive: `independent` of each other, or each batch `contiguous` to the one before. */
+export type TokenOrder = "independent" | "contiguous";
+
+export interface StateRequest {
+  /** Randomness of this very step and micro-batch; the source needs no other. */
+  readonly key: Key;
+  readonly step: number;
+  /** Which part of a step with gradient accumulation; from 0. */
+  readonly microBatch: number;
+  /** Number of sequences. */
+  readonly batch: number;
+  /** Sequences that start here and have no past (contiguous order only). */
+  readonly fresh?: readonly boolean[];
+  readonly device: Device;
+  readonly dtype: DType;
+}
+
+/** What a source must find again after an interruption: tensors by name, and plain values. */
+export interface SavedStates {
+  readonly tensors: Readonly<Record<string, Tensor>>;
+  readonly values: Json;
+}
+
+export interface InitialStates {
+  readonly name: string;
+  readonly order: TokenOrder;
+  /** All options with their values, as recorded with a run. */
+  readonly settings: JsonRecord;
+  /**
+   * The state that a batch starts from; undefined stands for zeros. Its tensors belong to the source or to the
+   * caller's scope, and live at least until the next `observe` of the same micro-batch.
+   */
+  next(request: StateRequest): Tree | undefined;
+  /** Takes note of the state that the batch ended in. A source that holds on to it `keep`s it. */
+  observe(finalState: Tree, request: StateRequest): void;
+  /** The tensors stay the source's. */
+  save(): SavedStates;
+  /** Goes on where `save` was called. The tensors become the source's. Throws `E_FORMAT` when something is missing. */
+  restore(saved: SavedStates): void;
+  dispose(): void;
+}
+
+/** One line of the table of interventions. */
+export interface Intervention<Options extends object> {
+  /** One sentence for help texts. */
+  readonly summary: string;
+  readonly order: TokenOrder;
+  readonly options: Settings<Options>;
+  /** Throws `E_CONFIG` for an unknown option or a value out of range. */
+  create(model: SequenceModel, options?: Partial<Options>): InitialStates;
+}

@@ -1,0 +1,35 @@
+/** The table of interventions. Adding one is a file in sources/ and a line here. */
+import { check, nearest, type SequenceModel } from "@lenggen/kernels";
+import type { InitialStates, Intervention } from "./initialStates";
+import type { JsonRecord } from "./json";
+import { fittedNoise } from "./sources/fittedNoise";
+import { randomNoise } from "./sources/randomNoise";
+import { statePassing } from "./sources/statePassing";
+import { tbtt } from "./sources/tbtt";
+import { zero } from "./sources/zero";
+
+export const INTERVENTIONS = {
+  zero,
+  "random-noise": randomNoise,
+  "fitted-noise": fittedNoise,
+  "state-passing": statePassing,
+  tbtt,
+} as const;
+
+export type InterventionName = keyof typeof INTERVENTIONS;
+
+/**
+ * The intervention of that name with options that are not known at compile time, e.g. from a command line. Throws
+ * `E_UNKNOWN_NAME` with the nearest name, `E_CONFIG` for wrong options.
+ */
+export function createIntervention(name: string, model: SequenceModel, options: JsonRecord = {}): InitialStates {
+  return findIntervention(name).create(model, options);
+}
+
+/** A line of the table, with its options untyped. */
+export function findIntervention(name: string): Intervention<JsonRecord> {
+  const names = Object.keys(INTERVENTIONS);
+  check(Object.hasOwn(INTERVENTIONS, name), "E_UNKNOWN_NAME", () =>
+    `no intervention is named "${name}"${nearest(name, names)}; there are ${names.join(", ")}`);
+  return INTERVENTIONS[name as InterventionName] as unknown as Intervention<JsonRecord>;
+}

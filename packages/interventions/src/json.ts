@@ -1,0 +1,26 @@
+/** What JSON can hold; settings and records are made of it. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+
+export type JsonRecord = { readonly [key: string]: Json };
+
+/** Where two values differ, as lines `path: there, here`; empty when they agree. Key order does not matter. */
+export function differences(there: Json | undefined, here: Json | undefined, path = ""): string[] {
+  if (isRecord(there) && isRecord(here)) {
+    const keys = [...new Set([...Object.keys(there), ...Object.keys(here)])];
+    return keys.flatMap((key) => differences(own(there, key), own(here, key), path === "" ? key : `${path}.${key}`));
+  }
+  const [before, now] = [show(there), show(here)];
+  return before === now ? [] : [`${path}: ${before} there, ${now} here`];
+}
+
+function isRecord(value: Json | undefined): value is JsonRecord {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function own(record: JsonRecord, key: string): Json | undefined {
+  return Object.hasOwn(record, key) ? record[key] : undefined;
+}
+
+function show(value: Json | undefined): string {
+  return value === undefined ? "nothing" : JSON.stringify(value);
+}

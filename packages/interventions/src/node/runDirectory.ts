@@ -1,0 +1,101 @@
+/**
+ * A run's files in a folder:
+ *
+ *   run.json   metrics.jsonl   checkpoints/step-N/{config.json, model.safetensors, optimizer.safetensors, trainer.json}
+ *
+ * A checkpoint is written into `checkpoints/.step-N.partial` and renamed when it is complete and on disk; one that
+ * goes is renamed first and then deleted. Whatever a killed process leaves has a name that starts with a dot and
+ * ends in `.partial`, and `prepare` deletes it.
+ */
+import { appendFile, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { fileError, openFile, writeWhole } from "@lenggen/kernels/node";
+import type { FileContent, RunStore } from "../runStore";
+
+const CHECKPOINTS = "checkpoints";
+const COMPLETE = /^step-(\d+)$/;
+const LEFTOVER = /^\..*\.partial$/;
+
+/** A run directory at `folder`; nothing is made before the trainer calls `prepare`. */
+export function runDirectory(folder: string): RunStore {
+  const checkpoints = join(folder, CHECKPOINTS);
+  const checkpointPath = (step: number) => join(checkpoints, `step-${step}`);
+
+  return {
+    location: folder,
+    checkpointPath,
+    prepare: () => attempt("prepared for writing", folder, async () => {
+      await mkdir(checkpoints, { recursive: true });
+      for (const place of [folder, checkpoints]) {
+        for (const name of await readdir(place)) {
+          if (LEFTOVER.test(name)) await rm(join(place, name), { recursive: true, force: true });
+        }
+      }
+    }),
+    entries: () => attempt("read", folder, async () => {
+      const names = await readdir(folder);
+      const inside = await readdir(checkpoints);
+      return names.filter((name) => name !== CHECKPOINTS || inside.length > 0);
+    }),
+    async readText(name) {
+      const path = join(folder, name);
+      try {
+        return await readFile(path, "utf8");
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+        throw fileError("read", path, error);
+      }
+    },
+    write: (name, content) => writeWhole(join(folder, name), chunksOf(content)),
+    append: (name, text) => attempt("written", join(folder, name), () => appendFile(join(folder, name), text)),
+    checkpoints: () => attempt("read", checkpoints, async () => {
+      const steps = (await readdir(checkpoints)).flatMap((name) => COMPLETE.exec(name)?.[1] ?? []);
+      return steps.map(Number).sort((a, b) => a - b);
+    }),
+    openCheckpoint: (step, file) => openFile(join(checkpointPath(step), file)),
+    async writeCheckpoint(step, files) {
+      const target = checkpointPath(step);
+      const partial = join(checkpoints, `.step-${step}.partial`);
+      await attempt("written", target, async () => {
+        await rm(partial, { recursive: true, force: true });
+        await mkdir(partial);
+        try {
+          for (const [name, content] of Object.entries(files)) await writeWhole(join(partial, name), chunksOf(content));
+          await rename(partial, target);
+        } catch (error) {
+          await rm(partial, { recursive: true, force: true }).catch(() => {}); // the first error is the one to tell
+          throw error;
+        }
+        await syncFolder(checkpoints);
+      });
+    },
+    removeCheckpoint: (step) => attempt("deleted", checkpointPath(step), async () => {
+      const leaving = join(checkpoints, `.old-step-${step}.partial`);
+      await rename(checkpointPath(step), leaving);
+      await rm(leaving, { recursive: true, force: true });
+    }),
+  };
+}
+
+async function attempt<T>(action: string, path: string, body: () => Promise<T>): Promise<T> {
+  try {
+    return await body();
+  } catch (error) {
+    throw fileError(action, path, error);
+  }
+}
+
+function chunksOf(content: FileContent): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
+  return typeof content === "string" ? [new TextEncoder().encode(content)] : content;
+}
+
+/** Makes a rename inside the folder survive a power cut. Windows can't open folders. */
+async function syncFolder(folder: string): Promise<void> {
+  if (process.platform === "win32") return;
+  const handle = await open(folder, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

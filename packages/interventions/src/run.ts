@@ -1,0 +1,73 @@
+/** Opening a run's store: a new run, or one to go on with. */
+import { check, LenggenError } from "@lenggen/kernels";
+import { differences, type Json, type JsonRecord } from "./json";
+import type { RunStore } from "./runStore";
+
+export const RUN_FILE = "run.json";
+export const METRICS_FILE = "metrics.jsonl";
+
+export interface RunRecord {
+  /** Version of the layout of the run directory. */
+  readonly format: 1;
+  /** What decides the result to the last bit. A run is resumed only with the same. */
+  readonly settings: JsonRecord;
+  /** What is good to know, e.g. versions and the machine; may differ when a run is resumed. */
+  readonly about: JsonRecord;
+}
+
+/**
+ * Makes the store ready and gives the step of the checkpoint to go on from: undefined for a new start.
+ *
+ * Throws `E_EXISTS` when the store holds something else than a run, or a run while `resume` is false; `E_CONFIG`
+ * with every difference when it holds a run with other settings; `E_FORMAT` when run.json is damaged.
+ */
+export async function openRun(store: RunStore, record: Omit<RunRecord, "format">, resume: boolean): Promise<number | undefined> {
+  await store.prepare();
+  const text = await store.readText(RUN_FILE);
+  if (text === undefined) {
+    const entries = await store.entries();
+    check(entries.length === 0, "E_EXISTS", () =>
+      `${store.location} exists and holds no run (there is ${entries.slice(0, 3).join(", ")}); choose another folder`);
+    const run: RunRecord = { format: 1, ...record };
+    await store.write(RUN_FILE, `${JSON.stringify(run, null, 2)}\n`);
+    return undefined;
+  }
+  const run = parseRun(text, `${store.location}/${RUN_FILE}`);
+  const last = (await store.checkpoints()).at(-1);
+  check(resume, "E_EXISTS", () =>
+    `${store.location} holds a run already (${last === undefined ? "no checkpoint yet" : `checkpoint at step ${last}`}); resume it or choose another folder`);
+  const differing = differences(run.settings, record.settings);
+  check(differing.length === 0, "E_CONFIG", () =>
+    `the run in ${store.location} has other settings, so it can't be resumed with these: ${differing.join("; ")}`);
+  await truncateMetrics(store, last ?? 0);
+  return last;
+}
+
+function parseRun(text: string, where: string): RunRecord {
+  let run: Partial<RunRecord> | null;
+  try {
+    run = JSON.parse(text) as Partial<RunRecord> | null;
+  } catch (cause) {
+    throw new LenggenError("E_FORMAT", `${where} is not JSON: ${(cause as Error).message}`, { cause });
+  }
+  check(run !== null && typeof run === "object" && run.format === 1 && typeof run.settings === "object", "E_FORMAT", () =>
+    `${where} is not the description of a run: it needs "format": 1 and "settings"`);
+  return run as RunRecord;
+}
+
+/** Drops the lines of steps after `step`, which will be run again, and a last line that was cut off. */
+async function truncateMetrics(store: RunStore, step: number): Promise<void> {
+  const text = await store.readText(METRICS_FILE);
+  if (text === undefined) return;
+  const kept = text.split("\n").filter((line) => stepOf(line) <= step).map((line) => `${line}\n`).join("");
+  if (kept !== text) await store.write(METRICS_FILE, kept);
+}
+
+function stepOf(line: string): number {
+  try {
+    const step = (JSON.parse(line) as { step?: Json }).step;
+    return typeof step === "number" ? step : Infinity;
+  } catch {
+    return Infinity;
+  }
+}

@@ -1,0 +1,83 @@
+/** Carrying states from one batch to the next: what state passing and truncated backpropagation through time share. */
+import {
+  check, dispose, foldIn, keep, leaves, scope, type SequenceModel, type Tensor, type Tree,
+} from "@lenggen/kernels";
+import type { InitialStates, SavedStates, StateRequest, TokenOrder } from "../initialStates";
+import { flag, type Settings } from "../settings";
+import { batchOf, drawResets, leavesByPath, rebuild, type ResetOptions, resetSequences, resetSettings, withoutWindows } from "./reset";
+
+export interface CarryOptions extends ResetOptions {
+  /** Whether the last inputs of convolutions are carried too; otherwise those start from zero. */
+  readonly carryConvolution: boolean;
+}
+
+/**
+ * The paper does not say whether the convolution's state is carried. Both known re-implementations carry it, and only
+ * with it is the next chunk's start the same as in one long sequence.
+ */
+export function carrySettings(resetProbability: number): Settings<CarryOptions> {
+  return {
+    ...resetSettings(resetProbability),
+    carryConvolution: flag(true, "Carry the last inputs of convolutions along with the recurrent state."),
+  };
+}
+
+/**
+ * A source that gives back the final state it saw last. Under gradient accumulation each micro-batch has a slot of
+ * its own, so that a step's micro-batches together carry as many states as one large batch would.
+ */
+export function carriedStates(name: string, order: TokenOrder, model: SequenceModel, options: CarryOptions): InitialStates {
+  const about = leavesByPath(model.stateLeaves);
+  const slots = new Map<number, Tree>();
+
+  const put = (microBatch: number, state: Tree): void => {
+    dispose(slots.get(microBatch));
+    slots.set(microBatch, keep(state));
+  };
+
+  return {
+    name,
+    order,
+    settings: { ...options },
+    next({ key, microBatch, batch, fresh }: StateRequest) {
+      const carried = slots.get(microBatch);
+      if (carried === undefined) return undefined;
+      check(batchOf(carried) === batch, "E_ARGUMENT", () =>
+        `${name}: the batch has ${batch} sequences but ${batchOf(carried)} states were carried; the batch size must not change`);
+      const resets = drawResets(foldIn(key, 0), batch, options).map((reset, i) => reset || fresh?.[i] === true);
+      const state = resetSequences(carried, resets);
+      return state === undefined || options.carryConvolution ? state : withoutWindows(state, about);
+    },
+    observe(finalState, { microBatch }) {
+      put(microBatch, finalState);
+    },
+    save() {
+      const tensors: Record<string, Tensor> = {};
+      for (const [slot, state] of slots) {
+        for (const { path, tensor } of leaves(state)) tensors[`${slot}.${path}`] = tensor;
+      }
+      return { tensors, values: { slots: [...slots.keys()] } };
+    },
+    restore({ tensors, values }: SavedStates) {
+      const saved = (values as { slots?: unknown } | null)?.slots;
+      check(Array.isArray(saved) && saved.every((slot) => Number.isSafeInteger(slot)), "E_FORMAT", () =>
+        `${name}: the checkpoint must hold a list of slots, not ${JSON.stringify(saved)}`);
+      const device = Object.values(tensors)[0]?.device;
+      for (const slot of saved as number[]) {
+        const state = scope(() => {
+          check(device, "E_FORMAT", () => `${name}: the checkpoint names slot ${slot} but holds no states`);
+          return rebuild(model.initialState(1, device), (path) => {
+            const found = tensors[`${slot}.${path}`];
+            check(found, "E_FORMAT", () => `${name}: the checkpoint lacks the state ${slot}.${path}`);
+            return found;
+          });
+        });
+        put(slot, state);
+      }
+    },
+    dispose() {
+      for (const state of slots.values()) dispose(state);
+      slots.clear();
+    },
+  };
+}

@@ -1,0 +1,49 @@
+/** Drawing whole states leaf by leaf: what random and fitted noise share. */
+import {
+  type Device, dispose, type DType, foldIn, type Key, mapTree, type SequenceModel, type StateLeaf, type Tensor, type Tree, zeros,
+} from "@lenggen/kernels";
+import type { StateRequest } from "../initialStates";
+import { flag, type Settings } from "../settings";
+import { drawResets, leavesByPath, type ResetOptions, resetSequences, resetSettings } from "./reset";
+
+export interface NoiseOptions extends ResetOptions {
+  /** Whether the last inputs of convolutions get noise too; otherwise those start from zero. */
+  readonly noisyConvolution: boolean;
+}
+
+/**
+ * Off by default: the paper defines noise on the recurrent state h, and a convolution's window holds the last few
+ * inputs, which no independent Gaussian resembles.
+ */
+export function noiseSettings(): Settings<NoiseOptions> {
+  return {
+    ...resetSettings(0.1),
+    noisyConvolution: flag(false, "Give noise to the last inputs of convolutions too; they start from zero otherwise."),
+  };
+}
+
+/** Calls `draw` for every leaf that gets noise, with its shape and a key of its own; other leaves become zeros. */
+export function noisyStates(
+  model: SequenceModel,
+  options: NoiseOptions,
+  draw: (leaf: { about: StateLeaf; shape: readonly number[]; key: Key; device: Device; dtype: DType }) => Tensor,
+): (request: StateRequest) => Tree | undefined {
+  const about = leavesByPath(model.stateLeaves);
+  // One sequence's state, asked for once: only its nesting and shapes are used, so its memory is freed.
+  let template: Tree | undefined;
+
+  return ({ key, batch, device, dtype }) => {
+    const resets = drawResets(foldIn(key, 0), batch, options);
+    if (!resets.includes(false)) return undefined;
+    if (template === undefined) dispose((template = model.initialState(1, device, dtype)));
+    let leafNumber = 0;
+    const state = mapTree(template, (one, path) => {
+      const shape = [batch, ...one.shape.slice(1)];
+      const leaf = about.get(path);
+      const leafKey = foldIn(foldIn(key, 1), leafNumber++);
+      if (leaf === undefined || (leaf.kind === "window" && !options.noisyConvolution)) return zeros(device, shape, dtype);
+      return draw({ about: leaf, shape, key: leafKey, device, dtype });
+    }) as Tree;
+    return resetSequences(state, resets);
+  };
+}

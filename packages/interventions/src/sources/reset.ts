@@ -1,0 +1,60 @@
+/** Starting some sequences from zero although there is a state to start from. */
+import { hostRandom, type Key, leaves, mapTree, mul, type StateLeaf, tensor, type Tensor, type Tree, zeros } from "@lenggen/kernels";
+import { choice, number, type Settings } from "../settings";
+
+export interface ResetOptions {
+  /** Probability that a sequence starts from zero all the same. */
+  readonly resetProbability: number;
+  /** Whether each sequence draws for itself (`sample`), or one draw holds for the batch (`batch`). */
+  readonly resetPer: "sample" | "batch";
+}
+
+/**
+ * The paper does not say how often states are reset. Two independent re-implementations (StateX and PFN) use
+ * 0.1, one draw per batch; a draw per sample has the same mean and less spread, and keeps every batch mixed.
+ */
+export function resetSettings(resetProbability: number): Settings<ResetOptions> {
+  return {
+    resetProbability: number(resetProbability, "Probability that a sequence starts from the zero state all the same.", { from: 0, to: 1 }),
+    resetPer: choice(["sample", "batch"], "sample", "Whether each sequence draws for itself, or one draw holds for the whole batch."),
+  };
+}
+
+/** Which of `batch` sequences are reset. */
+export function drawResets(key: Key, batch: number, { resetProbability, resetPer }: ResetOptions): boolean[] {
+  const random = hostRandom(key);
+  if (resetPer === "batch") return Array<boolean>(batch).fill(random.uniform() < resetProbability);
+  return Array.from({ length: batch }, () => random.uniform() < resetProbability);
+}
+
+/** The state with the given sequences set to zero: itself when there are none, undefined when all are. */
+export function resetSequences(state: Tree, resets: readonly boolean[]): Tree | undefined {
+  if (!resets.includes(true)) return state;
+  if (!resets.includes(false)) return undefined;
+  const kept = resets.map((reset) => (reset ? 0 : 1));
+  return mapTree(state, (leaf) => {
+    const mask = tensor(leaf.device, kept, [kept.length, ...leaf.shape.slice(1).map(() => 1)], leaf.dtype);
+    return mul(leaf, mask);
+  }) as Tree;
+}
+
+/** The state with its windows (a convolution's last inputs) set to zero. */
+export function withoutWindows(state: Tree, about: ReadonlyMap<string, StateLeaf>): Tree {
+  return mapTree(state, (leaf, path) =>
+    about.get(path)?.kind === "window" ? zeros(leaf.device, leaf.shape, leaf.dtype) : leaf) as Tree;
+}
+
+/** What a model says about its state's leaves, by path. */
+export function leavesByPath(stateLeaves: readonly StateLeaf[]): ReadonlyMap<string, StateLeaf> {
+  return new Map(stateLeaves.map((leaf) => [leaf.path, leaf]));
+}
+
+/** Number of sequences in a state. */
+export function batchOf(state: Tree): number {
+  return leaves(state)[0]?.tensor.shape[0] ?? 0;
+}
+
+/** A state of the template's nesting with the tensors that `find` gives for its paths. */
+export function rebuild(template: Tree, find: (path: string) => Tensor): Tree {
+  return mapTree(template, (_, path) => find(path)) as Tree;
+}

@@ -1,0 +1,15 @@
+/**
+ * State passing: a sequence starts from the final state of an unrelated one (Buitrago Ruiz & Gu 2025). As in the paper
+ * it is the final state of the batch before, and like there the gradient stops between the two.
+ */
+import type { Intervention } from "../initialStates";
+import { resolve } from "../settings";
+import { carriedStates, type CarryOptions, carrySettings } from "./carry";
+
+export const statePassing: Intervention<CarryOptions> = {
+  summary: "Start each sequence from the final state of an unrelated sequence: that of the batch before.",
+  order: "independent",
+  options: carrySettings(0.1),
+  create: (model, options) =>
+    carriedStates("state-passing", "independent", model, resolve("state-passing", statePassing.options, options)),
+};

@@ -1,0 +1,101 @@
+/** One training step: initial states, forward, loss, gradients, update, final states. Everything is queued, nothing awaited. */
+import {
+  check, crossEntropy, type Device, type DType, foldIn, type Key, keep, leaves, mul, type Parameters, scale, scope,
+  type SequenceModel, sum, tensor, type Tensor, tokenTensor, type Tree, valueAndGradient, zipLeaves,
+} from "@lenggen/kernels";
+import type { Batch, BatchSource } from "./data";
+import type { InitialStates, StateRequest } from "./initialStates";
+import { type Moments, type OptimizerOptions, update } from "./optimizer";
+
+export interface StepContext<State extends Tree> {
+  readonly model: SequenceModel<State>;
+  readonly device: Device;
+  readonly dtype: DType;
+  readonly parameters: Parameters;
+  readonly moments: Moments;
+  readonly batches: BatchSource;
+  readonly initialStates: InitialStates;
+  readonly microBatches: number;
+  readonly optimizer: OptimizerOptions;
+  /** Randomness of the initial states; the step and micro-batch are folded in. */
+  readonly key: Key;
+}
+
+export interface StepResult {
+  /** Weighted mean over the step's targets, in nats: one number. */
+  readonly loss: Tensor;
+  /** Before clipping: [1]. */
+  readonly gradientNorm: Tensor;
+}
+
+/** Runs step number `step` (from 0). The caller disposes the result. */
+export function trainingStep<State extends Tree>(context: StepContext<State>, step: number, learningRate: number): StepResult {
+  const { model, parameters, moments, batches, microBatches, optimizer } = context;
+  const parts = Array.from({ length: microBatches }, (_, microBatch) => batches.at(step, microBatch));
+  // One weight for the whole step, so that micro-batches add up to exactly the loss of one large batch.
+  const weight = parts.reduce((total, part) => total + weightOf(part), 0);
+  check(weight > 0, "E_ARGUMENT", () => `step ${step + 1}: no target of the batch has a weight above 0`);
+  return keep(scope(() => {
+    let result: { loss: Tensor; gradients: Parameters } | undefined;
+    parts.forEach((part, microBatch) => {
+      const next = microBatchGradients(context, part, step, microBatch, weight);
+      if (result === undefined) result = next;
+      else addInPlace(result, next);
+    });
+    const { loss, gradients } = result!;
+    const gradientNorm = update(model, parameters, gradients, moments, { ...optimizer, learningRate, step: step + 1 });
+    return { loss, gradientNorm };
+  }));
+}
+
+function microBatchGradients<State extends Tree>(
+  { model, device, dtype, parameters, batches, initialStates, key }: StepContext<State>,
+  part: Batch,
+  step: number,
+  microBatch: number,
+  weight: number,
+): { loss: Tensor; gradients: Parameters } {
+  const shape = [batches.batch, batches.context]; // [B, T]
+  return scope(() => {
+    const request: StateRequest = {
+      key: foldIn(foldIn(key, step), microBatch), step, microBatch, batch: batches.batch, fresh: part.fresh, device, dtype,
+    };
+    // Made outside the tape: the gradient stops here.
+    const initial = initialStates.next(request) as State | undefined;
+    const tokens = tokenTensor(device, part.tokens, shape, model.vocabulary);
+    const targets = targetTensor(device, part.targets, shape, model.vocabulary);
+    const weights = part.weights === undefined ? undefined : tensor(device, part.weights, shape, dtype);
+    const { loss, aux, gradients } = valueAndGradient((p: Parameters) => {
+      const { hidden, state } = model.forward(p, tokens, initial);
+      const losses = crossEntropy(hidden, model.head(p), targets); // [B, T]
+      return { loss: scale(sum(weights === undefined ? losses : mul(losses, weights)), 1 / weight), aux: state };
+    }, parameters);
+    initialStates.observe(aux, request);
+    return { loss, gradients };
+  });
+}
+
+function targetTensor(device: Device, targets: Int32Array, shape: readonly number[], vocabulary: number): Tensor {
+  const wrong = targets.find((target) => target >= vocabulary);
+  check(wrong === undefined, "E_ARGUMENT", () => `target ${wrong} is outside the vocabulary of ${vocabulary}`);
+  return tensor(device, targets, shape, "i32");
+}
+
+/** Sum of the weights of the targets that count. */
+function weightOf({ targets, weights }: Batch): number {
+  let total = 0;
+  for (let i = 0; i < targets.length; i++) if (targets[i]! >= 0) total += weights === undefined ? 1 : weights[i]!;
+  return total;
+}
+
+function addInPlace(sums: { loss: Tensor; gradients: Parameters }, next: { loss: Tensor; gradients: Parameters }): void {
+  for (const { a, b } of zipLeaves(sums, next)) {
+    a.device.kernels.accumulate({ out: a, x: b, scale: 1 });
+    b.dispose();
+  }
+}
+
+/** The type that a model's parameters share. */
+export function dtypeOf(parameters: Parameters): DType {
+  return leaves(parameters)[0]?.tensor.dtype ?? "f32";
+}

@@ -1,0 +1,285 @@
+/**
+ * The trainer, one for pre- and post-training. What tells runs apart is where parameters, batches and initial
+ * states come from.
+ *
+ * The device's queue runs ahead: while step n computes, step n + 1 is queued, and only then is the loss of step n
+ * read. A loss that is not finite is therefore noticed one step late, but always before anything is saved:
+ * evaluations and checkpoints first wait for all losses and look at all numbers that they would write.
+ *
+ * Resume is exact because a step depends on nothing but the checkpoint and its own number: batches and noise are
+ * functions of keys and the step, and the source of initial states is saved along with parameters and moments.
+ */
+import {
+  check, type Device, dispose, foldIn, keep, key as keyOf, LenggenError, type Parameters, type SequenceModel, type Tree,
+} from "@lenggen/kernels";
+import { loadCheckpoint, nonFiniteNumbers, saveCheckpoint, type Snapshot } from "./checkpoint";
+import type { BatchSource } from "./data";
+import type { InitialStates } from "./initialStates";
+import type { JsonRecord } from "./json";
+import { type Moments, newMoments, type OptimizerOptions, optimizerSettings } from "./optimizer";
+import { Meter, type StepEvent } from "./meter";
+import { METRICS_FILE, openRun } from "./run";
+import type { RunStore } from "./runStore";
+import { learningRateAt, type ScheduleOptions, scheduleSettings } from "./schedule";
+import { count, resolve, type Settings } from "./settings";
+import { dtypeOf, type StepContext, trainingStep } from "./step";
+
+/** Something measured during training. It must leave the parameters as they are. */
+export interface Evaluation {
+  readonly name: string;
+  /** Runs after every so many steps, and after the last. */
+  readonly every: number;
+  run(parameters: Parameters, step: number, signal: AbortSignal | undefined): Promise<JsonRecord>;
+}
+
+export type TrainEvent =
+  | StepEvent
+  | { readonly kind: "resumed"; readonly step: number; readonly steps: number }
+  | { readonly kind: "evaluation"; readonly step: number; readonly name: string; readonly results: JsonRecord }
+  | { readonly kind: "checkpoint"; readonly step: number; readonly path: string };
+
+export interface TrainCounts {
+  /** Micro-batches per step; their gradients add up. 1 unless given. */
+  readonly microBatches: number;
+  /** Steps between checkpoints; the first step's start and the last step are always saved. 500 unless given. */
+  readonly checkpointEvery: number;
+  /** How many checkpoints are kept. 2 unless given. */
+  readonly keepCheckpoints: number;
+  /** Steps between lines of metrics; 1 unless given. */
+  readonly logEvery: number;
+}
+
+const countSettings: Settings<TrainCounts> = {
+  microBatches: count(1, "Micro-batches per step; their gradients add up.", 1),
+  checkpointEvery: count(500, "Steps between checkpoints.", 1),
+  keepCheckpoints: count(2, "How many checkpoints are kept.", 1),
+  logEvery: count(1, "Steps between lines of metrics.", 1),
+};
+
+/** Every setting of the trainer with default, meaning and range, for help texts and documentation. */
+export const TRAINER_SETTINGS = { ...countSettings, ...scheduleSettings, ...optimizerSettings };
+
+export interface TrainOptions<State extends Tree> extends Partial<TrainCounts> {
+  readonly model: SequenceModel<State>;
+  readonly device: Device;
+  /** Sequences and their order, which must be that of the source of initial states. */
+  readonly batches: BatchSource;
+  /** The trainer takes it over and disposes it in the end. */
+  readonly initialStates: InitialStates;
+  /** Updates in all, those before an interruption included. */
+  readonly steps: number;
+  /** Seed of fresh parameters and of initial states; batches have a key of their own. */
+  readonly seed: number;
+  /**
+   * Where a new run starts; fresh parameters of the model unless given. Called only when a run begins, never when
+   * one is resumed. The trainer takes the tensors over and updates them in place.
+   */
+  readonly parameters?: () => Promise<Parameters>;
+  readonly schedule?: Partial<ScheduleOptions>;
+  readonly optimizer?: Partial<OptimizerOptions>;
+  /** Where checkpoints and metrics go; without one nothing is saved. */
+  readonly store?: RunStore;
+  /** Goes on with the run in the store, if there is one. Otherwise a store that holds a run is refused. */
+  readonly resume?: boolean;
+  /** Further settings of the caller that decide the result, e.g. the checkpoint that post-training starts from. */
+  readonly settings?: JsonRecord;
+  /** What else run.json records, e.g. versions; not compared when a run is resumed. */
+  readonly about?: JsonRecord;
+  readonly evaluations?: readonly Evaluation[];
+  readonly onEvent?: (event: TrainEvent) => void;
+  /** Stops after the step in progress, saves, and returns. */
+  readonly signal?: AbortSignal;
+}
+
+export interface TrainResult {
+  readonly status: "done" | "interrupted";
+  /** Steps done, those before an interruption included. */
+  readonly step: number;
+  /** The caller's, to dispose. */
+  readonly parameters: Parameters;
+}
+
+/**
+ * Trains, or goes on with a run that was interrupted.
+ *
+ * Throws `E_CONFIG` and `E_ARGUMENT` for wrong settings, `E_EXISTS`, `E_CONFIG`, `E_FORMAT` and `E_WEIGHTS` for a
+ * store that holds something else (see {@link openRun}), `E_NOT_FINITE` naming the step and the last good checkpoint,
+ * and `E_IO` when writing fails; the last good checkpoint is never touched.
+ */
+export async function train<State extends Tree>(options: TrainOptions<State>): Promise<TrainResult> {
+  const { initialStates } = options;
+  let run: Run<State> | undefined;
+  try {
+    run = await start(options);
+    return await loop(run, options);
+  } catch (error) {
+    if (run !== undefined) dispose(run.context.parameters);
+    throw error;
+  } finally {
+    if (run !== undefined) {
+      await run.meter.close();
+      dispose(run.context.moments);
+    }
+    initialStates.dispose();
+  }
+}
+
+interface Run<State extends Tree> {
+  readonly context: StepContext<State>;
+  readonly counts: TrainCounts;
+  readonly schedule: ScheduleOptions;
+  readonly meter: Meter;
+  /** Steps done. */
+  step: number;
+  /** Step of the newest checkpoint. */
+  saved: number | undefined;
+}
+
+async function start<State extends Tree>(options: TrainOptions<State>): Promise<Run<State>> {
+  const { model, device, batches, initialStates, steps, seed, store, resume = false } = options;
+  const counts = resolve("training", countSettings, pickCounts(options));
+  const schedule = resolve("schedule", scheduleSettings, options.schedule);
+  const optimizer = resolve("optimizer", optimizerSettings, options.optimizer);
+  resolve("training", { steps: count(1, "", 1) }, { steps });
+  check(batches.order === initialStates.order, "E_CONFIG", () =>
+    `${initialStates.name} needs ${initialStates.order} sequences, but the batches are ${batches.order}`);
+
+  const settings: JsonRecord = {
+    model: { family: model.family, ...(model.config as JsonRecord) },
+    device: device.kind,
+    seed,
+    steps,
+    microBatches: counts.microBatches,
+    schedule: { ...schedule },
+    optimizer: { ...optimizer },
+    data: batches.settings,
+    initialStates: { name: initialStates.name, ...initialStates.settings },
+    ...options.settings,
+  };
+  const last = await (store && openRun(store, { settings, about: { device: device.description, ...options.about } }, resume));
+  const key = keyOf(seed);
+  const { parameters, moments, tokens, seconds } = last === undefined
+    ? await freshParts(options)
+    : await restoredParts(options, last);
+  const meter = new Meter({
+    device, steps, tokens, seconds, tokensPerStep: counts.microBatches * batches.batch * batches.context, logEvery: counts.logEvery,
+  });
+  const run: Run<State> = {
+    context: {
+      model, device, dtype: dtypeOf(parameters), parameters, moments, batches, initialStates,
+      microBatches: counts.microBatches, optimizer, key: foldIn(key, 1),
+    },
+    counts, schedule, meter, step: last ?? 0, saved: last,
+  };
+  if (last !== undefined) options.onEvent?.({ kind: "resumed", step: last, steps });
+  return run;
+}
+
+interface Parts {
+  readonly parameters: Parameters;
+  readonly moments: Moments;
+  readonly tokens: number;
+  readonly seconds: number;
+}
+
+async function freshParts<State extends Tree>({ model, device, seed, parameters: given }: TrainOptions<State>): Promise<Parts> {
+  const parameters = keep(await (given?.() ?? model.init(foldIn(keyOf(seed), 0), device)));
+  return { parameters, moments: newMoments(parameters), tokens: 0, seconds: 0 };
+}
+
+async function restoredParts<State extends Tree>({ model, device, store, initialStates }: TrainOptions<State>, step: number): Promise<Parts> {
+  const { parameters, moments, progress } = await loadCheckpoint(store!, step, model, device, initialStates);
+  return { parameters, moments, tokens: progress.tokens, seconds: progress.seconds };
+}
+
+function pickCounts({ microBatches, checkpointEvery, keepCheckpoints, logEvery }: Partial<TrainCounts>): Partial<TrainCounts> {
+  return { microBatches, checkpointEvery, keepCheckpoints, logEvery };
+}
+
+async function loop<State extends Tree>(run: Run<State>, options: TrainOptions<State>): Promise<TrainResult> {
+  const { steps, signal, store, evaluations = [] } = options;
+  const { context, counts, meter } = run;
+  if (run.saved === undefined) await save(run, options); // so that there is always a last good checkpoint
+  while (run.step < steps && !signal?.aborted) {
+    const learningRate = learningRateAt(run.step + 1, steps, run.schedule);
+    meter.queued(run.step + 1, learningRate, trainingStep(context, run.step, learningRate));
+    run.step++;
+    await settle(run, options, 1);
+    const ends = (every: number) => run.step % every === 0 || run.step === steps;
+    for (const evaluation of evaluations.filter(({ every }) => ends(every))) await evaluate(run, options, evaluation);
+    if (store && ends(counts.checkpointEvery)) await save(run, options);
+    await breathe();
+  }
+  await settle(run, options, 0);
+  if (run.saved !== run.step) await save(run, options);
+  return { status: run.step < steps ? "interrupted" : "done", step: run.step, parameters: context.parameters };
+}
+
+/** Reads losses until at most `ahead` steps are still unread, and reports them. */
+async function settle<State extends Tree>(run: Run<State>, { store, onEvent }: TrainOptions<State>, ahead: number): Promise<void> {
+  while (run.meter.unread > ahead) {
+    const { step, loss, gradientNorm, event } = await run.meter.read();
+    checkFinite(run, store, Number.isFinite(loss), `the loss is ${loss} at step ${step}`);
+    checkFinite(run, store, Number.isFinite(gradientNorm), `the gradient's norm is ${gradientNorm} at step ${step}`);
+    if (event === undefined) continue;
+    const { kind: _, ...line } = event;
+    await store?.append(METRICS_FILE, `${JSON.stringify(line)}\n`);
+    onEvent?.(event);
+  }
+}
+
+function checkFinite<State extends Tree>(run: Run<State>, store: RunStore | undefined, finite: boolean, what: string): void {
+  check(finite, "E_NOT_FINITE", () => {
+    const last = store === undefined || run.saved === undefined
+      ? "no checkpoint was kept"
+      : `the last good checkpoint is ${store.checkpointPath(run.saved)} (step ${run.saved})`;
+    return `${what}: training has diverged; a lower learning rate or more warm-up may help; ${last}`;
+  });
+}
+
+async function evaluate<State extends Tree>(run: Run<State>, options: TrainOptions<State>, evaluation: Evaluation): Promise<void> {
+  await settle(run, options, 0);
+  const pause = run.meter.pause();
+  const results = await evaluation.run(run.context.parameters, run.step, options.signal);
+  await options.store?.append(METRICS_FILE, `${JSON.stringify({ step: run.step, evaluation: evaluation.name, results })}\n`);
+  options.onEvent?.({ kind: "evaluation", step: run.step, name: evaluation.name, results });
+  pause();
+}
+
+async function save<State extends Tree>(run: Run<State>, options: TrainOptions<State>): Promise<void> {
+  const { store, onEvent } = options;
+  await settle(run, options, 0);
+  if (store === undefined) return;
+  const pause = run.meter.pause();
+  const { model, parameters, moments, initialStates } = run.context;
+  const { tokens, seconds } = run.meter;
+  const snapshot: Snapshot = { model: model as SequenceModel, parameters, moments, initialStates, progress: { step: run.step, tokens, seconds } };
+  const bad = await nonFiniteNumbers(snapshot);
+  checkFinite(run, store, bad === 0, `${bad} parameters, moments or states are not finite after step ${run.step}`);
+  try {
+    await saveCheckpoint(store, snapshot);
+  } catch (error) {
+    if (!(error instanceof LenggenError)) throw error;
+    const last = run.saved === undefined ? "there is none yet" : store.checkpointPath(run.saved);
+    throw new LenggenError(error.code, `${error.message}; the last good checkpoint: ${last}`, { cause: error });
+  }
+  run.saved = run.step;
+  for (const old of (await store.checkpoints()).slice(0, -run.counts.keepCheckpoints)) await store.removeCheckpoint(old);
+  onEvent?.({ kind: "checkpoint", step: run.step, path: store.checkpointPath(run.step) });
+  pause();
+}
+
+/** Lets timers, signals and progress bars have their turn, also where a device computes in this very thread. */
+function breathe(): Promise<void> {
+  return new Promise((resolve) => {
+    if (typeof setImmediate === "function") setImmediate(resolve);
+    else {
+      const { port1, port2 } = new MessageChannel();
+      port1.onmessage = () => {
+        port1.close();
+        resolve();
+      };
+      port2.postMessage(null);
+    }
+  });
+}
