@@ -29,7 +29,8 @@ class Pool {
  public:
   virtual ~Pool() = default;
   virtual int threads() const = 0;
-  virtual void parallel(int64_t items, const std::function<void(int64_t item, int worker)>& body) = 0;
+  using Body = std::function<void(int64_t item, int worker)>;
+  virtual void parallel(int64_t items, const Body& body) = 0;
   // Scratch that outlives the call: one 64-byte aligned block per worker, grown on demand. Contents are undefined.
   virtual float* scratch(int worker, size_t floats) = 0;
   // One 64-byte aligned block shared by the workers of one launch.
@@ -43,7 +44,11 @@ struct Launch {
   int bufferCount;
   const double* numbers;
   int numberCount;
-  int64_t integer(int i) const { return static_cast<int64_t>(numbers[i]); }
+  // What is not a number, or too large to be exact, gives -1: no size.
+  int64_t integer(int i) const {
+    const double value = numbers[i];
+    return value >= -9007199254740992.0 && value <= 9007199254740992.0 ? static_cast<int64_t>(value) : -1;
+  }
   float real(int i) const { return static_cast<float>(numbers[i]); }
 };
 

@@ -1,0 +1,54 @@
+// The JavaScript object behind an open CPU device.
+#pragma once
+#include <napi.h>
+
+#include <memory>
+#include <vector>
+
+#include "allocator.h"
+#include "isa.h"
+#include "queue.h"
+
+namespace lenggen {
+
+class CpuDevice : public Napi::ObjectWrap<CpuDevice> {
+ public:
+  static Napi::Function define(Napi::Env env);
+
+  // new CpuDevice(threads, isa, memoryLimit)
+  explicit CpuDevice(const Napi::CallbackInfo& info);
+  ~CpuDevice() override;
+
+ private:
+  // A read that JavaScript waits for. The array keeps the target of the copy alive.
+  struct Read : Ticket {
+    explicit Read(Napi::Env env) : promise(Napi::Promise::Deferred::New(env)) {}
+    Napi::Promise::Deferred promise;
+    Napi::Reference<Napi::Uint8Array> array;
+  };
+
+  Napi::Value launch(const Napi::CallbackInfo& info);
+  Napi::Value allocate(const Napi::CallbackInfo& info);
+  Napi::Value free(const Napi::CallbackInfo& info);
+  Napi::Value write(const Napi::CallbackInfo& info);
+  Napi::Value read(const Napi::CallbackInfo& info);
+  Napi::Value memory(const Napi::CallbackInfo& info);
+  Napi::Value resetPeak(const Napi::CallbackInfo& info);
+  Napi::Value close(const Napi::CallbackInfo& info);
+  Napi::Value describe(const Napi::CallbackInfo& info);
+
+  void requireOpen() const;
+  void shutDown(bool abandon);
+  static void onFinished(napi_env env, napi_value function, void* context, void* data);
+  static void onTeardown(void* self);
+
+  const Isa* isa_ = nullptr;
+  std::vector<const Kernel*> kernels_;
+  int threads_ = 1;
+  std::unique_ptr<Queue> queue_;  // null once closed
+  std::unique_ptr<Allocator> allocator_;
+  napi_threadsafe_function finished_ = nullptr;
+  size_t pending_ = 0;  // reads that have not been settled
+};
+
+}  // namespace lenggen

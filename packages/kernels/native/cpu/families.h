@@ -1,0 +1,17 @@
+// The kernel families of the CPU device, one a line. X(name) stands for name.cpp, which defines `nameKernels`.
+// The build script reads this list too, and may give a shorter one on the command line.
+#pragma once
+#include "kernel.h"
+
+#ifndef LENGGEN_FAMILIES
+#define LENGGEN_FAMILIES(X) \
+  X(memory)
+#endif
+
+#ifdef LENGGEN_ISA
+namespace lenggen::LENGGEN_ISA {
+#define LENGGEN_DECLARE(name) extern const Kernel name##Kernels[];
+LENGGEN_FAMILIES(LENGGEN_DECLARE)
+#undef LENGGEN_DECLARE
+}  // namespace lenggen::LENGGEN_ISA
+#endif

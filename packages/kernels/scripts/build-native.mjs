@@ -1,0 +1,201 @@
+#!/usr/bin/env node
+/**
+ * Builds the CPU device's addon from source: native/cpu/*.cpp -> build/cpu.node.
+ *
+ *   node scripts/build-native.mjs [--sanitize] [--families memory,matmul --out build/mine.node]
+ *
+ * Needs only a C++17 compiler (CXX, else c++, g++ or clang++): headers come from node-api-headers and
+ * node-addon-api. Without a compiler it says so in one line and exits with 0: the packages then work on
+ * the `reference` device.
+ *
+ * Sources that mention LENGGEN_ISA are compiled once per instruction set. Kernel families among them take part
+ * when native/cpu/families.h (or --families) names them.
+ * Objects are cached under build/objects by the hash of all that goes into them.
+ */
+import { execFile, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
+import { dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs, promisify } from "node:util";
+
+const PACKAGE = fileURLToPath(new URL("..", import.meta.url));
+const SOURCE = join(PACKAGE, "native/cpu");
+const BUILD = join(PACKAGE, "build");
+const OBJECTS = join(BUILD, "objects");
+const DAY = 86_400_000;
+
+/** Sources that are compiled per instruction set without being kernel families. */
+const PER_ISA = ["registry", "ceiling", "gemm"];
+
+/**
+ * Instruction sets, narrowest first. The order matters when linking: inline functions of the standard library
+ * end up in several objects, the linker keeps the first copy, and that one must run on every processor.
+ */
+const ISAS = {
+  x64: {
+    baseline: [],
+    avx2: ["-mavx2", "-mfma"],
+    avx512: ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"],
+  },
+  arm64: { neon: [] },
+};
+
+const COMMON = [
+  "-std=c++17", "-O3", "-fPIC", "-pthread", "-fvisibility=hidden", "-fvisibility-inlines-hidden",
+  "-Wall", "-Wextra", "-Werror",
+  // Fused multiply-adds are wanted; nothing else that changes values is.
+  "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
+];
+
+const { values: options } = parseArgs({
+  options: { sanitize: { type: "boolean", default: false }, families: { type: "string" }, out: { type: "string" } },
+});
+
+const run = promisify(execFile);
+const require = createRequire(import.meta.url);
+
+await main();
+
+async function main() {
+  const isas = ISAS[process.arch];
+  if (!isas || process.platform === "win32") {
+    return skip(`there is no CPU addon for ${process.platform}-${process.arch} yet`);
+  }
+  const compiler = findCompiler();
+  if (!compiler) {
+    const how = process.platform === "darwin" ? "xcode-select --install" : "apt-get install g++, or set CXX";
+    return skip(`no C++ compiler was found (${how})`);
+  }
+  const output = resolve(PACKAGE, options.out ?? (options.sanitize ? "build/cpu.asan.node" : "build/cpu.node"));
+  const started = performance.now();
+  const objects = plan(compiler, isas);
+  const missing = objects.filter((object) => !existsSync(object.path));
+  const stamp = hash(objects.map((object) => object.key).join());
+  const stampFile = `${output}.stamp`;
+  if (missing.length === 0 && existsSync(output) && existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) {
+    console.log(`${relative(process.cwd(), output)} is up to date`);
+    return;
+  }
+  mkdirSync(OBJECTS, { recursive: true });
+  mkdirSync(dirname(output), { recursive: true });
+  const failures = await compileAll(compiler.command, missing);
+  if (failures.length > 0) {
+    console.error(failures.join("\n"));
+    console.error(`${failures.length} of ${missing.length} sources did not compile`);
+    process.exitCode = 1;
+    return;
+  }
+  await link(compiler.command, objects, output);
+  writeFileSync(stampFile, stamp);
+  prune(objects);
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  console.log(`built ${relative(process.cwd(), output)} in ${seconds} s: ${missing.length} of ${objects.length} objects compiled`);
+}
+
+function skip(why) {
+  console.log(`skipped the CPU addon: ${why}; the packages work on the "reference" device, only slower`);
+}
+
+function findCompiler() {
+  const candidates = process.env.CXX ? [process.env.CXX] : ["c++", "g++", "clang++"];
+  for (const command of candidates) {
+    const { status, stdout } = spawnSync(command, ["--version"], { encoding: "utf8" });
+    if (status === 0) return { command, version: stdout };
+  }
+  return undefined;
+}
+
+/** Every object that the addon consists of, in link order, with the command that makes it. */
+function plan(compiler, isas) {
+  const families = familyNames();
+  const sources = readdirSync(SOURCE).filter((file) => file.endsWith(".cpp")).map((file) => file.slice(0, -4)).sort();
+  const text = (name) => readFileSync(join(SOURCE, `${name}.cpp`), "utf8");
+  const perIsa = sources.filter((name) => /\bLENGGEN_ISA\b/.test(text(name)) && (families.includes(name) || !text(name).includes("const Kernel ")));
+  const once = sources.filter((name) => !/\bLENGGEN_ISA\b/.test(text(name)));
+  const includes = [require("node-api-headers").include_dir, dirname(require.resolve("node-addon-api/napi.h"))];
+  const common = [
+    ...COMMON,
+    `-DLENGGEN_FAMILIES(X)=${families.map((name) => `X(${name})`).join(" ")}`,
+    ...(options.sanitize ? ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"] : []),
+    ...includes.flatMap((folder) => ["-isystem", folder]),
+  ];
+  const object = (name, flags) => {
+    const source = join(SOURCE, `${name}.cpp`);
+    const key = hash([compiler.version, ...common, ...flags, ...contents(source)].join("\0"));
+    return { name, source, flags: [...common, ...flags], key, path: join(OBJECTS, `${name}-${key}.o`) };
+  };
+  return [
+    ...once.map((name) => object(name, ["-DNAPI_VERSION=8", "-DNAPI_CPP_EXCEPTIONS"])),
+    ...Object.entries(isas).flatMap(([isa, flags]) => perIsa.map((name) => object(name, [`-DLENGGEN_ISA=${isa}`, ...flags]))),
+  ];
+}
+
+/** The families in native/cpu/families.h. */
+function allFamilyNames() {
+  const text = readFileSync(join(SOURCE, "families.h"), "utf8");
+  return [...text.matchAll(/^\s*X\((\w+)\)/gm)].map(([, name]) => name);
+}
+
+function familyNames() {
+  const all = allFamilyNames();
+  if (options.families === undefined) return all;
+  const wanted = options.families.split(",");
+  const unknown = wanted.filter((name) => !all.includes(name));
+  if (unknown.length > 0) throw new Error(`--families: ${unknown.join(", ")} is not in native/cpu/families.h (${all.join(", ")})`);
+  return wanted;
+}
+
+/** The text of a source and of all headers of ours that it includes, directly or not. */
+function contents(file, seen = new Set()) {
+  if (seen.has(file)) return [];
+  seen.add(file);
+  const text = readFileSync(file, "utf8");
+  const headers = [...text.matchAll(/^\s*#\s*include\s+"([^"]+)"/gm)].map(([, name]) => join(dirname(file), name));
+  return [text, ...headers.flatMap((header) => contents(header, seen))];
+}
+
+/** Compiles in parallel; returns the compiler's words for each source that failed. */
+async function compileAll(command, objects) {
+  const waiting = [...objects];
+  const failures = [];
+  const worker = async () => {
+    for (let object = waiting.shift(); object; object = waiting.shift()) {
+      const temporary = `${object.path}.${process.pid}.tmp`;
+      try {
+        await run(command, [...object.flags, "-c", object.source, "-o", temporary], { maxBuffer: 1 << 26 });
+        renameSync(temporary, object.path);
+      } catch (error) {
+        rmSync(temporary, { force: true });
+        failures.push(error.stderr || String(error));
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, worker));
+  return failures;
+}
+
+/** Links beside the target and renames, so that a process that has the old file open is left alone. */
+async function link(command, objects, output) {
+  const temporary = `${output}.${process.pid}.tmp`;
+  // Node's own functions are resolved when it loads the addon.
+  const platform = process.platform === "darwin" ? ["-undefined", "dynamic_lookup"] : ["-Wl,-z,now"];
+  const sanitize = options.sanitize ? ["-fsanitize=address,undefined"] : [];
+  await run(command, ["-shared", "-pthread", ...platform, ...sanitize, ...objects.map((object) => object.path), "-o", temporary], { maxBuffer: 1 << 26 });
+  renameSync(temporary, output);
+}
+
+/** Drops cached objects that neither this build nor any of the last day used. */
+function prune(objects) {
+  const used = new Set(objects.map((object) => object.path));
+  for (const file of readdirSync(OBJECTS)) {
+    const path = join(OBJECTS, file);
+    if (!used.has(path) && Date.now() - statSync(path).mtimeMs > DAY) rmSync(path, { force: true });
+  }
+}
+
+function hash(text) {
+  return createHash("sha256").update(text).digest("hex").slice(0, 16);
+}

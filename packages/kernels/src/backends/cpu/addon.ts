@@ -1,0 +1,85 @@
+/**
+ * Finds and loads the native addon: the clone's own build first, then the prebuilt platform package. Node modules are
+ * imported on demand, so that a bundle for the browser may hold this file.
+ */
+import { LenggenError, type ErrorCode } from "../../errors";
+
+/** The addon's device; see native/cpu/cpuDevice.cpp. Errors carry a `code`. */
+export interface NativeDevice {
+  launch(kernel: number, values: Float64Array, buffers: number, numbers: number): void;
+  allocate(bytes: number): number;
+  free(id: number): void;
+  write(id: number, byteOffset: number, bytes: Uint8Array): void;
+  read(id: number, byteOffset: number, byteLength: number): Promise<Uint8Array>;
+  memory(): [used: number, pooled: number, peak: number];
+  resetPeak(): void;
+  close(): void;
+  describe(): { isa: string; threads: number; kernels: string[] };
+}
+
+/** What a processor can do at most, in 10⁹ floating-point operations and in 10⁹ bytes (read and written) a second. */
+export interface Ceiling {
+  readonly gflopsOneThread: number;
+  readonly gflopsAllThreads: number;
+  readonly copyGBs: number;
+}
+
+export interface Addon {
+  readonly CpuDevice: new (threads: number, isa: string, memoryLimit: number) => NativeDevice;
+  isas(): { name: string; supported: boolean }[];
+  ceiling(threads: number, isa: string): Promise<Ceiling>;
+}
+
+export type Loaded = { readonly addon: Addon; readonly path: string } | { readonly addon: null; readonly reason: string };
+
+let loaded: Promise<Loaded> | undefined;
+
+/** Loads the addon once; a failure says what is missing and how to get it. */
+export function loadAddon(): Promise<Loaded> {
+  return (loaded ??= load());
+}
+
+async function load(): Promise<Loaded> {
+  if (typeof process === "undefined" || !process.versions?.node) {
+    return { addon: null, reason: "the CPU device needs Node; it does not run in a browser" };
+  }
+  const { createRequire } = await import("node:module");
+  const { existsSync } = await import("node:fs");
+  const { fileURLToPath } = await import("node:url");
+  const require = createRequire(import.meta.url);
+  const attempt = (path: string): Loaded => {
+    try {
+      return { addon: require(path) as Addon, path };
+    } catch (error) {
+      return { addon: null, reason: `its binary ${path} does not load: ${error instanceof Error ? error.message : String(error)}` };
+    }
+  };
+
+  const given = process.env["LENGGEN_CPU_ADDON"];
+  if (given) return attempt(given);
+  // From src/backends/cpu in a clone, from dist in a package.
+  for (const up of ["../../..", ".."]) {
+    const built = fileURLToPath(new URL(`${up}/build/cpu.node`, import.meta.url));
+    if (existsSync(built)) return attempt(built);
+  }
+  const name = `@lenggen/kernels-${process.platform}-${process.arch}`;
+  let prebuilt: string;
+  try {
+    prebuilt = require.resolve(`${name}/cpu.node`);
+  } catch {
+    return {
+      addon: null,
+      reason: `there is no binary for ${process.platform}-${process.arch}: in a clone run "node packages/kernels/scripts/build-native.mjs" ` +
+        `(needs a C++ compiler), elsewhere install ${name} of this version (npm leaves it out with --omit=optional, and sometimes ` +
+        `with a lockfile made on another platform)`,
+    };
+  }
+  return attempt(prebuilt);
+}
+
+/** An error of the addon as one of ours. */
+export function translated(error: unknown): LenggenError {
+  if (error instanceof LenggenError) return error;
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  return new LenggenError(typeof code === "string" && code.startsWith("E_") ? (code as ErrorCode) : "E_DEVICE", `cpu: ${String(message)}`, { cause: error });
+}

@@ -1,0 +1,112 @@
+/**
+ * The reference device: plain TypeScript, run at once, written to be read beside the papers. Arithmetic is
+ * float64; only what is stored in f32 tensors is rounded. It is what the fast devices are tested against.
+ */
+import type { Backend, Device, MemoryUse } from "../../device";
+import { check } from "../../errors";
+import type { Kernels } from "../../kernels";
+import { memoryLimitFrom } from "../memoryLimit";
+import { conv } from "./conv";
+import { crossEntropy } from "./crossEntropy";
+import type { ReferenceBuffer } from "./data";
+import { elementwise } from "./elementwise";
+import { embedding } from "./embedding";
+import { gates } from "./gates";
+import { memory } from "./memory";
+import { norm } from "./norm";
+import { optimizer } from "./optimizer";
+import { random } from "./random";
+import { reduce } from "./reduce";
+import { ssd } from "./ssd";
+import { view } from "./view";
+
+const kernels: Kernels = {
+  ...conv,
+  ...crossEntropy,
+  ...elementwise,
+  ...embedding,
+  ...gates,
+  ...memory,
+  ...norm,
+  ...optimizer,
+  ...random,
+  ...reduce,
+  ...ssd,
+  ...view,
+};
+
+class ReferenceDevice implements Device {
+  readonly kind = "reference";
+  readonly description = "plain TypeScript in float64";
+  readonly dtypes = ["f32", "f64", "i32"] as const;
+  readonly kernels = kernels;
+  readonly #limit: number;
+  #used = 0;
+  #peak = 0;
+  #closed = false;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  allocate(byteLength: number): ReferenceBuffer {
+    this.#checkOpen();
+    check(this.#used + byteLength <= this.#limit, "E_MEMORY", () =>
+      `reference: there is no room for ${byteLength} bytes: tensors hold ${this.#used} of ${this.#limit}; ` +
+      `make the batch, the length or the model smaller, or raise memoryLimit`);
+    let bytes: ArrayBuffer;
+    try {
+      bytes = new ArrayBuffer(byteLength);
+    } catch (error) {
+      check(!(error instanceof RangeError), "E_MEMORY", () => `reference: JavaScript has no room for ${byteLength} bytes`);
+      throw error;
+    }
+    this.#used += byteLength;
+    this.#peak = Math.max(this.#peak, this.#used);
+    return { bytes };
+  }
+
+  free(buffer: ReferenceBuffer): void {
+    this.#used -= buffer.bytes.byteLength;
+  }
+
+  write(buffer: ReferenceBuffer, byteOffset: number, bytes: Uint8Array): void {
+    this.#checkOpen();
+    new Uint8Array(buffer.bytes, byteOffset, bytes.length).set(bytes);
+  }
+
+  async read(buffer: ReferenceBuffer, byteOffset: number, byteLength: number): Promise<Uint8Array> {
+    this.#checkOpen();
+    return new Uint8Array(buffer.bytes.slice(byteOffset, byteOffset + byteLength));
+  }
+
+  async synchronize(): Promise<void> {
+    this.#checkOpen();
+  }
+
+  memory(): MemoryUse {
+    return { used: this.#used, pooled: 0, peak: this.#peak };
+  }
+
+  resetPeak(): void {
+    this.#peak = this.#used;
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  #checkOpen(): void {
+    check(!this.#closed, "E_DEVICE", () => "reference: the device is closed");
+  }
+}
+
+export const reference: Backend = {
+  kind: "reference",
+  async probe() {
+    return { name: "reference", available: true, reason: "", details: { dtypes: "f32, f64, i32" } };
+  },
+  async open({ memoryLimit }) {
+    return new ReferenceDevice(await memoryLimitFrom(memoryLimit));
+  },
+};
