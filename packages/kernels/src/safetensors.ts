@@ -173,7 +173,8 @@ function checkEntry(entry: Json, dataStart: number, fileSize: number, what: stri
 }
 
 function show(value: Json | undefined): string {
-  return value === undefined ? "(missing)" : quote(JSON.stringify(value)).slice(1, -1);
+  const text = value === undefined ? "(missing)" : JSON.stringify(value);
+  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
 }
 
 /** The tensors must follow each other without overlap or hole, from the start of the data to the end of the file. */
