@@ -53,13 +53,11 @@ function installDependencies() {
 function buildNative() {
   const since = performance.now();
   const build = quietly(process.execPath, ["packages/kernels/scripts/build-native.mjs"]);
-  if (build.failed) {
-    const reason = build.output.trim().split("\n").at(-1);
-    console.error(`set-up: no native kernels, going on with the reference device, which is slow (${reason})`);
-    return false;
-  }
-  if (performance.now() - since > 2000) console.error(`set-up: native kernels built (${seconds(since)})`);
-  return true;
+  if (build.failed) stop("the native kernels did not compile (CXX names another compiler; CXX=none goes on without)", build.output);
+  const skipped = /^skipped .*$/m.exec(build.output)?.[0];
+  if (skipped) console.error(`set-up: ${skipped}`);
+  else if (performance.now() - since > 2000) console.error(`set-up: native kernels built (${seconds(since)})`);
+  return !skipped;
 }
 
 /** Every package's dist, by turbo, which skips what has not changed. */

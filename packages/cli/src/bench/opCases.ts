@@ -1,0 +1,153 @@
+/** Single kernels: matrix products, the scan, and those that only move memory. */
+import {
+  causalConv, crossEntropy, type Device, dispose, foldIn, hostRandom, key, linear, matmul, normal, rmsNorm, ssd, ssdOperations, type Tensor,
+  tensor, uniform, vjp,
+} from "@lenggen/kernels";
+import type { BenchCase, BenchRun, Pass } from "./case";
+
+const FLOAT = 4;
+
+/** A case from inputs and a function of them; `both` runs the gradient of all inputs too. */
+function opCase<I extends Record<string, Tensor>>(
+  about: Omit<BenchCase, "prepare">,
+  inputs: (random: (shape: number[], std?: number) => Tensor, device: Device, seed: number) => { tracked: I; fixed?: Record<string, Tensor> },
+  run: (tracked: I, fixed: Record<string, Tensor>) => Tensor,
+): BenchCase {
+  return {
+    ...about,
+    prepare(device, seed): BenchRun {
+      let drawn = 0;
+      const random = (shape: number[], std = 1): Tensor => normal(foldIn(key(seed), drawn++), device, shape, { std });
+      const { tracked, fixed = {} } = inputs(random, device, seed);
+      const forward = (): Tensor => run(tracked, fixed);
+      const cotangent = about.pass === "both" ? likeOutput(forward(), random) : undefined;
+      return {
+        body: cotangent
+          ? () => {
+              const { outputs, pullback } = vjp((x: I) => run(x, fixed), tracked);
+              return [outputs, pullback(cotangent)];
+            }
+          : forward,
+        dispose: () => dispose([tracked, fixed, cotangent]),
+      };
+    },
+  };
+}
+
+function likeOutput(output: Tensor, random: (shape: number[]) => Tensor): Tensor {
+  output.dispose();
+  return random([...output.shape]);
+}
+
+function matmulCase(m: number, n: number, k: number, pass: Pass): BenchCase {
+  const products = pass === "both" ? 3 : 1;
+  return opCase(
+    { kernel: "matmul", shape: `${m}x${n}x${k}`, pass, operations: products * 2 * m * n * k, bytes: products * FLOAT * (m * n + m * k + n * k) },
+    (random) => ({ tracked: { a: random([m, k]), b: random([k, n]) } }),
+    ({ a, b }) => matmul(a, b),
+  );
+}
+
+/** x [rows, in] times a weight [out, in]: the projections of a model. */
+function linearCase(rows: number, into: number, from: number, pass: Pass): BenchCase {
+  const products = pass === "both" ? 3 : 1;
+  return opCase(
+    {
+      kernel: "linear", shape: `${rows} rows, ${from} to ${into}`, pass,
+      operations: products * 2 * rows * into * from, bytes: products * FLOAT * (rows * (into + from) + into * from),
+    },
+    (random) => ({ tracked: { x: random([rows, from]), weight: random([into, from], from ** -0.5) } }),
+    ({ x, weight }) => linear(x, weight),
+  );
+}
+
+interface ScanSizes {
+  readonly batch: number;
+  readonly steps: number;
+  readonly heads: number;
+  readonly headSize: number;
+  readonly groups: number;
+  readonly stateSize: number;
+}
+
+function ssdCase(sizes: ScanSizes, pass: Pass): BenchCase {
+  const { batch, steps, heads, headSize, groups, stateSize } = sizes;
+  const { forward, gradient } = ssdOperations(sizes);
+  const floats = batch * steps * (2 * heads * headSize + 2 * heads + 2 * groups * stateSize);
+  return opCase(
+    {
+      kernel: "ssd", shape: `B=${batch} T=${steps} H=${heads} P=${headSize} G=${groups} N=${stateSize}`, pass,
+      operations: pass === "both" ? forward + gradient : forward, bytes: (pass === "both" ? 3 : 1) * FLOAT * floats,
+    },
+    (random, device, seed) => ({
+      tracked: {
+        x: random([batch, steps, heads, headSize]),
+        dt: uniform(foldIn(key(seed), 101), device, [batch, steps, heads], { low: 0.001, high: 0.1 }),
+        a: uniform(foldIn(key(seed), 102), device, [batch, steps, heads], { low: -0.5, high: -0.001 }),
+        b: random([batch, steps, groups, stateSize]),
+        c: random([batch, steps, groups, stateSize]),
+        d: random([heads]),
+      },
+    }),
+    (inputs) => ssd(inputs).y,
+  );
+}
+
+function convCase(batch: number, steps: number, channels: number, pass: Pass): BenchCase {
+  const width = 4;
+  const numbers = batch * steps * channels;
+  return opCase(
+    {
+      kernel: "causalConv+silu", shape: `B=${batch} T=${steps} C=${channels} K=${width}`, pass,
+      // The gradient reads x and dy and writes dx.
+      operations: (pass === "both" ? 6 : 2) * width * numbers, bytes: (pass === "both" ? 5 : 2) * FLOAT * numbers,
+    },
+    (random) => ({ tracked: { x: random([batch, steps, channels]), weight: random([channels, width]), bias: random([channels]) } }),
+    ({ x, weight, bias }) => causalConv(x, weight, bias, null, { silu: true }).outputs[0]!,
+  );
+}
+
+function normCase(rows: number, width: number, pass: Pass): BenchCase {
+  const numbers = rows * width;
+  return opCase(
+    { kernel: "rmsNorm", shape: `${rows}x${width}`, pass, operations: (pass === "both" ? 12 : 4) * numbers, bytes: (pass === "both" ? 5 : 2) * FLOAT * numbers },
+    (random) => ({ tracked: { x: random([rows, width]), weight: random([width]) } }),
+    ({ x, weight }) => rmsNorm(x, weight),
+  );
+}
+
+function crossEntropyCase(rows: number, width: number, vocabulary: number, pass: Pass): BenchCase {
+  // Forward one product; the gradient needs the logits again and two more.
+  const products = pass === "both" ? 4 : 1;
+  return opCase(
+    {
+      kernel: "crossEntropy", shape: `${rows} rows, D=${width} V=${vocabulary}`, pass,
+      operations: products * 2 * rows * width * vocabulary, bytes: (pass === "both" ? 2 : 1) * FLOAT * width * (rows + vocabulary),
+    },
+    (random, device, seed) => {
+      const draw = hostRandom(foldIn(key(seed), 103));
+      const targets = Int32Array.from({ length: rows }, () => draw.integer(vocabulary));
+      return {
+        tracked: { hidden: random([rows, width]), weight: random([vocabulary, width], width ** -0.5) },
+        fixed: { targets: tensor(device, targets, [rows], "i32") },
+      };
+    },
+    ({ hidden, weight }, { targets }) => crossEntropy(hidden, weight, targets!),
+  );
+}
+
+export const OP_CASES: readonly BenchCase[] = [
+  ...[128, 256, 512, 1024].map((n) => matmulCase(n, n, n, "forward")),
+  matmulCase(512, 512, 512, "both"),
+  // Projections of the byte models below, 2,048 rows: into the block, out of it, and onto 256 bytes.
+  linearCase(2048, 648, 128, "forward"),
+  linearCase(2048, 648, 128, "both"),
+  linearCase(2048, 128, 256, "both"),
+  ...(["forward", "both"] as const).map((pass) => ssdCase({ batch: 1, steps: 4096, heads: 24, headSize: 64, groups: 1, stateSize: 128 }, pass)),
+  ...(["forward", "both"] as const).map((pass) => ssdCase({ batch: 16, steps: 128, heads: 8, headSize: 32, groups: 1, stateSize: 64 }, pass)),
+  ...(["forward", "both"] as const).map((pass) => convCase(1, 4096, 1792, pass)),
+  ...(["forward", "both"] as const).map((pass) => normCase(4096, 1536, pass)),
+  ...(["forward", "both"] as const).map((pass) => crossEntropyCase(2048, 128, 256, pass)),
+  crossEntropyCase(1024, 768, 16384, "both"),
+];
+

@@ -1,0 +1,76 @@
+import { check, type SequenceModel } from "@lenggen/kernels";
+import { join } from "node:path";
+import type { CommandSpec } from "../command";
+import { lengthName } from "../format";
+import { MEASURES } from "../measures";
+import { findCheckpoint, loadCheckpoint, readJson, runOf } from "../models";
+import { oneOf, parseLength, parseLengths, wholeNumber } from "../parse";
+import { Progress } from "../progress";
+import { joined, readText } from "../text";
+
+interface Options {
+  readonly checkpoint: string;
+  readonly lengths: number[];
+  readonly text: string;
+  readonly trainLength?: number;
+  readonly samples?: number;
+  readonly chunk?: number;
+  readonly batch?: number;
+}
+
+const names = Object.keys(MEASURES);
+
+export const evaluate: CommandSpec = {
+  name: "eval",
+  summary: "Measure a trained model at lengths far beyond its training.",
+  examples: ["lenggen eval loss-by-position --checkpoint runs/base --lengths 1k,4k,64k", "lenggen eval passkey --checkpoint runs/base --lengths 256,1k --samples 64 --json"],
+  define: (command) =>
+    command
+      .argument("<measure>", `one of ${names.join(", ")}`)
+      .requiredOption("--checkpoint <folder>", "a run directory (its last checkpoint) or a checkpoint's folder")
+      .requiredOption("--lengths <list>", "lengths in bytes, such as 1k,4k,64k", (text: string) => parseLengths(text, "--lengths"))
+      .option("--text <source>", "held-out text: a file, a folder or a built-in corpus", "moby-dick")
+      .option("--train-length <n>", "length that the model was trained on; known for run directories", (text: string) => parseLength(text, "--train-length"))
+      .option("--samples <n>", "sequences of text (at most as many as fit), or samples of a task", wholeNumber("--samples", 1))
+      .option("--chunk <n>", "tokens per forward pass; changes speed and memory, not results", wholeNumber("--chunk", 1))
+      .option("--batch <n>", "sequences side by side", wholeNumber("--batch", 1)),
+  async run(context, [name], given) {
+    const { checkpoint, lengths, text: source, trainLength, samples, chunk, batch } = given as unknown as Options;
+    const measure = MEASURES[oneOf("measure", names)(name!)]!;
+    const folder = await findCheckpoint(checkpoint);
+    const text = await readText(source, Math.max(...lengths));
+    const { model, parameters } = await loadCheckpoint(folder, await context.openDevice());
+    check(model.vocabulary === 256, "E_CONFIG", () => `${folder} has a vocabulary of ${model.vocabulary}; texts are read as bytes, a vocabulary of 256`);
+    const { out, common, signal } = context;
+    let progress: Progress | undefined;
+    const { result, lines } = await measure.run({
+      model: model as SequenceModel,
+      parameters,
+      text: joined(text),
+      lengths,
+      trainLength: trainLength ?? (await trainedLength(folder)),
+      count: samples ?? measure.count,
+      seed: common.seed,
+      chunk,
+      batch,
+      signal,
+      onProgress(done, total) {
+        progress ??= new Progress(name!, total, { unit: "tokens" });
+        progress.update(done);
+      },
+    });
+    progress?.finish();
+    out.print(`${name} of ${folder} on ${text.source}, to ${lengthName(Math.max(...lengths))}`);
+    for (const line of lines) out.print(line);
+    out.document({ measure: name, checkpoint: folder, text: text.source, lengths, seed: common.seed, result });
+  },
+};
+
+/** The training length that a run directory records. */
+async function trainedLength(checkpoint: string): Promise<number | undefined> {
+  const run = runOf(checkpoint);
+  if (run === undefined) return undefined;
+  const { settings } = (await readJson(join(run, "run.json"))) as { settings?: { data?: { context?: unknown } } };
+  const context = settings?.data?.context;
+  return typeof context === "number" ? context : undefined;
+}

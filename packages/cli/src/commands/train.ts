@@ -1,0 +1,40 @@
+import { dispose, type SequenceModel } from "@lenggen/kernels";
+import type { CommandSpec } from "../command";
+import { modelNamed } from "../models";
+import { wholeNumber } from "../parse";
+import { readText } from "../text";
+import { runTraining } from "../training";
+import { addTrainingOptions, METHODS, reportTraining, sharedPlan, type SharedOptions } from "./trainOptions";
+
+const CONTEXT = 256;
+
+export const train: CommandSpec = {
+  name: "train",
+  summary: "Train a model on a text. Ctrl-C saves; --resume goes on, to the same bits.",
+  examples: [
+    "lenggen train --out runs/base --text sotu --steps 2000",
+    "lenggen train --out runs/mine --text my-books/ --model tiny-byte --context 512 --seed 1 --json",
+  ],
+  define: (command) =>
+    addTrainingOptions(
+      command
+        .option("--model <name>", "a preset, or the path of a config.json", "tiny-byte")
+        .option("--method <name>", `source of initial states: ${METHODS.join(", ")}`, "zero")
+        .option("--steps <n>", "updates in all", wholeNumber("--steps", 1), 2000),
+      { warmup: 50 },
+    ),
+  async run(context, _, given) {
+    const { text: source, out: folder, resume, steps, context: length = CONTEXT } = given as unknown as SharedOptions;
+    const plan = sharedPlan(given, length);
+    const model = await modelNamed((given as { model: string }).model);
+    const text = await readText(source, length + 1);
+    const device = await context.openDevice();
+    const outcome = await runTraining(
+      device,
+      { ...plan, label: "train", model: model as SequenceModel, text, steps: steps!, seed: context.common.seed, folder, resume },
+      context.signal,
+    );
+    dispose(outcome.parameters);
+    reportTraining(context, folder, steps!, outcome);
+  },
+};

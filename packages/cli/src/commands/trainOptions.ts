@@ -1,0 +1,78 @@
+/** What `train` and `post-train` share: their flags, and what they say in the end. */
+import { findIntervention, INTERVENTIONS, type JsonRecord, type OptimizerOptions, type ScheduleOptions, type TrainCounts, TRAINER_SETTINGS } from "@lenggen/interventions";
+import { check } from "@lenggen/kernels";
+import type { Command } from "commander";
+import type { Context } from "../command";
+import { bytes, count, duration } from "../format";
+import { oneOf, parseLength, wholeNumber } from "../parse";
+import { addSettings, describeSettings, parseAssignments, pickSettings } from "../settings";
+import type { TrainingOutcome } from "../training";
+
+export const METHODS = Object.keys(INTERVENTIONS);
+
+/** Most tokens that one batch may hold on the host. */
+const MOST_TOKENS = 2 ** 28;
+
+export interface SharedOptions {
+  readonly method: string;
+  readonly set: readonly string[];
+  readonly text: string;
+  readonly batch: number;
+  readonly context?: number;
+  readonly steps?: number;
+  readonly out: string;
+  readonly resume: boolean;
+}
+
+/** Adds the flags. `defaults` are those of the trainer's settings that the command wants otherwise. */
+export function addTrainingOptions(command: Command, defaults: JsonRecord): Command {
+  command
+    .requiredOption("--out <folder>", "run directory: checkpoints, metrics.jsonl, run.json")
+    .option("--text <source>", "training text: a file, a folder or a built-in corpus (sotu, moby-dick)", "sotu")
+    .option("--context <n>", "bytes per sequence", (text: string) => parseLength(text, "--context"))
+    .option("--batch <n>", "sequences per batch", wholeNumber("--batch", 1, 2 ** 20), 16)
+    .option("--resume", "go on with the run in --out; without it an existing run is refused", false)
+    .option("--set <name=value>", "a setting of the method, see below; can be repeated", (text: string, all: string[]) => [...all, text], []);
+  addSettings(command, TRAINER_SETTINGS, defaults);
+  const methods = METHODS.flatMap((name) => {
+    const { summary, options } = findIntervention(name);
+    return [`  ${name}: ${summary}`, ...describeSettings(options)];
+  });
+  return command.addHelpText("after", `\nMethods, and their settings for --set:\n${methods.join("\n")}`);
+}
+
+/** The plan's part that the flags decide. */
+export function sharedPlan(given: Readonly<Record<string, unknown>>, context: number) {
+  const { method: named, set, batch } = given as unknown as SharedOptions;
+  const method = oneOf("method", METHODS)(named);
+  check(batch * context <= MOST_TOKENS, "E_MEMORY", () =>
+    `--batch ${batch} times --context ${context} is more than ${count(MOST_TOKENS)} bytes in one batch; use --micro-batches to split it`);
+  const all = pickSettings(TRAINER_SETTINGS, given);
+  const pick = <T>(names: readonly (keyof T & string)[]): Partial<T> => Object.fromEntries(names.map((name) => [name, all[name]])) as Partial<T>;
+  return {
+    method,
+    methodOptions: parseAssignments(method, findIntervention(method).options, set),
+    batch,
+    context,
+    ...pick<TrainCounts>(["microBatches", "checkpointEvery", "keepCheckpoints", "logEvery"]),
+    schedule: pick<ScheduleOptions>(["schedule", "learningRate", "warmup", "finalShare"]),
+    optimizer: pick<OptimizerOptions>(["beta1", "beta2", "epsilon", "weightDecay", "clip"]),
+  };
+}
+
+/** Says how a run ended, to people and to programs. */
+export function reportTraining({ out }: Context, folder: string, steps: number, outcome: TrainingOutcome): void {
+  const { status, step, loss, tokens, tokensPerSecond, seconds, peakBytes, checkpoint } = outcome;
+  const facts = [
+    `step ${count(step)} of ${count(steps)}`,
+    loss === null ? "" : `loss ${(loss / Math.LN2).toFixed(3)} bits/byte`,
+    `${count(tokens)} bytes in ${duration(seconds)}`,
+    peakBytes === null ? "" : `peak ${bytes(peakBytes)}`,
+  ].filter((fact) => fact !== "");
+  out.print(`${status}: ${facts.join(", ")}`);
+  out.print(`checkpoint: ${checkpoint}`);
+  if (status === "interrupted") out.note("go on with the same command and --resume");
+  out.document({
+    status, run: folder, checkpoint, step, steps, lossBitsPerByte: loss === null ? null : loss / Math.LN2, tokens, tokensPerSecond, seconds, peakBytes,
+  });
+}

@@ -1,0 +1,101 @@
+/**
+ * The `lenggen` command: reads the command line, runs one command and turns what happens into one line on stderr and an exit
+ * code (0 done, 1 failed, 2 wrong usage, 130 interrupted).
+ */
+import { LenggenError, nearest } from "@lenggen/kernels";
+import { Command, CommanderError } from "commander";
+import { type CommandSpec, type CommonOptions, Devices } from "./command";
+import { bench } from "./commands/bench";
+import { doctor } from "./commands/doctor";
+import { evaluate } from "./commands/eval";
+import { generateText } from "./commands/generate";
+import { postTrain } from "./commands/postTrain";
+import { reproduce } from "./commands/reproduce";
+import { train } from "./commands/train";
+import { watchInterrupts } from "./interrupt";
+import { Output } from "./output";
+import { wholeNumber } from "./parse";
+import { EXIT, exitCodeOf, UsageError } from "./usage";
+import { version } from "./package";
+
+const COMMANDS: readonly CommandSpec[] = [doctor, train, postTrain, evaluate, generateText, bench, reproduce];
+
+/** Runs the command line `argv` (without node and script) and sets the process's exit code. Never throws. */
+export async function main(argv: readonly string[]): Promise<void> {
+  const json = argv.includes("--json");
+  process.stdout.on("error", endQuietly);
+  try {
+    await program().parseAsync(argv, { from: "user" });
+    process.exitCode ??= EXIT.done;
+  } catch (error) {
+    process.exitCode = report(error, argv, json);
+  }
+}
+
+function program(): Command {
+  const lenggen = new Command("lenggen")
+    .description("Sequence models that keep working far beyond the length they were trained on.")
+    .version(version, "-V, --version", "print the version")
+    .helpCommand(false)
+    .exitOverride()
+    .configureOutput({ outputError: () => {} }); // report() says it
+  for (const spec of COMMANDS) lenggen.addCommand(commandOf(spec));
+  return lenggen.addHelpText("after", "\nExit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.\nlenggen <command> --help shows a command's options and an example.");
+}
+
+function commandOf(spec: CommandSpec): Command {
+  const command = new Command(spec.name).description(spec.summary).exitOverride().configureOutput({ outputError: () => {} });
+  return spec
+    .define(command)
+    .option("--device <name>", "cpu or reference; cpu where it is available unless given")
+    .option("--threads <n>", "worker threads of the cpu device; all cores unless given. Results do not depend on it", wholeNumber("--threads", 1, 1024))
+    .option("--seed <n>", "where random numbers start", wholeNumber("--seed", 0), 0)
+    .option("--json", "print one JSON document on stdout and everything else on stderr", false)
+    .addHelpText("after", `\nFor example:\n${spec.examples.map((line) => `  ${line}`).join("\n")}`)
+    .action(() => execute(spec, command));
+}
+
+async function execute(spec: CommandSpec, command: Command): Promise<void> {
+  const common = command.opts<CommonOptions>();
+  const out = new Output(common.json);
+  const devices = new Devices(common, out);
+  const interrupts = watchInterrupts();
+  try {
+    await spec.run({ out, common, signal: interrupts.signal, openDevice: (options) => devices.open(options) }, command.args, command.opts());
+    if (interrupts.signal.aborted) process.exitCode = EXIT.interrupted;
+  } finally {
+    interrupts.stop();
+    devices.closeAll();
+  }
+}
+
+/** Says what went wrong, in one line, and gives the exit code. */
+function report(error: unknown, argv: readonly string[], json: boolean): number {
+  if (error instanceof CommanderError && error.exitCode === 0) return EXIT.done; // --help, --version
+  const known = error instanceof CommanderError ? usageOf(error, argv) : error;
+  if (known === undefined) return EXIT.usage; // no command: commander has shown the help
+  const exitCode = exitCodeOf(known);
+  const code = known instanceof LenggenError ? known.code : "E_INTERNAL";
+  const message = (known instanceof Error ? known.message : String(known)).replaceAll(/\s*\n\s*/g, " ");
+  process.stderr.write(`lenggen: ${message} [${code}]\n`);
+  if (process.env.LENGGEN_DEBUG && known instanceof Error) process.stderr.write(`${known.stack}\n`);
+  if (json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
+  return exitCode;
+}
+
+/** Commander's complaints in our words. */
+function usageOf(error: CommanderError, argv: readonly string[]): UsageError | undefined {
+  if (error.code === "commander.help") return undefined;
+  if (error.code === "commander.unknownCommand") {
+    const names = COMMANDS.map(({ name }) => name);
+    const given = argv.find((argument) => !argument.startsWith("-")) ?? "";
+    return new UsageError(`no command is named "${given}"${nearest(given, names)}; there are ${names.join(", ")}`, "E_UNKNOWN_NAME");
+  }
+  return new UsageError(error.message.replace(/^error: /, "").replace(/\(Did you mean (.+?)\?\)/, '(did you mean "$1"?)'));
+}
+
+/** A reader such as `head` closed the pipe: nobody listens any more. */
+function endQuietly(error: NodeJS.ErrnoException): void {
+  if (error.code === "EPIPE") process.exit(EXIT.done);
+  throw error;
+}

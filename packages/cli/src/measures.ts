@@ -1,0 +1,96 @@
+/** The table of measures that `lenggen eval` and the reproductions run. A new measure is one line here. */
+import { check, key, type Parameters, type SequenceModel } from "@lenggen/kernels";
+import { effectiveRemembrance, lossByPosition, stateStatistics, type Task, taskAccuracy, TASKS } from "@lenggen/evals";
+import { lengthName, percent } from "./format";
+import { table } from "./table";
+
+export interface MeasureInput {
+  readonly model: SequenceModel;
+  readonly parameters: Parameters;
+  /** Held-out bytes; the sequences are cut from it. */
+  readonly text: Uint8Array;
+  readonly lengths: readonly number[];
+  /** Length that the model was trained on; for the short-context reference. */
+  readonly trainLength: number | undefined;
+  /** Sequences, or samples of a task. */
+  readonly count: number;
+  readonly seed: number;
+  readonly chunk?: number;
+  readonly batch?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+export interface Measured {
+  readonly result: unknown;
+  /** For people. */
+  readonly lines: readonly string[];
+}
+
+export interface Measure {
+  readonly summary: string;
+  /** Sequences or samples unless told otherwise. */
+  readonly count: number;
+  run(input: MeasureInput): Promise<Measured>;
+}
+
+/** Sequences of `length` bytes, evenly spaced over a text and not overlapping. Throws `E_TEXT` when they do not fit. */
+export function cutSequences(text: Uint8Array, length: number, count: number): Uint8Array[] {
+  check(text.length >= length, "E_TEXT", () => `the text has ${text.length} bytes, too few for a length of ${lengthName(length)}; take a longer text or a smaller length`);
+  const fitting = Math.min(count, Math.floor(text.length / length));
+  const room = Math.floor(text.length / fitting);
+  return Array.from({ length: fitting }, (_, i) => text.subarray(i * room, i * room + length));
+}
+
+const longest = (lengths: readonly number[]): number => Math.max(...lengths);
+const digits = (value: number): string => value.toFixed(3);
+
+function taskMeasure(task: Task): Measure {
+  return {
+    summary: task.summary,
+    count: 32,
+    async run({ model, parameters, text, lengths, count, seed, chunk, batch, signal, onProgress }) {
+      const result = await taskAccuracy(model, parameters, task, { key: key(seed), lengths, samples: count, text, chunk, batch, signal, onProgress });
+      return {
+        result,
+        lines: table(["length", "right", "samples", "95% interval"], result.cells.map(({ length, accuracy, samples, ci95 }) =>
+          [lengthName(length), percent(accuracy), samples, `${percent(ci95[0])} to ${percent(ci95[1])}`])),
+      };
+    },
+  };
+}
+
+export const MEASURES: Readonly<Record<string, Measure>> = {
+  "loss-by-position": {
+    summary: "Bits per byte by position, beside the same bytes scored with a short context only; their ratio is above 1 where the long history hurts.",
+    count: 4,
+    async run({ model, parameters, text, lengths, trainLength, count, chunk, batch, signal, onProgress }) {
+      check(trainLength !== undefined, "E_ARGUMENT", () => "loss-by-position needs the length that the model was trained on: give --train-length");
+      const result = await lossByPosition(model, parameters, cutSequences(text, longest(lengths) + 1, count), { trainLength, lengths, chunk, batch, signal, onProgress });
+      return {
+        result,
+        lines: table(["length", "bits/byte", "short context", "ratio"], result.lengths.map(({ position, bitsPerByte, referenceBitsPerByte, ratio }) =>
+          [lengthName(position), digits(bitsPerByte), digits(referenceBitsPerByte), digits(ratio)])),
+      };
+    },
+  },
+  "effective-remembrance": {
+    summary: "How much the tokens before t still matter at the end of a text, as a curve over t.",
+    count: 4,
+    async run({ model, parameters, text, lengths, count, chunk, batch, signal, onProgress }) {
+      const length = longest(lengths);
+      const result = await effectiveRemembrance(model, parameters, cutSequences(text, length, count), { length, chunk, batch, signal, onProgress });
+      return { result, lines: table(["t", "distance"], result.points.map(({ t, distance }) => [t, digits(distance)])) };
+    },
+  },
+  "state-statistics": {
+    summary: "Mean and spread of the recurrent state by position, per layer and head and pooled.",
+    count: 4,
+    async run({ model, parameters, text, lengths, count, chunk, batch, signal, onProgress }) {
+      const length = longest(lengths);
+      const result = await stateStatistics(model, parameters, cutSequences(text, length, count), { length, chunk, batch, signal, onProgress });
+      return { result, lines: table(["position", "mean", "std"], result.pooled.map(({ position, mean, std }) => [position, mean.toExponential(2), digits(std)])) };
+    },
+  },
+  ...Object.fromEntries(Object.values(TASKS).map((task) => [task.name, taskMeasure(task)])),
+};

@@ -1,0 +1,82 @@
+/** Models from the command line: presets, configurations and checkpoints on disk. */
+import { readdir, readFile, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { check, type Device, LenggenError, nearest, openSafetensors } from "@lenggen/kernels";
+import { openFile } from "@lenggen/kernels/node";
+import { type LoadedMamba2, loadMamba2, type Mamba2, mamba2, MAMBA2_PRESETS } from "@lenggen/recurrent";
+import { UsageError } from "./usage";
+
+/** Most bytes of a config.json that is read; published ones have a few hundred. */
+const LARGEST_CONFIG = 1 << 20;
+
+/** A model by the name of a preset, or by the path of a `config.json`. */
+export async function modelNamed(name: string): Promise<Mamba2> {
+  if (Object.hasOwn(MAMBA2_PRESETS, name)) return mamba2(MAMBA2_PRESETS[name as keyof typeof MAMBA2_PRESETS]);
+  const presets = Object.keys(MAMBA2_PRESETS);
+  if (!name.endsWith(".json")) {
+    throw new UsageError(
+      `no model preset is named "${name}"${nearest(name, presets)}; there are ${presets.join(", ")}, or give the path of a config.json`, "E_UNKNOWN_NAME");
+  }
+  return mamba2(await readJson(name));
+}
+
+/** A checkpoint's folder: the one given, or the last one of the run directory given. */
+export async function findCheckpoint(path: string): Promise<string> {
+  if (await exists(join(path, "model.safetensors"))) return path;
+  const checkpoints = join(path, "checkpoints");
+  const steps = ((await exists(checkpoints)) ? await readdir(checkpoints) : [])
+    .map((name) => ({ name, step: Number(/^step-(\d+)$/.exec(name)?.[1] ?? Number.NaN) }))
+    .filter(({ step }) => Number.isSafeInteger(step))
+    .sort((a, b) => b.step - a.step);
+  check(await exists(path), "E_MISSING", () => `checkpoint ${path}: there is no such folder`);
+  check(steps.length > 0, "E_MISSING", () =>
+    `${path} holds no checkpoint: neither a model.safetensors nor a folder checkpoints/step-N (a run that has not saved yet has none)`);
+  return join(checkpoints, steps[0]!.name);
+}
+
+/** Loads a checkpoint: config.json and model.safetensors. */
+export async function loadCheckpoint(folder: string, device: Device): Promise<LoadedMamba2> {
+  const config = await readJson(join(folder, "config.json"));
+  const source = await openFile(join(folder, "model.safetensors"));
+  try {
+    return await loadMamba2(config, await openSafetensors(source), device);
+  } catch (error) {
+    throw withPlace(error, folder);
+  } finally {
+    await source.close();
+  }
+}
+
+/** The folder of the run that a checkpoint belongs to, if it belongs to one. */
+export function runOf(checkpoint: string): string | undefined {
+  return basename(dirname(checkpoint)) === "checkpoints" ? dirname(dirname(checkpoint)) : undefined;
+}
+
+/** Reads a JSON file of moderate size. Throws `E_MISSING`, `E_IO` or `E_FORMAT`. */
+export async function readJson(path: string): Promise<unknown> {
+  let text: string;
+  try {
+    const { size } = await stat(path);
+    check(size <= LARGEST_CONFIG, "E_FORMAT", () => `${path} has ${size} bytes, too many for a configuration (at most ${LARGEST_CONFIG})`);
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    if (error instanceof LenggenError) throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new LenggenError(code === "ENOENT" ? "E_MISSING" : "E_IO", code === "ENOENT" ? `${path}: there is no such file` : `${path} can't be read: ${message}`, { cause: error });
+  }
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw new LenggenError("E_FORMAT", `${path} is not JSON: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(() => true, () => false);
+}
+
+/** Says which checkpoint an error is about. */
+function withPlace(error: unknown, place: string): unknown {
+  if (!(error instanceof LenggenError) || error.message.includes(place)) return error;
+  return new LenggenError(error.code, `checkpoint ${place}: ${error.message}`, { cause: error });
+}

@@ -1,0 +1,81 @@
+/**
+ * How far a piece of work is, on stderr. On a terminal it is a bar that redraws itself; elsewhere plain lines,
+ * the first after five seconds and then at most one each ten, so that logs stay short.
+ */
+import { count, duration } from "./format";
+
+export interface ProgressOptions {
+  /** What is counted, e.g. "steps". */
+  readonly unit: string;
+  /** What the rate counts, e.g. "tokens", and how many of it make one unit of progress. */
+  readonly rate?: { readonly unit: string; readonly perUnit: number };
+  /** Where to write; stderr unless given. */
+  readonly stream?: NodeJS.WriteStream;
+  /** Clock in milliseconds. */
+  readonly now?: () => number;
+}
+
+const BAR = 24;
+const REDRAW_MS = 100;
+const LINE_MS = 10_000;
+const FIRST_LINE_MS = 5_000;
+
+export class Progress {
+  readonly #stream: NodeJS.WriteStream;
+  readonly #now: () => number;
+  readonly #started: number;
+  readonly #first: number;
+  #written: number;
+  #drawn = false;
+
+  /** `done` units are there already when the work starts (a resumed run). */
+  constructor(
+    private readonly label: string,
+    private readonly total: number,
+    private readonly options: ProgressOptions,
+    done = 0,
+  ) {
+    this.#stream = options.stream ?? process.stderr;
+    this.#now = options.now ?? (() => performance.now());
+    this.#started = this.#now();
+    this.#written = this.#stream.isTTY ? 0 : this.#started - LINE_MS + FIRST_LINE_MS;
+    this.#first = done;
+  }
+
+  /** `done` of the total; `note` is a few words more, e.g. the loss. */
+  update(done: number, note = ""): void {
+    const now = this.#now();
+    if (now - this.#written < (this.#stream.isTTY ? REDRAW_MS : LINE_MS)) return;
+    this.#written = now;
+    const text = this.#text(done, note, now);
+    if (this.#stream.isTTY) {
+      this.#stream.write(`\r${text.slice(0, Math.max(20, (this.#stream.columns ?? 80) - 1))}\u001B[K`);
+      this.#drawn = true;
+    } else this.#stream.write(`${text}\n`);
+  }
+
+  /** Takes the bar away and leaves one line, when there is something to say. */
+  finish(summary = ""): void {
+    if (this.#drawn) this.#stream.write("\r\u001B[K");
+    if (summary) this.#stream.write(`${this.label}: ${summary}\n`);
+  }
+
+  /** Seconds since the start. */
+  get seconds(): number {
+    return (this.#now() - this.#started) / 1000;
+  }
+
+  #text(done: number, note: string, now: number): string {
+    const { unit, rate } = this.options;
+    const share = this.total > 0 ? Math.min(1, done / this.total) : 1;
+    const speed = (done - this.#first) / Math.max(1e-3, (now - this.#started) / 1000);
+    const parts = [`${count(done)}/${count(this.total)} ${unit}`];
+    if (speed > 0) {
+      parts.push(`${count(speed * (rate?.perUnit ?? 1))} ${rate?.unit ?? unit}/s`, `${duration((this.total - done) / speed)} left`);
+    }
+    if (note) parts.push(note);
+    const filled = Math.round(share * BAR);
+    const bar = this.#stream.isTTY ? `[${"=".repeat(filled)}${" ".repeat(BAR - filled)}] ` : "";
+    return `${this.label}: ${bar}${parts.join(", ")}`;
+  }
+}

@@ -1,0 +1,65 @@
+/** Everything that a report says about one model, measured now. */
+import {
+  effectiveRemembrance, lossByPosition, type Method, type ReportModel, stateStatistics, taskAccuracy, type TaskAccuracy, type TaskName, TASKS,
+} from "@lenggen/evals";
+import { foldIn, key, type Parameters, type SequenceModel } from "@lenggen/kernels";
+import { cutSequences } from "../measures";
+import { Progress } from "../progress";
+import type { ReproductionSettings } from "./settings";
+
+export interface EvaluationInput {
+  readonly method: Method;
+  readonly model: SequenceModel;
+  readonly parameters: Parameters;
+  readonly heldOut: Uint8Array;
+  readonly settings: ReproductionSettings;
+  readonly seed: number;
+  readonly signal: AbortSignal;
+}
+
+/** A bar over the tokens of one measure; it starts when the measure says how many there are. */
+function tokenBar(label: string): { onProgress: (done: number, total: number) => void; finish: () => void } {
+  let bar: Progress | undefined;
+  return {
+    onProgress(done, total) {
+      bar ??= new Progress(label, total, { unit: "tokens" });
+      bar.update(done);
+    },
+    finish: () => bar?.finish(),
+  };
+}
+
+/** Loss by position, Effective Remembrance, state statistics and recall of one model. */
+export async function evaluateModel({ method, model, parameters, heldOut, settings, seed, signal }: EvaluationInput): Promise<ReportModel> {
+  const { trainLength, lengths, sequences, remembrance, states, recall, chunk } = settings;
+  const measured = async <R>(what: string, run: (onProgress: (done: number, total: number) => void) => Promise<R>): Promise<R> => {
+    const bar = tokenBar(`${method}: ${what}`);
+    try {
+      return await run(bar.onProgress);
+    } finally {
+      bar.finish();
+    }
+  };
+  const losses = await measured("loss by position", (onProgress) =>
+    lossByPosition(model, parameters, cutSequences(heldOut, Math.max(...lengths) + 1, sequences), { trainLength, lengths, chunk, signal, onProgress }));
+  const remembered = await measured("Effective Remembrance", (onProgress) =>
+    effectiveRemembrance(model, parameters, cutSequences(heldOut, remembrance.length, remembrance.sequences), { length: remembrance.length, chunk, signal, onProgress }));
+  const statistics = await measured("state statistics", (onProgress) =>
+    stateStatistics(model, parameters, cutSequences(heldOut, states.length, states.sequences), { length: states.length, chunk, signal, onProgress }));
+  const recalled: TaskAccuracy[] = [];
+  for (const task of recall.tasks) {
+    recalled.push(await measured(task, (onProgress) =>
+      taskAccuracy(model, parameters, TASKS[task as TaskName], {
+        key: foldIn(key(seed), 3), lengths: recall.lengths, samples: recall.samples, text: heldOut, chunk, signal, onProgress,
+      })));
+  }
+  return {
+    method,
+    lossByPosition: losses.bins,
+    lossByLength: losses.lengths,
+    effectiveRemembrance: remembered.points,
+    stateStd: statistics.heads.map(({ position, layer, head, std }) => ({ position, layer, head, std })),
+    statePooledStd: statistics.pooled.map(({ position, std, ci95 }) => ({ position, std, ci95 })),
+    recall: recalled,
+  };
+}

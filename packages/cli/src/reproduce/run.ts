@@ -1,0 +1,143 @@
+/**
+ * "Unexplored states" (Buitrago Ruiz & Gu 2025) from beginning to end: a base model trained on short contexts, a control and four
+ * interventions from it, all six evaluated far beyond the training length. Each model has its own run directory below the
+ * reproduction's, so that an interrupted reproduction goes on where it was.
+ */
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type Method, METHODS, type ReportModel, type Settings, type UnexploredStatesReport } from "@lenggen/evals";
+import { type Device, dispose, LenggenError, type Parameters, type SequenceModel } from "@lenggen/kernels";
+import { writeWhole } from "@lenggen/kernels/node";
+import { type Mamba2, mamba2 } from "@lenggen/recurrent";
+import { loadCheckpoint } from "../models";
+import { packageFolder } from "../package";
+import { joined, readText, type Text } from "../text";
+import { runTraining, type TrainingPlan } from "../training";
+import { evaluateModel } from "./evaluate";
+import type { ReproductionSettings, TrainingSettings } from "./settings";
+
+export interface ReproductionInput {
+  readonly preset: string;
+  readonly settings: ReproductionSettings;
+  readonly seed: number;
+  readonly folder: string;
+  /** Train the base even where a checkpoint of it is committed. */
+  readonly fromScratch: boolean;
+  readonly device: Device;
+  readonly signal: AbortSignal;
+  readonly note: (line: string) => void;
+}
+
+interface Trained {
+  readonly method: Method;
+  readonly checkpoint: string;
+  readonly steps: number;
+  readonly tokens: number;
+  readonly seconds: number;
+  readonly settings: Settings;
+}
+
+const BASE_NAME = "base";
+
+/** Runs all stages and returns the report. Throws `E_INTERRUPTED` when the signal came; what is done stays on disk. */
+export async function reproduceUnexploredStates(input: ReproductionInput): Promise<UnexploredStatesReport> {
+  const { preset, settings, seed, folder } = input;
+  const started = performance.now();
+  const model = mamba2(settings.model);
+  const training = await readText(settings.trainingText, settings.trainLength + 1);
+  const heldOut = joined(await readText(settings.heldOutText, Math.max(...settings.lengths) + 1));
+  await makeFolder(folder);
+
+  const base = await prepareBase(input, model, training);
+  const all = [base];
+  for (const method of METHODS.filter((name) => name !== BASE_NAME)) all.push(await trainFrom(input, model, training, base, method));
+
+  const models: ReportModel[] = [];
+  for (const trained of all) models.push(await evaluated(input, trained, heldOut));
+  return {
+    experiment: "unexplored-states",
+    preset,
+    seed,
+    trainLength: settings.trainLength,
+    tokensTrained: all.reduce((sum, { tokens }) => sum + tokens, 0),
+    seconds: Math.round((performance.now() - started) / 100) / 10,
+    models,
+    remembranceLength: settings.remembrance.length,
+    sequences: settings.sequences,
+    command: `lenggen ${process.argv.slice(2).join(" ")}`,
+    settings: { ...(settings as unknown as Settings), device: input.device.description, parameters: countOf(model) },
+  };
+}
+
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (error) {
+    throw new LenggenError("E_IO", `${folder} can't be made: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function countOf(model: Mamba2): number {
+  return Object.values(model.parameterShapes()).reduce((sum, shape) => sum + shape.reduce((product, axis) => product * axis, 1), 0);
+}
+
+/** The base model: from the committed checkpoint where there is one for this seed, else trained here. */
+async function prepareBase(input: ReproductionInput, model: Mamba2, text: Text): Promise<Trained> {
+  const { settings, seed, fromScratch, note } = input;
+  const committed = settings.baseCheckpoint;
+  const plan = settings.base;
+  if (committed === undefined || fromScratch || committed.seed !== seed) {
+    if (committed !== undefined) note(`base: training from scratch, about ${committed.fromScratch} on two cores`);
+    return trainOne(input, model, text, BASE_NAME, plan);
+  }
+  note(`base: from the committed checkpoint; --from-scratch trains it anew, about ${committed.fromScratch} on two cores`);
+  return {
+    method: BASE_NAME, checkpoint: join(packageFolder, committed.folder), steps: plan.steps,
+    tokens: 0, seconds: 0, settings: { ...plan, trainedBefore: true },
+  };
+}
+
+/** The control or an intervention, from the base's last checkpoint. */
+async function trainFrom(input: ReproductionInput, model: Mamba2, text: Text, base: Trained, method: Method): Promise<Trained> {
+  const start = async (): Promise<Parameters> => (await loadCheckpoint(base.checkpoint, input.device)).parameters;
+  return trainOne(input, model, text, method, input.settings.postTraining, start);
+}
+
+async function trainOne(
+  { settings, seed, folder, device, signal }: ReproductionInput, model: Mamba2, text: Text, method: Method, training: TrainingSettings,
+  parameters?: () => Promise<Parameters>,
+): Promise<Trained> {
+  const { steps, weightDecay, ...schedule } = training;
+  const initial = method === "base" || method === "control" ? "zero" : method;
+  const run = join(folder, method);
+  const plan: TrainingPlan = {
+    label: method, model: model as SequenceModel, text, method: initial, methodOptions: settings.methods[method],
+    batch: settings.batch, context: settings.trainLength, steps, seed, schedule, optimizer: { weightDecay },
+    folder: run, resume: true, logEvery: 10, keepCheckpoints: 1, parameters,
+  };
+  const outcome = await runTraining(device, plan, signal);
+  dispose(outcome.parameters);
+  signal.throwIfAborted();
+  return {
+    method, checkpoint: outcome.checkpoint, steps, tokens: steps * settings.batch * settings.trainLength, seconds: outcome.seconds,
+    settings: { initialStates: initial, ...training, ...(settings.methods[method] as Settings | undefined) },
+  };
+}
+
+/** The evaluation of one model; an interrupted reproduction finds the finished ones on disk. */
+async function evaluated({ settings, seed, folder, device, signal }: ReproductionInput, trained: Trained, heldOut: Uint8Array): Promise<ReportModel> {
+  const { method, checkpoint, steps, tokens, seconds } = trained;
+  const file = join(folder, `${method}-evaluation.json`);
+  const wanted = JSON.stringify({ settings, seed });
+  const found = await readFile(file, "utf8").then((text) => JSON.parse(text) as { wanted: string; model: ReportModel }, () => undefined);
+  if (found?.wanted === wanted) return found.model;
+  const { model, parameters } = await loadCheckpoint(checkpoint, device);
+  try {
+    const measured = await evaluateModel({ method, model: model as SequenceModel, parameters, heldOut, settings, seed, signal });
+    const result: ReportModel = { ...measured, steps, tokensTrained: tokens, seconds, settings: trained.settings };
+    await writeWhole(file, [new TextEncoder().encode(JSON.stringify({ wanted, model: result }))]);
+    return result;
+  } finally {
+    dispose(parameters);
+  }
+}

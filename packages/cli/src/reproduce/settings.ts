@@ -1,0 +1,83 @@
+/**
+ * The settings of "unexplored states", all in one place. Nothing here is a result: what the runs show is measured
+ * when they run.
+ */
+import type { Mamba2Json } from "@lenggen/recurrent";
+import { MAMBA2_PRESETS } from "@lenggen/recurrent";
+import type { JsonRecord } from "@lenggen/interventions";
+import type { Method } from "@lenggen/evals";
+
+export interface TrainingSettings {
+  readonly steps: number;
+  readonly learningRate: number;
+  readonly schedule: "constant" | "cosine";
+  readonly warmup: number;
+  readonly weightDecay: number;
+}
+
+export interface ReproductionSettings {
+  readonly model: Mamba2Json;
+  readonly trainingText: string;
+  readonly heldOutText: string;
+  /** Bytes per training sequence. */
+  readonly trainLength: number;
+  readonly batch: number;
+  readonly base: TrainingSettings;
+  /** The control and all interventions. */
+  readonly postTraining: TrainingSettings;
+  /** Options of the interventions; the documented defaults where one is absent. */
+  readonly methods: Readonly<Partial<Record<Method, JsonRecord>>>;
+  /** Lengths to evaluate the loss at. */
+  readonly lengths: readonly number[];
+  /** Held-out sequences for the loss. */
+  readonly sequences: number;
+  /** T of Effective Remembrance, and sequences for it. */
+  readonly remembrance: { readonly length: number; readonly sequences: number };
+  /** How far state statistics go, and sequences for them. */
+  readonly states: { readonly length: number; readonly sequences: number };
+  /** Recall tasks on the same models. */
+  readonly recall: { readonly tasks: readonly string[]; readonly lengths: readonly number[]; readonly samples: number };
+  /** Tokens per forward pass of the evaluations. */
+  readonly chunk: number;
+  /**
+   * A committed checkpoint of the base model, relative to the package, with the time that training it from scratch takes on
+   * two cores. Absent where the base is trained in the run itself.
+   */
+  readonly baseCheckpoint?: { readonly folder: string; readonly seed: number; readonly fromScratch: string };
+}
+
+const shared = {
+  model: MAMBA2_PRESETS["tiny-byte"],
+  trainingText: "sotu",
+  heldOutText: "moby-dick",
+  trainLength: 256,
+  methods: {},
+  chunk: 1024,
+} as const;
+
+export const PRESETS: Readonly<Record<string, ReproductionSettings>> = {
+  /** At most ten minutes on two cores, to 64k bytes. */
+  quick: {
+    ...shared,
+    batch: 16,
+    base: { steps: 2000, learningRate: 3e-3, schedule: "cosine", warmup: 50, weightDecay: 0.1 },
+    postTraining: { steps: 100, learningRate: 5e-4, schedule: "cosine", warmup: 10, weightDecay: 0.1 },
+    lengths: [256, 1024, 4096, 16384, 65536],
+    sequences: 4,
+    remembrance: { length: 4096, sequences: 4 },
+    states: { length: 65536, sequences: 2 },
+    recall: { tasks: ["passkey", "passkey-text", "copying"], lengths: [192, 1024, 4096], samples: 16 },
+  },
+  /** To a million bytes. */
+  full: {
+    ...shared,
+    batch: 16,
+    base: { steps: 20_000, learningRate: 3e-3, schedule: "cosine", warmup: 200, weightDecay: 0.1 },
+    postTraining: { steps: 1000, learningRate: 5e-4, schedule: "cosine", warmup: 50, weightDecay: 0.1 },
+    lengths: [256, 1024, 4096, 16384, 65536, 262144, 1048576],
+    sequences: 4,
+    remembrance: { length: 16384, sequences: 4 },
+    states: { length: 262144, sequences: 2 },
+    recall: { tasks: ["passkey", "passkey-text", "copying"], lengths: [192, 1024, 4096, 16384], samples: 32 },
+  },
+};

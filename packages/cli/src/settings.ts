@@ -1,0 +1,52 @@
+/** Command-line flags from tables of settings, so that help, checks and defaults come from one place. */
+import type { Json, JsonRecord, Setting } from "@lenggen/interventions";
+import { nearest } from "@lenggen/kernels";
+import type { Command } from "commander";
+import { UsageError } from "./usage";
+
+type Table = Readonly<Record<string, Setting>>;
+
+const kebab = (name: string): string => name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
+/** Reads a value of the same kind as the setting's default. Throws when the setting does not accept it. */
+function parseSetting(option: string, setting: Setting, text: string): Json {
+  let value: Json = text;
+  if (typeof setting.default === "number") value = text.trim() === "" ? Number.NaN : Number(text);
+  if (typeof setting.default === "boolean") value = text === "true" ? true : text === "false" ? false : text;
+  if (!setting.accepts(value)) throw new UsageError(`${option}: "${text}" must be ${setting.range}`);
+  return value;
+}
+
+/** Adds one flag per setting, e.g. `--learning-rate <value>`. `defaults` override the table's. */
+export function addSettings(command: Command, settings: Table, defaults: JsonRecord = {}): Command {
+  for (const [name, setting] of Object.entries(settings)) {
+    const flag = `--${kebab(name)}`;
+    command.option(`${flag} <value>`, `${setting.meaning} (${setting.range})`, (text: string) => parseSetting(flag, setting, text), defaults[name] ?? setting.default);
+  }
+  return command;
+}
+
+/** The values of a table's settings among a command's options. */
+export function pickSettings(settings: Table, options: Readonly<Record<string, unknown>>): JsonRecord {
+  return Object.fromEntries(Object.keys(settings).map((name) => [name, options[name] as Json]));
+}
+
+/** `name=value` for the settings of one method; kebab or camel case. */
+export function parseAssignments(what: string, settings: Table, assignments: readonly string[]): JsonRecord {
+  return Object.fromEntries(assignments.map((assignment) => {
+    const [given = "", ...rest] = assignment.split("=");
+    const name = Object.keys(settings).find((candidate) => candidate === given || kebab(candidate) === given);
+    const names = Object.keys(settings).map(kebab);
+    if (name === undefined) {
+      throw new UsageError(
+        `--set ${assignment}: ${what} has no setting "${given}"${nearest(given, names)}; ${names.length > 0 ? `there are ${names.join(", ")}` : "it has none"}`, "E_UNKNOWN_NAME");
+    }
+    return [name, parseSetting(`--set ${given}`, settings[name]!, rest.join("="))];
+  }));
+}
+
+/** Lines of help about settings that are given with `--set`. */
+export function describeSettings(settings: Table): string[] {
+  return Object.entries(settings).map(([name, { meaning, range, default: byDefault }]) =>
+    `    ${kebab(name)}=${JSON.stringify(byDefault).replaceAll('"', "")}  ${meaning} (${range})`);
+}

@@ -1,0 +1,55 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { joined, readText } from "./text";
+
+let folder = "";
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "lenggen-text-"));
+  await mkdir(join(folder, "books", "deep"), { recursive: true });
+  await mkdir(join(folder, "nothing"));
+  await writeFile(join(folder, "books", "b.md"), "second");
+  await writeFile(join(folder, "books", "a.txt"), "first ");
+  await writeFile(join(folder, "books", "deep", "c.txt"), " third");
+  await writeFile(join(folder, "books", "picture.png"), "not text");
+  await writeFile(join(folder, "empty.txt"), "");
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+describe("texts", () => {
+  it("reads a folder's text files in the order of their names", async () => {
+    const text = await readText(join(folder, "books"));
+    expect(text.documents.map(({ name }) => name)).toEqual(["a.txt", "b.md", join("deep", "c.txt")]);
+    expect(new TextDecoder().decode(joined(text))).toBe("first second third");
+  });
+
+  it("reads a file byte by byte", async () => {
+    await writeFile(join(folder, "odd.bin"), Uint8Array.of(0, 255, 10));
+    expect([...joined(await readText(join(folder, "odd.bin")))]).toEqual([0, 255, 10]);
+  });
+
+  it("finds the built-in corpora of the repository", async () => {
+    const speeches = await readText("sotu");
+    expect(speeches.documents).toHaveLength(233);
+    expect(speeches.length).toBeGreaterThan(10e6);
+    const book = new TextDecoder().decode(joined(await readText("moby-dick")));
+    expect(book).toContain("Call me Ishmael.");
+  });
+
+  it.each([
+    ["empty.txt", "E_TEXT", /is empty/],
+    ["nothing", "E_TEXT", /holds no .txt or .md file/],
+    ["absent.txt", "E_MISSING", /no such file or folder, nor a built-in corpus/],
+  ])("refuses %s", async (name, code, message) => {
+    await expect(readText(join(folder, name))).rejects.toMatchObject({ code, message: expect.stringMatching(message) as string });
+  });
+
+  it("suggests a corpus for a name that is nearly one", async () => {
+    await expect(readText("moby-dik")).rejects.toThrow('did you mean "moby-dick"?');
+  });
+
+  it("refuses a text shorter than what is needed", async () => {
+    await expect(readText(join(folder, "books"), 1000)).rejects.toThrow("has 18 bytes; this needs at least 1000");
+  });
+});

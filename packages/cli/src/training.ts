@@ -1,0 +1,115 @@
+/** Training from the command line: one path for `train`, `post-train` and the reproductions. */
+import { spawnSync } from "node:child_process";
+import { type Device, foldIn, key, type Parameters, type SequenceModel } from "@lenggen/kernels";
+import {
+  type BatchSource, contiguousStreams, createIntervention, findIntervention, independentWindows, type JsonRecord, type OptimizerOptions,
+  type ScheduleOptions, train, type TrainCounts, type TrainEvent, type TrainResult,
+} from "@lenggen/interventions";
+import { runDirectory } from "@lenggen/interventions/node";
+import { Progress } from "./progress";
+import { joined, type Text } from "./text";
+import { packageFolder, version } from "./package";
+
+export interface TrainingPlan extends Partial<TrainCounts> {
+  /** Stands before the progress. */
+  readonly label: string;
+  readonly model: SequenceModel;
+  readonly text: Text;
+  /** Source of initial states, with its options. */
+  readonly method: string;
+  readonly methodOptions?: JsonRecord;
+  readonly batch: number;
+  readonly context: number;
+  readonly steps: number;
+  readonly seed: number;
+  readonly schedule?: Partial<ScheduleOptions>;
+  readonly optimizer?: Partial<OptimizerOptions>;
+  /** Run directory. */
+  readonly folder: string;
+  readonly resume: boolean;
+  /** Where a new run starts; fresh parameters unless given. */
+  readonly parameters?: () => Promise<Parameters>;
+  /** What else decides the result, e.g. the checkpoint that it starts from. */
+  readonly settings?: JsonRecord;
+}
+
+export interface TrainingOutcome extends TrainResult {
+  /** Nats per byte at the last line of metrics; null when no step was run. */
+  readonly loss: number | null;
+  readonly tokens: number;
+  readonly tokensPerSecond: number | null;
+  readonly seconds: number;
+  readonly peakBytes: number | null;
+  /** The last checkpoint. */
+  readonly checkpoint: string;
+}
+
+/** Trains with progress on stderr. The parameters in the outcome are the caller's to dispose. */
+export async function runTraining(device: Device, plan: TrainingPlan, signal?: AbortSignal): Promise<TrainingOutcome> {
+  const { label, model, method, methodOptions = {}, batch, context, steps, seed, folder, text, microBatches = 1 } = plan;
+  const store = runDirectory(folder);
+  const tokensPerStep = batch * context * microBatches;
+  let progress = new Progress(label, steps, { unit: "steps", rate: { unit: "tokens", perUnit: tokensPerStep } });
+  let last: Extract<TrainEvent, { kind: "step" }> | undefined;
+  const result = await train({
+    model,
+    device,
+    batches: batchesOf(plan, seed),
+    initialStates: createIntervention(method, model, methodOptions),
+    steps,
+    seed,
+    microBatches,
+    checkpointEvery: plan.checkpointEvery,
+    keepCheckpoints: plan.keepCheckpoints,
+    logEvery: plan.logEvery,
+    schedule: plan.schedule,
+    optimizer: plan.optimizer,
+    parameters: plan.parameters,
+    store,
+    resume: plan.resume,
+    settings: { text: text.source, ...plan.settings },
+    about: about(),
+    signal,
+    onEvent(event) {
+      if (event.kind === "resumed") progress = new Progress(label, steps, { unit: "steps", rate: { unit: "tokens", perUnit: tokensPerStep } }, event.step);
+      if (event.kind !== "step") return;
+      last = event;
+      progress.update(event.step, `loss ${event.loss.toFixed(3)}`);
+    },
+  });
+  progress.finish();
+  return {
+    ...result,
+    loss: last?.loss ?? null,
+    tokens: last?.tokens ?? result.step * tokensPerStep,
+    tokensPerSecond: last?.tokensPerSecond ?? null,
+    seconds: last?.seconds ?? 0,
+    peakBytes: last?.peakBytes ?? null,
+    checkpoint: store.checkpointPath(result.step),
+  };
+}
+
+/** Batches in the order that the method needs. The same seed gives the same batches for every method of that order. */
+function batchesOf({ text, method, batch, context, microBatches = 1 }: TrainingPlan, seed: number): BatchSource {
+  const bytes = joined(text);
+  const options = { batch, context, key: foldIn(key(seed), 2) };
+  if (findIntervention(method).order === "independent") return independentWindows(bytes, options);
+  const documents: number[] = [];
+  let start = 0;
+  for (const document of text.documents) {
+    if (document.bytes.byteLength > 0) documents.push(start);
+    start += document.bytes.byteLength;
+  }
+  return contiguousStreams(bytes, { ...options, microBatches, documents });
+}
+
+/** What is good to know about a run: versions, the command, and the revision when this is a clone. */
+function about(): JsonRecord {
+  const git = spawnSync("git", ["rev-parse", "HEAD"], { cwd: packageFolder, encoding: "utf8" });
+  return {
+    lenggen: version,
+    node: process.versions.node,
+    command: process.argv.slice(2).join(" "),
+    ...(git.status === 0 ? { revision: git.stdout.trim() } : {}),
+  };
+}
