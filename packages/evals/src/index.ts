@@ -9,3 +9,17 @@ export {
 export { type Moments, stateStatistics, type StateStatistics, type StateStatisticsOptions } from "./measures/stateStatistics";
 export { taskAccuracy, type TaskAccuracy, type TaskAccuracyOptions, type TaskCell } from "./measures/taskAccuracy";
 export * from "./tasks";
+
+// Figures and reports
+export { type Method, METHOD_STYLES, METHODS, type MethodStyle } from "./methods";
+export { type Axis, type ChartSize, type LineChart, lineChart, type LinePoint, type Series } from "./figures/lineChart";
+export { type HeatCell, type HeatMap, heatMap } from "./figures/heatMap";
+export { terminalChart, type TerminalOptions } from "./figures/terminal";
+export { fixed, formatLength, formatSeconds } from "./figures/format";
+export { type Column, details, escape, figure, page, paragraph, section, settingsTable, table } from "./report/html";
+export { type ChartName, charts } from "./report/charts";
+export { type Finding, findingInWords, findings, type Verdict } from "./report/findings";
+export { buildUnexploredStatesReport } from "./report/unexploredStates";
+export type {
+  ReportLoss, ReportModel, ReportRemembrance, ReportStateStd, Settings, UnexploredStatesReport,
+} from "./report/types";

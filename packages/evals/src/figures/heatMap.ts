@@ -18,7 +18,7 @@ export interface HeatMap {
   readonly cells: readonly HeatCell[];
 }
 
-const [ROW, TITLE, LEFT, BOTTOM] = [26, 30, 98, 40];
+const [ROW, TITLE, LEFT, BOTTOM] = [26, 30, 98, 44];
 
 /** The map as a standalone SVG: panels one under another, rows and columns in order of first appearance. */
 export function heatMap(map: HeatMap, { width }: { readonly width: number }): string {
@@ -30,7 +30,7 @@ export function heatMap(map: HeatMap, { width }: { readonly width: number }): st
     const height = TITLE + rows.length * ROW + BOTTOM;
     const drawn = draw({
       width, height, marginLeft: LEFT, marginTop: TITLE, marginBottom: BOTTOM, marginRight: 4, padding: 0.06,
-      x: { domain: unique((cell) => cell.column, cells), label: map.columnLabel, tickSize: 0 },
+      x: { domain: unique((cell) => cell.column, cells), label: null, tickSize: 0 },
       y: { domain: rows, label: null, tickSize: 0 },
       marks: [
         Plot.cell(cells, { x: "column", y: "row", fill: "var(--lg-state-passing, #0067a8)", fillOpacity: (cell: HeatCell) => 0.06 + 0.94 * cell.value, rx: 2 }),
@@ -41,6 +41,7 @@ export function heatMap(map: HeatMap, { width }: { readonly width: number }): st
         }),
       ],
     });
+    append(drawn, "text", { x: width - 4, y: height - 6, "text-anchor": "end", fill: "var(--lg-soft, #6b6b6b)" }, `${map.columnLabel} \u2192`);
     append(drawn, "text", { x: 4, y: 16, "font-weight": 600, fill: "var(--lg-ink, #1c1c1c)" }, panel);
     return { svg: serialize(drawn, `${map.id}-${panel}`, `${map.description} ${panel}`), height };
   });

@@ -60,6 +60,7 @@ interface Row extends LinePoint {
 
 const NARROW = 560;
 const LEGEND_ROW = 18;
+const [LEFT, BOTTOM, ROW_GAP] = [46, 46, 52];
 const colorOf = ({ method }: Series) => (method ? methodColor(method) : "var(--lg-soft, #6b6b6b)");
 const dashOf = ({ method }: Series) => (method ? METHOD_STYLES[method].dash : "1.5 3");
 
@@ -74,20 +75,21 @@ export function lineChart(chart: LineChart, size: ChartSize): string {
   const legend = ends ? [] : legendRows(uniqueLabels(named), size.width);
 
   const marginRight = ends ? 14 + 7 * Math.max(0, ...named.map((s) => s.label.length)) : 14;
-  const marginTop = 26 + legend.length * LEGEND_ROW + (single ? 0 : 14);
+  const labelAt = 14 + legend.length * LEGEND_ROW + (legend.length > 0 ? 6 : 0);
+  const marginTop = labelAt + (single ? 12 : 30);
   const panelHeight = size.height ?? (single ? 340 : 170);
   const domains = { x: chart.x.domain ?? extent(chart.series, "x", chart.x.type), y: chart.y.domain ?? extent(chart.series, "y", chart.y.type) };
   const place = (panel: string) => ({ fx: panels.indexOf(panel) % columns, fy: Math.floor(panels.indexOf(panel) / columns) });
   const facet = single ? {} : { fx: (d: { panel: string }) => place(d.panel).fx, fy: (d: { panel: string }) => place(d.panel).fy };
-  const panelWidth = (size.width - 60 - marginRight) / columns;
+  const panelWidth = (size.width - LEFT - marginRight) / columns;
 
   const drawn = draw({
     width: size.width,
-    height: marginTop + 44 + rows * panelHeight + (rows - 1) * 26,
-    marginTop, marginRight, marginBottom: 44, marginLeft: 52,
-    x: { type: chart.x.type ?? "log", domain: [...domains.x] },
-    y: { type: chart.y.type ?? "linear", domain: [...domains.y] },
-    ...(single ? {} : { fx: { axis: null, padding: 0.08, domain: range(columns) }, fy: { axis: null, padding: rows > 1 ? 0.16 : 0, domain: range(rows) } }),
+    height: marginTop + BOTTOM + rows * panelHeight + (rows - 1) * ROW_GAP,
+    marginTop, marginRight, marginBottom: BOTTOM, marginLeft: LEFT,
+    x: { type: chart.x.type ?? "log", domain: [...domains.x], label: null },
+    y: { type: chart.y.type ?? "linear", domain: [...domains.y], label: null },
+    ...(single ? {} : { fx: { axis: null, paddingOuter: 0, paddingInner: 0.08, domain: range(columns) }, fy: { axis: null, paddingOuter: 0, paddingInner: rows > 1 ? ROW_GAP / (panelHeight + ROW_GAP) : 0, domain: range(rows) } }),
     marks: [
       ...axes(chart, domains, panelWidth, panelHeight),
       ...(chart.marks ?? []).flatMap(({ x, y, label }) => [
@@ -103,9 +105,12 @@ export function lineChart(chart: LineChart, size: ChartSize): string {
       })]),
     ],
   });
+  const quiet = { fill: "var(--lg-soft, #6b6b6b)" };
+  append(drawn, "text", { ...quiet, x: 4, y: labelAt }, `\u2191 ${chart.y.label}`);
+  append(drawn, "text", { ...quiet, x: size.width - marginRight, y: drawn.height - 6, "text-anchor": "end" }, `${chart.x.label} \u2192`);
   if (ends) endLabels(drawn, named, size.width - marginRight, [marginTop, marginTop + panelHeight]);
   legend.forEach((row, i) => drawLegendRow(drawn, row, 14 + i * LEGEND_ROW));
-  return serialize(drawn, chart.id, chart.description);
+  return serialize(drawn, `${chart.id}-${size.width}`, chart.description);
 }
 
 function axes(chart: LineChart, domains: { x: readonly [number, number]; y: readonly [number, number] }, width: number, height: number): Plot.Markish[] {
@@ -114,9 +119,9 @@ function axes(chart: LineChart, domains: { x: readonly [number, number]; y: read
   const quiet = { color: "var(--lg-soft, #6b6b6b)", tickSize: 0, tickPadding: 6 };
   return [
     Plot.gridY({ stroke: "var(--lg-soft, #6b6b6b)", strokeOpacity: 0.18, ticks: Math.max(3, Math.floor(height / 55)) }),
-    Plot.axisX({ ...quiet, ticks: xTicks ?? width / 60, tickFormat: format(chart.x, formatLength), label: chart.x.label, labelAnchor: "right", labelOffset: 38 }),
+    Plot.axisX({ ...quiet, ticks: xTicks ?? width / 60, text: format(chart.x, formatLength), label: null, facetAnchor: null }),
     Plot.axisY({
-      ...quiet, ticks: Math.max(3, Math.floor(height / 55)), tickFormat: format(chart.y, (value) => String(Number(value.toPrecision(3)))), label: chart.y.label,
+      ...quiet, ticks: Math.max(3, Math.floor(height / 55)), text: format(chart.y, (value) => String(Number(value.toPrecision(3)))), label: null,
     }),
     Plot.ruleY([domains.y[0]], { stroke: "var(--lg-soft, #6b6b6b)", strokeOpacity: 0.6 }),
   ];

@@ -8,30 +8,44 @@ export const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Ne
 /** Point sizes in a figure's own units; figures are drawn near the width at which they are shown. */
 export const TEXT_SIZE = 12;
 
-type Chart = (SVGSVGElement | HTMLElement) & Plot.Plot;
+/** The little of the DOM that is used here; the full types would make browser globals look available in Node. */
+interface SvgElement {
+  outerHTML: string;
+  textContent: string | null;
+  setAttribute(name: string, value: string): void;
+  appendChild(child: SvgElement): unknown;
+}
+
+interface SvgDocument {
+  createElementNS(namespace: string, name: string): SvgElement;
+}
 
 /** A drawn chart, its document (to add nodes), and its scales. */
 export interface Drawn {
-  readonly svg: SVGSVGElement;
-  readonly document: Document;
-  readonly scale: Chart["scale"];
+  readonly svg: SvgElement;
+  readonly document: SvgDocument;
+  readonly scale: Plot.Plot["scale"];
+  readonly height: number;
 }
 
-export function draw(options: Plot.PlotOptions): Drawn {
-  const document = parseHTML("<!doctype html><html><body></body></html>").document as unknown as Document;
+export function draw(options: Plot.PlotOptions & { readonly height: number }): Drawn {
+  const { document } = parseHTML("<!doctype html><html><body></body></html>");
   const chart = Plot.plot({
     ...options,
-    document,
+    document: document as unknown as Plot.PlotOptions["document"],
     className: "lg-plot",
     style: { fontFamily: FONT, fontSize: `${TEXT_SIZE}px`, background: "none", overflow: "visible" },
-  }) as Chart;
-  return { svg: chart as SVGSVGElement, document, scale: chart.scale.bind(chart) };
+  });
+  return {
+    svg: chart as unknown as SvgElement, document: document as unknown as SvgDocument,
+    scale: (name) => chart.scale(name), height: options.height,
+  };
 }
 
 /** Adds an SVG element with attributes and text. */
 export function append({ document, svg }: Drawn, name: string, attributes: Readonly<Record<string, string | number>>, text = ""): void {
   const node = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, String(value));
+  for (const [key, value] of Object.entries({ ...(name === "text" ? { "text-anchor": "start" } : {}), ...attributes })) node.setAttribute(key, String(value));
   if (text !== "") node.textContent = text;
   svg.appendChild(node);
 }
@@ -49,7 +63,7 @@ export function serialize({ svg }: Drawn, id: string, description: string): stri
   svg.setAttribute("aria-label", description);
   let count = 0;
   const names = new Map<string, string>();
-  const text = svg.outerHTML.replace(/plot-clip-\d+/g, (name) => {
+  const text = svg.outerHTML.replace(/plot-clip-\d+/g, (name: string) => {
     if (!names.has(name)) names.set(name, `${id}-clip-${++count}`);
     return names.get(name)!;
   });

@@ -110,8 +110,9 @@ function totalVariations(a: TypedArray, b: TypedArray, sequences: number, ends: 
 
 /** In float64 on the host: the rows are few, and small distances need the digits. */
 function softmax(logits: TypedArray): Float64Array {
-  const top = logits.reduce((most, value) => Math.max(most, value), -Infinity);
-  const exps = Float64Array.from(logits, (value) => Math.exp(value - top));
+  const values = Float64Array.from(logits);
+  const top = values.reduce((most, value) => Math.max(most, value), -Infinity);
+  const exps = values.map((value) => Math.exp(value - top));
   const sum = exps.reduce((total, value) => total + value, 0);
   return exps.map((value) => value / sum);
 }

@@ -112,9 +112,8 @@ async function teacherForced<State extends Tree>(
   })));
   const sums = new Array<number>(samples.length).fill(0);
   for (const t of losses) {
-    (await t.read()).forEach((loss, i) => {
-      sums[Math.floor(i / (t.size / samples.length))]! += loss;
-    });
+    const values = await t.read();
+    for (let i = 0; i < values.length; i++) sums[Math.floor(i / (t.size / samples.length))]! += values[i]!;
   }
   dispose(losses);
   return sums.map((sum) => sum / (width * Math.LN2));

@@ -1,0 +1,140 @@
+/** What a reproduction found, in words made from its numbers. Nothing here presumes how it came out. */
+import { fixed, formatLength, group } from "../figures/format";
+import { type Method, METHOD_STYLES } from "../methods";
+import type { ReportLoss, ReportModel, UnexploredStatesReport } from "./types";
+
+/** Ratios from which on a long history counts as collapse, and up to which as harmless. */
+export const COLLAPSE_FROM = 1.1;
+export const HOLDS_TO = 1.01;
+
+export type Verdict = "collapses" | "loses" | "holds";
+
+export interface Finding {
+  readonly method: Method;
+  /** Longest position measured. */
+  readonly length: number;
+  /** Loss over short-context reference in the longest bin. */
+  readonly ratio: number;
+  /** The worst ratio beyond the training length, and where. */
+  readonly worstRatio: number;
+  readonly worstAt: number;
+  /** Mean bits per byte up to the training length. */
+  readonly insideBits: number;
+  /** That, over the base's; 1 for the base itself, null without a base. */
+  readonly insideRatio: number | null;
+  readonly verdict: Verdict;
+}
+
+export function ratioOf(loss: ReportLoss): number {
+  return loss.ratio ?? loss.bitsPerByte / loss.referenceBitsPerByte;
+}
+
+/** The finding on each model that has losses. */
+export function findings(report: UnexploredStatesReport): Finding[] {
+  const measured = report.models.filter((model) => model.lossByPosition.length > 0);
+  const base = measured.find((model) => model.method === "base");
+  const baseInside = base && insideBits(base, report.trainLength);
+  return measured.map((model) => {
+    const last = model.lossByPosition.at(-1)!;
+    const beyond = model.lossByPosition.filter((loss) => loss.position > report.trainLength);
+    const worst = beyond.reduce((a, b) => (ratioOf(b) > ratioOf(a) ? b : a), beyond[0] ?? last);
+    const inside = insideBits(model, report.trainLength);
+    return {
+      method: model.method,
+      length: last.position,
+      ratio: ratioOf(last),
+      worstRatio: ratioOf(worst),
+      worstAt: worst.position,
+      insideBits: inside,
+      insideRatio: baseInside === undefined ? null : inside / baseInside,
+      verdict: ratioOf(last) >= COLLAPSE_FROM ? "collapses" : ratioOf(worst) <= HOLDS_TO ? "holds" : "loses",
+    };
+  });
+}
+
+/** Mean over positions 1 ... T, each bin weighted by its width. */
+function insideBits(model: ReportModel, trainLength: number): number {
+  let [sum, width, previous] = [0, 0, 0];
+  for (const loss of model.lossByPosition) {
+    if (loss.position > trainLength) break;
+    sum += loss.bitsPerByte * (loss.position - (loss.from ?? previous));
+    width += loss.position - (loss.from ?? previous);
+    previous = loss.position;
+  }
+  return sum / width;
+}
+
+/** Two to four sentences that say what the run found, without markup. */
+export function findingInWords(report: UnexploredStatesReport): string {
+  const all = findings(report);
+  if (all.length === 0) return "This run measured no loss by position, so nothing can be said about length.";
+  const length = formatLength(all[0]!.length);
+  const multiple = all[0]!.length / report.trainLength;
+  const base = all.find((f) => f.method === "base");
+  const others = all.filter((f) => f.method !== "base" && f.method !== "control");
+  const control = all.find((f) => f.method === "control");
+  return [
+    `Trained on ${formatLength(report.trainLength)} bytes at a time and read to ${length}, ${multiple >= 2 ? `${group(multiple)} times as far, ` : ""}${aboutBase(base, report)}`,
+    control ? aboutControl(control, base) : "",
+    others.length > 0 ? aboutOthers(others) : "",
+    aboutInside([...others, ...(control ? [control] : [])]),
+  ].filter((sentence) => sentence !== "").join(" ");
+}
+
+function aboutBase(base: Finding | undefined, { trainLength }: UnexploredStatesReport): string {
+  if (!base) return "no base model was measured.";
+  const window = `${formatLength(Math.floor(trainLength / 2))} to ${formatLength(trainLength)} bytes`;
+  const percent = Math.abs((base.ratio - 1) * 100);
+  if (base.verdict === "collapses") {
+    return `the base model collapses: at the end it needs ${fixed(percent, 1)}% more bits per byte than when it is shown only the last ${window}.`;
+  }
+  if (base.verdict === "loses") {
+    return `the base model does not collapse, but its long history hurts: the loss is up to ${fixed((base.worstRatio - 1) * 100, 1)}% above `
+      + `that with only the last ${window} (at ${formatLength(base.worstAt)}; ${signed(base.ratio)} at the end).`;
+  }
+  return `the base model does not collapse: its loss stays within ${fixed(Math.max(0, base.worstRatio - 1) * 100, 1)}% of that with only the last ${window} `
+    + `(${signed(base.ratio)} at the end).`;
+}
+
+function aboutControl(control: Finding, base: Finding | undefined): string {
+  const also = base && base.verdict === control.verdict ? "too " : "";
+  return `Trained on for the same extra steps from zero states, the control ${also}${control.verdict} (ratio ${fixed(control.ratio)}).`;
+}
+
+function aboutOthers(others: readonly Finding[]): string {
+  const say = (verdict: Verdict, words: string) => {
+    const group = others.filter((f) => f.verdict === verdict);
+    if (group.length === 0) return "";
+    const ratios = group.map((f) => `${METHOD_STYLES[f.method].label} (${fixed(verdict === "holds" ? f.worstRatio : f.ratio)})`);
+    return `${list(ratios)} ${group.length === 1 ? words : words.replace(/^(\w+?)s\b/, "$1").replace("its", "their")}`;
+  };
+  const parts = [
+    say("holds", `holds at every length, by its worst ratio of loss to short-context reference`),
+    say("loses", `loses some, by its ratio at the end`),
+    say("collapses", `collapses, by its ratio at the end`),
+  ].filter((part) => part !== "");
+  return capital(`${parts.join("; ")}.`);
+}
+
+function aboutInside(others: readonly Finding[]): string {
+  const known = others.filter((f) => f.insideRatio !== null);
+  if (known.length === 0) return "";
+  const costs = known.filter((f) => f.insideRatio! > 1.01);
+  return costs.length === 0
+    ? "Inside the training length none of them is more than 1% worse than the base."
+    : `Inside the training length ${list(costs.map((f) => `${METHOD_STYLES[f.method].label} is ${fixed((f.insideRatio! - 1) * 100, 1)}% worse`))} than the base.`;
+}
+
+function signed(ratio: number): string {
+  return `${ratio >= 1 ? "+" : "\u2212"}${fixed(Math.abs(ratio - 1) * 100, 1)}%`;
+}
+
+export function list(items: readonly string[]): string {
+  return items.length < 2 ? items.join("") : `${items.slice(0, -1).join(", ")} and ${items.at(-1)}`;
+}
+
+export function capital(text: string): string {
+  return METHODS_IN_CAPITALS.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+const METHODS_IN_CAPITALS = /^TBTT/;

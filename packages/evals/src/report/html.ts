@@ -1,0 +1,73 @@
+/**
+ * Building blocks of a report: one HTML file with no outside resource, that reads well on a phone, on a screen
+ * and on paper. Blocks are strings of HTML; text is escaped where it enters.
+ */
+import { METHODS, methodVariables } from "../methods";
+import type { ChartSize } from "../figures/lineChart";
+import { STYLE } from "./style";
+import type { Settings } from "./types";
+
+export function escape(text: string): string {
+  return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+}
+
+export function paragraph(text: string, kind = ""): string {
+  return `<p${kind ? ` class="${kind}"` : ""}>${escape(text)}</p>`;
+}
+
+export function section(title: string, ...blocks: readonly string[]): string {
+  const id = title.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
+  return `<section id="${id}"><h2>${escape(title)}</h2>${blocks.join("")}</section>`;
+}
+
+/** Folds away what few readers want; paper shows it all. */
+export function details(summary: string, ...blocks: readonly string[]): string {
+  return `<details><summary>${escape(summary)}</summary>${blocks.join("")}</details>`;
+}
+
+export interface Column<Row> {
+  readonly title: string;
+  readonly value: (row: Row) => string;
+  /** Numbers align at the right. */
+  readonly numeric?: boolean;
+}
+
+export function table<Row>(rows: readonly Row[], columns: readonly Column<Row>[], caption = ""): string {
+  const cell = (tag: "th" | "td", column: Column<Row>, text: string) => `<${tag}${column.numeric ? ' class="n"' : ""}>${escape(text)}</${tag}>`;
+  const head = columns.map((column) => cell("th", column, column.title)).join("");
+  const body = rows.map((row) => `<tr>${columns.map((column) => cell("td", column, column.value(row))).join("")}</tr>`).join("");
+  return `<div class="table"><table>${caption ? `<caption>${escape(caption)}</caption>` : ""}<thead><tr>${head}</tr></thead><tbody>${body}</tbody></table></div>`;
+}
+
+/** Named values; nested records get dotted names. */
+export function settingsTable(settings: Settings): string {
+  const rows = (record: Settings, prefix: string): [string, string][] => Object.entries(record).flatMap(([name, value]) =>
+    (value !== null && typeof value === "object" && !Array.isArray(value)
+      ? rows(value as Settings, `${prefix}${name}.`)
+      : [[prefix + name, Array.isArray(value) ? value.join(", ") : String(value ?? "none")] as [string, string]]));
+  return table(rows(settings, ""), [{ title: "Setting", value: ([name]) => name }, { title: "Value", value: ([, value]) => value }]);
+}
+
+/** Widths at which each figure is drawn: for screens and paper, and for phones. */
+const WIDE: ChartSize = { width: 760, columns: 3 };
+const NARROW: ChartSize = { width: 380, columns: 2 };
+
+/** A figure with its caption. It is drawn twice, and the style sheet shows the one that fits. */
+export function figure(drawAt: (size: ChartSize) => string, title: string, caption: string): string {
+  return `<figure><div class="wide">${inline(drawAt(WIDE))}</div><div class="narrow">${inline(drawAt(NARROW))}</div>`
+    + `<figcaption><b>${escape(title)}</b> ${escape(caption)}</figcaption></figure>`;
+}
+
+/** Inside a page the page's own style sheet rules. */
+function inline(svg: string): string {
+  return svg.replace(/<style>[\s\S]*?<\/style>/g, "");
+}
+
+/** The whole document. */
+export function page(title: string, ...blocks: readonly string[]): string {
+  const variables = `:root{${methodVariables("light")}}@media screen and (prefers-color-scheme:dark){:root{${methodVariables("dark")}}}`;
+  const methods = METHODS.map((method) => `.m-${method}{color:var(--lg-${method})}`).join("");
+  return `<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">`
+    + `<meta name="color-scheme" content="light dark"><title>${escape(title)}</title>`
+    + `<style>${variables}${methods}${STYLE}</style></head><body><main>${blocks.join("\n")}</main></body></html>\n`;
+}

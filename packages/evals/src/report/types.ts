@@ -1,0 +1,72 @@
+/**
+ * `report.json` of a reproduction. The fields up to `models`, and the first four of a model, are a format that other
+ * programs rely on; more may stand beside them.
+ */
+import type { TaskAccuracy } from "../measures/taskAccuracy";
+import type { Method } from "../methods";
+import type { Interval } from "../statistics";
+
+export interface ReportLoss {
+  /** Last position of the bin (from, position], in tokens of history. */
+  readonly position: number;
+  readonly bitsPerByte: number;
+  /** The same bytes scored with only the last T/2 to T of history. */
+  readonly referenceBitsPerByte: number;
+  /** 95% interval of bitsPerByte over sequences; null for a single one. */
+  readonly ci95: Interval | null;
+  readonly from?: number;
+  readonly ratio?: number;
+  readonly ratioCi95?: Interval | null;
+}
+
+export interface ReportRemembrance {
+  readonly t: number;
+  readonly distance: number;
+  readonly ci95?: Interval | null;
+}
+
+export interface ReportStateStd {
+  readonly position: number;
+  readonly layer: number;
+  readonly head: number;
+  readonly std: number;
+}
+
+export interface ReportModel {
+  readonly method: Method;
+  readonly lossByPosition: readonly ReportLoss[];
+  readonly effectiveRemembrance: readonly ReportRemembrance[];
+  readonly stateStd: readonly ReportStateStd[];
+  /** Standard deviation of the full state. */
+  readonly statePooledStd?: readonly { readonly position: number; readonly std: number; readonly ci95?: Interval | null }[];
+  /** Per length L asked for, over positions (L/2, L]. */
+  readonly lossByLength?: readonly ReportLoss[];
+  readonly recall?: readonly TaskAccuracy[];
+  readonly steps?: number;
+  readonly tokensTrained?: number;
+  readonly seconds?: number;
+  /** How it was trained, e.g. learning rate and the intervention's options. */
+  readonly settings?: Settings;
+}
+
+/** Named values for a table of settings; nested records are shown with dotted names. */
+export type Settings = { readonly [name: string]: string | number | boolean | null | readonly (string | number)[] | Settings };
+
+export interface UnexploredStatesReport {
+  readonly experiment: string;
+  readonly preset: string;
+  readonly seed: number;
+  /** T, in tokens. */
+  readonly trainLength: number;
+  readonly tokensTrained: number;
+  readonly seconds: number;
+  readonly models: readonly ReportModel[];
+  /** Recall models may be trained on a task of their own: kept apart from those that only read text. */
+  readonly recall?: readonly { readonly method: Method; readonly results: readonly TaskAccuracy[] }[];
+  /** T of Effective Remembrance. */
+  readonly remembranceLength?: number;
+  /** Held-out sequences behind each number. */
+  readonly sequences?: number;
+  readonly command?: string;
+  readonly settings?: Settings;
+}

@@ -1,0 +1,76 @@
+import { describe, expect, test } from "vitest";
+import { findingInWords, findings } from "./findings";
+import { syntheticReport } from "./synthetic.fixture";
+import type { UnexploredStatesReport } from "./types";
+import { buildUnexploredStatesReport } from "./unexploredStates";
+
+describe("the report page", () => {
+  const html = buildUnexploredStatesReport(syntheticReport());
+
+  test("is complete in itself: nothing is loaded from outside", () => {
+    expect(html).toMatch(/^<!doctype html>/);
+    expect(html).not.toMatch(/\b(src|href)="?https?:|@import|url\(https?:|<script|<link/);
+  });
+
+  test("holds every figure, for wide and narrow screens, with unique clip paths", () => {
+    // loss, ratio, panels, remembrance, state, heads and three recall maps
+    expect(html.match(/<figure>/g)).toHaveLength(9);
+    const ids = [...html.matchAll(/<clipPath id="([^"]+)"/g)].map((match) => match[1]);
+    expect(ids.length).toBeGreaterThan(0);
+    expect(new Set(ids).size).toBe(ids.length);
+  });
+
+  test("is the same for the same numbers", () => {
+    expect(buildUnexploredStatesReport(syntheticReport())).toBe(html);
+  });
+
+  test("shows numbers that are not finite or missing nowhere", () => {
+    expect(html).not.toMatch(/NaN|undefined|Infinity|\[object/);
+  });
+
+  test("escapes what comes in", () => {
+    const evil = { ...syntheticReport(), command: "<script>alert(1)</script>", settings: { "<b>": "<i>&" } };
+    const page = buildUnexploredStatesReport(evil);
+    expect(page).not.toContain("<script>");
+    expect(page).not.toContain("<i>&");
+  });
+
+  test("leaves out what was not measured", () => {
+    const report = syntheticReport();
+    const bare: UnexploredStatesReport = {
+      ...report, models: report.models.map(({ method, lossByPosition }) => ({ method, lossByPosition, effectiveRemembrance: [], stateStd: [] })),
+    };
+    const page = buildUnexploredStatesReport(bare);
+    expect(page.match(/<figure>/g)).toHaveLength(3);
+    expect(page).not.toContain("Effective Remembrance by t");
+  });
+});
+
+describe("the finding in words follows the numbers", () => {
+  test("when the base collapses", () => {
+    const words = findingInWords(syntheticReport());
+    expect(words).toContain("the base model collapses: at the end it needs");
+    expect(words).toContain("State passing (1.000) and TBTT (1.000) hold at every length");
+    expect(words).not.toContain("does not collapse");
+  });
+
+  test("when it does not", () => {
+    const words = findingInWords(syntheticReport({ collapse: false }));
+    expect(words).toContain("the base model does not collapse");
+    expect(words).not.toContain("collapses");
+  });
+
+  test("verdicts have the documented borders", () => {
+    const loss = (position: number, ratio: number) => ({ position, bitsPerByte: 2 * ratio, referenceBitsPerByte: 2, ci95: null });
+    const model = (method: "base" | "control" | "tbtt", beyond: number, end: number) =>
+      ({ method, lossByPosition: [loss(256, 1), loss(1024, beyond), loss(4096, end)], effectiveRemembrance: [], stateStd: [] });
+    const report = { ...syntheticReport(), models: [model("base", 1.05, 1.1), model("control", 1.02, 1), model("tbtt", 1.01, 0.98)] };
+    expect(findings(report).map((f) => f.verdict)).toEqual(["collapses", "loses", "holds"]);
+    expect(findings(report)[0]!.worstAt).toBe(4096);
+    expect(findings(report)[2]!.insideBits).toBeCloseTo(2, 12);
+  });
+
+  test("a cost inside the training length is named", () => {
+    expect(findingInWords(syntheticReport())).toMatch(/Inside the training length random noise is \d\.\d% worse than the base/);
+  });
+});

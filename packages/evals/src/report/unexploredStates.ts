@@ -1,0 +1,141 @@
+/** The report of `reproduce unexplored-states`: the paper's figures from the run's own numbers, every number as a table. */
+import { fixed, formatLength, formatSeconds, group } from "../figures/format";
+import { METHOD_STYLES, type Method, methodColor } from "../methods";
+import { charts, recallMaps } from "./charts";
+import { findingInWords, findings, ratioOf } from "./findings";
+import { details, escape, figure, page, paragraph, section, settingsTable, table } from "./html";
+import type { ReportModel, UnexploredStatesReport } from "./types";
+import { lineChart } from "../figures/lineChart";
+import { heatMap } from "../figures/heatMap";
+
+const label = (method: Method) => METHOD_STYLES[method].label;
+
+/** A self-contained HTML document. Parts without numbers are left out. */
+export function buildUnexploredStatesReport(report: UnexploredStatesReport): string {
+  const figures = charts(report);
+  const maps = recallMaps(report);
+  const T = formatLength(report.trainLength);
+  const draw = (name: keyof typeof figures, title: string, caption: string) => {
+    const chart = figures[name];
+    return chart ? figure((size) => lineChart(chart, size), title, caption) : "";
+  };
+  const window = `${formatLength(Math.floor(report.trainLength / 2))} to ${T}`;
+  const interval = (report.sequences ?? 0) > 1 ? ` Bands: 95% t-intervals over ${report.sequences} held-out sequences.` : "";
+
+  return page(
+    "Reading beyond the training length",
+    `<h1>Reading beyond the training length</h1>`,
+    paragraph([
+      `Preset ${report.preset}`, `seed ${report.seed}`, `training length ${T}`,
+      `${group(report.tokensTrained)} tokens trained`, formatSeconds(report.seconds),
+    ].join(" \u00b7 "), "byline"),
+    paragraph(findingInWords(report), "lead"),
+    summaryTable(report),
+    key(report.models),
+    section(
+      "Loss by position",
+      paragraph(`A text is harder in some places than in others, so that a loss by position says little alone. Each byte is therefore scored twice: `
+        + `by the model that has read everything before it, and by the same model shown only the last ${window} bytes. Their ratio says what the long history did: above 1 it hurts.`),
+      draw("ratio", "Loss over its short-context reference, by position.", `Up to ${T} bytes both sides have the same history, so that the ratio is 1.${interval}`),
+      draw("loss", "Loss by position.", `All models on the same held-out text.${interval}`),
+      draw("panels", "The interventions side by side.", `Line: loss by position. Dots: the same bytes with only the last ${window} bytes of history.`),
+    ),
+    section(
+      "Effective Remembrance",
+      paragraph(`How much the first t bytes still matter ${report.remembranceLength ? `after ${formatLength(report.remembranceLength)}` : "at the end"}: the total variation between the next-byte `
+        + `distribution given the whole text and given the text from t on. 0 means that they no longer matter; a model that has overfitted to the start of its context is changed by a loss of its very first bytes.`),
+      draw("remembrance", "Effective Remembrance.", `Total variation distance, from 0 to 1, by the number of bytes cut off.${interval}`),
+    ),
+    section(
+      "State statistics",
+      paragraph("A state whose spread goes on changing beyond the training length reaches values that training from zero states never showed the model."),
+      draw("state", "Standard deviation of the full state, by position.", `Pooled over layers, heads and sequences.${interval}`),
+      draw("heads", "Standard deviation of the state of each head, by layer.", "One thin line for each head."),
+    ),
+    maps.length === 0 ? "" : section(
+      "Recall",
+      paragraph("Loss over long text rewards memory little. These tasks ask for it: a key to be found again, or a string to be copied, by the length of the prompt."),
+      ...maps.map((map) => figure((size) => heatMap(map, size), `${map.title}.`, map.caption)),
+    ),
+    section("Numbers", ...numberTables(report)),
+    section(
+      "Settings",
+      ...(report.command ? [`<p>Made by <code>${escape(report.command)}</code></p>`] : []),
+      settingsTable({
+        experiment: report.experiment, preset: report.preset, seed: report.seed, trainLength: report.trainLength,
+        tokensTrained: report.tokensTrained, seconds: report.seconds, ...report.settings,
+      }),
+      ...report.models.filter((model) => model.settings).map((model) => details(`Settings of ${label(model.method)}`, settingsTable(model.settings!))),
+    ),
+    `<footer>Hypothesis, interventions and measures after R. Buitrago Ruiz and A. Gu, \u201cUnderstanding and Improving Length Generalization in Recurrent Models\u201d, ICML 2025. `
+      + `Made by lenggen; every sentence and figure is computed from report.json.</footer>`,
+  );
+}
+
+function summaryTable(report: UnexploredStatesReport): string {
+  const all = findings(report);
+  if (all.length === 0) return "";
+  const end = formatLength(all[0]!.length);
+  return table(all, [
+    { title: "Model", value: (f) => label(f.method) },
+    { title: `Inside ${formatLength(report.trainLength)}, bits/byte`, value: (f) => fixed(f.insideBits), numeric: true },
+    { title: `Ratio at ${end}`, value: (f) => fixed(f.ratio), numeric: true },
+    { title: "Worst ratio", value: (f) => `${fixed(f.worstRatio)} at ${formatLength(f.worstAt)}`, numeric: true },
+    { title: "Beyond training", value: (f) => f.verdict },
+  ]);
+}
+
+/** What each model is, with its line. */
+function key(models: readonly ReportModel[]): string {
+  const items = models.map(({ method }) => {
+    const { meaning, dash } = METHOD_STYLES[method];
+    const line = `<svg width="24" height="8" aria-hidden="true"><path d="M0 4h24" fill="none" stroke-width="2.4" stroke="${methodColor(method)}"${dash ? ` stroke-dasharray="${dash}"` : ""}/></svg>`;
+    return `<li>${line}<b class="m-${method}">${escape(label(method))}</b> ${escape(meaning)}</li>`;
+  });
+  return `<ul class="key">${items.join("")}</ul>`;
+}
+
+function numberTables({ models, recall }: UnexploredStatesReport): string[] {
+  const loss = models.filter((model) => model.lossByPosition.length > 0);
+  const remembrance = models.filter((model) => model.effectiveRemembrance.length > 0);
+  const byLength = models.filter((model) => model.lossByLength?.length);
+  const state = models.filter((model) => model.statePooledStd?.length);
+  return [
+    ...(byLength.length > 0 ? [matrix("Ratio by length L: mean over positions L/2 to L", byLength, (m) => m.lossByLength!.map((l) => [formatLength(l.position), fixed(ratioOf(l))]), true)] : []),
+    ...(loss.length > 0 ? [
+      matrix("Bits per byte by position", loss, (m) => m.lossByPosition.map((l) => [formatLength(l.position), fixed(l.bitsPerByte)])),
+      matrix("Bits per byte of the short-context reference", loss, (m) => m.lossByPosition.map((l) => [formatLength(l.position), fixed(l.referenceBitsPerByte)])),
+      matrix("Ratio by position", loss, (m) => m.lossByPosition.map((l) => [formatLength(l.position), fixed(ratioOf(l))])),
+    ] : []),
+    ...(remembrance.length > 0 ? [matrix("Effective Remembrance by t", remembrance, (m) => m.effectiveRemembrance.map((p) => [group(p.t), fixed(p.distance)]))] : []),
+    ...(state.length > 0 ? [matrix("Standard deviation of the full state by position", state, (m) => m.statePooledStd!.map((p) => [formatLength(p.position), fixed(p.std)]))] : []),
+    ...recallTables({ models, recall }),
+  ];
+}
+
+/** One row per place, one column per model. */
+function matrix(title: string, models: readonly ReportModel[], values: (model: ReportModel) => readonly (readonly [string, string])[], open = false): string {
+  const columns = models.map((model) => ({ method: model.method, values: new Map(values(model)) }));
+  const places = [...new Set(columns.flatMap((column) => [...column.values.keys()]))];
+  const content = table(places, [
+    { title: "Position", value: (place) => place, numeric: true },
+    ...columns.map(({ method, values: found }) => ({ title: label(method), value: (place: string) => found.get(place) ?? "\u2013", numeric: true })),
+  ], open ? title : "");
+  return open ? content : details(title, content);
+}
+
+function recallTables({ models, recall }: Pick<UnexploredStatesReport, "models" | "recall">): string[] {
+  const rows = [...models.map((m) => ({ method: m.method, results: m.recall ?? [] })), ...(recall ?? [])].flatMap(({ method, results }) =>
+    results.flatMap(({ task, cells }) => cells.map((cell) => ({ method, task, ...cell }))));
+  if (rows.length === 0) return [];
+  return [details("Recall, by task, model and length", table(rows, [
+    { title: "Task", value: (row) => row.task },
+    { title: "Model", value: (row) => label(row.method) },
+    { title: "Length", value: (row) => group(row.length), numeric: true },
+    { title: "Depth", value: (row) => (row.depth === null ? "any" : String(row.depth)), numeric: true },
+    { title: "Exact", value: (row) => `${row.correct}/${row.samples}`, numeric: true },
+    { title: "95% interval", value: (row) => `${fixed(row.ci95[0], 2)} to ${fixed(row.ci95[1], 2)}`, numeric: true },
+    { title: "Characters", value: (row) => fixed(row.characters, 2), numeric: true },
+    { title: "Bits per token", value: (row) => fixed(row.answerBits, 2), numeric: true },
+  ]))];
+}
