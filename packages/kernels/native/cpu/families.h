@@ -5,7 +5,14 @@
 
 #ifndef LENGGEN_FAMILIES
 #define LENGGEN_FAMILIES(X) \
-  X(memory)
+  X(conv) \
+  X(crossEntropy) \
+  X(gates) \
+  X(memory) \
+  X(optimizer) \
+  X(random) \
+  X(ssd) \
+  X(ssdGradient)
 #endif
 
 #ifdef LENGGEN_ISA

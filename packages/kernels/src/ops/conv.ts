@@ -54,14 +54,16 @@ function sizesOf(x: Tensor, weight: Tensor): ConvSizes {
   return { batch, steps, channels, width: weight.shape[1]! };
 }
 
+const inRange = (width: number) => width >= 2 && width <= 256;
+
 const convOp: Op<ConvAttributes> = {
   name: "causalConv",
   outputs([x, weight, bias, state], { split }) {
     check(x!.shape.length === 3 && x!.shape[1]! >= 1, "E_SHAPE", () =>
       `causalConv: x ${showShape(x!.shape)} must be [B,T,C] with at least one step`);
     const [batch, steps, channels] = x!.shape as [number, number, number];
-    check(weight!.shape.length === 2 && weight!.shape[0] === channels && weight!.shape[1]! >= 2, "E_SHAPE", () =>
-      `causalConv: weight ${showShape(weight!.shape)} must be [C,K] with K >= 2 and C = ${channels}, as in x ${showShape(x!.shape)}`);
+    check(weight!.shape.length === 2 && weight!.shape[0] === channels && inRange(weight!.shape[1]!), "E_SHAPE", () =>
+      `causalConv: weight ${showShape(weight!.shape)} must be [C,K] with K from 2 to 256 and C = ${channels}, as in x ${showShape(x!.shape)}`);
     const stateShape = [batch, weight!.shape[1]! - 1, channels];
     const expect = (name: string, t: OpInput | undefined, shape: Shape) => {
       check(!t || sameShape(t.shape, shape), "E_SHAPE", () =>

@@ -71,6 +71,9 @@ interface SsdAttributes {
 /** Steps per chunk unless given: where the CPU kernels are fastest for P = 64, N = 128. */
 const DEFAULT_CHUNK = 64;
 
+/** Beyond this the quadratic part of a chunk outweighs all else, and its square no longer fits a cache. */
+const MAX_CHUNK = 256;
+
 function sizesOf(inputs: readonly OpInput[], { chunk }: SsdAttributes): SsdSizes {
   const [x, , , b] = inputs;
   const [batch, steps, heads, headSize] = x!.shape as [number, number, number, number];
@@ -104,8 +107,8 @@ function checkSsd(inputs: readonly OpInput[], attributes: SsdAttributes): void {
   expect("c", c, [batch, steps, groups, stateSize]);
   expect("d", d, [heads]);
   expect("state", state, [batch, heads, headSize, stateSize]);
-  check(Number.isSafeInteger(attributes.chunk) && attributes.chunk >= 1, "E_ARGUMENT", () =>
-    `ssd: chunk ${attributes.chunk} must be a whole number of at least 1`);
+  check(Number.isSafeInteger(attributes.chunk) && attributes.chunk >= 1 && attributes.chunk <= MAX_CHUNK, "E_ARGUMENT", () =>
+    `ssd: chunk ${attributes.chunk} must be a whole number from 1 to ${MAX_CHUNK}`);
 }
 
 const ssdOp: Op<SsdAttributes> = {

@@ -7,17 +7,23 @@ import { check, LenggenError } from "../../errors";
 import type { Kernels } from "../../kernels";
 import { memoryLimitFrom } from "../memoryLimit";
 import { type Addon, loadAddon, type NativeDevice, translated } from "./addon";
+import { conv } from "./conv";
 import { crossEntropy } from "./crossEntropy";
+import { gates } from "./gates";
 import { type CpuBuffer, createLaunch, type Launch } from "./launch";
 import { memory } from "./memory";
 import { optimizer } from "./optimizer";
 import { random } from "./random";
+import { ssd } from "./ssd";
 
 const createKernels = (launch: Launch): Kernels => ({
+  ...conv(launch),
   ...crossEntropy(launch),
+  ...gates(launch),
   ...memory(launch),
   ...optimizer(launch),
   ...random(launch),
+  ...ssd(launch),
 });
 
 export class CpuDevice implements Device {

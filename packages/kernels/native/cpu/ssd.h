@@ -1,0 +1,117 @@
+// What the two halves of the chunked scan share (ssd.cpp, ssdGradient.cpp): sizes, addresses, and the decays of a chunk.
+//
+// States travel transposed, [N,P] instead of [P,N]: then all products of a chunk have P or the chunk's steps as their
+// contiguous axis, and every operand is read as `gemmSmall` (gemm.h) likes it.
+#pragma once
+#include <algorithm>
+
+#include "check.h"
+#include "gemm.h"
+
+namespace lenggen {
+namespace LENGGEN_ISA {
+namespace {
+
+constexpr int64_t MAX_CHUNK = 256;
+
+struct SsdSizes {
+  int64_t batch, steps, heads, headSize, groups, stateSize, chunk;
+  explicit SsdSizes(const Launch& launch)
+      : batch(launch.integer(0)), steps(launch.integer(1)), heads(launch.integer(2)), headSize(launch.integer(3)),
+        groups(launch.integer(4)), stateSize(launch.integer(5)), chunk(launch.integer(6)) {}
+  int64_t chunks() const { return (steps + chunk - 1) / chunk; }
+  int64_t length(int64_t k) const { return std::min(chunk, steps - k * chunk); }  // of chunk k
+  int64_t headsPerGroup() const { return heads / groups; }
+  int64_t state() const { return headSize * stateSize; }  // floats in one head's state
+  // Floats between neighbouring steps.
+  int64_t vectorRow() const { return heads * headSize; }
+  int64_t sharedRow() const { return groups * stateSize; }
+  // Where sequence b, chunk k starts: head h in x and y; head h in dt and a (steps are `heads` apart); group g in b and c.
+  int64_t vector(int64_t b, int64_t k, int64_t h) const { return ((b * steps + k * chunk) * heads + h) * headSize; }
+  int64_t scalar(int64_t b, int64_t k, int64_t h) const { return (b * steps + k * chunk) * heads + h; }
+  int64_t shared(int64_t b, int64_t k, int64_t g) const { return ((b * steps + k * chunk) * groups + g) * stateSize; }
+};
+
+constexpr int SSD_NUMBERS = 7;
+
+// Checks the numbers, and the buffers that both halves begin with: x, dt, a, b, c, d.
+inline void checkSsdInputs(const Launch& launch) {
+  for (int i = 0; i < SSD_NUMBERS; i++) requireSize(launch, i);
+  const SsdSizes s(launch);
+  require(s.chunk >= 1 && s.chunk <= MAX_CHUNK, "a chunk has 1 ... 256 steps");
+  require(s.groups >= 1 && s.heads % s.groups == 0, "groups must divide heads");
+  requireElements(launch, 0, product({s.batch, s.steps, s.heads, s.headSize}));
+  requireElements(launch, 1, product({s.batch, s.steps, s.heads}));
+  requireElements(launch, 2, product({s.batch, s.steps, s.heads}));
+  requireElements(launch, 3, product({s.batch, s.steps, s.groups, s.stateSize}));
+  requireElements(launch, 4, product({s.batch, s.steps, s.groups, s.stateSize}));
+  requireOptional(launch, 5, s.heads);
+}
+
+// Scratch memory, handed out in 64-byte steps.
+class Arena {
+ public:
+  explicit Arena(float* memory) : next_(memory) {}
+  static size_t rounded(size_t floats) { return (floats + 15) / 16 * 16; }
+  float* take(size_t floats) {
+    float* result = next_;
+    next_ += rounded(floats);
+    return result;
+  }
+
+ private:
+  float* next_;
+};
+
+// The decays of one head in one chunk of up to `chunk` steps. With s(t) = a_1 + ... + a_t inside the chunk:
+//   fromStart[t] = exp(s(t)),  toEnd[t] = exp(s(last) - s(t)),  total = exp(s(last)),  between(t, u) = exp(s(t) - s(u)).
+// Sums are kept as a float and what it lacks: one step of strong decay must not blur the weak steps after it.
+struct Decays {
+  float* high;
+  float* low;
+  float* fromStart;
+  float* toEnd;
+  float total;
+
+  static size_t floats(int64_t chunk) { return 4 * Arena::rounded(chunk); }
+  Decays(Arena& arena, int64_t chunk) : high(arena.take(chunk)), low(arena.take(chunk)), fromStart(arena.take(chunk)), toEnd(arena.take(chunk)), total(1) {}
+
+  // a: log decays, `stride` apart. Lanes up to the next whole vector are set too.
+  void set(const float* a, int64_t stride, int64_t length) {
+    double sum = 0;
+    const int64_t padded = (length + WIDTH - 1) / WIDTH * WIDTH;
+    for (int64_t t = 0; t < padded; t++) {
+      // exp(-1000) is 0 already; and minus infinity would give NaN in differences.
+      if (t < length) sum += a[t * stride] < -1000.0f ? -1000.0f : a[t * stride];
+      high[t] = static_cast<float>(sum);
+      low[t] = static_cast<float>(sum - high[t]);
+    }
+    const float lastHigh = high[length - 1], lastLow = low[length - 1];
+    for (int64_t t = 0; t < padded; t += WIDTH) {
+      store(fromStart + t, exp(load(high + t)));
+      store(toEnd + t, exp((lastHigh - load(high + t)) + (lastLow - load(low + t))));
+    }
+    total = fromStart[length - 1];
+  }
+
+  // exp(s(t) - s(u)) for u = from ... from + WIDTH - 1; lanes with u > t hold rubbish.
+  vf between(int64_t t, int64_t from) const { return exp((high[t] - load(high + from)) + (low[t] - load(low + from))); }
+};
+
+// y[i] *= factor for i < n
+inline void scale(float* y, float factor, int64_t n) {
+  int64_t i = 0;
+  for (; i + WIDTH <= n; i += WIDTH) store(y + i, load(y + i) * factor);
+  for (; i < n; i++) y[i] *= factor;
+}
+
+// to[i] = from[i] · factor for i < n
+inline void scaled(const float* from, float* to, float factor, int64_t n) {
+  int64_t i = 0;
+  for (; i + WIDTH <= n; i += WIDTH) store(to + i, load(from + i) * factor);
+  for (; i < n; i++) to[i] = from[i] * factor;
+}
+
+}  // namespace
+}  // namespace LENGGEN_ISA
+}  // namespace lenggen

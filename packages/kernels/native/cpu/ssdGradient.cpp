@@ -1,0 +1,299 @@
+// The gradient of the chunked scan (ssd.cpp). Names: s(t) as there; scores K[t,u] = c_t · b_u; M[t,u] = exp(s(t) - s(u))
+// for u <= t, else 0; v_t = dt_t x_t; S the state at the chunk's start, E the gradient by the state at its end.
+//
+// E walks from the last chunk to the first:   E <- exp(s(last)) E + Σ_t exp(s(t)) dy_t c_tᵀ.
+// With S and E at hand, chunks are independent. From y and the next state as functions of a chunk's inputs:
+//   W = K∘M,   dW[t,u] = dy_t · v_u,   dK = Σ_heads dW∘M
+//   dv_u = Σ_{t>=u} W[t,u] dy_t + exp(s(last) - s(u)) E b_u;   dx = dt dv + d dy,   ddt = x · dv,   dd = Σ dy · x
+//   dc_t = Σ_u dK[t,u] b_u + Σ_heads exp(s(t)) Sᵀ dy_t
+//   db_u = Σ_t dK[t,u] c_t + Σ_heads exp(s(last) - s(u)) Eᵀ v_u
+// and for the log decays: a_j stands in s(t) - s(u) for u < j <= t, so with Q = dW∘W below the diagonal
+// (on it M is 1, whatever a),
+//   da_j = Σ_{u<j<=t} Q[t,u]  +  Σ_{t>=j} c_t · exp(s(t)) Sᵀ dy_t  +  Σ_{u<j} b_u · exp(s(last) - s(u)) Eᵀ v_u  +  exp(s(last)) ⟨E,S⟩.
+// The first sum is R_j = R_{j+1} + Σ_{u<j} Q[j,u] - Σ_{t>j} Q[t,j]. No term is a difference of numbers that do not
+// decay, so da keeps its relative precision under strong decay.
+#include "families.h"
+#include "ssd.h"
+
+namespace lenggen::LENGGEN_ISA {
+namespace {
+
+struct Gradient {
+  SsdSizes s;
+  const float *x, *dt, *a, *b, *c, *d, *starts, *dy, *dfinal;
+  float *dx, *ddt, *da, *db, *dc, *dd, *dstate;
+  explicit Gradient(const Launch& launch) : s(launch) {
+    const Buffer* buffers = launch.buffers;
+    x = buffers[0].f32(), dt = buffers[1].f32(), a = buffers[2].f32(), b = buffers[3].f32(), c = buffers[4].f32();
+    d = buffers[5].f32(), starts = buffers[6].f32(), dy = buffers[7].f32(), dfinal = buffers[8].f32();
+    dx = buffers[9].f32(), ddt = buffers[10].f32(), da = buffers[11].f32(), db = buffers[12].f32(), dc = buffers[13].f32();
+    dd = buffers[14].f32(), dstate = buffers[15].f32();
+  }
+};
+
+// buffers: x, dt, a, b, c, d?, starts, dy, dfinal?, dx, ddt, da, db, dc, dd?, dstate?; numbers: those of SsdSizes
+void checkGradient(const Launch& launch) {
+  requireCounts(launch, 16, SSD_NUMBERS);
+  checkSsdInputs(launch);
+  const SsdSizes s(launch);
+  const int64_t vectors = product({s.batch, s.steps, s.heads, s.headSize}), scalars = product({s.batch, s.steps, s.heads});
+  const int64_t shared = product({s.batch, s.steps, s.groups, s.stateSize});
+  const int64_t states = product({s.batch, s.heads, s.headSize, s.stateSize});
+  requireElements(launch, 6, product({states, s.chunks()}));
+  requireElements(launch, 7, vectors);
+  requireOptional(launch, 8, states);
+  requireElements(launch, 9, vectors);
+  requireElements(launch, 10, scalars);
+  requireElements(launch, 11, scalars);
+  requireElements(launch, 12, shared);
+  requireElements(launch, 13, shared);
+  requireOptional(launch, 14, s.heads);
+  requireOptional(launch, 15, states);
+}
+
+size_t walkScratch(const SsdSizes& s) { return Decays::floats(s.chunk) + Arena::rounded(s.chunk * s.headSize); }
+
+// Walks one head's E over the chunks [first, end), backwards, in place; ends[k - first] gets the E at the end of chunk k.
+void walkHead(const Gradient& f, int64_t batch, int64_t head, int64_t first, int64_t end, float* E, float* ends, float* scratch) {
+  const SsdSizes& s = f.s;
+  const int64_t P = s.headSize, N = s.stateSize, group = head / s.headsPerGroup();
+  Arena arena(scratch);
+  Decays decays(arena, s.chunk);
+  float* values = arena.take(s.chunk * P);
+  for (int64_t k = end - 1; k >= first; k--) {
+    const int64_t length = s.length(k);
+    const float* dy = f.dy + s.vector(batch, k, head);
+    std::copy(E, E + s.state(), ends + (k - first) * s.state());
+    decays.set(f.a + s.scalar(batch, k, head), s.heads, length);
+    for (int64_t t = 0; t < length; t++) scaled(dy + t * s.vectorRow(), values + t * P, decays.fromStart[t], P);
+    scale(E, decays.total, s.state());
+    gemmSmall(N, P, length, {f.c + s.shared(batch, k, group), 1, s.sharedRow()}, values, P, E, P, true);
+  }
+}
+
+// Working memory for one chunk of one group. Squares and [.,chunk] matrices have rows of `chunk` floats.
+struct Workspace {
+  Decays decays;
+  // Shared by the group's heads: b and c transposed [N,chunk], K, and what adds up over heads.
+  float *bT, *cT, *scores, *dscores, *dbT, *dcT;
+  // Of one head.
+  float *valuesT, *dy, *dyT, *dvalues, *masked, *dmasked, *product;
+  // Per step: column sums and row sums of Q, and the two terms of da that pass through S and E.
+  float *columns, *rows, *throughStart, *throughEnd;
+
+  static size_t floats(const SsdSizes& s) {
+    return Decays::floats(s.chunk) + 5 * Arena::rounded(s.chunk * s.stateSize) + 4 * Arena::rounded(s.chunk * s.chunk) +
+           4 * Arena::rounded(s.chunk * s.headSize) + 4 * Arena::rounded(s.chunk);
+  }
+  Workspace(Arena& arena, const SsdSizes& s) : decays(arena, s.chunk) {
+    for (float** p : {&bT, &cT, &dbT, &dcT, &product}) *p = arena.take(s.chunk * s.stateSize);
+    for (float** p : {&scores, &dscores, &masked, &dmasked}) *p = arena.take(s.chunk * s.chunk);
+    for (float** p : {&valuesT, &dy, &dyT, &dvalues}) *p = arena.take(s.chunk * s.headSize);
+    for (float** p : {&columns, &rows, &throughStart, &throughEnd}) *p = arena.take(s.chunk);
+  }
+};
+
+// From dmasked = dW and the scores: masked = W, dscores += dW∘M, and the row and column sums of Q.
+void maskGradient(const SsdSizes& s, Workspace& w, int64_t length) {
+  const vi lane = lanes();
+  std::fill(w.columns, w.columns + s.chunk, 0.0f);
+  for (int64_t t = 0; t < length; t++) {
+    const float *scores = w.scores + t * s.chunk, *dmasked = w.dmasked + t * s.chunk;
+    float *masked = w.masked + t * s.chunk, *dscores = w.dscores + t * s.chunk;
+    vf row = zero();
+    for (int64_t u = 0; u < length; u += WIDTH) {
+      const int64_t n = std::min<int64_t>(WIDTH, length - u);
+      if (u > t) {
+        storeFirst(masked + u, zero(), n);
+        continue;
+      }
+      const vi offset = lane + static_cast<int32_t>(u - t);
+      const vf mask = select(offset <= 0, w.decays.between(t, u), zero());
+      const vf value = loadFirst(scores + u, n) * mask;
+      const vf gradient = select(offset <= 0, loadFirst(dmasked + u, n), zero());
+      const vf below = select(offset < 0, gradient * value, zero());
+      storeFirst(masked + u, value, n);
+      storeFirst(dscores + u, loadFirst(dscores + u, n) + gradient * mask, n);
+      row += below;
+      storeFirst(w.columns + u, loadFirst(w.columns + u, n) + below, n);
+    }
+    w.rows[t] = sum(row);
+  }
+}
+
+// total[n,t] += product[n,t] · factor[t] and along[t] = Σ_n product[n,t] · factor[t] · with[n,t].
+void addScaled(const SsdSizes& s, const float* product, const float* factor, const float* with, int64_t length, float* total, float* along) {
+  for (int64_t t = 0; t < length; t += WIDTH) {
+    const int64_t n = std::min<int64_t>(WIDTH, length - t);
+    const vf f = loadFirst(factor + t, n);
+    vf dot = zero();
+    for (int64_t i = 0, at = t; i < s.stateSize; i++, at += s.chunk) {
+      const vf value = (n == WIDTH ? load(product + at) : loadFirst(product + at, n)) * f;
+      if (n == WIDTH) store(total + at, load(total + at) + value);
+      else storeFirst(total + at, loadFirst(total + at, n) + value, n);
+      dot += value * (n == WIDTH ? load(with + at) : loadFirst(with + at, n));
+    }
+    storeFirst(along + t, dot, n);
+  }
+}
+
+float dot(const float* x, const float* y, int64_t n) {
+  vf sums[4] = {};
+  int64_t i = 0;
+  for (; i + 4 * WIDTH <= n; i += 4 * WIDTH)
+    for (int v = 0; v < 4; v++) sums[v] += load(x + i + v * WIDTH) * load(y + i + v * WIDTH);
+  for (; i < n; i += WIDTH) sums[0] += loadFirst(x + i, std::min<int64_t>(WIDTH, n - i)) * loadFirst(y + i, std::min<int64_t>(WIDTH, n - i));
+  return sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+}
+
+// da of one chunk from the sums in the workspace; `carried` is exp(s(last)) ⟨E,S⟩.
+void writeDecayGradient(const Workspace& w, double carried, int64_t length, int64_t stride, float* da) {
+  double before = 0;  // Σ_{u<j} of the term through E
+  for (int64_t j = 0; j < length; j++) {
+    da[j * stride] = static_cast<float>(before + carried);
+    before += w.throughEnd[j];
+  }
+  double inside = 0, after = 0;  // R_j, and Σ_{t>=j} of the term through S
+  for (int64_t j = length - 1; j >= 0; j--) {
+    inside += static_cast<double>(w.rows[j]) - w.columns[j];
+    after += w.throughStart[j];
+    da[j * stride] = static_cast<float>(da[j * stride] + inside + after);
+  }
+}
+
+// dx, ddt and this chunk's part of dd, from dvalues and dy.
+void writeInputGradients(const Gradient& f, const Workspace& w, int64_t batch, int64_t k, int64_t head, int64_t length, float* dd) {
+  const SsdSizes& s = f.s;
+  const int64_t P = s.headSize;
+  const float* x = f.x + s.vector(batch, k, head);
+  float* dx = f.dx + s.vector(batch, k, head);
+  const float d = f.d ? f.d[head] : 0.0f;
+  vf skip = zero();
+  for (int64_t t = 0; t < length; t++, x += s.vectorRow(), dx += s.vectorRow()) {
+    const int64_t scalar = s.scalar(batch, k, head) + t * s.heads;
+    const float dt = f.dt[scalar];
+    vf step = zero();
+    for (int64_t p = 0; p < P; p += WIDTH) {
+      const int64_t n = std::min<int64_t>(WIDTH, P - p);
+      const vf input = loadFirst(x + p, n), dvalue = loadFirst(w.dvalues + t * P + p, n), dy = loadFirst(w.dy + t * P + p, n);
+      storeFirst(dx + p, dvalue * dt + dy * d, n);
+      step += input * dvalue;
+      skip += input * dy;
+    }
+    f.ddt[scalar] = sum(step);
+  }
+  *dd = sum(skip);
+}
+
+// One head of one chunk: its own gradients, and its part of dscores, dbT and dcT. S and E as in the header, [N,P].
+void headGradient(const Gradient& f, Workspace& w, int64_t batch, int64_t k, int64_t head, const float* S, const float* E, float* dd) {
+  const SsdSizes& s = f.s;
+  const int64_t P = s.headSize, N = s.stateSize, length = s.length(k), group = head / s.headsPerGroup();
+  const float* x = f.x + s.vector(batch, k, head);
+  const float* dy = f.dy + s.vector(batch, k, head);
+  const float* dt = f.dt + s.scalar(batch, k, head);
+  w.decays.set(f.a + s.scalar(batch, k, head), s.heads, length);
+  // dt goes along the rows before they are turned; dvalues is free until later.
+  for (int64_t t = 0; t < length; t++) {
+    scaled(x + t * s.vectorRow(), w.dvalues + t * P, dt[t * s.heads], P);
+    std::copy(dy + t * s.vectorRow(), dy + t * s.vectorRow() + P, w.dy + t * P);
+  }
+  transpose(length, P, w.dvalues, P, w.valuesT, s.chunk);
+  transpose(length, P, w.dy, P, w.dyT, s.chunk);
+
+  gemmSmall(length, length, P, {w.dy, P, 1}, w.valuesT, s.chunk, w.dmasked, s.chunk, false, Skip::LowerC);
+  maskGradient(s, w, length);
+
+  gemmSmall(length, P, N, {f.b + s.shared(batch, k, group), s.sharedRow(), 1}, E, P, w.dvalues, P, false);
+  for (int64_t t = 0; t < length; t++) scale(w.dvalues + t * P, w.decays.toEnd[t], P);
+  gemmSmall(length, P, length, {w.masked, 1, s.chunk}, w.dy, P, w.dvalues, P, true, Skip::UpperA);
+
+  gemmSmall(N, length, P, {S, P, 1}, w.dyT, s.chunk, w.product, s.chunk, false);
+  addScaled(s, w.product, w.decays.fromStart, w.cT, length, w.dcT, w.throughStart);
+  gemmSmall(N, length, P, {E, P, 1}, w.valuesT, s.chunk, w.product, s.chunk, false);
+  addScaled(s, w.product, w.decays.toEnd, w.bT, length, w.dbT, w.throughEnd);
+
+  const double carried = static_cast<double>(w.decays.total) * dot(E, S, s.state());
+  writeDecayGradient(w, carried, length, s.heads, f.da + s.scalar(batch, k, head));
+  writeInputGradients(f, w, batch, k, head, length, dd);
+}
+
+// One chunk of one group. ends: E of the group's first head at this chunk; heads are endsStride floats apart.
+void groupGradient(const Gradient& f, int64_t batch, int64_t k, int64_t group, const float* ends, int64_t endsStride, float* dd, float* scratch) {
+  const SsdSizes& s = f.s;
+  const int64_t N = s.stateSize, length = s.length(k), row = s.sharedRow();
+  const float* b = f.b + s.shared(batch, k, group);
+  const float* c = f.c + s.shared(batch, k, group);
+  Arena arena(scratch);
+  Workspace w(arena, s);
+  transpose(length, N, b, row, w.bT, s.chunk);
+  transpose(length, N, c, row, w.cT, s.chunk);
+  gemmSmall(length, length, N, {c, row, 1}, w.bT, s.chunk, w.scores, s.chunk, false, Skip::LowerC);
+  std::fill(w.dscores, w.dscores + s.chunk * s.chunk, 0.0f);
+  std::fill(w.dbT, w.dbT + N * s.chunk, 0.0f);
+  std::fill(w.dcT, w.dcT + N * s.chunk, 0.0f);
+  for (int64_t i = 0; i < s.headsPerGroup(); i++) {
+    const int64_t head = group * s.headsPerGroup() + i;
+    const float* S = f.starts + ((batch * s.heads + head) * s.chunks() + k) * s.state();
+    headGradient(f, w, batch, k, head, S, ends + i * endsStride, dd + head);
+  }
+  float* db = f.db + s.shared(batch, k, group);
+  float* dc = f.dc + s.shared(batch, k, group);
+  transpose(N, length, w.dbT, s.chunk, db, row);
+  transpose(N, length, w.dcT, s.chunk, dc, row);
+  gemmSmall(length, N, length, {w.dscores, 1, s.chunk}, c, row, db, row, true, Skip::UpperA);
+  gemmSmall(length, N, length, {w.dscores, s.chunk, 1}, b, row, dc, row, true, Skip::LowerA);
+}
+
+void runGradient(const Launch& launch, Pool& pool) {
+  const Gradient f(launch);
+  const SsdSizes& s = f.s;
+  const int64_t chunks = s.chunks(), states = s.batch * s.heads * s.state();
+  // As many chunks at a time as keep all threads busy: their ends should stay in cache. Changes no number.
+  const int64_t wanted = 4 * pool.threads(), perChunk = std::max<int64_t>(1, s.batch * s.groups);
+  const int64_t segment = std::min(chunks, (wanted + perChunk - 1) / perChunk);
+  Arena arena(pool.shared(2 * 16 + states + states * segment + s.batch * chunks * s.heads));
+  float* E = arena.take(states);                     // [B,H,N,P]
+  float* ends = arena.take(states * segment);        // [B,H,segment,N,P]
+  float* dd = arena.take(s.batch * chunks * s.heads);  // [B,chunks,H]
+
+  pool.parallel(s.batch * s.heads, [&](int64_t item, int) {
+    float* to = E + item * s.state();
+    if (f.dfinal) transpose(s.headSize, s.stateSize, f.dfinal + item * s.state(), s.stateSize, to, s.headSize);
+    else std::fill(to, to + s.state(), 0.0f);
+  });
+  for (int64_t end = chunks; end > 0; end -= segment) {
+    const int64_t first = std::max<int64_t>(0, end - segment), count = end - first;
+    pool.parallel(s.batch * s.heads, [&](int64_t item, int worker) {
+      walkHead(f, item / s.heads, item % s.heads, first, end, E + item * s.state(), ends + item * segment * s.state(),
+               pool.scratch(worker, walkScratch(s)));
+    });
+    pool.parallel(s.batch * s.groups * count, [&](int64_t item, int worker) {
+      const int64_t k = first + item % count, group = item / count % s.groups, batch = item / count / s.groups;
+      const int64_t head = batch * s.heads + group * s.headsPerGroup();
+      groupGradient(f, batch, k, group, ends + (head * segment + k - first) * s.state(), segment * s.state(),
+                    dd + (batch * chunks + k) * s.heads, pool.scratch(worker, Workspace::floats(s)));
+    });
+  }
+  if (f.dstate) {
+    pool.parallel(s.batch * s.heads, [&](int64_t item, int) {
+      transpose(s.stateSize, s.headSize, E + item * s.state(), s.headSize, f.dstate + item * s.state(), s.stateSize);
+    });
+  }
+  if (f.dd) {
+    for (int64_t head = 0; head < s.heads; head++) {
+      double sum = 0;
+      for (int64_t i = 0; i < s.batch * chunks; i++) sum += dd[i * s.heads + head];
+      f.dd[head] = static_cast<float>(sum);
+    }
+  }
+}
+
+}  // namespace
+
+extern const Kernel ssdGradientKernels[] = {
+    {"ssdGradient", checkGradient, runGradient},
+    {nullptr, nullptr, nullptr},
+};
+
+}  // namespace lenggen::LENGGEN_ISA
