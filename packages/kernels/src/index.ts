@@ -23,6 +23,19 @@ export { nearest } from "./nearest";
 // Models
 export type { ForwardResult, Parameters, SequenceModel, StateLeaf } from "./model";
 
+// Random numbers
+export { foldIn, hostRandom, key, randomBits, split } from "./random";
+export type { HostRandom, Key } from "./random";
+
+// Files
+export { encodeSafetensors, openSafetensors } from "./safetensors";
+export type { FileTensor, Safetensors, WriteDType } from "./safetensors";
+export type { FileDType, WritableDType } from "./fileDtype";
+export { memorySource } from "./source";
+export type { ByteSource } from "./source";
+export { isJsonObject, parseJson, parseJsonBytes, quote } from "./strictJson";
+export type { Json, JsonLimits, JsonObject } from "./strictJson";
+
 // Ops of one's own
 export { apply } from "./op";
 export type { Op, OpContext, OpInput, OpRecord, OutputSpec } from "./op";
@@ -31,3 +44,34 @@ export { broadcastShapes, checkShape, normalizeAxis, sameShape, showShape, sizeO
 export type { Kernels } from "./kernels";
 
 // Op families
+export { causalConv } from "./ops/conv";
+export { crossEntropy, logits } from "./ops/crossEntropy";
+export { add, addScalar, div, equal, exp, log, mul, neg, scale, sigmoid, silu, softplus, sqrt, square, sub, tanh } from "./ops/elementwise";
+export { embedding, tokenTensor } from "./ops/embedding";
+export { ssmGates } from "./ops/gates";
+export { linear, linearSplit, matmul } from "./ops/matmul";
+export { addRmsNorm, gatedRmsNorm, rmsNorm } from "./ops/norm";
+export { adamW, adamWMoments, clipFactor, countNonFinite, globalNorm } from "./ops/optimizer";
+export type { AdamWMoments, AdamWOptions } from "./ops/optimizer";
+export { normal, uniform } from "./ops/random";
+export { argmax, logSoftmax, max, mean, softmax, sum } from "./ops/reduce";
+export type { ReduceOptions } from "./ops/reduce";
+export { ssd, ssdOperations } from "./ops/ssd";
+export { broadcastTo, concat, reshape, slice, transpose } from "./ops/view";
+
+// Random keys
+export { foldIn, hostRandom, key, randomBits, split } from "./random";
+export type { HostRandom, Key } from "./random";
+
+// Files
+export { encodeSafetensors, openSafetensors } from "./safetensors";
+export type { FileTensor, Safetensors } from "./safetensors";
+export { memorySource } from "./source";
+export type { ByteSource } from "./source";
+
+// Generation
+export { generate, sample } from "./generate";
+export type { GenerateOptions } from "./generate";
+export { adamW, adamWMoments, clipFactor, countNonFinite, globalNorm } from "./ops/optimizer";
+export type { AdamWMoments, AdamWOptions } from "./ops/optimizer";
+export { normal, uniform } from "./ops/random";
