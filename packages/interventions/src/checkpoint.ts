@@ -78,7 +78,7 @@ export async function loadCheckpoint(
     loaded.push(weights);
     const saved = await loadTensors(store, step, "optimizer.safetensors", device);
     loaded.push(saved);
-    const where = `${store.checkpointPath(step)}`;
+    const where = store.checkpointPath(step);
     const parameters = pick(weights, "", model, `${where}/model.safetensors`);
     const m = pick(saved, PREFIX.m, model, `${where}/optimizer.safetensors`);
     const v = pick(saved, PREFIX.v, model, `${where}/optimizer.safetensors`);
@@ -119,7 +119,10 @@ async function loadTensors(store: RunStore, step: number, file: string, device: 
 
 /** The model's parameters, or tensors shaped like them, from a file's tensors. */
 function pick(tensors: Readonly<Record<string, Tensor>>, prefix: string, model: SequenceModel, where: string): Parameters {
-  return Object.fromEntries(Object.entries(model.parameterShapes()).map(([name, shape]) => {
+  const shapes = model.parameterShapes();
+  const extra = Object.keys(tensors).find((name) => prefix === "" && !Object.hasOwn(shapes, name));
+  check(extra === undefined, "E_WEIGHTS", () => `${where} holds ${extra}, which the configuration does not have`);
+  return Object.fromEntries(Object.entries(shapes).map(([name, shape]) => {
     const found = tensors[prefix + name];
     check(found, "E_WEIGHTS", () => `${where} lacks ${prefix}${name}`);
     check(sameShape(found.shape, shape), "E_WEIGHTS", () =>

@@ -273,13 +273,6 @@ async function save<State extends Tree>(run: Run<State>, options: TrainOptions<S
 function breathe(): Promise<void> {
   return new Promise((resolve) => {
     if (typeof setImmediate === "function") setImmediate(resolve);
-    else {
-      const { port1, port2 } = new MessageChannel();
-      port1.onmessage = () => {
-        port1.close();
-        resolve();
-      };
-      port2.postMessage(null);
-    }
+    else setTimeout(resolve, 0);
   });
 }

@@ -4,7 +4,7 @@ import {
 } from "@lenggen/kernels";
 import type { InitialStates, SavedStates, StateRequest, TokenOrder } from "../initialStates";
 import { flag, type Settings } from "../settings";
-import { batchOf, drawResets, leavesByPath, rebuild, type ResetOptions, resetSequences, resetSettings, withoutWindows } from "./reset";
+import { batchOf, drawResets, leavesByPath, mapState, type ResetOptions, resetSequences, resetSettings, withoutWindows } from "./reset";
 
 export interface CarryOptions extends ResetOptions {
   /** Whether the last inputs of convolutions are carried too; otherwise those start from zero. */
@@ -66,7 +66,7 @@ export function carriedStates(name: string, order: TokenOrder, model: SequenceMo
       for (const slot of saved as number[]) {
         const state = scope(() => {
           check(device, "E_FORMAT", () => `${name}: the checkpoint names slot ${slot} but holds no states`);
-          return rebuild(model.initialState(1, device), (path) => {
+          return mapState(model.initialState(1, device), (_, path) => {
             const found = tensors[`${slot}.${path}`];
             check(found, "E_FORMAT", () => `${name}: the checkpoint lacks the state ${slot}.${path}`);
             return found;

@@ -1,10 +1,10 @@
 /** Drawing whole states leaf by leaf: what random and fitted noise share. */
 import {
-  type Device, dispose, type DType, foldIn, type Key, mapTree, type SequenceModel, type StateLeaf, type Tensor, type Tree, zeros,
+  type Device, dispose, type DType, foldIn, type Key, type SequenceModel, type StateLeaf, type Tensor, type Tree, zeros,
 } from "@lenggen/kernels";
 import type { StateRequest } from "../initialStates";
 import { flag, type Settings } from "../settings";
-import { drawResets, leavesByPath, type ResetOptions, resetSequences, resetSettings } from "./reset";
+import { drawResets, leavesByPath, mapState, type ResetOptions, resetSequences, resetSettings } from "./reset";
 
 export interface NoiseOptions extends ResetOptions {
   /** Whether the last inputs of convolutions get noise too; otherwise those start from zero. */
@@ -37,13 +37,13 @@ export function noisyStates(
     if (!resets.includes(false)) return undefined;
     if (template === undefined) dispose((template = model.initialState(1, device, dtype)));
     let leafNumber = 0;
-    const state = mapTree(template, (one, path) => {
+    const state = mapState(template, (one, path) => {
       const shape = [batch, ...one.shape.slice(1)];
       const leaf = about.get(path);
       const leafKey = foldIn(foldIn(key, 1), leafNumber++);
       if (leaf === undefined || (leaf.kind === "window" && !options.noisyConvolution)) return zeros(device, shape, dtype);
       return draw({ about: leaf, shape, key: leafKey, device, dtype });
-    }) as Tree;
+    });
     return resetSequences(state, resets);
   };
 }

@@ -27,21 +27,24 @@ export function drawResets(key: Key, batch: number, { resetProbability, resetPer
   return Array.from({ length: batch }, () => random.uniform() < resetProbability);
 }
 
+/** {@link mapTree} for a state of any model: the exact type of an unknown nesting would be endless. */
+export const mapState = mapTree as unknown as (state: Tree, f: (leaf: Tensor, path: string) => Tensor) => Tree;
+
 /** The state with the given sequences set to zero: itself when there are none, undefined when all are. */
 export function resetSequences(state: Tree, resets: readonly boolean[]): Tree | undefined {
   if (!resets.includes(true)) return state;
   if (!resets.includes(false)) return undefined;
   const kept = resets.map((reset) => (reset ? 0 : 1));
-  return mapTree(state, (leaf) => {
+  return mapState(state, (leaf) => {
     const mask = tensor(leaf.device, kept, [kept.length, ...leaf.shape.slice(1).map(() => 1)], leaf.dtype);
     return mul(leaf, mask);
-  }) as Tree;
+  });
 }
 
 /** The state with its windows (a convolution's last inputs) set to zero. */
 export function withoutWindows(state: Tree, about: ReadonlyMap<string, StateLeaf>): Tree {
-  return mapTree(state, (leaf, path) =>
-    about.get(path)?.kind === "window" ? zeros(leaf.device, leaf.shape, leaf.dtype) : leaf) as Tree;
+  return mapState(state, (leaf, path) =>
+    about.get(path)?.kind === "window" ? zeros(leaf.device, leaf.shape, leaf.dtype) : leaf);
 }
 
 /** What a model says about its state's leaves, by path. */
@@ -52,9 +55,4 @@ export function leavesByPath(stateLeaves: readonly StateLeaf[]): ReadonlyMap<str
 /** Number of sequences in a state. */
 export function batchOf(state: Tree): number {
   return leaves(state)[0]?.tensor.shape[0] ?? 0;
-}
-
-/** A state of the template's nesting with the tensors that `find` gives for its paths. */
-export function rebuild(template: Tree, find: (path: string) => Tensor): Tree {
-  return mapTree(template, (_, path) => find(path)) as Tree;
 }

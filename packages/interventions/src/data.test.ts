@@ -1,0 +1,95 @@
+import { key } from "@lenggen/kernels";
+import { describe, expect, it } from "vitest";
+import { contiguousStreams, independentWindows } from "./data";
+
+const text = Int32Array.from({ length: 101 }, (_, i) => i);
+const rows = (values: Int32Array, context: number) =>
+  Array.from({ length: values.length / context }, (_, i) => [...values.subarray(i * context, (i + 1) * context)]);
+
+describe("independentWindows", () => {
+  const source = independentWindows(text, { batch: 3, context: 5, key: key(1) });
+
+  it("gives windows of the text, and what follows each token", () => {
+    const { tokens, targets } = source.at(0, 0);
+    for (const row of rows(tokens, 5)) expect(row).toEqual([0, 1, 2, 3, 4].map((t) => row[0]! + t));
+    expect([...targets]).toEqual([...tokens].map((t) => t + 1));
+  });
+
+  it("gives the same batch for the same step, another for another step, micro-batch or key", () => {
+    const first = source.at(7, 0);
+    expect(source.at(7, 0)).toEqual(first);
+    expect(source.at(8, 0)).not.toEqual(first);
+    expect(source.at(7, 1)).not.toEqual(first);
+    expect(independentWindows(text, { batch: 3, context: 5, key: key(2) }).at(7, 0)).not.toEqual(first);
+  });
+
+  it("reaches the first and the last place of the text", () => {
+    const starts = new Set(Array.from({ length: 1000 }, (_, step) => source.at(step, 0).tokens[0]));
+    expect(Math.min(...starts as Set<number>)).toBe(0);
+    expect(Math.max(...starts as Set<number>)).toBe(95);
+  });
+
+  it("takes bytes, and a text of just context + 1 tokens", () => {
+    expect([...independentWindows(new Uint8Array([7, 8, 9]), { batch: 1, context: 2, key: key(0) }).at(0, 0).targets]).toEqual([8, 9]);
+  });
+
+  it("refuses empty and short texts, and sizes that are no counts", () => {
+    const make = (length: number, context: number, batch = 1) => () => independentWindows(text.subarray(0, length), { batch, context, key: key(0) });
+    expect(make(0, 5)).toThrow(expect.objectContaining({ code: "E_TEXT", message: "the text is empty" }));
+    expect(make(5, 5)).toThrow(expect.objectContaining({ code: "E_TEXT", message: expect.stringContaining("needs at least 6") }));
+    expect(make(50, 0)).toThrow(/context is 0/);
+    expect(make(50, 5, 1.5)).toThrow(/batch is 1.5/);
+  });
+
+  it("has other settings for another text of the same length", () => {
+    const other = text.slice();
+    other[50] = 0;
+    expect(independentWindows(other, { batch: 3, context: 5, key: key(1) }).settings).not.toEqual(source.settings);
+  });
+});
+
+describe("contiguousStreams", () => {
+  it("goes on where each stream stopped, over all chunks, once per round", () => {
+    const source = contiguousStreams(text, { batch: 4, context: 5, key: key(3) }); // 20 chunks, 5 per stream
+    const seen: number[] = [];
+    for (let step = 0; step < 5; step++) {
+      const { tokens, targets, fresh } = source.at(step, 0);
+      const next = rows(source.at(step + 1, 0).tokens, 5);
+      rows(tokens, 5).forEach((row, i) => {
+        seen.push(...row);
+        expect(rows(targets, 5)[i]!.slice(0, 4)).toEqual(row.slice(1));
+        const atEnd = row[4] === 99;
+        expect(next[i]![0]).toBe(atEnd ? 0 : row[4]! + 1);
+        expect(fresh![i]).toBe(step === 0 || row[0] === 0);
+      });
+    }
+    expect(seen.toSorted((a, b) => a - b)).toEqual([...text.subarray(0, 100)]);
+  });
+
+  it("begins documents with a fresh chunk and never crosses their border", () => {
+    const documents = [0, 12, 15, 60]; // the second is too short and is skipped
+    const source = contiguousStreams(text, { batch: 1, context: 5, documents, key: key(3) });
+    const starts = new Set<number>();
+    for (let step = 1; step <= 19; step++) {
+      const { tokens, fresh } = source.at(step, 0);
+      starts.add(tokens[0]!);
+      expect(fresh).toEqual([[0, 15, 60].includes(tokens[0]!)]);
+    }
+    expect([...starts].toSorted((a, b) => a - b)).toEqual([0, 5, 15, 20, 25, 30, 35, 40, 45, 50, 60, 65, 70, 75, 80, 85, 90, 95].filter((s) => s !== 55));
+  });
+
+  it("gives micro-batches streams of their own", () => {
+    const two = contiguousStreams(text, { batch: 2, context: 5, microBatches: 2, key: key(3) });
+    const one = contiguousStreams(text, { batch: 4, context: 5, key: key(3) });
+    expect([...two.at(6, 0).tokens, ...two.at(6, 1).tokens]).toEqual([...one.at(6, 0).tokens]);
+    expect(() => two.at(0, 2)).toThrow(/made for 2 micro-batches/);
+  });
+
+  it("refuses a text with fewer chunks than streams, and documents out of order", () => {
+    expect(() => contiguousStreams(text, { batch: 21, context: 5, key: key(0) })).toThrow(
+      expect.objectContaining({ code: "E_TEXT", message: expect.stringContaining("20 chunks of 5 tokens, too few for 21 streams") }));
+    expect(() => contiguousStreams(text, { batch: 1, context: 5, key: key(0), documents: [0, 50, 40] })).toThrow(/documents must start at 0/);
+    expect(() => contiguousStreams(text, { batch: 1, context: 5, key: key(0), documents: [3] })).toThrow(/documents must start at 0/);
+    expect(() => contiguousStreams(text.subarray(0, 8), { batch: 1, context: 5, key: key(0), documents: [0, 4] })).toThrow(/no document has the 6 tokens/);
+  });
+});

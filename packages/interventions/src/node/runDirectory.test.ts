@@ -1,0 +1,130 @@
+/** A run survives what can happen to its process and disk: real processes, killed at real moments. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { chmod, mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { open } from "@lenggen/kernels";
+import { build } from "tsup";
+import { beforeAll, describe, expect, it } from "vitest";
+import type { Accident } from "../../test/crashChild";
+import { temporaryFolder } from "../../test/temporaryFolder";
+import { tinyTrain } from "../../test/tinyRun";
+import { runDirectory } from "./runDirectory";
+
+const source = (path: string) => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
+const bundle = source("interventions/node_modules/.crash-test");
+const device = await open("reference");
+
+// The child runs as plain JavaScript, made from the sources under test.
+beforeAll(async () => {
+  await build({
+    entry: { child: source("interventions/test/crashChild.ts") },
+    outDir: bundle, format: ["esm"], target: "es2022", platform: "node", config: false, silent: true, noExternal: [/.*/], clean: true,
+    esbuildOptions(options) {
+      options.alias = {
+        "@lenggen/kernels/node": source("kernels/src/node/index.ts"),
+        "@lenggen/kernels": source("kernels/src/index.ts"),
+      };
+    },
+  });
+  return () => rm(bundle, { recursive: true });
+});
+
+function start(accident: Partial<Accident> & { folder: string }): ChildProcess {
+  const whole: Accident = { method: "state-passing", kind: "none", at: 0, steps: 5, checkpointEvery: 2, ...accident };
+  return spawn(process.execPath, [join(bundle, "child.js"), JSON.stringify(whole)], { stdio: ["ignore", "pipe", "inherit"] });
+}
+
+/** Waits for the end. `output` is undefined for a process that was killed. */
+async function end(child: ChildProcess): Promise<{ signal: string | null; output?: { operations?: number; code?: string; message?: string } }> {
+  let text = "";
+  child.stdout!.on("data", (chunk: Buffer) => (text += chunk.toString()));
+  const signal = await new Promise<string | null>((resolve) => child.on("close", (_, why) => resolve(why)));
+  return { signal, ...(text === "" ? {} : { output: JSON.parse(text) as object }) };
+}
+
+async function finalBits(folder: string, step: number): Promise<string> {
+  const hash = createHash("sha256");
+  for (const file of ["model.safetensors", "optimizer.safetensors"]) hash.update(await readFile(join(folder, "checkpoints", `step-${step}`, file)));
+  return hash.digest("hex");
+}
+
+/** Every checkpoint that shows has all its files, and files that show are whole. */
+async function expectWhole(folder: string): Promise<void> {
+  const checkpoints = join(folder, "checkpoints");
+  for (const name of await readdir(checkpoints).catch(() => [])) {
+    if (name.startsWith(".")) continue;
+    expect((await readdir(join(checkpoints, name))).toSorted()).toEqual(["config.json", "model.safetensors", "optimizer.safetensors", "trainer.json"]);
+  }
+  const run = await readFile(join(folder, "run.json"), "utf8").catch(() => "{}");
+  expect(() => JSON.parse(run) as unknown).not.toThrow();
+}
+
+describe("a run directory", () => {
+  it("survives a kill in the middle of any third file operation, and resumes to the same bits", async () => {
+    const straight = await temporaryFolder();
+    const { output } = await end(start({ folder: straight }));
+    const operations = output!.operations!;
+    expect(operations).toBeGreaterThan(60);
+    const expected = await finalBits(straight, 5);
+    for (let at = 1; at <= operations; at += 3) {
+      const folder = await temporaryFolder();
+      const { signal } = await end(start({ folder, kind: "kill", at }));
+      expect(signal).toBe("SIGKILL");
+      await expectWhole(folder);
+      // What is resumed here may be killed again on its way: at another place each time.
+      await end(start({ folder, kind: "kill", at: 10 + (at % 17) }));
+      await expectWhole(folder);
+      await tinyTrain({ device, method: "state-passing", steps: 5, checkpointEvery: 2, keepCheckpoints: 1, store: runDirectory(folder), resume: true });
+      expect(await finalBits(folder, 5)).toBe(expected);
+      expect((await readdir(folder)).toSorted()).toEqual(["checkpoints", "metrics.jsonl", "run.json"]);
+      expect(await readdir(join(folder, "checkpoints"))).toEqual(["step-5"]);
+      const steps = (await readFile(join(folder, "metrics.jsonl"), "utf8")).trimEnd().split("\n").map((line) => (JSON.parse(line) as { step: number }).step);
+      expect(steps).toEqual([1, 2, 3, 4, 5]);
+    }
+  }, 300_000);
+
+  it.each(["fitted-noise", "tbtt"] as const)("survives kills at random moments with %s", async (method) => {
+    const run = { method, steps: 40, checkpointEvery: 3 } as const;
+    const [straight, folder] = [await temporaryFolder(), await temporaryFolder()];
+    await end(start({ folder: straight, ...run }));
+    let kills = 0;
+    for (let killed = true; killed; ) {
+      const child = start({ folder, ...run });
+      // Later and later, so that it comes to an end on a slow machine too.
+      const timer = setTimeout(() => child.kill("SIGKILL"), 100 + (100 + 50 * kills) * 2 * Math.random());
+      killed = (await end(child)).signal === "SIGKILL";
+      clearTimeout(timer);
+      if (killed) kills++;
+      await expectWhole(folder);
+    }
+    expect(kills).toBeGreaterThan(0);
+    expect(await finalBits(folder, 40)).toBe(await finalBits(straight, 40));
+  }, 300_000);
+
+  it("keeps its last good checkpoint when the disk is full, and goes on when there is room again", async () => {
+    const straight = await temporaryFolder();
+    const { output } = await end(start({ folder: straight }));
+    for (const share of [0.35, 0.5, 0.75, 0.9]) {
+      const folder = await temporaryFolder();
+      const { output: failure } = await end(start({ folder, kind: "full", at: Math.floor(output!.operations! * share) }));
+      expect(failure).toMatchObject({ code: "E_IO", message: expect.stringMatching(/disk is full \(ENOSPC\)/) as string });
+      await expectWhole(folder);
+      expect((await readdir(join(folder, "checkpoints"))).filter((name) => name.startsWith("step-"))).toHaveLength(1);
+      expect((await readdir(join(folder, "checkpoints"))).filter((name) => name.startsWith("."))).toEqual([]);
+      expect((await end(start({ folder }))).output?.operations).toBeGreaterThan(0);
+      expect(await finalBits(folder, 5)).toBe(await finalBits(straight, 5));
+    }
+  }, 120_000);
+
+  it("says when it can't write into the folder", async () => {
+    const folder = join(await temporaryFolder(), "locked");
+    await mkdir(folder);
+    await chmod(folder, 0o555);
+    await chmod(join(folder, ".."), 0o755);
+    const uid = process.getuid?.() === 0 ? 65_534 : undefined; // permissions do not hold root back
+    const { output } = await end(start({ folder, uid }));
+    expect(output).toMatchObject({ code: "E_IO", message: expect.stringContaining("permission is denied (EACCES)") as string });
+  });
+});
