@@ -3,7 +3,7 @@
 // Three entrances, from large to small:
 //   gemm         on all threads of a pool; packs, blocks for the caches, splits by shape
 //   gemmSingle   the same on the calling thread, for kernels that split their work themselves
-//   product      small matrices already in cache, no packing, no scratch; can skip triangles
+//   gemmSmall    small matrices already in cache, no packing, no scratch; can skip triangles
 //
 // Each element of C is summed in an order that depends on the shapes alone, so that results have the same bits whatever
 // the number of threads. Any size may be 0: with k == 0 the product is 0.
@@ -33,7 +33,7 @@ void gemm(Pool& pool, int64_t m, int64_t n, int64_t k, Operand a, Operand b, flo
 size_t gemmScratch(int64_t m, int64_t n, int64_t k);
 void gemmSingle(float* scratch, int64_t m, int64_t n, int64_t k, Operand a, Operand b, float* c, int64_t cRow, bool accumulate);
 
-// What `product` may leave out. Only whole tiles are left out: elements of A in the skipped triangle must
+// What `gemmSmall` may leave out. Only whole tiles are left out: elements of A in the skipped triangle must
 // be stored as zeros, and elements of C above the diagonal may or may not be written.
 enum class Skip {
   None,
@@ -45,11 +45,11 @@ enum class Skip {
 // C[m,n] (+)= A[m,k] · B[k,n] on the calling thread, straight from memory: A with any strides (its elements are broadcast),
 // rows of B contiguous and bRow apart, rows of C contiguous and cRow apart. Meant for operands that fit the L1 or L2
 // cache, up to about 256 each way; right for all sizes. C must not overlap A or B.
-void product(int64_t m, int64_t n, int64_t k, Operand a, const float* b, int64_t bRow, float* c, int64_t cRow,
-             bool accumulate, Skip skip = Skip::None);
+void gemmSmall(int64_t m, int64_t n, int64_t k, Operand a, const float* b, int64_t bRow, float* c, int64_t cRow,
+               bool accumulate, Skip skip = Skip::None);
 
 // to[j * toRow + i] = from[i * fromRow + j] for i < rows, j < columns: brings a k-contiguous matrix into the form that
-// `product` takes for B.
+// `gemmSmall` takes for B.
 void transpose(int64_t rows, int64_t columns, const float* from, int64_t fromRow, float* to, int64_t toRow);
 
 }  // namespace LENGGEN_ISA
