@@ -23,7 +23,7 @@ export { nearest } from "./nearest";
 // Models
 export type { ForwardResult, Parameters, SequenceModel, StateLeaf } from "./model";
 
-// Random numbers
+// Random keys
 export { foldIn, hostRandom, key, randomBits, split } from "./random";
 export type { HostRandom, Key } from "./random";
 
@@ -59,19 +59,6 @@ export type { ReduceOptions } from "./ops/reduce";
 export { ssd, ssdOperations } from "./ops/ssd";
 export { broadcastTo, concat, reshape, slice, transpose } from "./ops/view";
 
-// Random keys
-export { foldIn, hostRandom, key, randomBits, split } from "./random";
-export type { HostRandom, Key } from "./random";
-
-// Files
-export { encodeSafetensors, openSafetensors } from "./safetensors";
-export type { FileTensor, Safetensors } from "./safetensors";
-export { memorySource } from "./source";
-export type { ByteSource } from "./source";
-
 // Generation
 export { generate, sample } from "./generate";
 export type { GenerateOptions } from "./generate";
-export { adamW, adamWMoments, clipFactor, countNonFinite, globalNorm } from "./ops/optimizer";
-export type { AdamWMoments, AdamWOptions } from "./ops/optimizer";
-export { normal, uniform } from "./ops/random";
