@@ -12,7 +12,7 @@ export default defineConfig({
     ],
   },
   test: {
-    include: ["packages/*/src/**/*.test.ts", "packages/*/test/**/*.test.ts"],
+    include: ["packages/*/{src,test,fuzz}/**/*.test.ts"],
     testTimeout: 60_000,
     pool: "forks",
   },

@@ -1,0 +1,81 @@
+/**
+ * Makes hostile inputs out of good and bad ones: the usual moves of a mutation fuzzer, plus ones that know numbers,
+ * JSON marks and little-endian lengths. All from one stream of random numbers, so that an input is found
+ * again from its seed.
+ */
+import type { HostRandom } from "../src/random";
+
+const NUMBERS = [
+  "0", "-0", "-1", "1", "1.5", "1e2", "8", "255", "256", "4294967295", "4294967296", "9007199254740991", "9007199254740992",
+  "18446744073709551615", "18446744073709551616", "1e308", "1e999", "-9223372036854775808", "null", "true", "[]", "{}", '""',
+];
+const FRAGMENTS = [
+  '"__metadata__"', '"__proto__"', '"constructor"', '"dtype"', '"shape"', '"data_offsets"', '"F32"', '"F16"', '"BF16"', '"I64"', '"BOOL"', '"F4"',
+  "{", "}", "[", "]", ",", ":", '"', "\\", "\\u0000", "\\ud800", " ", "\n", "\u0000", "\ufeff", "[[[[[[[[", '{"a":{"a":{"a":{"a":',
+];
+const MOVES = 11;
+
+/**
+ * One input: one to four random moves on a seed input. Half of the inputs get the length of the header that their
+ * text asks for, so that the checks behind the header's own are reached too.
+ */
+export function mutate(random: HostRandom, seeds: readonly Uint8Array[]): Uint8Array {
+  const pick = <T>(list: readonly T[]): T => list[random.integer(list.length)]!;
+  let bytes = pick(seeds).slice();
+  for (let moves = 1 + random.integer(4); moves > 0; moves--) bytes = move(bytes, random, pick, seeds);
+  return random.integer(2) ? withLength(bytes, BigInt(Math.max(0, latin(bytes).lastIndexOf("}") - 7))) : bytes;
+}
+
+function move(bytes: Uint8Array, random: HostRandom, pick: <T>(list: readonly T[]) => T, seeds: readonly Uint8Array[]): Uint8Array {
+  const at = random.integer(bytes.length + 1);
+  const span = random.integer(Math.min(32, bytes.length - at) + 1);
+  const replaced = (from: number, to: number, middle: Uint8Array) => joined(bytes.subarray(0, from), middle, bytes.subarray(to));
+  switch (random.integer(MOVES)) {
+    case 0: // flip a bit
+      if (at < bytes.length) bytes[at]! ^= 1 << random.integer(8);
+      return bytes;
+    case 1: // any byte
+      if (at < bytes.length) bytes[at] = random.integer(256);
+      return bytes;
+    case 2: // cut the end off
+      return bytes.slice(0, at);
+    case 3: // leave a piece out
+      return replaced(at, at + span, new Uint8Array());
+    case 4: // a piece twice
+      return replaced(at, at, bytes.slice(at, at + span));
+    case 5: // random bytes in between
+      return replaced(at, at, Uint8Array.from({ length: span }, () => random.integer(256)));
+    case 6: // a piece of another input
+      return replaced(at, at + span, pick(seeds).slice(at, at + random.integer(64)));
+    case 7: // words of the format
+      return replaced(at, at + random.integer(2) * span, text(pick(FRAGMENTS)));
+    case 8: {
+      // another number where one stands
+      const numbers = [...latin(bytes).matchAll(/-?\d+/g)];
+      if (numbers.length === 0) return bytes;
+      const { index, 0: number } = pick(numbers);
+      return replaced(index, index + number.length, text(pick(NUMBERS)));
+    }
+    case 9: // the length of the header: near the truth, or far from it
+      return withLength(bytes, pick([BigInt(random.integer(bytes.length + 16)), 0n, 100_000_000n, 100_000_001n, 1n << 63n, (1n << 64n) - 1n]));
+    default: // more or less data at the end
+      return random.integer(2) ? joined(bytes, new Uint8Array(random.integer(17))) : bytes.slice(0, Math.max(0, bytes.length - random.integer(17)));
+  }
+}
+
+function joined(...parts: Uint8Array[]): Uint8Array {
+  return new Uint8Array(Buffer.concat(parts));
+}
+
+function text(value: string): Uint8Array {
+  return new TextEncoder().encode(value);
+}
+
+function latin(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("latin1");
+}
+
+function withLength(bytes: Uint8Array, length: bigint): Uint8Array {
+  if (bytes.length >= 8) new DataView(bytes.buffer, bytes.byteOffset).setBigUint64(0, length, true);
+  return bytes;
+}
