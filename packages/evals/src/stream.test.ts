@@ -1,0 +1,88 @@
+import { key, LenggenError } from "@lenggen/kernels";
+import { beforeAll, describe, expect, test } from "vitest";
+import { stream, type StreamOptions } from "./stream";
+import { lossOf, noise, reference, tinyModel } from "./tinyModel.fixture";
+import type { Device } from "@lenggen/kernels";
+
+let device: Device;
+beforeAll(async () => {
+  device = await reference();
+});
+
+const model = tinyModel({ decay: 0.9, sharpness: 0.7 });
+
+async function lossesOf(sequences: readonly Uint8Array[], options: StreamOptions): Promise<number[][]> {
+  const parameters = model.init(key(0), device);
+  const rows: number[][] = sequences.map(() => []);
+  for await (const { start, end, losses } of stream(model, parameters, sequences, options)) {
+    rows.forEach((row, i) => row.push(...Array.from(losses).slice(i * (end - start), (i + 1) * (end - start))));
+  }
+  return rows;
+}
+
+describe("stream", () => {
+  const sequences = [noise(101, 8, 1), noise(101, 8, 2), noise(101, 8, 3)];
+
+  test("scores each position from its whole history", async () => {
+    const rows = await lossesOf(sequences, { end: 100, chunk: 7 });
+    sequences.forEach((sequence, row) => {
+      const counts = new Float64Array(8);
+      for (let t = 1; t <= 100; t++) {
+        counts.forEach((count, v) => (counts[v] = count * 0.9 + (sequence[t - 1] === v ? 1 : 0)));
+        expect(rows[row]![t - 1]).toBeCloseTo(lossOf(counts, 0.7, sequence[t]!), 4);
+      }
+    });
+  });
+
+  test.each([1, 2, 3, 63, 64, 65, 1000])("chunks of %i give the same losses", async (chunk) => {
+    const whole = await lossesOf(sequences, { end: 100, chunk: 100 });
+    const chunked = await lossesOf(sequences, { end: 100, chunk });
+    chunked.forEach((row, i) => row.forEach((loss, t) => expect(loss).toBeCloseTo(whole[i]![t]!, 5)));
+  });
+
+  test("ends chunks at stops and starts from zero at `start`", async () => {
+    const parameters = model.init(key(0), device);
+    const spans: [number, number][] = [];
+    for await (const { start, end } of stream(model, parameters, sequences, { start: 10, end: 50, chunk: 16, stops: [5, 20, 21, 50] })) spans.push([start, end]);
+    expect(spans).toEqual([[10, 20], [20, 21], [21, 37], [37, 50]]);
+    const [row] = await lossesOf([sequences[0]!], { start: 10, end: 50 });
+    const [shifted] = await lossesOf([sequences[0]!.slice(10)], { end: 40 });
+    expect(row).toEqual(shifted);
+  });
+
+  test("uses no more memory for a longer text, and leaves nothing behind", async () => {
+    const parameters = model.init(key(0), device);
+    const before = device.memory().used;
+    const peaks: number[] = [];
+    for (const end of [256, 4096]) {
+      device.resetPeak();
+      for await (const chunk of stream(model, parameters, [noise(4097)], { end, chunk: 64 })) expect(chunk.losses.length).toBe(64);
+      peaks.push(device.memory().peak);
+      expect(device.memory().used).toBe(before);
+    }
+    expect(peaks[1]).toBe(peaks[0]);
+  });
+
+  test("stops when told to, with nothing left behind", async () => {
+    const parameters = model.init(key(0), device);
+    const before = device.memory().used;
+    const abort = new AbortController();
+    const run = async () => {
+      for await (const { end } of stream(model, parameters, sequences, { end: 100, chunk: 10, signal: abort.signal })) if (end === 30) abort.abort();
+    };
+    await expect(run()).rejects.toMatchObject({ code: "E_INTERRUPTED" });
+    expect(device.memory().used).toBe(before);
+  });
+
+  test.each([
+    ["too short a text", { end: 101 }, "E_TEXT"],
+    ["no chunk", { end: 10, chunk: 0 }, "E_ARGUMENT"],
+    ["an empty range", { start: 10, end: 10 }, "E_ARGUMENT"],
+  ] as const)("refuses %s", async (_, options, code) => {
+    await expect(lossesOf(sequences, options)).rejects.toSatisfy((error) => error instanceof LenggenError && error.code === code);
+  });
+
+  test("refuses a token outside the vocabulary by name", async () => {
+    await expect(lossesOf([Uint8Array.from([1, 2, 9, 1])], { end: 3 })).rejects.toThrow("token 9 is outside the vocabulary 0 ... 7");
+  });
+});
