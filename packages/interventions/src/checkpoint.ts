@@ -4,8 +4,8 @@
  * step depends on.
  */
 import {
-  check, countNonFinite, type Device, dispose, encodeSafetensors, keep, LenggenError, leaves, openSafetensors, type Parameters,
-  sameShape, type SequenceModel, showShape, type Tensor,
+  check, countNonFinite, type Device, dispose, encodeSafetensors, isJsonObject, keep, leaves, openSafetensors, type Parameters,
+  parseJsonBytes, sameShape, type SequenceModel, showShape, type Tensor,
 } from "@lenggen/kernels";
 import type { InitialStates } from "./initialStates";
 import type { Json } from "./json";
@@ -94,14 +94,11 @@ async function loadTrainerState(store: RunStore, step: number): Promise<TrainerS
   const where = `${store.checkpointPath(step)}/trainer.json`;
   const source = await store.openCheckpoint(step, "trainer.json");
   try {
-    const text = new TextDecoder().decode(await source.read(0, source.size));
-    const state = JSON.parse(text) as Partial<TrainerState> | null;
-    check(state?.format === 1 && state.step === step && typeof state.tokens === "number" && typeof state.seconds === "number", "E_FORMAT",
-      () => `${where} is not the state of a trainer at step ${step}`);
-    return state as TrainerState;
-  } catch (cause) {
-    if (cause instanceof LenggenError) throw cause;
-    throw new LenggenError("E_FORMAT", `${where} is not JSON: ${(cause as Error).message}`, { cause });
+    const state = parseJsonBytes(await source.read(0, source.size), where);
+    const whole = isJsonObject(state) && state["format"] === 1 && state["step"] === step
+      && typeof state["tokens"] === "number" && typeof state["seconds"] === "number";
+    check(whole, "E_FORMAT", () => `${where} is not the state of a trainer at step ${step}`);
+    return state as unknown as TrainerState;
   } finally {
     await source.close();
   }

@@ -1,5 +1,5 @@
 /** Opening a run's store: a new run, or one to go on with. */
-import { check, LenggenError } from "@lenggen/kernels";
+import { check, isJsonObject, parseJson } from "@lenggen/kernels";
 import { differences, type Json, type JsonRecord } from "./json";
 import type { RunStore } from "./runStore";
 
@@ -44,15 +44,10 @@ export async function openRun(store: RunStore, record: Omit<RunRecord, "format">
 }
 
 function parseRun(text: string, where: string): RunRecord {
-  let run: Partial<RunRecord> | null;
-  try {
-    run = JSON.parse(text) as Partial<RunRecord> | null;
-  } catch (cause) {
-    throw new LenggenError("E_FORMAT", `${where} is not JSON: ${(cause as Error).message}`, { cause });
-  }
-  check(run !== null && typeof run === "object" && run.format === 1 && typeof run.settings === "object", "E_FORMAT", () =>
+  const run = parseJson(text, where);
+  check(isJsonObject(run) && run["format"] === 1 && isJsonObject(run["settings"]), "E_FORMAT", () =>
     `${where} is not the description of a run: it needs "format": 1 and "settings"`);
-  return run as RunRecord;
+  return run as unknown as RunRecord;
 }
 
 /** Drops the lines of steps after `step`, which will be run again, and a last line that was cut off. */

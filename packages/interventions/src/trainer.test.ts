@@ -242,9 +242,9 @@ describe("a run directory", () => {
     };
     const checkpoint = "checkpoints/step-2";
     const weights = await readFile(join(folder, checkpoint, "model.safetensors"));
-    await damage("run.json", "{", "E_FORMAT", "run.json is not JSON");
+    await damage("run.json", "{", "E_FORMAT", "run.json: not valid JSON");
     await damage("run.json", "null", "E_FORMAT", "is not the description of a run");
-    await damage(`${checkpoint}/trainer.json`, "[", "E_FORMAT", "trainer.json is not JSON");
+    await damage(`${checkpoint}/trainer.json`, "[", "E_FORMAT", "trainer.json: not valid JSON");
     await damage(`${checkpoint}/trainer.json`, "{}", "E_FORMAT", "not the state of a trainer at step 2");
     await damage(`${checkpoint}/model.safetensors`, weights.subarray(0, weights.length - 4), "E_FORMAT", "model.safetensors");
     await damage(`${checkpoint}/optimizer.safetensors`, weights, "E_WEIGHTS", "lacks m.embedding.weight");

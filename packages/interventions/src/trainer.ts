@@ -157,7 +157,7 @@ async function start<State extends Tree>(options: TrainOptions<State>): Promise<
     ...options.settings,
   };
   const last = await (store && openRun(store, { settings, about: { device: device.description, ...options.about } }, resume));
-  const key = keyOf(seed);
+  if (store && last !== undefined) await prune(store, counts); // a killed process may not have come to it
   const { parameters, moments, tokens, seconds } = last === undefined
     ? await freshParts(options)
     : await restoredParts(options, last);
@@ -167,7 +167,7 @@ async function start<State extends Tree>(options: TrainOptions<State>): Promise<
   const run: Run<State> = {
     context: {
       model, device, dtype: dtypeOf(parameters), parameters, moments, batches, initialStates,
-      microBatches: counts.microBatches, optimizer, key: foldIn(key, 1),
+      microBatches: counts.microBatches, optimizer, key: foldIn(keyOf(seed), 1),
     },
     counts, schedule, meter, step: last ?? 0, saved: last,
   };
@@ -264,9 +264,14 @@ async function save<State extends Tree>(run: Run<State>, options: TrainOptions<S
     throw new LenggenError(error.code, `${error.message}; the last good checkpoint: ${last}`, { cause: error });
   }
   run.saved = run.step;
-  for (const old of (await store.checkpoints()).slice(0, -run.counts.keepCheckpoints)) await store.removeCheckpoint(old);
+  await prune(store, run.counts);
   onEvent?.({ kind: "checkpoint", step: run.step, path: store.checkpointPath(run.step) });
   pause();
+}
+
+/** Deletes all checkpoints but the newest. */
+async function prune(store: RunStore, { keepCheckpoints }: TrainCounts): Promise<void> {
+  for (const old of (await store.checkpoints()).slice(0, -keepCheckpoints)) await store.removeCheckpoint(old);
 }
 
 /** Lets timers, signals and progress bars have their turn, also where a device computes in this very thread. */
