@@ -30,11 +30,22 @@ export function formatSeconds(seconds: number): string {
   return minutes > 0 ? `${minutes} min ${rest} s` : `${rest} s`;
 }
 
-/** Powers of 2^step (step whole) inside a domain, few enough for `most` labels. */
+/** Powers of 2, 4, 16, 256 ... inside a domain, few enough for `most` labels. */
 export function binaryTicks([low, high]: readonly [number, number], most: number): number[] {
-  for (let step = 1; ; step++) {
+  for (let step = 1; ; step *= 2) {
     const ticks: number[] = [];
     for (let power = Math.ceil(Math.log2(low) / step) * step; 2 ** power <= high; power += step) ticks.push(2 ** power);
     if (ticks.length <= Math.max(2, most)) return ticks;
   }
+}
+
+const MANTISSAS = [[1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 4, 5, 6, 8], [1, 1.5, 2, 3, 4, 6, 8], [1, 2, 5], [1]] as const;
+
+/** Round numbers inside a domain for a logarithmic axis: the densest of a few patterns that needs at most `most` labels. */
+export function decimalTicks([low, high]: readonly [number, number], most: number): number[] {
+  const decades = Array.from({ length: Math.ceil(Math.log10(high)) - Math.floor(Math.log10(low)) + 1 }, (_, i) => Math.floor(Math.log10(low)) + i);
+  const patterns = MANTISSAS.map((mantissas) => decades
+    .flatMap((decade) => mantissas.map((mantissa) => Number((mantissa * 10 ** decade).toPrecision(3))))
+    .filter((tick) => tick >= low && tick <= high));
+  return patterns.find((ticks) => ticks.length <= Math.max(2, most)) ?? patterns.at(-1)!;
 }

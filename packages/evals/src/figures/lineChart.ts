@@ -4,7 +4,7 @@
  */
 import * as Plot from "@observablehq/plot";
 import { type Method, METHOD_STYLES, methodColor } from "../methods";
-import { binaryTicks, formatLength } from "./format";
+import { binaryTicks, decimalTicks, formatLength } from "./format";
 import { append, draw, type Drawn, serialize, TEXT_SIZE } from "./svg";
 
 export interface LinePoint {
@@ -42,6 +42,8 @@ export interface LineChart {
   readonly series: readonly Series[];
   /** Vertical lines with a word, e.g. the training length; and horizontal ones. */
   readonly marks?: readonly { readonly x?: number; readonly y?: number; readonly label?: string }[];
+  /** Small multiples in a row, when there is room and when there is not. */
+  readonly columns?: { readonly wide: number; readonly narrow: number };
 }
 
 export interface ChartSize {
@@ -49,7 +51,7 @@ export interface ChartSize {
   readonly width: number;
   /** Of one panel. */
   readonly height?: number;
-  /** Small multiples in a row. */
+  /** Small multiples in a row, for charts that do not say it themselves. */
   readonly columns?: number;
 }
 
@@ -68,7 +70,7 @@ const dashOf = ({ method }: Series) => (method ? METHOD_STYLES[method].dash : "1
 export function lineChart(chart: LineChart, size: ChartSize): string {
   const panels = [...new Set(chart.series.map((s) => s.panel ?? ""))];
   const single = panels.length === 1;
-  const columns = single ? 1 : Math.min(panels.length, size.columns ?? 3);
+  const columns = single ? 1 : Math.min(panels.length, chart.columns?.[size.width < NARROW ? "narrow" : "wide"] ?? size.columns ?? 3);
   const rows = Math.ceil(panels.length / columns);
   const named = chart.series.filter((s) => !s.faint && s.label !== "");
   const ends = single && size.width >= NARROW;
@@ -114,14 +116,16 @@ export function lineChart(chart: LineChart, size: ChartSize): string {
 }
 
 function axes(chart: LineChart, domains: { x: readonly [number, number]; y: readonly [number, number] }, width: number, height: number): Plot.Markish[] {
+  const most = Math.max(3, Math.floor(height / 48));
+  const yTicks = chart.y.type === "log" ? decimalTicks(domains.y, most) : most;
   const xTicks = (chart.x.type ?? "log") === "log" ? binaryTicks(domains.x, width / 46) : undefined;
   const format = (axis: Axis, otherwise: (value: number) => string) => axis.format ?? otherwise;
   const quiet = { color: "var(--lg-soft, #6b6b6b)", tickSize: 0, tickPadding: 6 };
   return [
-    Plot.gridY({ stroke: "var(--lg-soft, #6b6b6b)", strokeOpacity: 0.18, ticks: Math.max(3, Math.floor(height / 55)) }),
+    Plot.gridY({ stroke: "var(--lg-soft, #6b6b6b)", strokeOpacity: 0.18, ticks: yTicks }),
     Plot.axisX({ ...quiet, ticks: xTicks ?? width / 60, text: format(chart.x, formatLength), label: null, facetAnchor: null }),
     Plot.axisY({
-      ...quiet, ticks: Math.max(3, Math.floor(height / 55)), text: format(chart.y, (value) => String(Number(value.toPrecision(3)))), label: null,
+      ...quiet, ticks: yTicks, text: format(chart.y, (value) => String(Number(value.toPrecision(3)))), label: null,
     }),
     Plot.ruleY([domains.y[0]], { stroke: "var(--lg-soft, #6b6b6b)", strokeOpacity: 0.6 }),
   ];

@@ -60,15 +60,19 @@ const VARIABLES = `:root{color-scheme:light dark;${methodVariables("light")};--l
 export function serialize({ svg }: Drawn, id: string, description: string): string {
   svg.setAttribute("xmlns", "http://www.w3.org/2000/svg");
   svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", description);
+  svg.setAttribute("aria-label", DESCRIPTION);
   let count = 0;
   const names = new Map<string, string>();
   const text = svg.outerHTML.replace(/plot-clip-\d+/g, (name: string) => {
     if (!names.has(name)) names.set(name, `${id}-clip-${++count}`);
     return names.get(name)!;
   });
-  return text.replace(/<style>[\s\S]*?<\/style>/, `<style>${STYLE}</style>`);
+  // linkedom writes attributes as HTML does; an SVG on its own is XML, where & and < must be escaped.
+  const escaped = description.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
+  return text.replace(/<style>[\s\S]*?<\/style>/, `<style>${STYLE}</style>`).replace(DESCRIPTION, () => escaped);
 }
+
+const DESCRIPTION = "description-of-the-figure";
 
 // Variables with fallbacks: a page may set them; alone, the figure follows the reader's system.
 const STYLE = `${VARIABLES}.lg-plot{color:var(--lg-ink,#1c1c1c);--plot-background:var(--lg-ground,#fff)}`

@@ -109,12 +109,19 @@ class Canvas {
   }
 
   rows(): string[] {
-    return Array.from({ length: this.height }, (_, row) => Array.from({ length: this.columns }, (_, column) => {
-      const cell = row * this.columns + column;
-      const pen = this.#pens[cell];
-      if (!pen) return " ";
-      return this.color ? paint(String.fromCharCode(BRAILLE + this.#dots[cell]!), pen) : pen.letter;
-    }).join(""));
+    return Array.from({ length: this.height }, (_, row) => {
+      let line = "";
+      for (let column = 0; column < this.columns; ) {
+        const pen = this.#pens[row * this.columns + column];
+        let run = "";
+        // One escape code for a run of cells in one colour.
+        for (; column < this.columns && this.#pens[row * this.columns + column] === pen; column++) {
+          run += !pen ? " " : this.color ? String.fromCharCode(BRAILLE + this.#dots[row * this.columns + column]!) : pen.letter;
+        }
+        line += pen && this.color ? paint(run, pen) : run;
+      }
+      return line;
+    });
   }
 }
 

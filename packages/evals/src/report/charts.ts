@@ -19,18 +19,21 @@ export function charts(report: UnexploredStatesReport): Partial<Record<ChartName
   const { models, trainLength } = report;
   const shown = (losses: readonly ReportLoss[]) => losses.filter((loss) => loss.position >= firstShown(trainLength));
   const x = { label: "position (bytes)", type: "log" as const };
+  const reach = Math.max(...models.flatMap((m) => m.lossByPosition.map((loss) => loss.position)));
+  const first = Math.min(...models.flatMap((m) => shown(m.lossByPosition).map(centre)));
+  const xLoss = { ...x, domain: [first, reach] as const };
   const marks = [{ x: trainLength, label: `training length ${formatLength(trainLength)}` }];
   const each = (points: (model: ReportModel) => Series["points"]): Series[] => models
     .map((model) => ({ label: METHOD_STYLES[model.method].label, method: model.method, points: points(model) }))
     .filter((series) => series.points.length > 0);
 
-  const loss = each((m) => shown(m.lossByPosition).map((l) => ({ x: centre(l), y: l.bitsPerByte, interval: l.ci95 })));
+  const loss = each((m) => shown(m.lossByPosition).map((l) => ({ x: centre(l), y: l.bitsPerByte })));
   const ratio = each((m) => shown(m.lossByPosition).map((l) => ({ x: centre(l), y: ratioOf(l), interval: l.ratioCi95 })));
   const panels: Series[] = models.filter((m) => m.lossByPosition.length > 0).flatMap((m) => {
     const panel = METHOD_STYLES[m.method].label;
     return [
       { label: "", panel, points: shown(m.lossByPosition).map((l) => ({ x: centre(l), y: l.referenceBitsPerByte })) },
-      { label: panel, panel, method: m.method, points: shown(m.lossByPosition).map((l) => ({ x: centre(l), y: l.bitsPerByte })) },
+      { label: panel, panel, method: m.method, points: shown(m.lossByPosition).map((l) => ({ x: centre(l), y: l.bitsPerByte, interval: l.ci95 })) },
     ];
   });
   const remembrance = each((m) => m.effectiveRemembrance.map((p) => ({ x: p.t, y: p.distance, interval: p.ci95 })));
@@ -39,13 +42,13 @@ export function charts(report: UnexploredStatesReport): Partial<Record<ChartName
   const made: Record<ChartName, LineChart> = {
     ratio: {
       id: "ratio", description: "Ratio of loss to short-context reference by position, for each model.",
-      x, y: { label: "loss \u00f7 short-context reference", format: (v) => fixed(v, decimals(ratio)), ...around(ratio, 1) },
+      x: xLoss, y: { label: "loss \u00f7 short-context reference", format: (v) => fixed(v, decimals(ratio)), ...around(ratio, 1) },
       series: ratio, marks: [...marks, { y: 1 }],
     },
-    loss: { id: "loss", description: "Bits per byte by position, for each model.", x, y: { label: "bits per byte", ...around(loss) }, series: loss, marks },
+    loss: { id: "loss", description: "Bits per byte by position, for each model.", x: xLoss, y: { label: "bits per byte", ...around(loss) }, series: loss, marks },
     panels: {
       id: "panels", description: "Bits per byte by position beside the short-context reference, one panel for each model.",
-      x, y: { label: "bits per byte", ...around(panels) }, series: panels, marks,
+      x: xLoss, y: { label: "bits per byte", ...around(panels) }, series: panels, marks,
     },
     remembrance: {
       id: "remembrance", description: "Effective Remembrance by the number of bytes cut off, for each model.",
@@ -89,7 +92,8 @@ function headChart(models: readonly ReportModel[], x: LineChart["x"], marks: Lin
   const measured = models.filter((m) => m.stateStd.length > 0);
   const base = measured.find((m) => m.method === "base") ?? measured[0];
   const other = measured.find((m) => m.method === "state-passing") ?? measured.at(-1);
-  const series = [...new Set([base, other])].flatMap((model): Series[] => {
+  const compared = [...new Set([base, other])];
+  const series = compared.flatMap((model): (Series & { layer: number })[] => {
     if (!model) return [];
     const heads = new Map<string, Series["points"][number][]>();
     for (const { position, layer, head, std } of model.stateStd) {
@@ -98,13 +102,18 @@ function headChart(models: readonly ReportModel[], x: LineChart["x"], marks: Lin
     }
     const name = METHOD_STYLES[model.method].label;
     return [...heads].map(([key, points]) => ({
-      label: name, method: model.method, faint: true, panel: `${name}, layer ${Number(key.split(".")[0]) + 1}`, points: points.sort((a, b) => a.x - b.x),
+      label: name, method: model.method, faint: true, panel: `${name}, layer ${layerOf(key) + 1}`, points: points.sort((a, b) => a.x - b.x), layer: layerOf(key),
     }));
-  });
+  }).sort((a, b) => a.layer - b.layer); // the models of a layer stand side by side
   return {
     id: "heads", description: "Standard deviation of the state by position, one line for each head, one panel for each layer.",
     x, y: { label: "standard deviation", ...around(series) }, series, marks,
+    columns: { wide: 2 * compared.length, narrow: compared.length },
   };
+}
+
+function layerOf(key: string): number {
+  return Number(key.split(".")[0]);
 }
 
 /** One map per task: models down, lengths across. */

@@ -106,12 +106,12 @@ function aboutOthers(others: readonly Finding[]): string {
     const group = others.filter((f) => f.verdict === verdict);
     if (group.length === 0) return "";
     const ratios = group.map((f) => `${METHOD_STYLES[f.method].label} (${fixed(verdict === "holds" ? f.worstRatio : f.ratio)})`);
-    return `${list(ratios)} ${group.length === 1 ? words : words.replace(/^(\w+?)s\b/, "$1").replace("its", "their")}`;
+    return `${list(ratios)} ${group.length === 1 ? words : words.replace(/^(\w+?)s\b/, "$1")}`;
   };
   const parts = [
-    say("holds", `holds at every length, by its worst ratio of loss to short-context reference`),
-    say("loses", `loses some, by its ratio at the end`),
-    say("collapses", `collapses, by its ratio at the end`),
+    say("holds", "holds at every length (in brackets: the worst ratio of loss to short-context reference)"),
+    say("loses", "loses some (the ratio at the end)"),
+    say("collapses", "collapses (the ratio at the end)"),
   ].filter((part) => part !== "");
   return capital(`${parts.join("; ")}.`);
 }

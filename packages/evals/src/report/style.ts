@@ -26,8 +26,7 @@ th,td{text-align:left;padding:5px 18px 5px 0;border-bottom:1px solid var(--rule)
 th{font-weight:600;border-bottom:1.5px solid var(--lg-soft)}
 th:last-child,td:last-child{padding-right:0}
 .n{text-align:right}
-td:not(.n){white-space:normal}
-.key{list-style:none;padding:0;font-size:14px;line-height:1.5;display:grid;gap:4px 20px}
+.key{list-style:none;padding:0;font-size:14px;line-height:1.5;display:grid;gap:4px 20px;max-width:none;margin:22px 0}
 .key li{padding-left:34px;position:relative}
 .key svg{position:absolute;left:0;top:7px}
 .key b{font-weight:600}

@@ -37,8 +37,8 @@ export function buildUnexploredStatesReport(report: UnexploredStatesReport): str
       paragraph(`A text is harder in some places than in others, so that a loss by position says little alone. Each byte is therefore scored twice: `
         + `by the model that has read everything before it, and by the same model shown only the last ${window} bytes. Their ratio says what the long history did: above 1 it hurts.`),
       draw("ratio", "Loss over its short-context reference, by position.", `Up to ${T} bytes both sides have the same history, so that the ratio is 1.${interval}`),
-      draw("loss", "Loss by position.", `All models on the same held-out text.${interval}`),
-      draw("panels", "The interventions side by side.", `Line: loss by position. Dots: the same bytes with only the last ${window} bytes of history.`),
+      draw("loss", "Loss by position.", "All models on the same held-out text, which is harder in some places than in others."),
+      draw("panels", "The interventions side by side.", `Line: loss by position. Dots: the same bytes with only the last ${window} bytes of history.${interval}`),
     ),
     section(
       "Effective Remembrance",
@@ -78,10 +78,10 @@ function summaryTable(report: UnexploredStatesReport): string {
   const end = formatLength(all[0]!.length);
   return table(all, [
     { title: "Model", value: (f) => label(f.method) },
-    { title: `Inside ${formatLength(report.trainLength)}, bits/byte`, value: (f) => fixed(f.insideBits), numeric: true },
+    { title: "Beyond training", value: (f) => f.verdict },
     { title: `Ratio at ${end}`, value: (f) => fixed(f.ratio), numeric: true },
     { title: "Worst ratio", value: (f) => `${fixed(f.worstRatio)} at ${formatLength(f.worstAt)}`, numeric: true },
-    { title: "Beyond training", value: (f) => f.verdict },
+    { title: `Bits/byte inside ${formatLength(report.trainLength)}`, value: (f) => fixed(f.insideBits), numeric: true },
   ]);
 }
 

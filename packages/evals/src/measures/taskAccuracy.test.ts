@@ -1,0 +1,76 @@
+import { type Device, key } from "@lenggen/kernels";
+import { beforeAll, describe, expect, test } from "vitest";
+import { begin, compare, type Task } from "../tasks/task";
+import { lossOf, reference, tinyModel } from "../tinyModel.fixture";
+import { taskAccuracy } from "./taskAccuracy";
+
+let device: Device;
+beforeAll(async () => {
+  device = await reference();
+});
+
+/** Zeros with three of one other token at a depth; what stands there is the answer, three times. */
+const planted: Task = {
+  name: "planted", summary: "", needsText: false, hasDepth: true,
+  shortest: () => 4,
+  promptLength: (total) => total - 3,
+  sample(sampleKey, length, options = {}) {
+    const { random, depth } = begin(planted, sampleKey, length, options);
+    const prompt = Int32Array.from({ length }, (_, i) => i % 4); // 0 1 2 3 in turn, as often as each other
+    const answer = 4 + random.integer(4);
+    prompt.fill(answer, Math.round(depth * (length - 3)), Math.round(depth * (length - 3)) + 3);
+    return { prompt, answer: new Int32Array(3).fill(answer), depth };
+  },
+  score: (sample, generated) => compare(sample.answer, generated),
+};
+
+describe("taskAccuracy", () => {
+  test("a model that sees the last four tokens answers at depth 1 and never at depth 0", async () => {
+    const model = tinyModel({ memory: 4 });
+    const { task, cells } = await taskAccuracy(model, model.init(key(0), device), planted,
+      { key: key(1), lengths: [20, 100], depths: [0, 1], samples: 5, batch: 2, chunk: 16 });
+    expect(task).toBe("planted");
+    expect(cells.map(({ length, depth, accuracy }) => [length, depth, accuracy])).toEqual([[20, 0, 0], [20, 1, 1], [100, 0, 0], [100, 1, 1]]);
+    expect(cells[1]).toMatchObject({ samples: 5, correct: 5, characters: 1 });
+    expect(cells[1]!.ci95[1]).toBe(1);
+    expect(cells[1]!.ci95[0]).toBeCloseTo(0.5655, 3); // Wilson, 5 of 5
+  });
+
+  test("the loss of the right answer is that computed by hand", async () => {
+    const model = tinyModel({ sharpness: 0.4 });
+    const { cells } = await taskAccuracy(model, model.init(key(0), device), planted, { key: key(2), lengths: [12], samples: 3, depth: 0.5 });
+    const counts = [0, 0, 0, 0, 0, 0, 0, 0];
+    const { prompt } = planted.sample(key(0), 12, { depth: 0.5 });
+    for (const id of prompt) counts[id >= 4 ? 4 : id]! += 1; // which letter it is does not matter
+    let nats = 0;
+    for (let i = 0; i < 3; i++) {
+      nats += lossOf(counts, 0.4, 4);
+      counts[4]! += 1;
+    }
+    expect(cells[0]!.answerBits).toBeCloseTo(nats / 3 / Math.LN2, 4);
+    expect(cells[0]!.depth).toBe(0.5);
+  });
+
+  test("generated answers feed on themselves: what a counting model says first, it says again", async () => {
+    const model = tinyModel();
+    const { cells } = await taskAccuracy(model, model.init(key(0), device), { ...planted, score: ({ prompt }, generated) => {
+      const counts = [0, 1, 2, 3, 4, 5, 6, 7].map((v) => prompt.filter((id) => id === v).length);
+      const top = counts.indexOf(Math.max(...counts));
+      return compare([top, top, top], generated);
+    } }, { key: key(3), lengths: [7, 30], samples: 4 });
+    expect(cells.map((cell) => cell.accuracy)).toEqual([1, 1]);
+  });
+
+  test("leaves memory as it was, reports progress, and can be stopped", async () => {
+    const model = tinyModel();
+    const parameters = model.init(key(0), device);
+    const before = device.memory().used;
+    let last = [0, 1];
+    const options = { key: key(1), lengths: [10, 50], samples: 3, batch: 2, onProgress: (...p: [number, number]) => (last = p) };
+    await taskAccuracy(model, parameters, planted, options);
+    expect(last[0]).toBe(last[1]);
+    expect(device.memory().used).toBe(before);
+    await expect(taskAccuracy(model, parameters, planted, { ...options, signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "E_INTERRUPTED" });
+    await expect(taskAccuracy(model, parameters, planted, { ...options, samples: 0 })).rejects.toThrow("samples must be");
+  });
+});

@@ -1,0 +1,140 @@
+import { key, LenggenError } from "@lenggen/kernels";
+import { describe, expect, test } from "vitest";
+import { TASKS, taskBatches, taskNamed } from ".";
+import { bytes, compare, type Task, textOf } from "./task";
+
+const text = bytes("It was a dark and stormy night; the rain fell in torrents, except at occasional intervals. ".repeat(400));
+const all = Object.values(TASKS) as Task[];
+
+describe.each(all.map((task) => [task.name, task] as const))("task %s", (name, task) => {
+  const options = { text };
+
+  test("makes prompts of exactly the length asked for, the same ones for the same key", () => {
+    for (const length of [task.shortest(), task.shortest() + 1, 200, 1000, 5001]) {
+      const sample = task.sample(key(3), length, options);
+      expect(sample.prompt.length).toBe(length);
+      expect(sample).toEqual(task.sample(key(3), length, options));
+      expect(sample).not.toEqual(task.sample(key(4), length, options));
+    }
+  });
+
+  test("scores the right answer 1 and others 0", () => {
+    const sample = task.sample(key(5), 300, options);
+    expect(task.score(sample, sample.answer)).toEqual({ exact: 1, characters: 1 });
+    expect(task.score(sample, sample.answer.map((id) => id + 1)).exact).toBe(0);
+    expect(task.score(sample, []).exact).toBe(0);
+  });
+
+  test("promptLength leaves room for the answer, and no more than needed", () => {
+    for (const total of [160, 257, 1000]) {
+      const longest = task.promptLength(total);
+      const used = (length: number) => length + task.sample(key(0), length, options).answer.length;
+      expect(used(longest)).toBeLessThanOrEqual(total);
+      expect(used(longest + 1)).toBeGreaterThan(total);
+    }
+  });
+
+  test("refuses a prompt that is too short", () => {
+    expect(() => task.sample(key(0), task.shortest() - 1, options)).toThrow(`task ${name}: a prompt must be at least`);
+  });
+
+});
+
+describe.each(all.filter((task) => task.hasDepth).map((task) => [task.name, task] as const))("task with depth %s", (_, task) => {
+  const options = { text };
+
+  test("puts the key at the depth asked for", () => {
+    for (const depth of [0, 0.25, 0.5, 1]) {
+      const { prompt, answer, depth: given } = task.sample(key(1), 2000, { ...options, depth });
+      expect(given).toBe(depth);
+      const secret = textOf(answer).replace(/[^a-z0-9]/g, "");
+      const at = textOf(prompt).indexOf(secret);
+      expect(Math.abs(at / 2000 - depth)).toBeLessThan(0.06);
+    }
+    expect(() => task.sample(key(1), 2000, { ...options, depth: 1.5 })).toThrow("depth must be in 0 ... 1");
+  });
+
+});
+
+describe.each(all.filter((task) => task.needsText).map((task) => [task.name, task] as const))("task in text %s", (_, task) => {
+  test("asks for a text that is long enough", () => {
+    expect(() => task.sample(key(0), 1000, {})).toThrow("give it as options.text");
+    expect(() => task.sample(key(0), 1000, { text: text.subarray(0, 10) })).toThrow("needs a text of at least");
+  });
+});
+
+describe("wording", () => {
+  test("passkey is that of landmark attention, with five digits", () => {
+    const { prompt, answer } = TASKS.passkey.sample(key(2), 600, { depth: 0.5, instructions: true });
+    const secret = /\d{5}/.exec(textOf(answer))![0];
+    expect(textOf(prompt)).toMatch(new RegExp(
+      "^There is an important info hidden inside a lot of irrelevant text\\. Find it and memorize them\\. "
+      + "I will quiz you about the important information there\\.\nThe grass is green\\. The sky is blue\\. .*\n"
+      + `The pass key is ${secret}\\. Remember it\\. ${secret} is the pass key\\.\nThe grass is green\\..*\nWhat is the pass key\\? The pass key is$`));
+    expect(textOf(answer)).toBe(` ${secret}.`);
+  });
+
+  test("passkey: the first run of digits counts, whatever stands around it", () => {
+    const sample = TASKS.passkey.sample(key(2), 300);
+    const secret = textOf(sample.answer).trim().replace(".", "");
+    const score = (given: string) => TASKS.passkey.score(sample, bytes(given));
+    expect(score(`: ${secret} and so on 1`).exact).toBe(1);
+    expect(score(`${secret}7`)).toEqual({ exact: 0, characters: 5 / 6 });
+    expect(score("none")).toEqual({ exact: 0, characters: 0 });
+  });
+
+  test("recall and copying", () => {
+    const found = TASKS.recall.sample(key(1), 60, { text, depth: 0.5 });
+    expect(textOf(found.prompt)).toMatch(new RegExp(`^.{26}\\[\\[${textOf(found.answer)}\\]\\].{25}\\[\\[$`));
+    const copy = TASKS.copying.sample(key(1), 22);
+    expect(textOf(copy.prompt)).toMatch(/^\$[a-z]{20}\|$/);
+    expect(textOf(copy.answer)).toBe(`${textOf(copy.prompt).slice(1, -1)}.`);
+  });
+
+  test("an unknown task gets the nearest name", () => {
+    expect(() => taskNamed("paskey")).toThrow('no task is named "paskey" (did you mean "passkey"?)');
+    expect(() => taskNamed("toString")).toThrow(LenggenError);
+  });
+});
+
+test("compare counts places, and what is missing or too much as wrong", () => {
+  expect(compare([1, 2, 3, 4], [1, 0, 3])).toEqual({ exact: 0, characters: 0.5 });
+  expect(compare([1, 2], [1, 2, 3])).toEqual({ exact: 0, characters: 2 / 3 });
+  expect(compare([1, 2], [1, 2])).toEqual({ exact: 1, characters: 1 });
+});
+
+describe("taskBatches", () => {
+  test("rows hold prompt and answer, and weights tell them apart", () => {
+    const source = taskBatches(TASKS.recall, { key: key(1), batch: 3, length: 64, text, promptWeight: 0.5, answerWeight: 2 });
+    const { tokens, weights } = source.batch(7);
+    expect(tokens.length).toBe(3 * 65);
+    expect(weights.length).toBe(3 * 64);
+    for (let row = 0; row < 3; row++) {
+      const written = textOf(tokens.subarray(row * 65, row * 65 + 65));
+      expect(written).toMatch(/\[\[([a-z]{3})\]\].*\[\[\1$/);
+      // The last three predictions are the answer's.
+      expect([...weights.subarray(row * 64, row * 64 + 64)]).toEqual([...new Array<number>(61).fill(0.5), 2, 2, 2]);
+    }
+    expect(source.batch(7)).toEqual({ tokens, weights });
+    expect(source.batch(8).tokens).not.toEqual(tokens);
+  });
+
+  test("short rows are padded with weight 0, and lengths vary", () => {
+    const { tokens, weights } = taskBatches(TASKS.copying, { key: key(1), batch: 16, length: 42, shortest: 13, promptWeight: 0 }).batch(0);
+    const sizes = new Set<number>();
+    for (let row = 0; row < 16; row++) {
+      const written = textOf(tokens.subarray(row * 43, row * 43 + 43)).replace(/\0+$/, "");
+      const letters = /^\$([a-z]+)\|\1\.$/.exec(written)![1]!.length;
+      sizes.add(letters);
+      const own = weights.subarray(row * 42, row * 42 + 42);
+      expect(own.reduce((a, b) => a + b)).toBe(letters + 1);
+      expect(own[letters + 1]).toBe(1); // after the bar comes the first letter
+      expect(own[letters]).toBe(0);
+    }
+    expect(sizes.size).toBeGreaterThan(3);
+  });
+
+  test("refuses rows that no prompt fits into", () => {
+    expect(() => taskBatches(TASKS.passkey, { key: key(0), batch: 1, length: 64 })).toThrow("can't hold a prompt");
+  });
+});
