@@ -34,7 +34,7 @@ export interface SequenceModel<State extends Tree = Tree> {
   readonly family: string;
   /** As in the published `config.json`. */
   readonly config: Readonly<Record<string, unknown>>;
-  /** Number of rows of the (padded) output matrix. */
+  /** Number of tokens that exist. The embedding and output matrices may have more rows, as padding. */
   readonly vocabulary: number;
   readonly stateLeaves: readonly StateLeaf[];
   /** Shape of every parameter, in the order of the published file. */

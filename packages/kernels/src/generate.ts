@@ -1,0 +1,102 @@
+/** Generation for any sequence model: the prompt streams through in chunks, then one token at a time. */
+import { check } from "./errors";
+import type { Parameters, SequenceModel } from "./model";
+import { linear } from "./ops/matmul";
+import { tokenTensor } from "./ops/embedding";
+import { slice } from "./ops/view";
+import { foldIn, hostRandom, key as makeKey } from "./random";
+import { dispose, keep, scope, type Tensor } from "./tensor";
+import type { Tree } from "./tree";
+
+export interface GenerateOptions<State> {
+  /** Most tokens to make; 256 unless given. */
+  readonly maxTokens?: number;
+  /** Divides the logits; 0 takes the likeliest token always. 1 unless given. */
+  readonly temperature?: number;
+  /** Keeps the k likeliest tokens only. */
+  readonly topK?: number;
+  /** Keeps the likeliest tokens up to this total probability (Holtzman et al. 2020), in (0, 1]. */
+  readonly topP?: number;
+  /** Same seed, same tokens. 0 unless given. */
+  readonly seed?: number;
+  /** Where to go on from; zero unless given. It is not freed. */
+  readonly state?: State;
+  /** Ends after this token, which is still yielded. */
+  readonly stopToken?: number;
+  /** Prompt tokens per forward pass; 512 unless given. Changes memory and speed, not results. */
+  readonly chunk?: number;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Yields tokens that follow the prompt (at least one token). Throws `E_ARGUMENT` for an empty prompt or an option
+ * outside its range, `E_NOT_FINITE` when the model's logits are not numbers.
+ */
+export async function* generate<State extends Tree>(
+  model: SequenceModel<State>,
+  parameters: Parameters,
+  prompt: ArrayLike<number>,
+  options: GenerateOptions<State> = {},
+): AsyncGenerator<number, void, void> {
+  const { maxTokens = 256, temperature = 1, topK, topP, seed = 0, chunk = 512, stopToken, signal } = options;
+  check(prompt.length > 0, "E_ARGUMENT", () => "generate: the prompt is empty; give at least one token");
+  check(Number.isInteger(maxTokens) && maxTokens >= 0, "E_ARGUMENT", () => `generate: maxTokens ${maxTokens} must be a whole number of at least 0`);
+  check(temperature >= 0 && Number.isFinite(temperature), "E_ARGUMENT", () => `generate: temperature ${temperature} must be a finite number of at least 0`);
+  check(topK === undefined || (Number.isInteger(topK) && topK >= 1), "E_ARGUMENT", () => `generate: topK ${topK} must be a whole number of at least 1`);
+  check(topP === undefined || (topP > 0 && topP <= 1), "E_ARGUMENT", () => `generate: topP ${topP} must be above 0 and at most 1`);
+  check(Number.isInteger(chunk) && chunk >= 1, "E_ARGUMENT", () => `generate: chunk ${chunk} must be a whole number of at least 1`);
+
+  const device = model.head(parameters).device;
+  let state = options.state;
+  const forward = (tokens: ArrayLike<number>): Tensor => {
+    const before = state;
+    const result = scope(() => {
+      const { hidden, state: next } = model.forward(parameters, tokenTensor(device, tokens, [1, tokens.length], model.vocabulary), before);
+      const last = slice(hidden, 1, tokens.length - 1, tokens.length); // [1,1,D]
+      return { logits: linear(last, model.head(parameters)), next };
+    });
+    keep(result);
+    state = result.next;
+    if (before !== options.state) dispose(before);
+    return result.logits;
+  };
+  try {
+    const all = Array.from(prompt);
+    let logits: Tensor | undefined;
+    for (let from = 0; from < all.length; from += chunk) {
+      logits?.dispose();
+      logits = forward(all.slice(from, from + chunk));
+    }
+    for (let made = 0; made < maxTokens && !signal?.aborted; made++) {
+      const values = (await logits!.read()).subarray(0, model.vocabulary);
+      logits!.dispose();
+      const token = sample(values, { temperature, topK, topP, random: hostRandom(foldIn(makeKey(seed), made)).uniform() });
+      yield token;
+      if (token === stopToken || made + 1 === maxTokens) return;
+      logits = forward([token]);
+    }
+    logits?.dispose();
+  } finally {
+    if (state !== options.state) dispose(state);
+  }
+}
+
+/** Draws one index from logits; `random` in [0, 1) decides which. */
+export function sample(
+  logits: ArrayLike<number>,
+  options: { temperature: number; topK?: number; topP?: number; random: number },
+): number {
+  const order = Array.from({ length: logits.length }, (_, i) => i).sort((a, b) => logits[b]! - logits[a]! || a - b);
+  const best = logits[order[0]!]!;
+  check(order.every((i) => Number.isFinite(logits[i]!)), "E_NOT_FINITE", () => "generate: the model's logits hold NaN or infinity");
+  if (options.temperature === 0) return order[0]!;
+  const kept = order.slice(0, options.topK ?? order.length);
+  const weights = kept.map((i) => Math.exp((logits[i]! - best) / options.temperature));
+  const total = weights.reduce((a, b) => a + b, 0);
+  const limit = (options.topP ?? 1) * total;
+  let mass = 0;
+  const nucleus = weights.findIndex((w) => (mass += w) >= limit) + 1 || weights.length;
+  let left = options.random * weights.slice(0, nucleus).reduce((a, b) => a + b, 0);
+  const chosen = weights.slice(0, nucleus).findIndex((w) => (left -= w) < 0);
+  return kept[chosen === -1 ? nucleus - 1 : chosen]!;
+}

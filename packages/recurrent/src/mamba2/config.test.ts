@@ -1,0 +1,46 @@
+import { describe, expect, it } from "vitest";
+import { mamba2Json, parseMamba2Config } from "./config";
+import { mamba2ParameterCount, mamba2Shapes } from "./parameters";
+import { MAMBA2_PRESETS } from "./presets";
+
+describe("configurations", () => {
+  it.each([
+    ["130m", 128_989_632],
+    ["370m", 368_346_624],
+    ["780m", 780_161_280],
+    ["1.3b", 1_343_757_312],
+  ] as const)("%s has %i parameters, as published", (preset, expected) => {
+    expect(mamba2ParameterCount(parseMamba2Config(MAMBA2_PRESETS[preset]))).toBe(expected);
+  });
+
+  it("survives a round trip through config.json", () => {
+    for (const preset of Object.values(MAMBA2_PRESETS)) {
+      const config = parseMamba2Config(preset);
+      expect(parseMamba2Config(JSON.parse(JSON.stringify(mamba2Json(config))))).toEqual(config);
+    }
+  });
+
+  it("reads the transformers form as the same model", () => {
+    const transformers = {
+      model_type: "mamba2", hidden_size: 768, num_hidden_layers: 24, vocab_size: 50288, state_size: 128, head_dim: 64,
+      num_heads: 24, expand: 2, n_groups: 1, conv_kernel: 4, chunk_size: 256, tie_word_embeddings: true,
+      time_step_limit: [0, null],
+    };
+    expect(mamba2Shapes(parseMamba2Config(transformers))).toEqual(mamba2Shapes(parseMamba2Config(MAMBA2_PRESETS["130m"])));
+  });
+
+  it.each([
+    [null, /expected an object/],
+    [{}, /d_model/],
+    [{ ...MAMBA2_PRESETS["130m"], d_model: -3 }, /d_model/],
+    [{ ...MAMBA2_PRESETS["130m"], n_layer: 1.5 }, /n_layer/],
+    [{ ...MAMBA2_PRESETS["130m"], attn_layer_idx: [3] }, /attn_layer_idx/],
+    [{ ...MAMBA2_PRESETS["130m"], ssm_cfg: { layer: "Mamba1" } }, /ssm_cfg\.layer.*Mamba2/],
+    [{ ...MAMBA2_PRESETS["130m"], ssm_cfg: { layer: "Mamba2", headdim: 100 } }, /head size 100 must divide/],
+    [{ ...MAMBA2_PRESETS["130m"], ssm_cfg: { layer: "Mamba2", ngroups: 7 } }, /groups 7 must divide/],
+    [{ ...MAMBA2_PRESETS["130m"], ssm_cfg: { layer: "Mamba2", A_init_range: [2, 1] } }, /A_init_range: 2 must not be above 1/],
+    [{ ...MAMBA2_PRESETS["130m"], ssm_cfg: { layer: "Mamba2", bias: true } }, /ssm_cfg\.bias/],
+  ])("refuses %j", (json, message) => {
+    expect(() => parseMamba2Config(json)).toThrowError(expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(message) }));
+  });
+});

@@ -1,0 +1,110 @@
+/**
+ * Mamba-2 against golden values computed in float64 by another implementation (fixtures mamba2-tiny), and the
+ * promise of every sequence model: full == chunked == step by step.
+ */
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import {
+  crossEntropy, type Device, type DType, devices, key, leaves, linear, mean, open, openSafetensors, type Parameters,
+  slice, tensor, type Tensor, tokenTensor, valueAndGradient,
+} from "@lenggen/kernels";
+import { openFile } from "@lenggen/kernels/node";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { loadMamba2 } from "./files";
+import { mamba2 } from "./model";
+
+const fixture = (file: string) => fileURLToPath(new URL(`../../test/fixtures/mamba2-tiny/${file}`, import.meta.url));
+const CPU = (await devices()).find((d) => d.name === "cpu")!;
+if (!CPU.available) console.log(`skipped on cpu: ${CPU.reason}`);
+
+/** Largest deviation relative to the expected tensor's largest magnitude. */
+async function deviation(actual: Tensor, expected: ArrayLike<number>): Promise<number> {
+  const values = await actual.read();
+  expect(values.length).toBe(expected.length);
+  let scale = 0;
+  let worst = 0;
+  for (let i = 0; i < expected.length; i++) {
+    scale = Math.max(scale, Math.abs(expected[i]!));
+    worst = Math.max(worst, Math.abs(values[i]! - expected[i]!));
+  }
+  return worst / (scale || 1);
+}
+
+const cases: { name: "reference" | "cpu"; dtype: DType; tolerance: number }[] = [
+  { name: "reference", dtype: "f64", tolerance: 1e-5 }, // the published weights and float64 results: limited by f32 storage of nothing but weights
+  ...(CPU.available ? [{ name: "cpu" as const, dtype: "f32" as const, tolerance: 2e-4 }] : []),
+];
+
+describe.each(cases)("Mamba-2 on $name ($dtype)", ({ name, dtype, tolerance }) => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await open(name);
+  });
+  afterAll(() => device.close());
+
+  async function golden() {
+    const weights = await openSafetensors(await openFile(fixture("model.safetensors")));
+    const expected = await openSafetensors(await openFile(fixture("expected.safetensors")));
+    const config: unknown = JSON.parse(await readFile(fixture("config.json"), "utf8"));
+    const { model, parameters } = await loadMamba2(config, weights, device, dtype);
+    const reference = await open("reference");
+    const read = async (tensorName: string) => (await expected.load(tensorName, reference, tensorName === "tokens" ? "i32" : "f64")).read();
+    const tokens = await read("tokens"); // [2,193]
+    const inputs = [...tokens.slice(0, 192), ...tokens.slice(193, 385)];
+    const targets = [...tokens.slice(1, 193), ...tokens.slice(194, 386)];
+    return {
+      model, parameters, read,
+      inputs: tokenTensor(device, inputs, [2, 192], model.vocabulary),
+      targets: tensor(device, targets, [2, 192], "i32"),
+    };
+  }
+
+  it("gives the golden logits and states", async () => {
+    const { model, parameters, read, inputs } = await golden();
+    const { hidden, state } = model.forward(parameters, inputs);
+    expect(await deviation(linear(hidden, model.head(parameters)), await read("logits"))).toBeLessThan(tolerance);
+    for (const layer of [0, 1]) {
+      expect(await deviation(state.layers[layer]!.ssm, await read(`state.${layer}.ssm`))).toBeLessThan(tolerance);
+      const conv = await read(`state.${layer}.conv`); // [2,160,4]: channels first, one input more than needed
+      const wanted = Array.from({ length: 2 * 3 * 160 }, (_, i) => {
+        const [b, t, c] = [Math.floor(i / 480), Math.floor(i / 160) % 3, i % 160];
+        return conv[(b * 160 + c) * 4 + t + 1]!;
+      });
+      expect(await deviation(state.layers[layer]!.conv, wanted)).toBeLessThan(tolerance);
+    }
+  });
+
+  it("gives the golden loss and the gradient of every parameter", async () => {
+    const { model, parameters, read, inputs, targets } = await golden();
+    const { loss, gradients } = valueAndGradient((p: Parameters) => {
+      const { hidden } = model.forward(p, inputs);
+      return { loss: mean(crossEntropy(hidden, model.head(p), targets)) };
+    }, parameters);
+    expect(Math.abs((await loss.item()) - (await read("loss"))[0]!)).toBeLessThan(tolerance);
+    for (const { path, tensor: gradient } of leaves(gradients)) {
+      expect([path, await deviation(gradient, await read(`grad.${path}`))]).toEqual([path, expect.toSatisfy((d: number) => d < tolerance)]);
+    }
+  });
+
+  it.each([[[1, 2, 3, 63, 64, 65]], [[64, 64, 70]], [[65, 1, 1, 131]], [Array<number>(198).fill(1)]])("full == chunks of %j", async (lengths) => {
+    const model = mamba2({ d_model: 24, n_layer: 2, vocab_size: 50, ssm_cfg: { layer: "Mamba2", d_state: 12, headdim: 8, ngroups: 2, chunk_size: 64 } });
+    const parameters = model.init(key(3), device, dtype);
+    const total = lengths.reduce((a, b) => a + b, 0);
+    const ids = Array.from({ length: 2 * total }, (_, i) => (i * 7919 + (i >> 3)) % 50);
+    const tokens = tokenTensor(device, ids, [2, total], 50);
+    const full = model.forward(parameters, tokens);
+    let state = model.initialState(2, device, dtype);
+    let from = 0;
+    for (const length of lengths) {
+      const part = model.forward(parameters, slice(tokens, 1, from, from + length), state);
+      const wanted = await slice(full.hidden, 1, from, from + length).read();
+      expect(await deviation(part.hidden, wanted)).toBeLessThan(tolerance);
+      state = part.state;
+      from += length;
+    }
+    const ends = leaves(full.state);
+    for (const [i, { tensor: leaf }] of leaves(state).entries()) {
+      expect(await deviation(leaf, await ends[i]!.tensor.read())).toBeLessThan(tolerance);
+    }
+  });
+});

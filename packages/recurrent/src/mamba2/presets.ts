@@ -1,0 +1,39 @@
+/** Named configurations. `tiny-byte` is the main job's; the others are those of the published checkpoints. */
+import type { Mamba2Json } from "./config";
+
+function published(width: number, layers: number): Mamba2Json {
+  return {
+    d_model: width,
+    d_intermediate: 0,
+    n_layer: layers,
+    vocab_size: 50277,
+    ssm_cfg: { layer: "Mamba2" },
+    attn_layer_idx: [],
+    rms_norm: true,
+    residual_in_fp32: true,
+    pad_vocab_size_multiple: 16,
+    tie_embeddings: true,
+  };
+}
+
+export const MAMBA2_PRESETS = {
+  /** 256 byte tokens, four layers, 0.5 million parameters: trains on a laptop's CPU in minutes. */
+  "tiny-byte": {
+    d_model: 128,
+    d_intermediate: 0,
+    n_layer: 4,
+    vocab_size: 256,
+    ssm_cfg: { layer: "Mamba2", d_state: 64, headdim: 32, chunk_size: 64 },
+    attn_layer_idx: [],
+    rms_norm: true,
+    residual_in_fp32: true,
+    pad_vocab_size_multiple: 16,
+    tie_embeddings: true,
+  },
+  "130m": published(768, 24),
+  "370m": published(1024, 48),
+  "780m": published(1536, 48),
+  "1.3b": published(2048, 48),
+} as const satisfies Record<string, Mamba2Json>;
+
+export type Mamba2Preset = keyof typeof MAMBA2_PRESETS;
