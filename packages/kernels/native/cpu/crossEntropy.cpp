@@ -1,9 +1,9 @@
 // Cross-entropy fused with the output projection: src/ops/crossEntropy.ts has the mathematics.
 //
-// Rows go through in tiles. A tile's logits are one product over all threads, into a workspace that the TypeScript
-// side allocates [tileRows, vocabulary]; then each row is finished on its own. The gradient recomputes the
-// logits, turns them into dz in place, and multiplies on. dW sums over tiles in order, so its bits depend on the
-// shapes alone.
+// Rows and vocabulary are cut into tiles. A tile's logits are one product over all threads, into a workspace of one tile
+// that the TypeScript side allocates; then each row of the tile is finished on its own. The forward keeps a running
+// maximum and sum per row (Milakov & Gimelshein 2018). The gradient recomputes the logits, turns them into dz in
+// place, and multiplies on. All sums over tiles go in order, so that their bits depend on the shapes alone.
 #include <algorithm>
 #include <cmath>
 
@@ -19,63 +19,84 @@ constexpr int64_t ROWS_PER_ITEM = 8;
 
 // The numbers of both kernels.
 struct Sizes {
-  int64_t rows, width, vocabulary, tileRows;
+  int64_t rows, width, vocabulary, tileRows, tileColumns;
   explicit Sizes(const Launch& launch)
-      : rows(launch.integer(0)), width(launch.integer(1)), vocabulary(launch.integer(2)), tileRows(launch.integer(3)) {}
+      : rows(launch.integer(0)), width(launch.integer(1)), vocabulary(launch.integer(2)), tileRows(launch.integer(3)),
+        tileColumns(launch.integer(4)) {}
+  // A tile of logits, then a running sum and the target's logit for each row of a tile.
+  int64_t workspace() const { return product({tileRows, tileColumns + 2}); }
 };
 
+constexpr int NUMBERS = 5;
+
+Sizes checkSizes(const Launch& launch) {
+  for (int i = 0; i < NUMBERS; i++) requireSize(launch, i);
+  const Sizes sizes(launch);
+  require(sizes.vocabulary >= 1 && sizes.tileRows >= 1 && sizes.tileColumns >= 1, "the vocabulary and tiles must not be empty");
+  return sizes;
+}
+
+// Rows from `row` on and entries of the vocabulary from `column` on.
 struct Tile {
-  int64_t first, rows;
+  int64_t row, rows, column, columns;
 };
 
 template <typename Body>
 void overTiles(const Sizes& sizes, const Body& body) {
-  for (int64_t first = 0; first < sizes.rows; first += sizes.tileRows) body(Tile{first, std::min(sizes.tileRows, sizes.rows - first)});
+  for (int64_t row = 0; row < sizes.rows; row += sizes.tileRows) {
+    for (int64_t column = 0; column < sizes.vocabulary; column += sizes.tileColumns) {
+      body(Tile{row, std::min(sizes.tileRows, sizes.rows - row), column, std::min(sizes.tileColumns, sizes.vocabulary - column)});
+    }
+  }
 }
 
-// body(row in all rows, its logits) for each row of a tile
+// body(row within the tile) for each row of a tile
 template <typename Body>
-void overRows(Pool& pool, const Sizes& sizes, Tile tile, float* logits, const Body& body) {
+void overRows(Pool& pool, const Tile& tile, const Body& body) {
   pool.parallel((tile.rows + ROWS_PER_ITEM - 1) / ROWS_PER_ITEM, [&](int64_t item, int) {
     const int64_t end = std::min(tile.rows, (item + 1) * ROWS_PER_ITEM);
-    for (int64_t i = item * ROWS_PER_ITEM; i < end; i++) body(tile.first + i, logits + i * sizes.vocabulary);
+    for (int64_t i = item * ROWS_PER_ITEM; i < end; i++) body(i);
   });
 }
 
-void logitsOf(Pool& pool, const Sizes& sizes, Tile tile, const float* hidden, const float* weight, float* logits) {
-  gemm(pool, tile.rows, sizes.vocabulary, sizes.width, {hidden + tile.first * sizes.width, sizes.width, 1}, {weight, 1, sizes.width},
-       logits, sizes.vocabulary, false);
+void logitsOf(Pool& pool, const Tile& tile, int64_t width, const float* hidden, const float* weight, float* logits) {
+  gemm(pool, tile.rows, tile.columns, width, {hidden + tile.row * width, width, 1}, {weight + tile.column * width, 1, width}, logits,
+       tile.columns, false);
 }
 
-// ln Σ exp(z); NaN when z holds one.
-float logSumExp(const float* z, int64_t n) {
-  vf most = broadcast(-std::numeric_limits<float>::infinity());
+// The largest of n >= 0 numbers and `top`; NaN when there is one.
+float largestOf(const float* z, int64_t n, float top) {
+  vf most = broadcast(top);
   int64_t i = 0;
-  for (; i + WIDTH <= n; i += WIDTH) most = max(most, load(z + i));
-  float top = largest(most);
+  for (; i + WIDTH <= n; i += WIDTH) most = select(most != most, most, max(most, load(z + i)));
+  top = largest(most);
   for (; i < n; i++) top = z[i] > top || z[i] != z[i] ? z[i] : top;
+  return top;
+}
+
+// Σ exp(z - top)
+float sumOfExponentials(const float* z, int64_t n, float top) {
   vf sums = zero();
-  for (i = 0; i + WIDTH <= n; i += WIDTH) sums += exp(load(z + i) - top);
+  int64_t i = 0;
+  for (; i + WIDTH <= n; i += WIDTH) sums += exp(load(z + i) - top);
   float total = sum(sums);
   if (i < n) {
     const vf rest = exp(loadFirst(z + i, n - i) - top);
     for (int lane = 0; lane < n - i; lane++) total += rest[lane];
   }
-  return top + std::log(total);
+  return total;
 }
 
 // buffers: hidden, weight, targets, workspace, losses, logsumexp
 void checkForward(const Launch& launch) {
-  requireCounts(launch, 6, 4);
-  const int64_t rows = requireSize(launch, 0), width = requireSize(launch, 1), vocabulary = requireSize(launch, 2);
-  const int64_t tileRows = requireSize(launch, 3);
-  require(vocabulary >= 1 && tileRows >= 1, "the vocabulary and the tile must hold at least one row");
-  requireElements(launch, 0, product({rows, width}));
-  requireElements(launch, 1, product({vocabulary, width}));
-  requireElements(launch, 2, rows);
-  requireElements(launch, 3, product({tileRows, vocabulary}));
-  requireElements(launch, 4, rows);
-  requireElements(launch, 5, rows);
+  requireCounts(launch, 6, NUMBERS);
+  const Sizes sizes = checkSizes(launch);
+  requireElements(launch, 0, product({sizes.rows, sizes.width}));
+  requireElements(launch, 1, product({sizes.vocabulary, sizes.width}));
+  requireElements(launch, 2, sizes.rows);
+  requireElements(launch, 3, sizes.workspace());
+  requireElements(launch, 4, sizes.rows);
+  requireElements(launch, 5, sizes.rows);
 }
 
 void forward(const Launch& launch, Pool& pool) {
@@ -83,43 +104,55 @@ void forward(const Launch& launch, Pool& pool) {
   const float *hidden = launch.buffers[0].f32(), *weight = launch.buffers[1].f32();
   const int32_t* targets = launch.buffers[2].i32();
   float *logits = launch.buffers[3].f32(), *losses = launch.buffers[4].f32(), *logsumexp = launch.buffers[5].f32();
-  overTiles(sizes, [&](Tile tile) {
-    logitsOf(pool, sizes, tile, hidden, weight, logits);
-    overRows(pool, sizes, tile, logits, [&](int64_t row, float* z) {
-      const int64_t target = std::min<int64_t>(targets[row], sizes.vocabulary - 1);
-      logsumexp[row] = target < 0 ? 0.0f : logSumExp(z, sizes.vocabulary);
-      losses[row] = target < 0 ? 0.0f : logsumexp[row] - z[target];
+  float* const runningSum = logits + sizes.tileRows * sizes.tileColumns;
+  float* const targetLogit = runningSum + sizes.tileRows;
+  const float least = -std::numeric_limits<float>::infinity();
+  overTiles(sizes, [&](const Tile& tile) {
+    logitsOf(pool, tile, sizes.width, hidden, weight, logits);
+    overRows(pool, tile, [&](int64_t i) {
+      const int64_t row = tile.row + i, target = std::min<int64_t>(targets[row], sizes.vocabulary - 1);
+      if (target < 0) {
+        losses[row] = logsumexp[row] = 0;
+        return;
+      }
+      const float* z = logits + i * tile.columns;
+      const bool first = tile.column == 0;
+      const float before = first ? least : logsumexp[row];  // the running maximum, until the last tile is done
+      const float top = largestOf(z, tile.columns, before);
+      const float carried = first ? 0.0f : runningSum[i] * std::exp(before - top);
+      // While all logits are -inf there is nothing to add.
+      runningSum[i] = top == least ? 0.0f : carried + sumOfExponentials(z, tile.columns, top);
+      logsumexp[row] = top;
+      if (target >= tile.column && target < tile.column + tile.columns) targetLogit[i] = z[target - tile.column];
+      if (tile.column + tile.columns == sizes.vocabulary) {
+        logsumexp[row] = top + std::log(runningSum[i]);
+        losses[row] = logsumexp[row] - targetLogit[i];
+      }
     });
   });
 }
 
 // z becomes dz = g · (exp(z - s) - [v = target])
 void turnIntoGradient(float* z, int64_t n, float s, float g, int64_t target) {
-  if (target < 0) {
-    std::fill(z, z + n, 0.0f);
-    return;
-  }
   for (int64_t i = 0; i < n; i += WIDTH) {
     const int64_t count = std::min<int64_t>(WIDTH, n - i);
     storeFirst(z + i, g * exp(loadFirst(z + i, count) - s), count);
   }
-  z[target] -= g;
+  if (target >= 0 && target < n) z[target] -= g;
 }
 
 // buffers: hidden, weight, targets, logsumexp, dlosses, workspace, dhidden or none, dweight or none
 void checkGradient(const Launch& launch) {
-  requireCounts(launch, 8, 4);
-  const int64_t rows = requireSize(launch, 0), width = requireSize(launch, 1), vocabulary = requireSize(launch, 2);
-  const int64_t tileRows = requireSize(launch, 3);
-  require(vocabulary >= 1 && tileRows >= 1, "the vocabulary and the tile must hold at least one row");
-  requireElements(launch, 0, product({rows, width}));
-  requireElements(launch, 1, product({vocabulary, width}));
-  requireElements(launch, 2, rows);
-  requireElements(launch, 3, rows);
-  requireElements(launch, 4, rows);
-  requireElements(launch, 5, product({tileRows, vocabulary}));
-  requireOptional(launch, 6, product({rows, width}));
-  requireOptional(launch, 7, product({vocabulary, width}));
+  requireCounts(launch, 8, NUMBERS);
+  const Sizes sizes = checkSizes(launch);
+  requireElements(launch, 0, product({sizes.rows, sizes.width}));
+  requireElements(launch, 1, product({sizes.vocabulary, sizes.width}));
+  requireElements(launch, 2, sizes.rows);
+  requireElements(launch, 3, sizes.rows);
+  requireElements(launch, 4, sizes.rows);
+  requireElements(launch, 5, sizes.workspace());
+  requireOptional(launch, 6, product({sizes.rows, sizes.width}));
+  requireOptional(launch, 7, product({sizes.vocabulary, sizes.width}));
 }
 
 void gradient(const Launch& launch, Pool& pool) {
@@ -128,16 +161,25 @@ void gradient(const Launch& launch, Pool& pool) {
   const int32_t* targets = launch.buffers[2].i32();
   const float *logsumexp = launch.buffers[3].f32(), *dlosses = launch.buffers[4].f32();
   float *logits = launch.buffers[5].f32(), *dhidden = launch.buffers[6].f32(), *dweight = launch.buffers[7].f32();
-  const int64_t width = sizes.width, vocabulary = sizes.vocabulary;
-  if (dweight && sizes.rows == 0) std::fill(dweight, dweight + vocabulary * width, 0.0f);
-  overTiles(sizes, [&](Tile tile) {
-    logitsOf(pool, sizes, tile, hidden, weight, logits);
-    overRows(pool, sizes, tile, logits, [&](int64_t row, float* z) {
-      turnIntoGradient(z, vocabulary, logsumexp[row], dlosses[row], std::min<int64_t>(targets[row], vocabulary - 1));
+  const int64_t width = sizes.width;
+  if (dweight && sizes.rows == 0) std::fill(dweight, dweight + sizes.vocabulary * width, 0.0f);
+  overTiles(sizes, [&](const Tile& tile) {
+    logitsOf(pool, tile, width, hidden, weight, logits);
+    overRows(pool, tile, [&](int64_t i) {
+      const int64_t row = tile.row + i, target = std::min<int64_t>(targets[row], sizes.vocabulary - 1);
+      float* z = logits + i * tile.columns;
+      if (target < 0) std::fill(z, z + tile.columns, 0.0f);
+      else turnIntoGradient(z, tile.columns, logsumexp[row], dlosses[row], target - tile.column);
     });
-    const int64_t start = tile.first * width;
-    if (dhidden) gemm(pool, tile.rows, width, vocabulary, {logits, vocabulary, 1}, {weight, width, 1}, dhidden + start, width, false);
-    if (dweight) gemm(pool, vocabulary, width, tile.rows, {logits, 1, vocabulary}, {hidden + start, width, 1}, dweight, width, tile.first > 0);
+    const int64_t atRow = tile.row * width, atColumn = tile.column * width;
+    if (dhidden) {
+      gemm(pool, tile.rows, width, tile.columns, {logits, tile.columns, 1}, {weight + atColumn, width, 1}, dhidden + atRow, width,
+           tile.column > 0);
+    }
+    if (dweight) {
+      gemm(pool, tile.columns, width, tile.rows, {logits, 1, tile.columns}, {hidden + atRow, width, 1}, dweight + atColumn, width,
+           tile.row > 0);
+    }
   });
 }
 

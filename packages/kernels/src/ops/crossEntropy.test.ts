@@ -16,12 +16,11 @@ function inputs(rows: number, width: number, vocabulary: number, scale = 1): Hos
 }
 
 const SHAPES: [rows: number, width: number, vocabulary: number][] = [
-  [1, 1, 2], [3, 5, 2], [7, 17, 3], [33, 64, 256], [5, 96, 1000], [260, 31, 4097], [9, 130, 50_288], [2100, 16, 250],
+  [1, 1, 2], [3, 5, 2], [7, 17, 3], [33, 64, 256], [5, 96, 1000], [260, 31, 1025], [3, 130, 4097], [5, 12, 50_288], [2100, 16, 250],
 ];
 
 eachDevice("crossEntropy", (device) => {
   it.each(SHAPES)("equals the float64 reference: %i rows, width %i, vocabulary %i", async (rows, width, vocabulary) => {
-    if (device.kind === "reference" && rows * width * vocabulary > 3e7) return; // the other devices compare with this one
     await compareWithReference(device, crossEntropy, inputs(rows, width, vocabulary, 1 / Math.sqrt(width)), { tolerance: 1e-5 });
   });
 
