@@ -1,6 +1,6 @@
 /** The table of measures that `lenggen eval` and the reproductions run. A new measure is one line here. */
 import { check, key, type Parameters, type SequenceModel } from "@lenggen/kernels";
-import { effectiveRemembrance, lossByPosition, stateStatistics, type Task, taskAccuracy, TASKS } from "@lenggen/evals";
+import { effectiveRemembrance, lossByPosition, type Series, stateStatistics, type Task, taskAccuracy, TASKS, terminalChart } from "@lenggen/evals";
 import { lengthName, percent } from "./format";
 import { table } from "./table";
 
@@ -42,6 +42,12 @@ export function cutSequences(text: Uint8Array, length: number, count: number): U
   return Array.from({ length: fitting }, (_, i) => text.subarray(i * room, i * room + length));
 }
 
+/** A small chart for the terminal, over a logarithmic axis of positions. */
+function chart(x: string, y: string, series: readonly Series[]): string[] {
+  const width = Math.min(100, process.stdout.columns ?? 80);
+  return terminalChart({ id: "terminal", description: y, x: { label: x, type: "log" }, y: { label: y }, series }, { width, color: process.stdout.isTTY }).split("\n");
+}
+
 const longest = (lengths: readonly number[]): number => Math.max(...lengths);
 const digits = (value: number): string => value.toFixed(3);
 
@@ -69,8 +75,14 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
       const result = await lossByPosition(model, parameters, cutSequences(text, longest(lengths) + 1, count), { trainLength, lengths, chunk, batch, signal, onProgress });
       return {
         result,
-        lines: table(["length", "bits/byte", "short context", "ratio"], result.lengths.map(({ position, bitsPerByte, referenceBitsPerByte, ratio }) =>
-          [lengthName(position), digits(bitsPerByte), digits(referenceBitsPerByte), digits(ratio)])),
+        lines: [
+          ...chart("position (bytes)", "bits per byte", [
+            { label: "with all the text before", points: result.bins.map(({ position, bitsPerByte }) => ({ x: position, y: bitsPerByte })) },
+            { label: "with a short context", points: result.bins.map(({ position, referenceBitsPerByte }) => ({ x: position, y: referenceBitsPerByte })) },
+          ]),
+          ...table(["length", "bits/byte", "short context", "ratio"], result.lengths.map(({ position, bitsPerByte, referenceBitsPerByte, ratio }) =>
+            [lengthName(position), digits(bitsPerByte), digits(referenceBitsPerByte), digits(ratio)])),
+        ],
       };
     },
   },
@@ -80,7 +92,13 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
     async run({ model, parameters, text, lengths, count, chunk, batch, signal, onProgress }) {
       const length = longest(lengths);
       const result = await effectiveRemembrance(model, parameters, cutSequences(text, length, count), { length, chunk, batch, signal, onProgress });
-      return { result, lines: table(["t", "distance"], result.points.map(({ t, distance }) => [t, digits(distance)])) };
+      return {
+        result,
+        lines: [
+          ...chart("bytes cut off (t)", "total variation", [{ label: "Effective Remembrance", points: result.points.map(({ t, distance }) => ({ x: t, y: distance })) }]),
+          ...table(["t", "distance"], result.points.map(({ t, distance }) => [t, digits(distance)])),
+        ],
+      };
     },
   },
   "state-statistics": {
@@ -89,7 +107,13 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
     async run({ model, parameters, text, lengths, count, chunk, batch, signal, onProgress }) {
       const length = longest(lengths);
       const result = await stateStatistics(model, parameters, cutSequences(text, length, count), { length, chunk, batch, signal, onProgress });
-      return { result, lines: table(["position", "mean", "std"], result.pooled.map(({ position, mean, std }) => [position, mean.toExponential(2), digits(std)])) };
+      return {
+        result,
+        lines: [
+          ...chart("position (bytes)", "standard deviation of the state", [{ label: "all layers and heads", points: result.pooled.map(({ position, std }) => ({ x: position, y: std })) }]),
+          ...table(["position", "mean", "std"], result.pooled.map(({ position, mean, std }) => [position, mean.toExponential(2), digits(std)])),
+        ],
+      };
     },
   },
   ...Object.fromEntries(Object.values(TASKS).map((task) => [task.name, taskMeasure(task)])),

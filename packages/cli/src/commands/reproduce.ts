@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { reportHtml } from "@lenggen/evals";
+import { buildUnexploredStatesReport, charts, terminalChart } from "@lenggen/evals";
 import { LenggenError } from "@lenggen/kernels";
 import { writeWhole } from "@lenggen/kernels/node";
 import type { CommandSpec } from "../command";
@@ -44,8 +44,10 @@ export const reproduce: CommandSpec = {
       preset, settings: PRESETS[preset]!, seed: common.seed, folder, fromScratch: options.fromScratch, device, signal, note: (line) => out.note(line),
     });
     const html = join(folder, "report.html");
-    await writeWhole(html, [new TextEncoder().encode(reportHtml(report))]);
+    await writeWhole(html, [new TextEncoder().encode(buildUnexploredStatesReport(report))]);
     await writeWhole(join(folder, REPORT), [new TextEncoder().encode(`${JSON.stringify(report, null, 1)}\n`)]);
+    const { ratio } = charts(report);
+    if (ratio) out.print(terminalChart(ratio, { width: Math.min(100, process.stdout.columns ?? 80), color: process.stdout.isTTY }));
     for (const line of summary(report, html)) out.print(line);
     out.document(report);
   },

@@ -1,0 +1,137 @@
+/** Bad input gives one clear line on stderr and exit code 1 or 2, and loses nothing. */
+import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { lenggen } from "./lenggen";
+import { CONFIG, trainBase, type Workplace, workplace } from "./trained";
+
+let place: Workplace;
+beforeAll(async () => {
+  place = await workplace();
+  await trainBase(place);
+  await writeFile(join(place.folder, "empty.txt"), "");
+  await writeFile(join(place.folder, "short.txt"), "too short");
+  await mkdir(join(place.folder, "nothing"));
+});
+afterAll(() => place.remove());
+
+/** Runs a command that must fail, and checks the manner. */
+async function fails(args: readonly string[], code: 1 | 2, message: RegExp): Promise<void> {
+  const result = await lenggen(args, { cwd: place.folder });
+  expect(result.error).toMatch(/^lenggen: .+ \[E_[A-Z_]+\]$/);
+  expect(result.error).toMatch(message);
+  expect(result.stderr).not.toMatch(/^\s+at /m);
+  expect(result.stdout).toBe("");
+  expect(result.code).toBe(code);
+}
+
+const train = (...more: string[]) => ["train", ...place.training, "--steps", "2", "--out", "runs/new", ...more];
+const evaluate = (checkpoint: string, ...more: string[]) =>
+  ["eval", "loss-by-position", "--checkpoint", checkpoint, "--text", "book.txt", "--lengths", "64", "--train-length", "32", ...more];
+
+describe("unknown names get the nearest one", () => {
+  it("command", () => fails(["trian"], 2, /no command is named "trian" \(did you mean "train"\?\).*\[E_UNKNOWN_NAME\]/));
+  it("option", () => fails(["doctor", "--jsn"], 2, /unknown option '--jsn' \(did you mean "--json"\?\)/));
+  it("device", () => fails(train("--device", "gpu"), 2, /no device is named "gpu" \(did you mean "cpu"\?\).*\[E_DEVICE_UNKNOWN\]/));
+  it("device of doctor", () => fails(["doctor", "--device", "refrence"], 2, /did you mean "reference"\?/));
+  it("method", () => fails(train("--method", "state-pasing"), 2, /no method is named "state-pasing" \(did you mean "state-passing"\?\)/));
+  it("setting of a method", () => fails(train("--method", "tbtt", "--set", "rest-probability=1"), 2, /tbtt has no setting "rest-probability" \(did you mean "reset-probability"\?\)/));
+  it("measure", () => fails(["eval", "loss-by-positon", "--checkpoint", "runs/base", "--lengths", "64"], 2, /no measure is named .* \(did you mean "loss-by-position"\?\)/));
+  it("experiment", () => fails(["reproduce", "unexplored-state"], 2, /did you mean "unexplored-states"\?/));
+  it("preset", () => fails(["reproduce", "unexplored-states", "--preset", "quik"], 2, /no preset is named "quik" \(did you mean "quick"\?\)/));
+  it("model preset", () => fails(["train", "--model", "tiny-bite", "--out", "runs/new"], 2, /no model preset is named "tiny-bite" \(did you mean "tiny-byte"\?\)/));
+  it("kernel", () => fails(["bench", "matmull"], 2, /did you mean "matmul"\?/));
+});
+
+describe("wrong usage", () => {
+  it.each(["0", "NaN", "-4", "1.5", "1k,0", "", "4x"])("length %j", (lengths) =>
+    fails(["eval", "loss-by-position", "--checkpoint", "runs/base", `--lengths=${lengths}`], 2, /is not a length; give a whole number of at least 1/));
+  it("threads", () => fails(["doctor", "--threads", "0"], 2, /--threads: "0" is not a whole number from 1/));
+  it("seed", () => fails(["doctor", "--seed", "x"], 2, /--seed: "x" is not a whole number/));
+  it("learning rate", () => fails(train("--learning-rate", "fast"), 2, /--learning-rate: "fast" must be a number/));
+  it("a missing option", () => fails(["train"], 2, /required option '--out <folder>' not specified/));
+  it("a missing argument", () => fails(["generate", "--prompt", "x"], 2, /missing required argument 'checkpoint'/));
+});
+
+describe("texts", () => {
+  it("empty", () => fails(train("--text", "empty.txt"), 1, /text "empty.txt" is empty \[E_TEXT\]/));
+  it("missing", () => fails(train("--text", "absent.txt"), 1, /text "absent.txt": there is no such file.*\[E_MISSING\]/));
+  it("a folder without text", () => fails(train("--text", "nothing"), 1, /holds no .txt or .md file/));
+  it("shorter than the context", () => fails(train("--text", "short.txt"), 1, /has 9 bytes; this needs at least 33.*\[E_TEXT\]/));
+  it("shorter than the length asked for", () => fails(evaluate("runs/base", "--lengths", "1M"), 1, /this needs at least 1048576 \(1M\) \[E_TEXT\]/));
+  it("an empty prompt", () => fails(["generate", "runs/base", "--prompt", ""], 1, /--prompt is empty.*\[E_TEXT\]/));
+});
+
+describe("run directories", () => {
+  it("that exist are refused and left alone", async () => {
+    const before = await readFile(join(place.folder, "runs/base/run.json"), "utf8");
+    await fails(train("--out", "runs/base"), 1, /runs\/base holds a run already .*\[E_EXISTS\]/);
+    expect(await readFile(join(place.folder, "runs/base/run.json"), "utf8")).toBe(before);
+  });
+  it("that hold something else are refused", () => fails(train("--out", "."), 1, /\[E_EXISTS\]/));
+  it("with other settings are not resumed", () => fails(train("--out", "runs/base", "--resume", "--seed", "5"), 1, /seed: 0 there, 5 here.*\[E_CONFIG\]/));
+  it("that cannot be written", () => fails(train("--out", "book.txt/run"), 1, /\[E_IO\]/));
+  it("on a full disk", () => fails(train("--out", "/dev/full/run"), 1, /\[E_IO\]/));
+});
+
+/** A copy of the base checkpoint with changed files. */
+async function damaged(name: string, change: (weights: Buffer) => Uint8Array, config: unknown = CONFIG): Promise<string> {
+  const folder = join(place.folder, name);
+  await cp(join(place.folder, "runs/base/checkpoints/step-6"), folder, { recursive: true });
+  await writeFile(join(folder, "model.safetensors"), change(await readFile(join(folder, "model.safetensors"))));
+  await writeFile(join(folder, "config.json"), typeof config === "string" ? config : JSON.stringify(config));
+  return name;
+}
+
+/** The file with its JSON header changed. */
+function withHeader(change: (header: Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>) => void) {
+  return (file: Buffer): Uint8Array => {
+    const length = Number(file.readBigUInt64LE(0));
+    const header = JSON.parse(file.subarray(8, 8 + length).toString()) as Parameters<typeof change>[0];
+    change(header);
+    const text = Buffer.from(JSON.stringify(header));
+    const size = Buffer.alloc(8);
+    size.writeBigUInt64LE(BigInt(text.length));
+    return Buffer.concat([size, text, file.subarray(8 + length)]);
+  };
+}
+
+const firstTensor = <T>(header: Record<string, T>): T => Object.entries(header).find(([name]) => name !== "__metadata__")![1];
+
+describe("checkpoints", () => {
+  it("missing", () => fails(evaluate("absent"), 1, /checkpoint absent: there is no such folder \[E_MISSING\]/));
+  it("a folder without one", () => fails(evaluate("nothing"), 1, /nothing holds no checkpoint.*\[E_MISSING\]/));
+  it("truncated", async () => fails(evaluate(await damaged("truncated", (file) => file.subarray(0, file.length - 100))), 1, /truncated.*\[E_FORMAT\]/));
+  it("overlapping offsets", async () => fails(evaluate(await damaged("overlapping", withHeader((header) => {
+    const tensors = Object.entries(header).filter(([name]) => name !== "__metadata__").map(([, about]) => about);
+    const [start, end] = tensors[0]!.data_offsets;
+    const twin = tensors.find((other) => other !== tensors[0] && other.data_offsets[1] - other.data_offsets[0] === end - start) ?? tensors[1]!;
+    twin.data_offsets = [start, start + twin.data_offsets[1] - twin.data_offsets[0]];
+  }))), 1, /\[E_FORMAT\]/));
+  it("offsets out of range", async () => fails(evaluate(await damaged("outside", withHeader((header) => {
+    const about = firstTensor(header);
+    about.data_offsets = [about.data_offsets[0] + 1e9, about.data_offsets[1] + 1e9];
+  }))), 1, /\[E_FORMAT\]/));
+  it("a huge header", async () => fails(evaluate(await damaged("huge", (file) => {
+    file.writeBigUInt64LE(2n ** 60n, 0);
+    return file;
+  })), 1, /\[E_FORMAT\]/));
+  it("wrong shapes", async () => fails(evaluate(await damaged("misshapen", withHeader((header) => {
+    firstTensor(header).shape.reverse();
+    firstTensor(header).shape.push(1);
+  }))), 1, /\[E_WEIGHTS\]/));
+  it("NaN", async () => fails(evaluate(await damaged("nan", (file) => {
+    file.writeFloatLE(Number.NaN, file.length - 4);
+    return file;
+  })), 1, /NaN or infinite.*\[E_WEIGHTS\]/));
+  it("a config that does not fit its weights", async () =>
+    fails(evaluate(await damaged("unfit", (file) => file, { ...CONFIG, d_model: 32 })), 1, /the config asks for.*\[E_WEIGHTS\]/));
+  it("a config that makes no model", async () =>
+    fails(evaluate(await damaged("senseless", (file) => file, { ...CONFIG, n_layer: -1 })), 1, /n_layer.*\[E_CONFIG\]/));
+  it("a config that is not JSON", async () => fails(evaluate(await damaged("garbled", (file) => file, "{")), 1, /config.json is not JSON.*\[E_FORMAT\]/));
+});
+
+it("more memory than the machine has", async () => {
+  await writeFile(join(place.folder, "giant.json"), JSON.stringify({ ...CONFIG, d_model: 2 ** 20, n_layer: 64 }));
+  await fails(train("--model", "giant.json"), 1, /\[E_MEMORY\]/);
+}, 120_000);

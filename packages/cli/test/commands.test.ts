@@ -1,0 +1,141 @@
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { lenggen, start } from "./lenggen";
+import { trainBase, type Workplace, workplace } from "./trained";
+
+let place: Workplace;
+beforeAll(async () => {
+  place = await workplace();
+  await trainBase(place);
+});
+afterAll(() => place.remove());
+
+const run = (...args: string[]) => lenggen(args, { cwd: place.folder });
+
+const COMMANDS = ["doctor", "train", "post-train", "eval", "generate", "bench", "reproduce"];
+
+describe("help", () => {
+  it("names every command and the exit codes", async () => {
+    const { code, stdout, stderr } = await run("--help");
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    for (const command of COMMANDS) expect(stdout).toContain(`  ${command} `);
+    expect(stdout).toContain("130 interrupted");
+  });
+
+  it.each(COMMANDS)("of %s has an example and the common options", async (command) => {
+    const { code, stdout } = await run(command, "--help");
+    expect(code).toBe(0);
+    expect(stdout).toMatch(new RegExp(`For example:\\n  lenggen ${command}`));
+    for (const option of ["--device", "--threads", "--seed", "--json"]) expect(stdout).toContain(option);
+  });
+
+  it("gives the version", async () => {
+    expect((await run("--version")).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+});
+
+/** Runs with --json and checks that stdout is one JSON document and nothing else. */
+async function json(...args: string[]): Promise<Record<string, unknown>> {
+  const { code, stdout, stderr } = await run(...args, "--json");
+  expect({ code, stderr }).toMatchObject({ code: 0 });
+  expect(stdout.trimEnd().split("\n")).toHaveLength(1);
+  return JSON.parse(stdout) as Record<string, unknown>;
+}
+
+describe("--json", () => {
+  it("of doctor", async () => {
+    const document = await json("doctor");
+    expect(document).toMatchObject({ node: process.versions.node, os: expect.any(String) as string });
+    const devices = document["devices"] as { name: string; available: boolean; reason: string; details: object }[];
+    expect(devices.map(({ name }) => name).sort()).toEqual(["cpu", "reference"]);
+    for (const device of devices) {
+      expect(device).toEqual({ name: device.name, available: expect.any(Boolean) as boolean, reason: expect.any(String) as string, details: expect.any(Object) as object });
+      expect(device.available).toBe(device.reason === "");
+    }
+  });
+
+  it("of train and post-train", async () => {
+    const trained = await json("train", ...place.training, "--steps", "3", "--out", "runs/json");
+    expect(trained).toMatchObject({ status: "done", step: 3, steps: 3, tokens: 192, checkpoint: join("runs/json", "checkpoints", "step-3") });
+    const passed = await json(
+      "post-train", "--method", "state-passing", "--checkpoint", "runs/json", "--text", "book.txt", "--batch", "2", "--steps", "2", "--out", "runs/passed",
+      "--set", "reset-probability=0.5");
+    expect(passed).toMatchObject({ status: "done", step: 2 });
+    const record = JSON.parse(await readFile(join(place.folder, "runs/passed/run.json"), "utf8")) as { settings: { initialStates: object; data: object } };
+    expect(record.settings.initialStates).toMatchObject({ name: "state-passing", resetProbability: 0.5 });
+    expect(record.settings.data).toMatchObject({ context: 32 });
+  });
+
+  it("of eval: a measure of text, and a task", async () => {
+    const loss = await json("eval", "loss-by-position", "--checkpoint", "runs/base", "--text", "book.txt", "--lengths", "64,128");
+    expect(loss).toMatchObject({ measure: "loss-by-position", lengths: [64, 128], result: { trainLength: 32 } });
+    const recall = await json("eval", "copying", "--checkpoint", "runs/base", "--text", "book.txt", "--lengths", "64", "--samples", "2");
+    expect(recall).toMatchObject({ result: { task: "copying", cells: [{ length: 64, samples: 2 }] } });
+  });
+
+  it("of generate: the same seed, the same bytes, whatever the threads", async () => {
+    const args = ["generate", "runs/base", "--prompt", "It was", "--tokens", "8", "--seed", "3"];
+    const one = await json(...args, "--threads", "1");
+    const two = await json(...args, "--threads", "2");
+    expect(one["tokens"]).toHaveLength(8);
+    expect(two["tokens"]).toEqual(one["tokens"]);
+  });
+
+  it("of bench", async () => {
+    const document = await json("bench", "rmsNorm", "--threads", "1");
+    expect(document).toMatchObject({ device: expect.any(String) as string });
+    const ceiling = document["ceiling"] as Record<string, number>;
+    for (const name of ["gflopsOneThread", "gflopsAllThreads", "copyGBs"]) expect(ceiling[name]).toBeGreaterThan(0);
+    for (const result of document["results"] as Record<string, unknown>[]) {
+      expect(result).toMatchObject({ kernel: "rmsNorm", threads: 1, shape: expect.any(String) as string });
+      expect(["forward", "backward", "both", "step"]).toContain(result["pass"]);
+      for (const name of ["ms", "gflops", "share"]) expect(result[name]).toBeGreaterThan(0);
+    }
+  });
+
+  it("of a failure: the error, on stdout too", async () => {
+    const { code, stdout } = await run("generate", "absent", "--prompt", "x", "--json");
+    expect(code).toBe(1);
+    expect(JSON.parse(stdout)).toEqual({ error: { code: "E_MISSING", message: "checkpoint absent: there is no such folder" } });
+  });
+});
+
+describe("Ctrl-C", () => {
+  const long = (out: string) => start(["train", ...place.training, "--steps", "1000000", "--log-every", "1", "--out", out], { cwd: place.folder });
+  const firstStep = async (out: string): Promise<void> => {
+    for (;;) {
+      const metrics = await readFile(join(place.folder, out, "metrics.jsonl"), "utf8").catch(() => "");
+      if (metrics.includes("\n")) return;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  };
+
+  it("saves and exits with 130; the run can be resumed", async () => {
+    const running = long("runs/interrupted");
+    await firstStep("runs/interrupted");
+    running.process.kill("SIGINT");
+    const { code, stdout, stderr } = await running.finished;
+    expect(code).toBe(130);
+    expect(stderr).toContain("Ctrl-C again stops at once");
+    const step = Number(/step ([\d,]+) of/.exec(stdout)![1]!.replaceAll(",", ""));
+    expect(step).toBeGreaterThan(0);
+    expect(await readdir(join(place.folder, "runs/interrupted/checkpoints"))).toContain(`step-${step}`);
+
+    const again = start(["train", ...place.training, "--steps", "1000000", "--out", "runs/interrupted", "--resume"], { cwd: place.folder });
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    again.process.kill("SIGINT");
+    const resumed = await again.finished;
+    expect(resumed.code).toBe(130);
+    expect(Number(/step ([\d,]+) of/.exec(resumed.stdout)![1]!.replaceAll(",", ""))).toBeGreaterThanOrEqual(step);
+  });
+
+  it("a second time exits at once", async () => {
+    const running = long("runs/twice");
+    await firstStep("runs/twice");
+    running.process.kill("SIGINT");
+    await running.until(/Ctrl-C again/);
+    running.process.kill("SIGINT");
+    expect((await running.finished).code).toBe(130);
+  });
+});
