@@ -27,9 +27,10 @@ export function heatMap(map: HeatMap, { width }: { readonly width: number }): st
   const drawings = panels.map((panel) => {
     const cells = map.cells.filter((cell) => cell.panel === panel);
     const rows = unique((cell) => cell.row, cells);
-    const height = TITLE + rows.length * ROW + BOTTOM;
+    const top = panels.length > 1 ? TITLE : 6;
+    const height = top + rows.length * ROW + BOTTOM;
     const drawn = draw({
-      width, height, marginLeft: LEFT, marginTop: TITLE, marginBottom: BOTTOM, marginRight: 4, padding: 0.06,
+      width, height, marginLeft: LEFT, marginTop: top, marginBottom: BOTTOM, marginRight: 4, padding: 0.06,
       x: { domain: unique((cell) => cell.column, cells), label: null, tickSize: 0 },
       y: { domain: rows, label: null, tickSize: 0 },
       marks: [
@@ -42,7 +43,7 @@ export function heatMap(map: HeatMap, { width }: { readonly width: number }): st
       ],
     });
     append(drawn, "text", { x: width - 4, y: height - 6, "text-anchor": "end", fill: "var(--lg-soft, #6b6b6b)" }, `${map.columnLabel} \u2192`);
-    append(drawn, "text", { x: 4, y: 16, "font-weight": 600, fill: "var(--lg-ink, #1c1c1c)" }, panel);
+    if (panels.length > 1) append(drawn, "text", { x: 4, y: 16, "font-weight": 600, fill: "var(--lg-ink, #1c1c1c)" }, panel);
     return { svg: serialize(drawn, `${map.id}-${panel}`, `${map.description} ${panel}`), height };
   });
   return stack(map, drawings, width);

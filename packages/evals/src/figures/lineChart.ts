@@ -91,7 +91,7 @@ export function lineChart(chart: LineChart, size: ChartSize): string {
     marginTop, marginRight, marginBottom: BOTTOM, marginLeft: LEFT,
     x: { type: chart.x.type ?? "log", domain: [...domains.x], label: null },
     y: { type: chart.y.type ?? "linear", domain: [...domains.y], label: null },
-    ...(single ? {} : { fx: { axis: null, paddingOuter: 0, paddingInner: 0.08, domain: range(columns) }, fy: { axis: null, paddingOuter: 0, paddingInner: rows > 1 ? ROW_GAP / (panelHeight + ROW_GAP) : 0, domain: range(rows) } }),
+    ...(single ? {} : { fx: { axis: null, paddingOuter: 0, paddingInner: 0.14, domain: range(columns) }, fy: { axis: null, paddingOuter: 0, paddingInner: rows > 1 ? ROW_GAP / (panelHeight + ROW_GAP) : 0, domain: range(rows) } }),
     marks: [
       ...axes(chart, domains, panelWidth, panelHeight),
       ...(chart.marks ?? []).flatMap(({ x, y, label }) => [

@@ -29,7 +29,7 @@ export function syntheticReport(options: { collapse?: boolean; trainLength?: num
         const bitsPerByte = reference * (1 + excess);
         return {
           position, from: edges[i - 1] ?? 0, bitsPerByte, referenceBitsPerByte: reference, ratio: 1 + excess,
-          ci95: [bitsPerByte - 0.06, bitsPerByte + 0.06] as const, ratioCi95: [1 + excess * 0.8, 1 + excess * 1.2] as const,
+          ci95: [bitsPerByte - 0.06, bitsPerByte + 0.06] as const, ratioCi95: [1 + excess - 0.2 * Math.abs(excess), 1 + excess + 0.2 * Math.abs(excess)] as const,
         };
       }),
       effectiveRemembrance: logPositions(8000).map((t) => {

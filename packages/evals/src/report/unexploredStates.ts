@@ -1,12 +1,13 @@
 /** The report of `reproduce unexplored-states`: the paper's figures from the run's own numbers, every number as a table. */
 import { fixed, formatLength, formatSeconds, group } from "../figures/format";
+import { heatMap } from "../figures/heatMap";
+import { lineChart } from "../figures/lineChart";
 import { METHOD_STYLES, type Method, methodColor } from "../methods";
+import type { Interval } from "../statistics";
 import { charts, recallMaps } from "./charts";
 import { findingInWords, findings, ratioOf } from "./findings";
 import { details, escape, figure, page, paragraph, section, settingsTable, table } from "./html";
 import type { ReportModel, UnexploredStatesReport } from "./types";
-import { lineChart } from "../figures/lineChart";
-import { heatMap } from "../figures/heatMap";
 
 const label = (method: Method) => METHOD_STYLES[method].label;
 
@@ -57,7 +58,7 @@ export function buildUnexploredStatesReport(report: UnexploredStatesReport): str
       paragraph("Loss over long text rewards memory little. These tasks ask for it: a key to be found again, or a string to be copied, by the length of the prompt."),
       ...maps.map((map) => figure((size) => heatMap(map, size), `${map.title}.`, map.caption)),
     ),
-    section("Numbers", ...numberTables(report)),
+    section("Numbers", paragraph("Every number behind the figures; the state of each single head is in report.json."), ...numberTables(report)),
     section(
       "Settings",
       ...(report.command ? [`<p>Made by <code>${escape(report.command)}</code></p>`] : []),
@@ -78,9 +79,9 @@ function summaryTable(report: UnexploredStatesReport): string {
   const end = formatLength(all[0]!.length);
   return table(all, [
     { title: "Model", value: (f) => label(f.method) },
-    { title: "Beyond training", value: (f) => f.verdict },
+    { title: "Verdict", value: (f) => f.verdict },
     { title: `Ratio at ${end}`, value: (f) => fixed(f.ratio), numeric: true },
-    { title: "Worst ratio", value: (f) => `${fixed(f.worstRatio)} at ${formatLength(f.worstAt)}`, numeric: true },
+    { title: "Worst", value: (f) => `${fixed(f.worstRatio)} at ${formatLength(f.worstAt)}`, numeric: true },
     { title: `Bits/byte inside ${formatLength(report.trainLength)}`, value: (f) => fixed(f.insideBits), numeric: true },
   ]);
 }
@@ -103,14 +104,18 @@ function numberTables({ models, recall }: UnexploredStatesReport): string[] {
   return [
     ...(byLength.length > 0 ? [matrix("Ratio by length L: mean over positions L/2 to L", byLength, (m) => m.lossByLength!.map((l) => [formatLength(l.position), fixed(ratioOf(l))]), true)] : []),
     ...(loss.length > 0 ? [
-      matrix("Bits per byte by position", loss, (m) => m.lossByPosition.map((l) => [formatLength(l.position), fixed(l.bitsPerByte)])),
+      matrix("Bits per byte by position, with half the 95% interval", loss, (m) => m.lossByPosition.map((l) => [formatLength(l.position), withHalf(l.bitsPerByte, l.ci95)])),
       matrix("Bits per byte of the short-context reference", loss, (m) => m.lossByPosition.map((l) => [formatLength(l.position), fixed(l.referenceBitsPerByte)])),
-      matrix("Ratio by position", loss, (m) => m.lossByPosition.map((l) => [formatLength(l.position), fixed(ratioOf(l))])),
+      matrix("Ratio by position, with half the 95% interval", loss, (m) => m.lossByPosition.map((l) => [formatLength(l.position), withHalf(ratioOf(l), l.ratioCi95)])),
     ] : []),
     ...(remembrance.length > 0 ? [matrix("Effective Remembrance by t", remembrance, (m) => m.effectiveRemembrance.map((p) => [group(p.t), fixed(p.distance)]))] : []),
     ...(state.length > 0 ? [matrix("Standard deviation of the full state by position", state, (m) => m.statePooledStd!.map((p) => [formatLength(p.position), fixed(p.std)]))] : []),
     ...recallTables({ models, recall }),
   ];
+}
+
+function withHalf(value: number, interval: Interval | null | undefined): string {
+  return interval ? `${fixed(value)} \u00b1${fixed((interval[1] - interval[0]) / 2)}` : fixed(value);
 }
 
 /** One row per place, one column per model. */
@@ -124,18 +129,30 @@ function matrix(title: string, models: readonly ReportModel[], values: (model: R
   return open ? content : details(title, content);
 }
 
+/** One table per task: lengths (and depths, where they were set) down, models across. */
 function recallTables({ models, recall }: Pick<UnexploredStatesReport, "models" | "recall">): string[] {
-  const rows = [...models.map((m) => ({ method: m.method, results: m.recall ?? [] })), ...(recall ?? [])].flatMap(({ method, results }) =>
-    results.flatMap(({ task, cells }) => cells.map((cell) => ({ method, task, ...cell }))));
-  if (rows.length === 0) return [];
-  return [details("Recall, by task, model and length", table(rows, [
-    { title: "Task", value: (row) => row.task },
-    { title: "Model", value: (row) => label(row.method) },
-    { title: "Length", value: (row) => group(row.length), numeric: true },
-    { title: "Depth", value: (row) => (row.depth === null ? "any" : String(row.depth)), numeric: true },
-    { title: "Exact", value: (row) => `${row.correct}/${row.samples}`, numeric: true },
-    { title: "95% interval", value: (row) => `${fixed(row.ci95[0], 2)} to ${fixed(row.ci95[1], 2)}`, numeric: true },
-    { title: "Characters", value: (row) => fixed(row.characters, 2), numeric: true },
-    { title: "Bits per token", value: (row) => fixed(row.answerBits, 2), numeric: true },
-  ]))];
+  const measured = [...models.map((m) => ({ method: m.method, results: m.recall ?? [] })), ...(recall ?? [])];
+  const tasks = [...new Set(measured.flatMap(({ results }) => results.map(({ task }) => task)))];
+  return tasks.map((task) => {
+    const columns = measured.flatMap(({ method, results }) => results.filter((result) => result.task === task).map(({ cells }) => ({ method, cells })));
+    const places = [...new Map(columns.flatMap(({ cells }) => cells.map(({ length, depth }) => [`${length} ${depth}`, { length, depth }] as const))).values()];
+    const deep = places.some(({ depth }) => depth !== null);
+    const content = table(places, [
+      { title: "Length", value: ({ length }) => group(length), numeric: true },
+      ...(deep ? [{ title: "Depth", value: ({ depth }: TaskPlace) => String(depth ?? "any"), numeric: true }] : []),
+      ...columns.map(({ method, cells }) => ({
+        title: label(method), numeric: true,
+        value: (place: TaskPlace) => {
+          const cell = cells.find(({ length, depth }) => length === place.length && depth === place.depth);
+          return cell ? `${fixed(cell.accuracy, 2)} (${fixed(cell.ci95[0], 2)}\u2013${fixed(cell.ci95[1], 2)})` : "\u2013";
+        },
+      })),
+    ], `Share answered exactly, with 95% Wilson intervals; ${columns[0]?.cells[0]?.samples ?? 0} samples in a cell`);
+    return details(`Recall: ${task}`, content);
+  });
+}
+
+interface TaskPlace {
+  readonly length: number;
+  readonly depth: number | null;
 }
