@@ -53,8 +53,8 @@ export class Meter {
   readonly #queue: Queued[] = [];
   #tokens: number;
   #losses: number[] = [];
-  /** When training time began to count: moved on by pauses. */
-  #since = performance.now();
+  readonly #since = performance.now();
+  /** When the last line of metrics was due; pauses move it on. */
   #lineSince = this.#since;
 
   constructor(options: MeterOptions) {

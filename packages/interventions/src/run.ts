@@ -23,19 +23,21 @@ export interface RunRecord {
  */
 export async function openRun(store: RunStore, record: Omit<RunRecord, "format">, resume: boolean): Promise<number | undefined> {
   await store.prepare();
-  const text = await store.readText(RUN_FILE);
-  if (text === undefined) {
-    const entries = await store.entries();
-    check(entries.length === 0, "E_EXISTS", () =>
-      `${store.location} exists and holds no run (there is ${entries.slice(0, 3).join(", ")}); choose another folder`);
+  const entries = await store.entries();
+  // A run that ended before its first checkpoint left only its description: nothing would be lost.
+  const isNew = entries.every((name) => name === RUN_FILE);
+  if (isNew) {
     const run: RunRecord = { format: 1, ...record };
     await store.write(RUN_FILE, `${JSON.stringify(run, null, 2)}\n`);
     return undefined;
   }
+  const text = await store.readText(RUN_FILE);
+  check(text !== undefined, "E_EXISTS", () =>
+    `${store.location} exists and holds no run (there is ${entries.slice(0, 3).join(", ")}); choose another folder`);
   const run = parseRun(text, `${store.location}/${RUN_FILE}`);
   const last = (await store.checkpoints()).at(-1);
   check(resume, "E_EXISTS", () =>
-    `${store.location} holds a run already (${last === undefined ? "no checkpoint yet" : `checkpoint at step ${last}`}); resume it or choose another folder`);
+    `${store.location} holds a run already (${last === undefined ? "without a checkpoint" : `checkpoint at step ${last}`}); resume it or choose another folder`);
   const differing = differences(run.settings, record.settings);
   check(differing.length === 0, "E_CONFIG", () =>
     `the run in ${store.location} has other settings, so it can't be resumed with these: ${differing.join("; ")}`);

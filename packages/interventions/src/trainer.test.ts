@@ -1,23 +1,25 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Device, devices, dispose, key, leakedTensors, open, type Parameters, type Tensor } from "@lenggen/kernels";
+import { type Device, devices, dispose, key, LenggenError, open, type Parameters, type Tensor } from "@lenggen/kernels";
 import { afterAll, describe, expect, it } from "vitest";
 import { temporaryFolder } from "../test/temporaryFolder";
 import { tinyModel } from "../test/tinyModel";
 import { type TinyRun, tinyOptions, tinyTrain } from "../test/tinyRun";
 import type { BatchSource } from "./data";
 import { INTERVENTIONS, type InterventionName } from "./interventions";
+import type { StepEvent } from "./meter";
 import { runDirectory } from "./node";
 import { train, type TrainEvent } from "./trainer";
 
 const device = await open("reference");
+const listings = await devices();
+const available = listings.filter((listing) => listing.available).map(({ name }) => name);
+for (const { name, available: here, reason } of listings) if (!here) console.warn(`training on device ${name} is not tested: ${reason}`);
+
 const METHODS = Object.keys(INTERVENTIONS) as InterventionName[];
 
-afterAll(() => {
-  expect(leakedTensors()).toBe(0);
-  device.close();
-});
+afterAll(() => device.close());
 
 const coded = (code: string, ...parts: string[]) =>
   expect.objectContaining({ code, message: expect.stringMatching(new RegExp(parts.map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&")).join(".*"))) });
@@ -51,16 +53,18 @@ describe("training", () => {
     expect(mean(losses.slice(-10))).toBeLessThan(1.6);
   });
 
-  it("keeps device memory where it was after step 10", async () => {
+  it.each(available)("keeps device memory where it was after step 10 on %s", async (kind) => {
+    const here = await open(kind);
     const used: number[] = [];
-    const before = device.memory().used;
+    const before = here.memory().used;
     await tinyTrain({
-      device, method: "state-passing", steps: 1000, context: 2, batch: 2, microBatches: 2,
-      evaluations: [{ name: "memory", every: 10, run: async () => { used.push(device.memory().used); return {}; } }],
+      device: here, method: "state-passing", steps: 1000, context: 2, batch: 2, microBatches: 2,
+      evaluations: [{ name: "memory", every: 10, run: async () => { used.push(here.memory().used); return {}; } }],
     });
     expect(used).toHaveLength(100);
     expect(used[99]).toBe(used[0]);
-    expect(device.memory().used).toBe(before);
+    expect(here.memory().used).toBe(before);
+    here.close();
   });
 
   it("adds micro-batches up to one large batch", async () => {
@@ -109,12 +113,21 @@ describe("training", () => {
     expect(events.map((event) => `${event.kind} ${event.step}`)).toEqual(["step 2", "evaluation 3", "step 4", "step 5", "evaluation 5"]);
     const step = events[0]!;
     expect(step).toMatchObject({ steps: 5, tokens: 2 * 3 * 6, learningRate: 0.03, loss: expect.any(Number) as number });
-    if (step.kind === "step") {
-      expect(step.tokensPerSecond).toBeGreaterThan(0);
-      expect(step.gradientNorm).toBeGreaterThan(0);
-      expect(step.peakBytes).toBeGreaterThan(1000);
-    }
+    const { tokensPerSecond, gradientNorm, peakBytes } = step as StepEvent;
+    expect(tokensPerSecond).toBeGreaterThan(0);
+    expect(gradientNorm).toBeGreaterThan(0);
+    expect(peakBytes).toBeGreaterThan(1000);
     expect(events[1]).toMatchObject({ name: "twice", results: { double: 6 } });
+  });
+
+  it("comes to an orderly end when it is interrupted during an evaluation", async () => {
+    const controller = new AbortController();
+    const run = async () => {
+      controller.abort();
+      throw new LenggenError("E_INTERRUPTED", "interrupted");
+    };
+    const result = await tinyTrain({ device, evaluations: [{ name: "long", every: 3, run }], signal: controller.signal });
+    expect([result.status, result.step]).toEqual(["interrupted", 3]);
   });
 
   it("starts from given parameters and takes them over", async () => {
@@ -229,6 +242,14 @@ describe("a run directory", () => {
     await expect(at({}, join(foreign, "thesis.txt"))).rejects.toEqual(coded("E_IO", "thesis.txt"));
   });
 
+  it("begins anew where a run left nothing but its description", async () => {
+    const folder = await temporaryFolder();
+    const parameters = () => Promise.reject(new Error("no parameters"));
+    await expect(tinyTrain({ device, store: runDirectory(folder), parameters })).rejects.toThrow("no parameters");
+    expect((await tinyTrain({ device, store: runDirectory(folder), steps: 1 })).status).toBe("done");
+    expect(await readFile(join(folder, "run.json"), "utf8")).toContain('"steps": 1');
+  });
+
   it("refuses damaged files and weights of another model", async () => {
     const folder = await temporaryFolder();
     const again = () => tinyTrain({ device, steps: 2, store: runDirectory(folder), resume: true });
@@ -287,10 +308,7 @@ describe("numbers that are not finite", () => {
   });
 });
 
-const listing = (await devices()).find(({ name }) => name === "cpu")!;
-if (!listing.available) console.warn(`training on device cpu is not tested: ${listing.reason}`);
-
-describe.runIf(listing.available)("training on the cpu", () => {
+describe.runIf(available.includes("cpu"))("training on the cpu", () => {
   it.each(METHODS)("with %s gives the same bits on 1, 2 and 3 threads, interrupted or not", async (method) => {
     const seen = new Set<string>();
     for (const threads of [1, 2, 3]) {

@@ -29,6 +29,7 @@ export interface Evaluation {
   readonly name: string;
   /** Runs after every so many steps, and after the last. */
   readonly every: number;
+  /** May stop with `E_INTERRUPTED` once the signal is aborted. */
   run(parameters: Parameters, step: number, signal: AbortSignal | undefined): Promise<JsonRecord>;
 }
 
@@ -206,7 +207,7 @@ async function loop<State extends Tree>(run: Run<State>, options: TrainOptions<S
     run.step++;
     await settle(run, options, 1);
     const ends = (every: number) => run.step % every === 0 || run.step === steps;
-    for (const evaluation of evaluations.filter(({ every }) => ends(every))) await evaluate(run, options, evaluation);
+    for (const evaluation of evaluations) if (ends(evaluation.every)) await evaluate(run, options, evaluation);
     if (store && ends(counts.checkpointEvery)) await save(run, options);
     await breathe();
   }
@@ -239,18 +240,23 @@ function checkFinite<State extends Tree>(run: Run<State>, store: RunStore | unde
 
 async function evaluate<State extends Tree>(run: Run<State>, options: TrainOptions<State>, evaluation: Evaluation): Promise<void> {
   await settle(run, options, 0);
-  const pause = run.meter.pause();
-  const results = await evaluation.run(run.context.parameters, run.step, options.signal);
-  await options.store?.append(METRICS_FILE, `${JSON.stringify({ step: run.step, evaluation: evaluation.name, results })}\n`);
-  options.onEvent?.({ kind: "evaluation", step: run.step, name: evaluation.name, results });
-  pause();
+  const resume = run.meter.pause();
+  try {
+    const results = await evaluation.run(run.context.parameters, run.step, options.signal);
+    await options.store?.append(METRICS_FILE, `${JSON.stringify({ step: run.step, evaluation: evaluation.name, results })}\n`);
+    options.onEvent?.({ kind: "evaluation", step: run.step, name: evaluation.name, results });
+  } catch (error) {
+    // An evaluation that was interrupted has no results; training itself goes on to its orderly end.
+    if (!(error instanceof LenggenError && error.code === "E_INTERRUPTED" && options.signal?.aborted)) throw error;
+  }
+  resume();
 }
 
 async function save<State extends Tree>(run: Run<State>, options: TrainOptions<State>): Promise<void> {
   const { store, onEvent } = options;
   await settle(run, options, 0);
   if (store === undefined) return;
-  const pause = run.meter.pause();
+  const resume = run.meter.pause();
   const { model, parameters, moments, initialStates } = run.context;
   const { tokens, seconds } = run.meter;
   const snapshot: Snapshot = { model: model as SequenceModel, parameters, moments, initialStates, progress: { step: run.step, tokens, seconds } };
@@ -266,7 +272,7 @@ async function save<State extends Tree>(run: Run<State>, options: TrainOptions<S
   run.saved = run.step;
   await prune(store, run.counts);
   onEvent?.({ kind: "checkpoint", step: run.step, path: store.checkpointPath(run.step) });
-  pause();
+  resume();
 }
 
 /** Deletes all checkpoints but the newest. */
@@ -276,8 +282,8 @@ async function prune(store: RunStore, { keepCheckpoints }: TrainCounts): Promise
 
 /** Lets timers, signals and progress bars have their turn, also where a device computes in this very thread. */
 function breathe(): Promise<void> {
-  return new Promise((resolve) => {
-    if (typeof setImmediate === "function") setImmediate(resolve);
-    else setTimeout(resolve, 0);
+  return new Promise((proceed) => {
+    if (typeof setImmediate === "function") setImmediate(proceed);
+    else setTimeout(proceed, 0);
   });
 }
