@@ -118,18 +118,20 @@ function plan(compiler, isas) {
   const includes = [require("node-api-headers").include_dir, dirname(require.resolve("node-addon-api/napi.h"))];
   const common = [
     ...COMMON,
-    `-DLENGGEN_FAMILIES(X)=${families.map((name) => `X(${name})`).join(" ")}`,
     ...(options.sanitize ? ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"] : []),
     ...includes.flatMap((folder) => ["-isystem", folder]),
   ];
   const object = (name, flags) => {
     const source = join(SOURCE, `${name}.cpp`);
-    const key = hash([compiler.version, ...common, ...flags, ...contents(source)].join("\0"));
+    // For a family the list of families is only declarations: a new name in it recompiles the registry alone.
+    const ignored = name === "registry" ? [] : [join(SOURCE, "families.h")];
+    const key = hash([compiler.version, ...common, ...flags, ...contents(source, new Set(ignored))].join("\0"));
     return { name, source, flags: [...common, ...flags], key, path: join(OBJECTS, `${name}-${key}.o`) };
   };
+  const list = `-DLENGGEN_FAMILIES(X)=${families.map((name) => `X(${name})`).join(" ")}`;
   return [
     ...once.map((name) => object(name, ["-DNAPI_VERSION=8", "-DNAPI_CPP_EXCEPTIONS"])),
-    ...Object.entries(isas).flatMap(([isa, flags]) => perIsa.map((name) => object(name, [`-DLENGGEN_ISA=${isa}`, ...flags]))),
+    ...Object.entries(isas).flatMap(([isa, flags]) => perIsa.map((name) => object(name, [`-DLENGGEN_ISA=${isa}`, ...(name === "registry" ? [list] : []), ...flags]))),
   ];
 }
 
@@ -149,7 +151,7 @@ function familyNames() {
 }
 
 /** The text of a source and of all headers of ours that it includes, directly or not. */
-function contents(file, seen = new Set()) {
+function contents(file, seen) {
   if (seen.has(file)) return [];
   seen.add(file);
   const text = readFileSync(file, "utf8");

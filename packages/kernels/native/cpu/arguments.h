@@ -51,6 +51,13 @@ inline int wholeArgument(const Napi::CallbackInfo& info, size_t i, const char* n
   return static_cast<int>(value);
 }
 
+// A number of bytes, at least 1.
+inline size_t bytesArgument(const Napi::CallbackInfo& info, size_t i, const char* name) {
+  const double value = numberArgument(info, i, name);
+  if (!(value >= 1 && value <= 9007199254740991.0)) throw Failure("E_ARGUMENT", std::string(name) + " must be a number of bytes of at least 1");
+  return static_cast<size_t>(value);
+}
+
 inline std::string stringArgument(const Napi::CallbackInfo& info, size_t i, const char* name) {
   if (i >= info.Length() || !info[i].IsString()) throw Failure("E_ARGUMENT", std::string(name) + " must be a string");
   return info[i].As<Napi::String>().Utf8Value();

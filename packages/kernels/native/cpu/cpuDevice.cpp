@@ -24,8 +24,8 @@ CpuDevice::CpuDevice(const Napi::CallbackInfo& info) : Napi::ObjectWrap<CpuDevic
   guarded(env, [&] {
     threads_ = wholeArgument(info, 0, "threads", 1, 256);
     isa_ = &findIsa(stringArgument(info, 1, "isa"));
-    const double limit = numberArgument(info, 2, "memoryLimit");
-    if (!(limit >= 1 && limit <= 9007199254740991.0)) throw Failure("E_ARGUMENT", "memoryLimit must be a number of bytes of at least 1");
+    const size_t limit = bytesArgument(info, 2, "memoryLimit");
+    const size_t scratchLimit = bytesArgument(info, 3, "scratchLimit");
     for (const Family* family = isa_->families; family->kernels != nullptr; family++) {
       for (const Kernel* kernel = family->kernels; kernel->name != nullptr; kernel++) kernels_.push_back(kernel);
     }
@@ -36,10 +36,10 @@ CpuDevice::CpuDevice(const Napi::CallbackInfo& info) : Napi::ObjectWrap<CpuDevic
     // Nobody waits yet: an idle device does not keep the process alive.
     napi_unref_threadsafe_function(env, finished_);
     try {
-      queue_ = std::make_unique<Queue>(threads_, [function = finished_](Ticket* ticket) {
+      queue_ = std::make_unique<Queue>(threads_, scratchLimit, [function = finished_](Ticket* ticket) {
         napi_call_threadsafe_function(function, ticket, napi_tsfn_nonblocking);
       });
-      allocator_ = std::make_unique<Allocator>(*queue_, static_cast<size_t>(limit));
+      allocator_ = std::make_unique<Allocator>(*queue_, limit);
     } catch (...) {
       queue_.reset();
       napi_release_threadsafe_function(finished_, napi_tsfn_abort);

@@ -15,7 +15,7 @@ class CpuDevice : public Napi::ObjectWrap<CpuDevice> {
  public:
   static Napi::Function define(Napi::Env env);
 
-  // new CpuDevice(threads, isa, memoryLimit)
+  // new CpuDevice(threads, isa, memoryLimit, scratchLimit): bytes for tensors, and for what kernels need while they run
   explicit CpuDevice(const Napi::CallbackInfo& info);
   ~CpuDevice() override;
 

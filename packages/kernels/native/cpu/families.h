@@ -7,12 +7,18 @@
 #define LENGGEN_FAMILIES(X) \
   X(conv) \
   X(crossEntropy) \
+  X(elementwise) \
+  X(embedding) \
   X(gates) \
+  X(matmul) \
   X(memory) \
+  X(norm) \
   X(optimizer) \
   X(random) \
+  X(reduce) \
   X(ssd) \
-  X(ssdGradient)
+  X(ssdGradient) \
+  X(view)
 #endif
 
 #ifdef LENGGEN_ISA

@@ -24,7 +24,7 @@ double arithmetic(const Isa& isa, ThreadPool& pool, int64_t rounds) {
 }
 
 double bestArithmetic(const Isa& isa, int threads) {
-  ThreadPool pool(threads);
+  ThreadPool pool(threads, 0);
   constexpr double SECONDS = 0.06;
   constexpr int64_t TRIAL = 200000;
   isa.multiplyAdd(TRIAL);
@@ -39,7 +39,7 @@ double bestArithmetic(const Isa& isa, int threads) {
 double bestCopy(int threads) {
   // Much larger than any cache.
   constexpr size_t BYTES = size_t{128} << 20;
-  ThreadPool pool(threads);
+  ThreadPool pool(threads, 0);
   std::vector<char> from(BYTES, 1), to(BYTES, 2);
   const size_t part = BYTES / static_cast<size_t>(threads) / 64 * 64;
   double best = 0;

@@ -14,8 +14,8 @@ constexpr microseconds IDLE_SPIN{30};
 
 }  // namespace
 
-Queue::Queue(int threads, std::function<void(Ticket*)> finished)
-    : pool_(threads), finished_(std::move(finished)), ring_(SLOTS), thread_([this] { work(); }) {}
+Queue::Queue(int threads, size_t scratchLimit, std::function<void(Ticket*)> finished)
+    : pool_(threads, scratchLimit), finished_(std::move(finished)), ring_(SLOTS), thread_([this] { work(); }) {}
 
 Queue::~Queue() { stop(true); }
 

@@ -33,8 +33,8 @@ struct Task {
 
 class Queue {
  public:
-  // `finished` is called on the queue's thread, with each ticket.
-  Queue(int threads, std::function<void(Ticket*)> finished);
+  // `finished` is called on the queue's thread, with each ticket. Throws std::system_error, std::bad_alloc.
+  Queue(int threads, size_t scratchLimit, std::function<void(Ticket*)> finished);
   ~Queue();
 
   // The slot of the next task; waits when the queue is full. `submit` hands it over.

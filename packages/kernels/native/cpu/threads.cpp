@@ -17,19 +17,31 @@ thread_local int currentWorker = -1;
 
 Scratch::~Scratch() { std::free(data_); }
 
-float* Scratch::reserve(size_t floats) {
+float* Scratch::reserve(size_t floats, Budget& budget) {
   if (floats <= floats_ && data_ != nullptr) return data_;
   if (floats > (SIZE_MAX >> 3)) throw std::bad_alloc();
   const size_t bytes = std::max<size_t>((floats * sizeof(float) + 63) / 64 * 64, 4096);
+  budget.change(floats_ * sizeof(float), bytes);
   std::free(data_);
-  floats_ = 0;
   data_ = static_cast<float*>(std::aligned_alloc(64, bytes));
-  if (data_ == nullptr) throw std::bad_alloc();
   floats_ = bytes / sizeof(float);
+  if (data_ == nullptr) {
+    budget.change(bytes, 0);
+    floats_ = 0;
+    throw std::bad_alloc();
+  }
   return data_;
 }
 
-ThreadPool::ThreadPool(int threads) : count_(threads), scratch_(static_cast<size_t>(threads)) {
+void Budget::change(size_t before, size_t after) {
+  const size_t now = used_.fetch_add(after - before) + (after - before);
+  if (after > before && now > limit_) {
+    used_.fetch_sub(after - before);
+    throw std::bad_alloc();
+  }
+}
+
+ThreadPool::ThreadPool(int threads, size_t scratchLimit) : count_(threads), budget_(scratchLimit), scratch_(static_cast<size_t>(threads)) {
   // Spinning pays when every thread has a processor to itself, and hurts otherwise.
   const unsigned processors = std::thread::hardware_concurrency();
   spin_ = std::chrono::microseconds(static_cast<unsigned>(threads) <= processors ? 50 : 0);

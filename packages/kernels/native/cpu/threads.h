@@ -11,14 +11,27 @@
 
 namespace lenggen {
 
-// A block of 64-byte aligned floats that grows on demand. Throws std::bad_alloc.
+// Bytes of scratch memory of a whole pool, kept below a limit.
+class Budget {
+ public:
+  explicit Budget(size_t limit) : limit_(limit) {}
+  // Replaces `before` bytes by `after`. Throws std::bad_alloc, and then changes nothing.
+  void change(size_t before, size_t after);
+
+ private:
+  const size_t limit_;
+  std::atomic<size_t> used_{0};
+};
+
+// A block of 64-byte aligned floats that grows on demand.
 class Scratch {
  public:
   Scratch() = default;
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
   ~Scratch();
-  float* reserve(size_t floats);
+  // Throws std::bad_alloc. Contents are lost when it grows.
+  float* reserve(size_t floats, Budget& budget);
 
  private:
   float* data_ = nullptr;
@@ -27,14 +40,14 @@ class Scratch {
 
 class ThreadPool final : public Pool {
  public:
-  // Throws std::system_error when the system grants no more threads.
-  explicit ThreadPool(int threads);
+  // Scratch memory stays below `scratchLimit` bytes. Throws std::system_error when the system grants no more threads.
+  ThreadPool(int threads, size_t scratchLimit);
   ~ThreadPool() override;
 
   int threads() const override { return count_; }
   void parallel(int64_t items, const Body& body) override;
-  float* scratch(int worker, size_t floats) override { return scratch_[static_cast<size_t>(worker)].reserve(floats); }
-  float* shared(size_t floats) override { return shared_.reserve(floats); }
+  float* scratch(int worker, size_t floats) override { return scratch_[static_cast<size_t>(worker)].reserve(floats, budget_); }
+  float* shared(size_t floats) override { return shared_.reserve(floats, budget_); }
 
  private:
   void work(int worker);
@@ -44,6 +57,7 @@ class ThreadPool final : public Pool {
 
   const int count_;
   std::chrono::microseconds spin_;
+  Budget budget_;
   std::vector<Scratch> scratch_;
   Scratch shared_;
   std::vector<std::thread> workers_;

@@ -25,7 +25,7 @@ export interface Ceiling {
 }
 
 export interface Addon {
-  readonly CpuDevice: new (threads: number, isa: string, memoryLimit: number) => NativeDevice;
+  readonly CpuDevice: new (threads: number, isa: string, memoryLimit: number, scratchLimit: number) => NativeDevice;
   isas(): { name: string; supported: boolean }[];
   ceiling(threads: number, isa: string): Promise<Ceiling>;
 }
@@ -44,7 +44,8 @@ async function load(): Promise<Loaded> {
     return { addon: null, reason: "the CPU device needs Node; it does not run in a browser" };
   }
   const { createRequire } = await import("node:module");
-  const { existsSync } = await import("node:fs");
+  const { existsSync, readFileSync } = await import("node:fs");
+  const { join } = await import("node:path");
   const { fileURLToPath } = await import("node:url");
   const require = createRequire(import.meta.url);
   const attempt = (path: string): Loaded => {
@@ -57,10 +58,14 @@ async function load(): Promise<Loaded> {
 
   const given = process.env["LENGGEN_CPU_ADDON"];
   if (given) return attempt(given);
-  // From src/backends/cpu in a clone, from dist in a package.
+  // The folder of this package: three floors above this file in a clone, one above dist when published. The name is
+  // checked, since a bundle may lie anywhere.
   for (const up of ["../../..", ".."]) {
-    const built = fileURLToPath(new URL(`${up}/build/cpu.node`, import.meta.url));
-    if (existsSync(built)) return attempt(built);
+    const root = fileURLToPath(new URL(up, import.meta.url));
+    const manifest = join(root, "package.json");
+    const built = join(root, "build", "cpu.node");
+    if (!existsSync(built) || !existsSync(manifest)) continue;
+    if ((JSON.parse(readFileSync(manifest, "utf8")) as { name?: string }).name === "@lenggen/kernels") return attempt(built);
   }
   const name = `@lenggen/kernels-${process.platform}-${process.arch}`;
   let prebuilt: string;

@@ -2,28 +2,40 @@
  * The CPU device: C++ kernels on their own threads. JavaScript only queues work, so that the event loop
  * stays alive while the kernels run.
  */
-import type { Backend, Device, DeviceBuffer, MemoryUse } from "../../device";
+import type { Backend, Device, DeviceBuffer, DeviceListing, MemoryUse } from "../../device";
 import { check, LenggenError } from "../../errors";
 import type { Kernels } from "../../kernels";
 import { memoryLimitFrom } from "../memoryLimit";
 import { type Addon, loadAddon, type NativeDevice, translated } from "./addon";
 import { conv } from "./conv";
 import { crossEntropy } from "./crossEntropy";
+import { elementwise } from "./elementwise";
+import { embedding } from "./embedding";
 import { gates } from "./gates";
 import { type CpuBuffer, createLaunch, type Launch } from "./launch";
+import { matmul } from "./matmul";
 import { memory } from "./memory";
+import { norm } from "./norm";
 import { optimizer } from "./optimizer";
 import { random } from "./random";
+import { reduce } from "./reduce";
 import { ssd } from "./ssd";
+import { view } from "./view";
 
 const createKernels = (launch: Launch): Kernels => ({
   ...conv(launch),
   ...crossEntropy(launch),
+  ...elementwise(launch),
+  ...embedding(launch),
   ...gates(launch),
+  ...matmul(launch),
   ...memory(launch),
+  ...norm(launch),
   ...optimizer(launch),
   ...random(launch),
+  ...reduce(launch),
   ...ssd(launch),
+  ...view(launch),
 });
 
 export class CpuDevice implements Device {
@@ -120,7 +132,7 @@ async function processorName(): Promise<string> {
 
 export const cpu: Backend = {
   kind: "cpu",
-  async probe() {
+  async probe(): Promise<DeviceListing> {
     const loaded = await loadAddon();
     if (!loaded.addon) return { name: "cpu", available: false, reason: loaded.reason, details: {} };
     const { availableParallelism } = await import("node:os");
@@ -139,7 +151,7 @@ export const cpu: Backend = {
     const limit = await memoryLimitFrom(memoryLimit);
     const addon = await addonOrThrow();
     try {
-      return new CpuDevice(new addon.CpuDevice(count, isaFrom(isa), limit), await processorName());
+      return new CpuDevice(new addon.CpuDevice(count, isaFrom(isa), limit, limit), await processorName());
     } catch (error) {
       throw translated(error);
     }

@@ -12,6 +12,7 @@ import type { ReferenceBuffer } from "./data";
 import { elementwise } from "./elementwise";
 import { embedding } from "./embedding";
 import { gates } from "./gates";
+import { matmul } from "./matmul";
 import { memory } from "./memory";
 import { norm } from "./norm";
 import { optimizer } from "./optimizer";
@@ -26,6 +27,7 @@ const kernels: Kernels = {
   ...elementwise,
   ...embedding,
   ...gates,
+  ...matmul,
   ...memory,
   ...norm,
   ...optimizer,

@@ -1,0 +1,30 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { expect, it } from "vitest";
+import { open } from "./device";
+import { leakedTensors, zeros } from "./tensor";
+
+setFlagsFromString("--expose-gc");
+const collect = runInNewContext("gc") as () => void;
+
+/** Finalizers run some time after a collection. */
+async function collected(done: () => boolean): Promise<void> {
+  for (let i = 0; i < 50 && !done(); i++) {
+    collect();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+it("frees and counts the tensors that were forgotten, and only those", async () => {
+  const device = await open("reference");
+  const held = zeros(device, [10]);
+  (() => {
+    for (let i = 0; i < 5; i++) zeros(device, [1000]);
+    zeros(device, [1000]).dispose();
+  })();
+  expect(device.memory().used).toBe(4 * 5010);
+  await collected(() => leakedTensors() >= 5);
+  expect(leakedTensors()).toBe(5);
+  expect(device.memory().used).toBe(40);
+  held.dispose();
+});

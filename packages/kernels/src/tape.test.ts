@@ -1,0 +1,150 @@
+import { expect, it } from "vitest";
+import { apply, type Op } from "./op";
+import { detach, valueAndGradient, vjp, withoutGradient } from "./tape";
+import { dispose, full, scope, Tensor, tensor, zeros } from "./tensor";
+import { eachDevice, expectError } from "./testing";
+
+/** a·x + b·y, of the two kernels that the tape itself needs; saves a temporary, so that its lifetime is seen. */
+const combineOp: Op<{ a: number; b: number }> = {
+  name: "combine",
+  outputs: ([x]) => [{ shape: x!.shape, dtype: x!.dtype }],
+  forward([x, y], [out], { a, b }, { recording, saved }) {
+    const { kernels } = out!.device;
+    kernels.fill({ out: out!, value: 0 });
+    kernels.accumulate({ out: out!, x: x!, scale: a });
+    if (y) kernels.accumulate({ out: out!, x: y, scale: b });
+    if (recording) saved.push(zeros(out!.device, [100]));
+  },
+  gradient({ inputs: [x, y], attributes: { a, b }, wanted }, [g]) {
+    const scaled = (like: Tensor, factor: number) => {
+      const result = zeros(like.device, like.shape, like.dtype);
+      like.device.kernels.accumulate({ out: result, x: g!, scale: factor });
+      return result;
+    };
+    return [wanted[0] ? scaled(x!, a) : null, y && wanted[1] ? scaled(y, b) : null];
+  },
+};
+
+const combine = (x: Tensor, y: Tensor | null, a: number, b: number) => apply(combineOp, [x, y], { a, b })[0]!;
+
+eachDevice("the tape", (device) => {
+  const used = () => device.memory().used;
+
+  it("sums gradients over all paths", async () => {
+    // f = 2u + 3u with u = x + 5y: df/dx = 5, df/dy = 25
+    const result = scope(() => {
+      const inputs = { x: tensor(device, [1, 2]), y: tensor(device, [3, 4]) };
+      const { outputs, pullback } = vjp(({ x, y }: typeof inputs) => {
+        const u = combine(x, y, 1, 5);
+        return combine(combine(u, null, 2, 0), u, 1, 3);
+      }, inputs);
+      return { outputs, gradients: pullback(tensor(device, [1, 10])) };
+    });
+    expect(await result.outputs.read()).toEqual(new Float32Array([80, 110]));
+    expect(await result.gradients.x.read()).toEqual(new Float32Array([5, 50]));
+    expect(await result.gradients.y.read()).toEqual(new Float32Array([25, 250]));
+    dispose(result);
+  });
+
+  it("gives zeros to inputs that the output does not depend on", async () => {
+    const result = scope(() => {
+      const inputs = [tensor(device, [1, 2]), tensor(device, [3])];
+      const { pullback } = vjp(([x]: Tensor[]) => combine(x!, null, 2, 0), inputs);
+      return pullback(full(device, [2], 1));
+    });
+    expect(await result[1]!.read()).toEqual(new Float32Array([0]));
+    dispose(result);
+  });
+
+  it("stops at detached tensors and in withoutGradient", async () => {
+    const gradients = scope(() => {
+      const { pullback } = vjp((x: Tensor) => {
+        const constant = withoutGradient(() => combine(x, null, 100, 0));
+        return combine(combine(x, detach(x), 2, 7), constant, 1, 1);
+      }, tensor(device, [1]));
+      return pullback(full(device, [1], 1));
+    });
+    expect(await gradients.read()).toEqual(new Float32Array([2]));
+    dispose(gradients);
+  });
+
+  it("passes several outputs back, null for none", async () => {
+    const gradients = scope(() => {
+      const { pullback } = vjp((x: Tensor) => ({ twice: combine(x, null, 2, 0), thrice: combine(x, null, 3, 0), same: x }), tensor(device, [1]));
+      return pullback({ twice: full(device, [1], 1), thrice: null, same: full(device, [1], 10) });
+    });
+    expect(await gradients.read()).toEqual(new Float32Array([12]));
+    dispose(gradients);
+  });
+
+  it("gives value, gradient and what else was asked for", async () => {
+    const result = scope(() => {
+      const parameters = { layers: [{ w: tensor(device, [3]) }] };
+      return valueAndGradient(({ layers }) => {
+        const loss = combine(layers[0]!.w, null, 4, 0);
+        return { loss, aux: { state: combine(loss, null, 1, 0) } };
+      }, parameters);
+    });
+    expect(await result.loss.item()).toBe(12);
+    expect(await result.aux.state.item()).toBe(12);
+    expect(await result.gradients.layers[0]!.w.read()).toEqual(new Float32Array([4]));
+    dispose(result);
+  });
+
+  it("leaves nothing behind, with and without a scope", async () => {
+    const x = tensor(device, [1, 2]);
+    const seed = full(device, [2], 1);
+    const before = used();
+    for (let i = 0; i < 20; i++) {
+      const { outputs, pullback } = vjp((v: Tensor) => combine(combine(v, v, 1, 1), null, 2, 0), x);
+      dispose([pullback(seed), outputs]);
+    }
+    expect(used()).toBe(before);
+    scope(() => {
+      vjp((v: Tensor) => combine(v, null, 1, 0), x);
+    });
+    dispose([x, seed]);
+  });
+
+  it("frees as it walks back", () => {
+    const chain = (length: number) => scope(() => {
+      const x = zeros(device, [1 << 12]);
+      const seed = full(device, [1 << 12], 1);
+      const { pullback } = vjp((v: Tensor) => Array.from({ length }).reduce<Tensor>((y) => combine(y, null, 1, 0), v), x);
+      const forward = device.memory().used;
+      device.resetPeak();
+      pullback(seed);
+      return device.memory().peak - forward;
+    });
+    // What the way back adds does not grow with the length of the chain.
+    expect(chain(40)).toBe(chain(10));
+  });
+
+  it("records nothing without tracked inputs, and only once at a time", () => {
+    const before = used();
+    scope(() => {
+      const x = zeros(device, [1]);
+      const constant = zeros(device, [1]);
+      vjp((v: Tensor) => {
+        const held = device.memory().used;
+        combine(constant, null, 1, 0).dispose();
+        expect(device.memory().used).toBe(held);
+        expectError(() => vjp((w: Tensor) => w, v), "E_SCOPE", /another tape/);
+        return combine(v, null, 1, 0);
+      }, x);
+      const { pullback } = vjp((v: Tensor) => combine(v, null, 1, 0), x);
+      pullback(constant);
+      expectError(() => pullback(constant), "E_SCOPE", /already called/);
+    });
+    expect(used()).toBe(before);
+  });
+
+  it("refuses cotangents and losses of a wrong shape", () => {
+    scope(() => {
+      const x = zeros(device, [2]);
+      const { pullback } = vjp((v: Tensor) => combine(v, null, 1, 0), x);
+      expectError(() => pullback(zeros(device, [3])), "E_SHAPE", /cotangent/);
+      expectError(() => valueAndGradient((v: Tensor) => ({ loss: combine(v, null, 1, 0) }), x), "E_SHAPE", /one number/);
+    });
+  });
+});
