@@ -48,7 +48,8 @@ function sizes(a: Tensor, b: Tensor, { transposeA = false, transposeB = false }:
   const [bRows, bColumns] = b.shape.slice(-2) as [number, number];
   const [m, k] = transposeA ? [columns, rows] : [rows, columns];
   const [inner, n] = transposeB ? [bColumns, bRows] : [bRows, bColumns];
-  check(k === inner, "E_SHAPE", () => `${shapes()}: the inner sizes ${k} and ${inner} must be equal`);
+  check(k === inner, "E_SHAPE", () =>
+    `${shapes()}: axis ${transposeA ? -2 : -1} of a and axis ${transposeB ? -1 : -2} of b must be equal, not ${k} and ${inner}`);
   const lead = a.shape.slice(0, -2);
   const shared = b.shape.length === 2;
   check(shared || sameShape(lead, b.shape.slice(0, -2)), "E_SHAPE", () => `${shapes()}: the leading axes must be equal, or b have two axes only`);
@@ -57,7 +58,7 @@ function sizes(a: Tensor, b: Tensor, { transposeA = false, transposeB = false }:
 
 /** One product through the kernel; sums over the batch where `out` is one matrix. */
 function launch(a: Tensor, b: Tensor, out: Tensor, s: Pick<Sizes, "batch" | "m" | "n" | "k">, options: MatmulOptions, accumulate = false): void {
-  const stride = (t: Tensor, matrix: number) => (s.batch > 1 && t.size === matrix ? 0 : matrix);
+  const stride = (t: Tensor, matrix: number) => (s.batch !== 1 && t.size === matrix ? 0 : matrix);
   out.device.kernels.matmul({
     a, b, out, batch: s.batch, m: s.m, n: s.n, k: s.k,
     transposeA: options.transposeA ?? false, transposeB: options.transposeB ?? false,
@@ -97,19 +98,21 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
 }
 
 interface LinearAttributes {
+  /** Of the public function, for messages. */
+  readonly name: string;
   /** Rows of each output's block of the weight. */
   readonly split: readonly number[];
 }
 
 const linearOp: Op<LinearAttributes> = {
   name: "linear",
-  outputs([x, weight], { split }) {
-    checkReal("linear", { x: x!, weight: weight! });
+  outputs([x, weight], { name, split }) {
+    checkReal(name, { x: x!, weight: weight! });
     const width = x!.shape.at(-1);
     check(weight!.shape.length === 2 && width === weight!.shape[1], "E_SHAPE", () =>
-      `linear: weight ${showShape(weight!.shape)} must be [outputs, inputs] with the last axis of x ${showShape(x!.shape)} as inputs`);
-    check(split.every((rows) => Number.isInteger(rows) && rows >= 0) && split.reduce((a, b) => a + b, 0) === weight!.shape[0], "E_SHAPE", () =>
-      `linear: the blocks ${showShape(split)} must add up to the ${weight!.shape[0]} rows of the weight`);
+      `${name}: weight ${showShape(weight!.shape)} must be [N, K] with K the last axis of x ${showShape(x!.shape)}`);
+    check(split.every((rows) => Number.isSafeInteger(rows) && rows >= 0) && split.reduce((a, b) => a + b, 0) === weight!.shape[0], "E_SHAPE", () =>
+      `${name}: the blocks ${showShape(split)} must be whole numbers that add up to the ${weight!.shape[0]} rows of weight ${showShape(weight!.shape)}`);
     return split.map((rows) => ({ shape: [...x!.shape.slice(0, -1), rows], dtype: x!.dtype }));
   },
   forward(inputs, outputs, { split }) {
@@ -126,7 +129,7 @@ const linearOp: Op<LinearAttributes> = {
       if (dweight) {
         const part = dweight.window([n, k], row * k);
         if (dout) launch(dout, rows, part, { batch: 1, m: n, n: k, k: m }, { transposeA: true });
-        else part.device.kernels.fill({ out: part, value: 0 });
+        else if (part.size > 0) part.device.kernels.fill({ out: part, value: 0 });
         part.dispose();
       }
       if (dx && dout) {
@@ -158,7 +161,7 @@ function eachBlock(
 
 /** Linear layer without bias: x [..., K], weight [N, K] -> x · weightᵀ [..., N]. */
 export function linear(x: Tensor, weight: Tensor): Tensor {
-  return linearSplit(x, weight, [weight.shape[0] ?? 0])[0]!;
+  return apply(linearOp, [x, weight], { name: "linear", split: [weight.shape[0] ?? 0] })[0]!;
 }
 
 /**
@@ -166,5 +169,5 @@ export function linear(x: Tensor, weight: Tensor): Tensor {
  * The weight stays one parameter with one gradient.
  */
 export function linearSplit(x: Tensor, weight: Tensor, split: readonly number[]): Tensor[] {
-  return apply(linearOp, [x, weight], { split });
+  return apply(linearOp, [x, weight], { name: "linearSplit", split: [...split] });
 }
