@@ -11,6 +11,8 @@
  * Errors are relative. Float32 numbers that are sums of many terms are judged by the max-norm: the largest
  * deviation over the largest magnitude that is expected.
  */
+import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect } from "vitest";
 import { type Device, type DeviceKind, devices, open } from "./device";
 import { type Shape, showShape, sizeOf } from "./shape";
@@ -65,7 +67,8 @@ async function findInstructionSets(): Promise<string[]> {
   return found;
 }
 
-afterAll(() => {
+afterAll(async () => {
+  for (const device of [...opened, ...(await Promise.all(variants.values()))]) device.close();
   expect(leakedTensors(), "tensors that the garbage collector found undisposed").toBe(0);
 });
 
@@ -159,13 +162,13 @@ export interface Evaluation {
 }
 
 /**
- * Outputs, and the gradients of Σ cotangent · output with fixed random cotangents. `wanted` limits the gradients
- * to some inputs (all real ones unless given).
+ * Outputs, and the gradients of Σ cotangent · output with fixed random cotangents, for all real inputs. Float64 when
+ * `precise`; a given `cotangent` stands for all the random ones.
  */
 export async function evaluate(
-  device: Device, f: TestFunction, inputs: readonly HostTensor[], options: { precise?: boolean; gradients?: boolean } = {},
+  device: Device, f: TestFunction, inputs: readonly HostTensor[], options: { precise?: boolean; gradients?: boolean; cotangent?: number } = {},
 ): Promise<Evaluation> {
-  const { precise = false, gradients: wanted = true } = options;
+  const { precise = false, gradients: wanted = true, cotangent: constant } = options;
   const held = scope(() => {
     const given = inputs.map((input) => upload(device, input, precise));
     const real = given.filter((_, i) => inputs[i]!.kind === "real");
@@ -176,7 +179,7 @@ export async function evaluate(
     const list = (result: Tensor | readonly Tensor[]) => (result instanceof Tensor ? [result] : [...result]);
     if (!wanted) return { outputs: list(f(...given)), gradients: [] };
     const { outputs, pullback } = vjp((tracked: Tensor[]) => list(f(...all(tracked))), real);
-    const cotangents = outputs.map((t, i) => (t.dtype === "i32" ? null : upload(device, cotangent(i, t.shape), precise)));
+    const cotangents = outputs.map((t, i) => (t.dtype === "i32" ? null : upload(device, cotangent(i, t.shape, constant), precise)));
     return { outputs, gradients: pullback(cotangents as Tensor[]) as Tensor[] };
   });
   const outputs = await Promise.all(held.outputs.map((t) => t.read()));
@@ -187,8 +190,8 @@ export async function evaluate(
   return { outputs, shapes, gradients: inputs.map(({ kind }) => (wanted && kind === "real" ? reads[next++]! : null)) };
 }
 
-function cotangent(output: number, shape: Shape): HostTensor {
-  return normals(7919 + output, shape);
+function cotangent(output: number, shape: Shape, constant?: number): HostTensor {
+  return constant === undefined ? normals(7919 + output, shape) : host(new Array<number>(sizeOf(shape)).fill(constant), shape);
 }
 
 /**
@@ -250,6 +253,16 @@ export function compareEvaluations(actual: Evaluation, expected: Evaluation, tol
   });
 }
 
+const variants = new Map<string, Promise<Device>>();
+
+/** A CPU device of these options, opened once for all tests of a file. */
+function cpuWith(isa: string, threads: number): Promise<Device> {
+  const name = `${isa} ${threads}`;
+  const device = variants.get(name) ?? open("cpu", { isa, threads });
+  variants.set(name, device);
+  return device;
+}
+
 /**
  * For each instruction set of the CPU: right by the reference, and the same bits with 1, 2 and 3 threads.
  * Does nothing on a machine without the CPU device (the reason is printed when the tests load).
@@ -263,18 +276,16 @@ export async function checkSameBits(
   for (const isa of instructionSets) {
     let first: Evaluation | undefined;
     for (const threads of [1, 2, 3]) {
-      const device = await open("cpu", { isa, threads });
-      const result = await evaluate(device, f, inputs, { gradients });
-      device.close();
+      const result = await evaluate(await cpuWith(isa, threads), f, inputs, { gradients });
       if (!first) compareEvaluations((first = result), expected, tolerance);
-      else expect(bytesOf(result), `bits on ${isa} with ${threads} threads`).toEqual(bytesOf(first));
+      else expect(bytesOf(result).equals(bytesOf(first)), `same bits on ${isa} with ${threads} threads as with 1`).toBe(true);
     }
   }
 }
 
-function bytesOf({ outputs, gradients }: Evaluation): Buffer[] {
-  return [...outputs, ...gradients].flatMap((values) =>
-    values ? [Buffer.from((values as Float32Array).buffer, (values as Float32Array).byteOffset, (values as Float32Array).byteLength)] : []);
+function bytesOf({ outputs, gradients }: Evaluation): Buffer {
+  return Buffer.concat([...outputs, ...gradients].flatMap((values) =>
+    values ? [Buffer.from((values as Float32Array).buffer, (values as Float32Array).byteOffset, (values as Float32Array).byteLength)] : []));
 }
 
 /** Expects that a call of `f` with its gradients leaves the device's memory as it was. */
@@ -298,4 +309,15 @@ export function expectError(body: () => unknown, code: string, message?: RegExp)
   }
   expect(caught, `an error of code ${code}`).toMatchObject({ name: "LenggenError", code });
   if (message) expect((caught as Error).message).toMatch(message);
+}
+
+/**
+ * A JSON file of golden values from other implementations, which lie beside the repository and are not part of it;
+ * undefined, with the reason printed, where they are absent.
+ */
+export function readGolden(name: string): unknown {
+  const path = fileURLToPath(new URL(`../../../../shared/data/goldens/${name}`, import.meta.url));
+  if (existsSync(path)) return JSON.parse(readFileSync(path, "utf8"));
+  console.warn(`tests against golden values do not run: ${path} is absent`);
+  return undefined;
 }

@@ -1,0 +1,77 @@
+// Strided copies of 4-byte elements, f32 or i32: src/ops/view.ts.
+#include <cstring>
+
+#include "check.h"
+#include "families.h"
+#include "nest.h"
+#include "split.h"
+
+namespace lenggen::LENGGEN_ISA {
+namespace {
+
+// Side of a square that is transposed within the first-level cache.
+constexpr int64_t TILE = 32;
+
+// buffers: x, out; numbers: xOffset, outOffset, nest of x and out
+void checkCopyStrided(const Launch& launch) {
+  require(launch.bufferCount == 2 && launch.numberCount >= 3, "has too few or too many arguments");
+  const int64_t xOffset = requireSize(launch, 0), outOffset = requireSize(launch, 1);
+  const Nest nest = requireNest(launch, 2);
+  requireReach(launch, 0, nest, 0, xOffset);
+  requireReach(launch, 1, nest, 1, outOffset);
+}
+
+// Both sides are dense along the last axis: rows are copied whole, long ones in pieces.
+void copyRows(const int32_t* x, int32_t* out, const Nest& nest, Pool& pool) {
+  const int64_t inner = nest.inner(), pieces = (inner + ITEM - 1) / ITEM;
+  inRanges(pool, nest.total / inner * pieces, std::min(inner, ITEM), [&](int64_t from, int64_t to) {
+    for (int64_t part = from; part < to; part++) {
+      int64_t position[2];
+      nest.locate(part / pieces, 1, position);
+      const int64_t start = part % pieces * ITEM;
+      std::memcpy(out + position[1] + start, x + position[0] + start, static_cast<size_t>(std::min(ITEM, inner - start)) * 4);
+    }
+  });
+}
+
+// Otherwise the last two axes are walked in tiles, so that both sides touch few cache lines at a time.
+void copyTiles(const int32_t* x, int32_t* out, const Nest& nest, Pool& pool) {
+  const int last = nest.rank - 1;
+  const bool flat = nest.rank == 1;
+  const int64_t height = flat ? 1 : nest.sizes[last - 1], width = nest.sizes[last];
+  const int64_t xDown = flat ? 0 : nest.strides[0][last - 1], outDown = flat ? 0 : nest.strides[1][last - 1];
+  const int64_t xAcross = nest.strides[0][last], outAcross = nest.strides[1][last];
+  const int64_t bands = (height + TILE - 1) / TILE, columns = (width + TILE - 1) / TILE, tiles = bands * columns;
+  inRanges(pool, nest.total / (height * width) * tiles, std::min(TILE, height) * std::min(TILE, width), [&](int64_t from, int64_t to) {
+    for (int64_t tile = from; tile < to; tile++) {
+      int64_t position[2];
+      nest.locate(tile / tiles, flat ? 1 : 2, position);
+      const int64_t top = tile % tiles / columns * TILE, left = tile % columns * TILE;
+      const int64_t bottom = std::min(height, top + TILE), right = std::min(width, left + TILE);
+      for (int64_t i = top; i < bottom; i++) {
+        const int32_t* source = x + position[0] + i * xDown;
+        int32_t* target = out + position[1] + i * outDown;
+        for (int64_t j = left; j < right; j++) target[j * outAcross] = source[j * xAcross];
+      }
+    }
+  });
+}
+
+void runCopyStrided(const Launch& launch, Pool& pool) {
+  const Nest nest = readNest(launch, 2);
+  if (nest.total == 0) return;
+  const int32_t* x = launch.buffers[0].i32() + launch.integer(0);
+  int32_t* out = launch.buffers[1].i32() + launch.integer(1);
+  const bool dense = nest.strides[0][nest.rank - 1] == 1 && nest.strides[1][nest.rank - 1] == 1;
+  if (dense) copyRows(x, out, nest, pool);
+  else copyTiles(x, out, nest, pool);
+}
+
+}  // namespace
+
+extern const Kernel viewKernels[] = {
+    {"copyStrided", checkCopyStrided, runCopyStrided},
+    {nullptr, nullptr, nullptr},
+};
+
+}  // namespace lenggen::LENGGEN_ISA

@@ -1,0 +1,11 @@
+import type { EmbeddingKernels } from "../../ops/embedding";
+import type { Launch } from "./launch";
+
+export const embedding = (launch: Launch): EmbeddingKernels => ({
+  embedding({ weight, tokens, out, count, width, vocabulary }) {
+    launch("embedding", [weight, tokens, out], [count, width, vocabulary]);
+  },
+  embeddingGradient({ tokens, dy, dweight, count, width, vocabulary }) {
+    launch("embeddingGradient", [tokens, dy, dweight], [count, width, vocabulary]);
+  },
+});

@@ -1,0 +1,111 @@
+import { describe, expect, it } from "vitest";
+import {
+  checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectError, host, type HostTensor, integers,
+  normals, type TestFunction, upload,
+} from "../testing";
+import { broadcastTo, concat, reshape, slice, transpose } from "./view";
+import { mul, square } from "./elementwise";
+
+const count = (shape: readonly number[]): HostTensor => {
+  const size = shape.reduce((a, b) => a * b, 1);
+  return { data: Array.from({ length: size }, (_, i) => i), shape, kind: "integer" };
+};
+
+const CASES: Readonly<Record<string, { f: TestFunction; inputs: HostTensor[] }>> = {
+  "reshape, then use": { f: (x) => square(reshape(x, [3, -1])), inputs: [normals(1, [2, 3, 4])] },
+  "reshape and use both": { f: (x) => mul(reshape(x, [4, 6]), reshape(square(x), [4, 6])), inputs: [normals(1, [2, 3, 4])] },
+  "slice of the first axis": { f: (x) => slice(x, 0, 1, 3), inputs: [normals(1, [4, 5])] },
+  "slice of a middle axis": { f: (x) => slice(x, 1, 2), inputs: [normals(1, [3, 5, 7])] },
+  "slice of the last axis": { f: (x) => slice(x, -1, -2), inputs: [normals(1, [3, 5])] },
+  "slice of nothing": { f: (x) => slice(x, 0, 2, 2), inputs: [normals(1, [3, 5])] },
+  "concat along the first axis": { f: (a, b) => concat([a, b], 0), inputs: [normals(1, [2, 5]), normals(2, [3, 5])] },
+  "concat along the last axis": { f: (a, b, c) => concat([a, b, c], -1), inputs: [normals(1, [2, 5]), normals(2, [2, 1]), normals(3, [2, 0])] },
+  "concat of one tensor with itself": { f: (a) => concat([a, a], 1), inputs: [normals(1, [3, 4])] },
+  "transpose of a matrix": { f: (x) => transpose(x), inputs: [normals(1, [37, 53])] },
+  "transpose that keeps the last axis": { f: (x) => transpose(x, [0, 2, 1, 3]), inputs: [normals(1, [2, 3, 5, 7])] },
+  "transpose of every axis": { f: (x) => transpose(x, [2, -1, 0, 1]), inputs: [normals(1, [2, 3, 5, 7])] },
+  "broadcast of a row": { f: (x) => broadcastTo(x, [4, 9]), inputs: [normals(1, [9])] },
+  "broadcast of a column": { f: (x) => broadcastTo(x, [4, 9]), inputs: [normals(1, [4, 1])] },
+  "broadcast of a scalar": { f: (x) => broadcastTo(x, [4, 9]), inputs: [normals(1, [])] },
+  "broadcast to nothing": { f: (x) => broadcastTo(x, [0, 3]), inputs: [normals(1, [3])] },
+  "broadcast to the same shape": { f: (x) => broadcastTo(x, [4]), inputs: [normals(1, [4])] },
+};
+
+eachDevice("views", (device) => {
+  for (const [name, { f, inputs }] of Object.entries(CASES)) {
+    it(`${name}: values and gradients agree with float64`, () => compareWithReference(device, f, inputs, { tolerance: 1e-6 }));
+  }
+
+  const read = async (f: TestFunction, ...inputs: HostTensor[]) => {
+    const { outputs, shapes } = await evaluate(device, f, inputs, { gradients: false });
+    return { values: Array.from(outputs[0]!), shape: shapes[0] };
+  };
+
+  it("moves every element to its place, integers too", async () => {
+    expect(await read((x) => transpose(x), count([2, 3]))).toEqual({ values: [0, 3, 1, 4, 2, 5], shape: [3, 2] });
+    expect(await read((x) => transpose(x, [1, 2, 0]), count([2, 2, 3]))).toEqual({
+      values: [0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11], shape: [2, 3, 2],
+    });
+    expect(await read((x) => slice(x, 1, 1, 3), count([2, 4]))).toEqual({ values: [1, 2, 5, 6], shape: [2, 2] });
+    expect(await read((a, b) => concat([a, b], 1), count([2, 2]), count([2, 1]))).toEqual({ values: [0, 1, 0, 2, 3, 1], shape: [2, 3] });
+    expect(await read((x) => broadcastTo(x, [2, 2, 2]), count([2, 1]))).toEqual({ values: [0, 0, 1, 1, 0, 0, 1, 1], shape: [2, 2, 2] });
+    expect(await read((x) => reshape(x, [-1, 2]), count([4]))).toEqual({ values: [0, 1, 2, 3], shape: [2, 2] });
+  });
+
+  it("slices a large tensor as it slices a small one", async () => {
+    const x = count([300, 70, 5]);
+    const { values } = await read((t) => slice(t, 1, 3, 69), x);
+    expect(values).toEqual(x.data.filter((i) => Math.floor(i / 5) % 70 >= 3 && Math.floor(i / 5) % 70 < 69));
+  });
+
+  it("shares memory when it reshapes, and frees it with the last owner", async () => {
+    const before = device.memory().used;
+    const x = upload(device, normals(1, [4, 4]));
+    const y = reshape(x, [16]);
+    const held = device.memory().used - before;
+    expect(held).toBeLessThan(2 * x.byteLength);
+    x.dispose();
+    expect((await y.read()).length).toBe(16);
+    y.dispose();
+    await device.synchronize();
+    expect(device.memory().used).toBe(before);
+  });
+
+  it("leaves no memory behind", async () => {
+    for (const { f, inputs } of Object.values(CASES)) await checkLeaks(device, f, inputs);
+  });
+
+  it("refuses what does not fit", () => {
+    const x = () => upload(device, normals(1, [2, 3]));
+    expectError(() => reshape(x(), [4]), "E_SHAPE", /reshape: \[2, 3\] with 6 elements/);
+    expectError(() => reshape(x(), [-1, -1]), "E_SHAPE");
+    expectError(() => reshape(x(), [4, -1]), "E_SHAPE");
+    expectError(() => reshape(upload(device, host([], [0])), [0, -1]), "E_SHAPE");
+    expectError(() => slice(x(), 2, 0, 1), "E_ARGUMENT", /axis 2/);
+    expectError(() => slice(x(), 1, 2, 1), "E_ARGUMENT", /2 \.\.\. 1/);
+    expectError(() => slice(x(), 1, 0, 4), "E_ARGUMENT");
+    expectError(() => slice(x(), 1, 0.5, 2), "E_ARGUMENT");
+    expectError(() => concat([], 0), "E_ARGUMENT", /empty/);
+    expectError(() => concat([x(), x()], 2), "E_ARGUMENT", /axis 2/);
+    expectError(() => concat([x(), upload(device, normals(1, [2, 4]))], 0), "E_SHAPE", /item 1/);
+    expectError(() => concat([x(), upload(device, normals(1, [2]))], 0), "E_SHAPE");
+    expectError(() => concat([x(), upload(device, integers(1, [2, 3], 0, 9))], 0), "E_DTYPE");
+    expectError(() => transpose(x(), [0, 0]), "E_ARGUMENT", /once/);
+    expectError(() => transpose(x(), [0]), "E_ARGUMENT");
+    expectError(() => broadcastTo(x(), [2, 4]), "E_SHAPE");
+    expectError(() => broadcastTo(x(), [3]), "E_SHAPE");
+  });
+});
+
+describe("gradients of views", () => {
+  for (const [name, { f, inputs }] of Object.entries(CASES)) {
+    it(`${name}: agrees with finite differences`, () => checkGradient(f, inputs, { samples: 12 }));
+  }
+});
+
+describe("view kernels", () => {
+  it("give the same bits for any number of threads, on every instruction set", async () => {
+    for (const { f, inputs } of Object.values(CASES)) await checkSameBits(f, inputs, { tolerance: 1e-6 });
+    await checkSameBits((x) => transpose(x), [normals(1, [310, 257])], { tolerance: 1e-6 });
+  });
+});
