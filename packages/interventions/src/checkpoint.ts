@@ -13,7 +13,7 @@ import type { Moments } from "./optimizer";
 import type { RunStore } from "./runStore";
 
 /** `trainer.json`. */
-export interface TrainerState {
+interface TrainerState {
   readonly format: 1;
   /** Steps done. */
   readonly step: number;

@@ -3,7 +3,7 @@ import { check, isJsonObject, parseJson } from "@lenggen/kernels";
 import { differences, type Json, type JsonRecord } from "./json";
 import type { RunStore } from "./runStore";
 
-export const RUN_FILE = "run.json";
+const RUN_FILE = "run.json";
 export const METRICS_FILE = "metrics.jsonl";
 
 export interface RunRecord {

@@ -42,7 +42,7 @@ export type TrainEvent =
 export interface TrainCounts {
   /** Micro-batches per step; their gradients add up. 1 unless given. */
   readonly microBatches: number;
-  /** Steps between checkpoints; the first step's start and the last step are always saved. 500 unless given. */
+  /** Steps between checkpoints; the start and the end are always saved. 500 unless given. */
   readonly checkpointEvery: number;
   /** How many checkpoints are kept. 2 unless given. */
   readonly keepCheckpoints: number;

@@ -93,8 +93,8 @@ describe("a run directory", () => {
     let kills = 0;
     for (let killed = true; killed; ) {
       const child = start({ folder, ...run });
-      // Later and later, so that it comes to an end on a slow machine too.
-      const timer = setTimeout(() => child.kill("SIGKILL"), 100 + (100 + 50 * kills) * 2 * Math.random());
+      // The first early, so that there is one; then later and later, so that it ends on a slow machine too.
+      const timer = setTimeout(() => child.kill("SIGKILL"), 60 + 100 * kills * (0.5 + Math.random()));
       killed = (await end(child)).signal === "SIGKILL";
       clearTimeout(timer);
       if (killed) kills++;
