@@ -27,9 +27,6 @@ const BUILD = join(PACKAGE, "build");
 const OBJECTS = join(BUILD, "objects");
 const DAY = 86_400_000;
 
-/** Sources that are compiled per instruction set without being kernel families. */
-const PER_ISA = ["registry", "ceiling", "gemm"];
-
 /**
  * Instruction sets, narrowest first. The order matters when linking: inline functions of the standard library
  * end up in several objects, the linker keeps the first copy, and that one must run on every processor.

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { apply, type Op } from "./op";
 import { detach, valueAndGradient, vjp, withoutGradient } from "./tape";
-import { dispose, full, scope, Tensor, tensor, zeros } from "./tensor";
+import { dispose, full, scope, type Tensor, tensor, zeros } from "./tensor";
 import { eachDevice, expectError } from "./testing";
 
 /** a·x + b·y, of the two kernels that the tape itself needs; saves a temporary, so that its lifetime is seen. */

@@ -7,7 +7,7 @@ import { afterAll, describe, expect, it, vi } from "vitest";
 import { open } from "../../device";
 import { rmsNorm } from "../../ops/norm";
 import { vjp } from "../../tape";
-import { dispose, full, Tensor, tensor, zeros } from "../../tensor";
+import { dispose, full, type Tensor, tensor, zeros } from "../../tensor";
 import { instructionSets } from "../../testing";
 import { loadAddon } from "./addon";
 import { CpuDevice } from "./index";
@@ -36,8 +36,8 @@ describe.runIf(loaded.addon)("the cpu device", () => {
   it("refuses threads and instruction sets that it can't have", async () => {
     for (const threads of [0, -1, 1.5, 257, NaN]) await expect(open("cpu", { threads })).rejects.toMatchObject({ code: "E_ARGUMENT" });
     await expect(open("cpu", { isa: "sse9" })).rejects.toMatchObject({ code: "E_ARGUMENT", message: expect.stringContaining("sse9") });
-    for (const { name, supported } of loaded.addon!.isas()) {
-      if (!supported) await expect(open("cpu", { isa: name })).rejects.toMatchObject({ code: "E_DEVICE_UNAVAILABLE" });
+    for (const { name } of loaded.addon!.isas().filter(({ supported }) => !supported)) {
+      await expect(open("cpu", { isa: name })).rejects.toMatchObject({ code: "E_DEVICE_UNAVAILABLE" });
     }
   });
 
@@ -164,7 +164,7 @@ describe.runIf(loaded.addon)("the cpu device", () => {
     expect(() => native["free"]!(id)).toThrow(expect.objectContaining({ code: "E_ARGUMENT" }));
     native["close"]!();
     // Methods on a foreign object.
-    expect(() => native["allocate"]!.call({}, 1)).toThrow();
+    expect(() => native["allocate"]!.call({}, 1)).toThrow(/[Ii]llegal invocation|[Ii]nvalid argument/);
   });
 
   it("keeps numbers in a detached array out", () => {
@@ -204,11 +204,9 @@ describe.runIf(loaded.addon)("a process with cpu devices", () => {
     expect([status, stdout.trim(), stderr]).toEqual([0, "read", ""]);
   });
 
-  it("may exit in the middle of work", () => {
-    for (const end of ["process.exit(7)", "process.exitCode = 7", "setTimeout(() => process.exit(7), 5)"]) {
-      const { status, signal, stderr } = node(`${busy} work(3000); device.read(out, 0, size); ${end};`);
-      expect([status, signal, stderr], end).toEqual([7, null, ""]);
-    }
+  it.each(["process.exit(7)", "process.exitCode = 7", "setTimeout(() => process.exit(7), 5)"])("may exit in the middle of work: %s", (end) => {
+    const { status, signal, stderr } = node(`${busy} work(3000); device.read(out, 0, size); ${end};`);
+    expect([status, signal, stderr]).toEqual([7, null, ""]);
   });
 
   it("may lose devices to the garbage collector", () => {
