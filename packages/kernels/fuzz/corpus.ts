@@ -3,6 +3,8 @@
  * change here, write them anew with `node packages/kernels/fuzz/run.mjs --write-corpus`.
  */
 
+import { FILE_DTYPES } from "../src/fileDtype";
+
 /** Bytes of a file with this header and this much data. */
 function file(header: string | object, data = 0, length?: bigint): Uint8Array {
   const json = Buffer.from(typeof header === "string" ? header : JSON.stringify(header));
@@ -16,13 +18,17 @@ function entry(dtype: string, shape: number[], begin: number, end: number) {
   return { dtype, shape, data_offsets: [begin, end] };
 }
 
+/** A header that is written out, to keep names that an object would lose. */
+function named(...names: string[]): string {
+  return `{${names.map((name, i) => `${JSON.stringify(name)}:${JSON.stringify(entry("U8", [1], i, i + 1))}`).join(",")}}`;
+}
+
 const two = { a: entry("F32", [2, 2], 0, 16), b: entry("I64", [1], 16, 24) };
 const every = Object.fromEntries(
-  ([["F64", 8], ["F32", 4], ["F16", 2], ["BF16", 2], ["I64", 8], ["I32", 4], ["I16", 2], ["I8", 1], ["U64", 8], ["U32", 4], ["U16", 2], ["U8", 1], ["BOOL", 1]] as const)
-    .map(([dtype, bytes], i, all) => {
-      const begin = all.slice(0, i).reduce((sum, [, size]) => sum + 2 * size, 0);
-      return [`t.${dtype}`, entry(dtype, [2], begin, begin + 2 * bytes)];
-    }),
+  Object.entries(FILE_DTYPES).map(([dtype, bytes], i, all) => {
+    const begin = all.slice(0, i).reduce((sum, [, size]) => sum + 2 * size, 0);
+    return [`t.${dtype}`, entry(dtype, [2], begin, begin + 2 * bytes)];
+  }),
 );
 
 export const CORPUS: Readonly<Record<string, Uint8Array>> = {
@@ -30,7 +36,7 @@ export const CORPUS: Readonly<Record<string, Uint8Array>> = {
   "good-every-type": file({ __metadata__: { format: "pt" }, ...every }, 94),
   "good-empty": file("{}"),
   "good-scalar-and-empty": file({ s: entry("F16", [], 0, 2), e: entry("F32", [0, 5], 2, 2) }, 2),
-  "good-odd-names": file(`{"__proto__":${JSON.stringify(entry("U8", [1], 0, 1))},"constructor":${JSON.stringify(entry("U8", [1], 1, 2))},"":${JSON.stringify(entry("U8", [1], 2, 3))}}`, 3),
+  "good-odd-names": file(named("__proto__", "constructor", ""), 3),
   "good-padded": file(`${JSON.stringify(two)}     `, 24),
   "bad-no-bytes": new Uint8Array(),
   "bad-seven-bytes": new Uint8Array(7),

@@ -1,7 +1,7 @@
 /**
- * Makes hostile inputs out of good and bad ones: the usual moves of a mutation fuzzer, plus ones that know numbers,
- * JSON marks and little-endian lengths. All from one stream of random numbers, so that an input is found
- * again from its seed.
+ * Makes hostile inputs out of good and bad ones: the usual moves of a mutation fuzzer, plus ones that know numbers
+ * and JSON. All from one stream of random numbers, so that an
+ * input is found again from its seed.
  */
 import type { HostRandom } from "../src/random";
 
@@ -13,20 +13,39 @@ const FRAGMENTS = [
   '"__metadata__"', '"__proto__"', '"constructor"', '"dtype"', '"shape"', '"data_offsets"', '"F32"', '"F16"', '"BF16"', '"I64"', '"BOOL"', '"F4"',
   "{", "}", "[", "]", ",", ":", '"', "\\", "\\u0000", "\\ud800", " ", "\n", "\u0000", "\ufeff", "[[[[[[[[", '{"a":{"a":{"a":{"a":',
 ];
-const MOVES = 11;
+const MOVES = 10;
 
-/**
- * One input: one to four random moves on a seed input. Half of the inputs get the length of the header that their
- * text asks for, so that the checks behind the header's own are reached too.
- */
-export function mutate(random: HostRandom, seeds: readonly Uint8Array[]): Uint8Array {
-  const pick = <T>(list: readonly T[]): T => list[random.integer(list.length)]!;
-  let bytes = pick(seeds).slice();
-  for (let moves = 1 + random.integer(4); moves > 0; moves--) bytes = move(bytes, random, pick, seeds);
-  return random.integer(2) ? withLength(bytes, BigInt(Math.max(0, latin(bytes).lastIndexOf("}") - 7))) : bytes;
+type Pick = <T>(list: readonly T[]) => T;
+
+function picker(random: HostRandom): Pick {
+  return (list) => list[random.integer(list.length)]!;
 }
 
-function move(bytes: Uint8Array, random: HostRandom, pick: <T>(list: readonly T[]) => T, seeds: readonly Uint8Array[]): Uint8Array {
+/** One input: one to four random moves on a seed input. */
+export function mutate(random: HostRandom, seeds: readonly Uint8Array[]): Uint8Array {
+  const pick = picker(random);
+  let bytes = pick(seeds).slice();
+  for (let moves = 1 + random.integer(4); moves > 0; moves--) bytes = move(bytes, random, pick, seeds);
+  return bytes;
+}
+
+/**
+ * The same for safetensors. Half of the inputs get the length of the header that their text asks for, so that the
+ * checks behind it are reached too; some get a length near the truth or far from it.
+ */
+export function mutateSafetensors(random: HostRandom, seeds: readonly Uint8Array[]): Uint8Array {
+  const bytes = mutate(random, seeds);
+  if (bytes.length < 8) return bytes;
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const right = BigInt(Math.max(0, latin(bytes).lastIndexOf("}") - 7));
+  const wrong = [BigInt(random.integer(bytes.length + 16)), 0n, 100_000_000n, 100_000_001n, 1n << 63n, (1n << 64n) - 1n];
+  const choice = random.integer(16);
+  if (choice < 8) view.setBigUint64(0, right, true);
+  else if (choice === 8) view.setBigUint64(0, picker(random)(wrong), true);
+  return bytes;
+}
+
+function move(bytes: Uint8Array, random: HostRandom, pick: Pick, seeds: readonly Uint8Array[]): Uint8Array {
   const at = random.integer(bytes.length + 1);
   const span = random.integer(Math.min(32, bytes.length - at) + 1);
   const replaced = (from: number, to: number, middle: Uint8Array) => joined(bytes.subarray(0, from), middle, bytes.subarray(to));
@@ -56,8 +75,6 @@ function move(bytes: Uint8Array, random: HostRandom, pick: <T>(list: readonly T[
       const { index, 0: number } = pick(numbers);
       return replaced(index, index + number.length, text(pick(NUMBERS)));
     }
-    case 9: // the length of the header: near the truth, or far from it
-      return withLength(bytes, pick([BigInt(random.integer(bytes.length + 16)), 0n, 100_000_000n, 100_000_001n, 1n << 63n, (1n << 64n) - 1n]));
     default: // more or less data at the end
       return random.integer(2) ? joined(bytes, new Uint8Array(random.integer(17))) : bytes.slice(0, Math.max(0, bytes.length - random.integer(17)));
   }
@@ -73,9 +90,4 @@ function text(value: string): Uint8Array {
 
 function latin(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("latin1");
-}
-
-function withLength(bytes: Uint8Array, length: bigint): Uint8Array {
-  if (bytes.length >= 8) new DataView(bytes.buffer, bytes.byteOffset).setBigUint64(0, length, true);
-  return bytes;
 }

@@ -12,7 +12,7 @@ import { openSafetensors } from "../src/safetensors";
 import { memorySource } from "../src/source";
 import { dispose } from "../src/tensor";
 import { CORPUS } from "./corpus";
-import { mutate } from "./mutate";
+import { mutateSafetensors } from "./mutate";
 
 const INPUTS = Number(process.env["LENGGEN_FUZZ_INPUTS"] ?? 20_000);
 const SEED = Number(process.env["LENGGEN_FUZZ_SEED"] ?? 1);
@@ -61,7 +61,7 @@ describe("mutations", () => {
     const seeds = Object.values(CORPUS);
     const outcomes = new Map<string, number>();
     for (let i = 0; i < INPUTS; i++) {
-      const bytes = mutate(hostRandom(foldIn(key(SEED), i)), seeds);
+      const bytes = mutateSafetensors(hostRandom(foldIn(key(SEED), i)), seeds);
       let outcome: string;
       try {
         outcome = await attempt(bytes);

@@ -61,7 +61,8 @@ export function foldIn(key: Key, n: number): Key {
 }
 
 function checkWord(n: number, what: string): void {
-  check(Number.isInteger(n) && n >= 0 && n < TWO_32, "E_ARGUMENT", () => `${what} is ${n}; it must be a whole number from 0 to 2^32 - 1`);
+  check(Number.isInteger(n) && n >= 0 && n < TWO_32, "E_ARGUMENT", () =>
+    `${what} is ${n}; it must be a whole number from 0 to 2^32 - 1`);
 }
 
 /** The first `n` random words of a key. Block i (counter i) gives words 2i and 2i + 1. */
@@ -95,7 +96,8 @@ export function hostRandom(key: Key): HostRandom {
     return (high >>> 11) * TWO_32 + low;
   };
   const integer = (n: number): number => {
-    check(Number.isSafeInteger(n) && n >= 1, "E_ARGUMENT", () => `integer: n is ${n}; it must be a whole number from 1 to 2^53 - 1`);
+    check(Number.isSafeInteger(n) && n >= 1, "E_ARGUMENT", () =>
+      `integer: n is ${n}; it must be a whole number from 1 to 2^53 - 1`);
     const limit = TWO_53 - (TWO_53 % n); // draws from here on would favour small results
     let draw = next53();
     while (draw >= limit) draw = next53();

@@ -1,12 +1,12 @@
 /**
- * The safetensors format (https://github.com/huggingface/safetensors#format): 8 bytes of header length N (little-endian), N
- * bytes of JSON, then the data. The JSON maps each name to `{dtype, shape, data_offsets: [begin, end]}`, offsets
- * counting from the start of the data, and may hold text under `__metadata__`.
+ * The safetensors format (https://github.com/huggingface/safetensors#format): 8 bytes of header length N
+ * (little-endian), N bytes of JSON, then the data. The JSON maps each name to `{dtype, shape, data_offsets:
+ * [begin, end]}`, offsets counting from the start of the data, and may hold text under `__metadata__`.
  *
- * Files are not trusted. Before anything is allocated, the header is held to the format: its length is within the file and
- * 100 MB, keys are unique, sizes equal shape times type, and the tensors cover the data exactly, without overlap
- * or hole. What breaks a rule is refused with `E_FORMAT`. Tensors are read and written slice by slice: host memory stays small whatever
- * the file's size.
+ * Files are not trusted. Before anything is allocated, the header is held to the format: its length is within the
+ * file and 100 MB, keys are unique, sizes equal shape times type, and the tensors cover the data exactly, without
+ * overlap or hole. What breaks a rule is refused with `E_FORMAT`. Tensors are read and written slice by slice:
+ * host memory stays small whatever the file's size.
  */
 import type { Device } from "./device";
 import { type DType, DTYPES } from "./dtype";
@@ -39,9 +39,9 @@ export interface Safetensors {
   readonly tensors: Readonly<Record<string, FileTensor>>;
   readonly metadata: Readonly<Record<string, string>>;
   /**
-   * Loads one tensor. Type unless given: f32 for F32, F16 and BF16; f64 for F64 where the device has it, else f32; i32
-   * for whole numbers. The caller owns the tensor (no scope frees it). Throws `E_UNKNOWN_NAME`, `E_FORMAT` (a whole number that i32 can't
-   * hold, a file that shrank), `E_DTYPE`, `E_MEMORY`.
+   * Loads one tensor. Type unless given: f32 for F32, F16 and BF16; f64 for F64 where the device has it, else f32;
+   * i32 for whole numbers. The caller owns the tensor (no scope frees it). Throws `E_UNKNOWN_NAME`, `E_FORMAT` (a
+   * whole number that i32 can't hold, a file that shrank), `E_DTYPE`, `E_MEMORY`.
    */
   load(name: string, device: Device, dtype?: DType): Promise<Tensor>;
   /** Loads all tensors (or those named), as a record in the same order. */
@@ -55,7 +55,8 @@ export async function openSafetensors(source: ByteSource): Promise<Safetensors> 
 
   const load = async (name: string, device: Device, dtype?: DType): Promise<Tensor> => {
     const info = Object.hasOwn(tensors, name) ? tensors[name] : undefined;
-    check(info, "E_UNKNOWN_NAME", () => `${file}: holds no tensor named ${quote(name)}; it holds ${Object.keys(tensors).length} others`);
+    check(info, "E_UNKNOWN_NAME", () =>
+      `${file}: holds no tensor named ${quote(name)}; it holds ${Object.keys(tensors).length} others`);
     const type = dtype ?? defaultDType(info.dtype, device);
     check(type !== "i32" || !isFloat(info.dtype), "E_DTYPE", () =>
       `${file}: tensor ${quote(name)} holds ${info.dtype} numbers, which can't be loaded as i32; load it as f32`);
@@ -148,7 +149,8 @@ function isCount(value: Json | undefined): value is number {
 function checkEntry(entry: Json, dataStart: number, fileSize: number, what: string): FileTensor {
   check(isJsonObject(entry), "E_FORMAT", () => `${what}: must be an object with dtype, shape and data_offsets`);
   const extra = Object.keys(entry).find((field) => !["dtype", "shape", "data_offsets"].includes(field));
-  check(extra === undefined, "E_FORMAT", () => `${what}: has an unknown field ${quote(extra!)}; the fields are dtype, shape and data_offsets`);
+  check(extra === undefined, "E_FORMAT", () =>
+    `${what}: has an unknown field ${quote(extra!)}; the fields are dtype, shape and data_offsets`);
   const { dtype, shape, data_offsets: offsets } = entry;
   check(typeof dtype === "string" && Object.hasOwn(FILE_DTYPES, dtype), "E_FORMAT", () =>
     `${what}: dtype ${show(dtype)} is not one of ${Object.keys(FILE_DTYPES).join(", ")}`);
@@ -198,9 +200,10 @@ export type WriteDType = WritableDType | ((name: string, tensor: Tensor) => Writ
 const SAME: Readonly<Record<DType, WritableDType>> = { f32: "F32", f64: "F64", i32: "I32" };
 
 /**
- * A safetensors file as a stream of chunks. Tensors are named by their path in `tree` and stand in its order; equal input gives equal bytes.
- * The header is padded with spaces so that the data starts at a multiple of 8. Unless `dtype` says
- * otherwise, types are kept. Rounding to F16, BF16 and F32 is to nearest, ties to even. The tensors must live until the stream ends.
+ * A safetensors file as a stream of chunks. Tensors are named by their path in `tree` and stand in its order; equal
+ * input gives equal bytes. The header is padded with spaces so that the data starts at a multiple of 8. Unless
+ * `dtype` says otherwise (a float type leaves whole numbers as they are), types are kept. Rounding to F16, BF16 and
+ * F32 is to nearest, ties to even. The tensors must live until the stream ends.
  */
 export function encodeSafetensors(
   tree: unknown,
@@ -217,7 +220,8 @@ export function encodeSafetensors(
     yield bytes;
     for (const { path, tensor, type } of entries) {
       for (let start = 0; start < tensor.size; start += SLICE) {
-        yield encode(await readSlice(tensor, start, Math.min(SLICE, tensor.size - start)), tensor.dtype, type, `tensor ${quote(path)}`);
+        const values = await readSlice(tensor, start, Math.min(SLICE, tensor.size - start));
+        yield encode(values, tensor.dtype, type, `tensor ${quote(path)}`);
       }
     }
   })();
@@ -251,7 +255,8 @@ function encodeHeader(entries: readonly WriteEntry[], metadata: Readonly<Record<
     begin = end;
   }
   // Written pair by pair: an object would reorder names that look like numbers, and lose "__proto__".
-  const json = new TextEncoder().encode(`{${header.map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`).join(",")}}`);
+  const pairs = header.map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`);
+  const json = new TextEncoder().encode(`{${pairs.join(",")}}`);
   const length = Math.ceil(json.length / 8) * 8;
   check(length <= MAX_HEADER, "E_ARGUMENT", () =>
     `encodeSafetensors: the header has ${length} bytes, but the format allows ${MAX_HEADER}: fewer tensors or less metadata are needed`);

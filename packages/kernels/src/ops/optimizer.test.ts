@@ -99,13 +99,17 @@ eachDevice("optimizer", (device) => {
     expectError(() => globalNorm({ a: tensor(device, [1], [1], "i32") }), "E_DTYPE", /a is i32/);
     expectError(() => clipFactor(tensor(device, [1]), 0), "E_ARGUMENT", /maxNorm 0/);
     expectError(() => clipFactor(tensor(device, [1, 2]), 1), "E_SHAPE", /one number/);
-    for (const [name, value] of [["step", 0], ["step", 1.5], ["learningRate", NaN], ["learningRate", -1], ["beta1", 1], ["beta2", -0.1], ["eps", 0], ["weightDecay", -1]] as const) {
+    const wrong = [
+      ["step", 0], ["step", 1.5], ["learningRate", NaN], ["learningRate", -1], ["beta1", 1], ["beta2", -0.1], ["eps", 0], ["weightDecay", -1],
+    ] as const;
+    for (const [name, value] of wrong) {
       const p = scope(make);
       expectError(() => adamW(p, make(), adamWMoments(p), { ...options, [name]: value }), "E_ARGUMENT", new RegExp(`${name} is ${value}`));
       dispose(p);
     }
     expectError(() => adamW(make(), make(3), adamWMoments(make()), options), "E_SHAPE", /w must have its shape \[2\]/);
-    expectError(() => adamW(make(), { other: make().w } as never, adamWMoments(make()), options), "E_ARGUMENT", /trees differ at leaf 0: w against other/);
+    const other = () => ({ other: make().w }) as never;
+    expectError(() => adamW(make(), other(), adamWMoments(make()), options), "E_ARGUMENT", /trees differ at leaf 0: w against other/);
   });
 });
 

@@ -2,7 +2,6 @@ import { describe, expect, it } from "vitest";
 import { open } from "../device";
 import type { TypedArray } from "../dtype";
 import { key, randomBits } from "../random";
-import { scope } from "../tensor";
 import { eachDevice, expectError, instructionSets, referenceDevice } from "../testing";
 import { normal, uniform } from "./random";
 
@@ -118,10 +117,9 @@ describe("normal", () => {
 
   it("gives f64 tensors the same numbers as f32 ones", async () => {
     const options = { mean: 0.3, std: 1.7 };
-    const [narrow, wide] = scope(() => [normal(key(5), referenceDevice, [500], options), normal(key(5), referenceDevice, [500], { ...options, dtype: "f64" })]);
-    expect([...(await wide!.read())]).toEqual([...(await narrow!.read())]);
-    narrow!.dispose();
-    wide!.dispose();
+    using narrow = normal(key(5), referenceDevice, [500], options);
+    using wide = normal(key(5), referenceDevice, [500], { ...options, dtype: "f64" });
+    expect([...(await wide.read())]).toEqual([...(await narrow.read())]);
   });
 
   it.runIf(instructionSets.length > 0)("has the same bits on every instruction set and with any number of threads", async () => {
