@@ -56,7 +56,8 @@ LENGGEN_INLINE vi load(const int32_t* p) {
 LENGGEN_INLINE void store(float* p, vf v) { std::memcpy(p, &v, sizeof v); }
 LENGGEN_INLINE void store(int32_t* p, vi v) { std::memcpy(p, &v, sizeof v); }
 
-LENGGEN_INLINE vf broadcast(float x) { return vf{} + x; }
+// x - 0 is x for every x, -0 included, and compilers know it; 0 + x is not.
+LENGGEN_INLINE vf broadcast(float x) { return x - vf{}; }
 LENGGEN_INLINE vi broadcast(int32_t x) { return vi{} + x; }
 LENGGEN_INLINE vf zero() { return vf{}; }
 
