@@ -16,7 +16,7 @@ export type Tokens = ArrayLike<number>;
 
 /** What every measure takes. */
 export interface RunOptions {
-  /** Most tokens of a sequence in one forward pass; 1024 unless given. Results depend on it only by rounding. */
+  /** Most tokens of a sequence in one forward pass; 512 unless given. Results depend on it only by rounding. */
   readonly chunk?: number;
   /** Sequences side by side; 4 unless given. */
   readonly batch?: number;
@@ -49,7 +49,7 @@ export interface StreamChunk<State> {
   readonly hidden: Tensor;
 }
 
-export const DEFAULT_CHUNK = 1024;
+export const DEFAULT_CHUNK = 512;
 export const DEFAULT_BATCH = 4;
 
 /** The device that a model's parameters are on. */
@@ -121,7 +121,7 @@ export function releaseOld(old: unknown, next: unknown): void {
 }
 
 /** Tokens from ... to - 1 of each sequence as rows of one array. */
-export function cut(sequences: readonly Tokens[], from: number, to: number): Int32Array {
+function cut(sequences: readonly Tokens[], from: number, to: number): Int32Array {
   const width = to - from;
   const rows = new Int32Array(sequences.length * width);
   sequences.forEach((sequence, row) => {

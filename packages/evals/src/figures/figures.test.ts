@@ -51,11 +51,14 @@ test("heatMap holds each share as a percentage", () => {
   expect(svg).not.toMatch(/NaN|undefined/);
 });
 
+const ESCAPE = "\u001b";
+const ESCAPE_CODES = new RegExp(`${ESCAPE}\\[[\\d;]*m`, "g");
+
 describe("terminalChart", () => {
   test("keeps to the width, with and without colour", () => {
     for (const width of [40, 80, 120]) {
       for (const color of [false, true]) {
-        const lines = terminalChart(charts(syntheticReport()).ratio!, { width, color }).replace(/\u001b\[[\d;]*m/g, "").split("\n");
+        const lines = terminalChart(charts(syntheticReport()).ratio!, { width, color }).replaceAll(ESCAPE_CODES, "").split("\n");
         for (const line of lines) expect([...line].length).toBeLessThanOrEqual(width);
       }
     }
@@ -76,7 +79,7 @@ describe("terminalChart", () => {
                                                 position
       b base   t TBTT"
     `);
-    expect(terminalChart(chart, { color: true })).toMatch(/\u001b\[38;5;42m[\u2800-\u28ff]/);
+    expect(terminalChart(chart, { color: true })).toMatch(new RegExp(`${ESCAPE}\\[38;5;42m[\u2800-\u28ff]`));
   });
 
   test("is empty without data", () => {

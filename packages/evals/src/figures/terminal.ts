@@ -89,7 +89,7 @@ class Canvas {
   readonly #pens: (Pen | undefined)[];
   constructor(readonly columns: number, readonly height: number, readonly color: boolean) {
     this.#dots = new Uint8Array(columns * height);
-    this.#pens = new Array<Pen | undefined>(columns * height);
+    this.#pens = Array.from({ length: columns * height });
   }
 
   line({ points }: Series, xs: Scale, ys: Scale, pen: Pen): void {

@@ -12,7 +12,7 @@
  */
 import { check, dispose, keep, linear, type Parameters, scope, type SequenceModel, type Tree, type TypedArray, withoutGradient } from "@lenggen/kernels";
 import { type Interval, mean, meanInterval } from "../statistics";
-import { checkSequences, DEFAULT_BATCH, groups, type RunOptions, stream, type Tokens } from "../stream";
+import { checkSequences, DEFAULT_BATCH, DEFAULT_CHUNK, groups, type RunOptions, stream, type Tokens } from "../stream";
 
 export interface EffectiveRemembranceOptions extends RunOptions {
   /** T, in tokens. */
@@ -86,7 +86,7 @@ async function lastDistributions<State extends Tree>(
   options: RunOptions, onTokens: (tokens: number) => void,
 ): Promise<TypedArray> {
   const stops = [length - ends];
-  for await (const chunk of stream(model, parameters, sequences, { ...options, chunk: Math.max(options.chunk ?? 1024, ends), start, end: length, stops, losses: false })) {
+  for await (const chunk of stream(model, parameters, sequences, { ...options, chunk: Math.max(options.chunk ?? DEFAULT_CHUNK, ends), start, end: length, stops, losses: false })) {
     onTokens(sequences.length * (chunk.end - chunk.start));
     if (chunk.end < length) continue;
     const logits = withoutGradient(() => keep(scope(() => linear(chunk.hidden, model.head(parameters)))));
@@ -100,12 +100,12 @@ async function lastDistributions<State extends Tree>(
 /** Per sequence, the mean over ends of the total variation between softmaxes of two arrays of logits. */
 function totalVariations(a: TypedArray, b: TypedArray, sequences: number, ends: number): number[] {
   const vocabulary = a.length / (sequences * ends);
-  return Array.from({ length: sequences }, (_, sequence) => mean(Array.from({ length: ends }, (_, end) => {
-    const from = (sequence * ends + end) * vocabulary;
-    const p = softmax(a.subarray(from, from + vocabulary));
-    const q = softmax(b.subarray(from, from + vocabulary));
+  const distances = Array.from({ length: sequences * ends }, (_, row) => {
+    const p = softmax(a.subarray(row * vocabulary, (row + 1) * vocabulary));
+    const q = softmax(b.subarray(row * vocabulary, (row + 1) * vocabulary));
     return 0.5 * p.reduce((sum, value, v) => sum + Math.abs(value - q[v]!), 0);
-  })));
+  });
+  return groups(distances, ends).map(mean);
 }
 
 /** In float64 on the host: the rows are few, and small distances need the digits. */

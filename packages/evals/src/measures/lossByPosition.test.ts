@@ -10,7 +10,7 @@ beforeAll(async () => {
 
 describe("the windows of the short-context reference", () => {
   test.each([[256, 1000], [255, 1000], [2, 9], [16, 16], [16, 7], [7, 100]])("T = %i, L = %i: every position is scored once", (trainLength, length) => {
-    const scored = new Array<number>(length).fill(0);
+    const scored = Array.from({ length }, () => 0);
     for (const { start, scoreFrom, scoreTo } of shortWindows(length, trainLength)) {
       expect(start).toBeGreaterThanOrEqual(0);
       for (let position = scoreFrom + 1; position <= scoreTo; position++) {

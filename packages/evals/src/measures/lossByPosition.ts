@@ -154,7 +154,7 @@ class Binned {
 
   /** Mean loss per sequence, in nats, over positions (from, to], both of which are edges (or 0). */
   means(from: number, to: number): number[] {
-    const sums = new Array<number>(this.sequences).fill(0);
+    const sums = Array.from({ length: this.sequences }, () => 0);
     this.edges.forEach((edge, bin) => {
       if (edge > from && edge <= to) for (let s = 0; s < this.sequences; s++) sums[s]! += this.#sums[bin * this.sequences + s]!;
     });

@@ -57,7 +57,7 @@ export async function taskAccuracy<State extends Tree>(
         task.sample(foldIn(foldIn(key, length), i), length, { ...options, depth: depth ?? undefined }));
       const results: { exact: number; characters: number; bits: number }[] = [];
       for (const group of groups(made, batch)) {
-        const answered = await answer(model, parameters, group, length, options);
+        const answered = await answerAll(model, parameters, group, length, options);
         results.push(...answered.map(({ generated, bits }, i) => ({ ...task.score(group[i]!, generated), bits })));
         options.onProgress?.((done += group.length * length), total);
       }
@@ -81,7 +81,7 @@ interface Answered {
 }
 
 /** Streams the prompts, then decodes and scores from the state they end in. */
-async function answer<State extends Tree>(
+async function answerAll<State extends Tree>(
   model: SequenceModel<State>, parameters: Parameters, samples: readonly Sample[], length: number, options: RunOptions,
 ): Promise<Answered[]> {
   const device = deviceOf(parameters);
@@ -110,7 +110,7 @@ async function teacherForced<State extends Tree>(
     if (width === 1) return [first];
     return [first, crossEntropy(model.forward(parameters, part(0, width - 1), state).hidden, head, part(1, width))];
   })));
-  const sums = new Array<number>(samples.length).fill(0);
+  const sums = samples.map(() => 0);
   for (const t of losses) {
     const values = await t.read();
     for (let i = 0; i < values.length; i++) sums[Math.floor(i / (t.size / samples.length))]! += values[i]!;

@@ -4,16 +4,17 @@ import { type Method, METHOD_STYLES } from "../methods";
 import type { ReportLoss, ReportModel, UnexploredStatesReport } from "./types";
 
 /** Ratios from which on a long history counts as collapse, and up to which as harmless. */
-export const COLLAPSE_FROM = 1.1;
-export const HOLDS_TO = 1.01;
+const COLLAPSE_FROM = 1.1;
+const HOLDS_TO = 1.01;
 
+/** `collapses`: a ratio of 1.10 or more at the end; `holds`: at most 1.01 everywhere beyond T; else `loses`. */
 export type Verdict = "collapses" | "loses" | "holds";
 
 export interface Finding {
   readonly method: Method;
   /** Longest position measured. */
   readonly length: number;
-  /** Loss over short-context reference in the longest bin. */
+  /** Loss over short-context reference at the longest length. */
   readonly ratio: number;
   /** The worst ratio beyond the training length, and where. */
   readonly worstRatio: number;
@@ -35,8 +36,9 @@ export function findings(report: UnexploredStatesReport): Finding[] {
   const base = measured.find((model) => model.method === "base");
   const baseInside = base && insideBits(base, report.trainLength);
   return measured.map((model) => {
-    const last = model.lossByPosition.at(-1)!;
-    const beyond = model.lossByPosition.filter((loss) => loss.position > report.trainLength);
+    const judged = judgedLosses(model);
+    const last = judged.at(-1)!;
+    const beyond = judged.filter((loss) => loss.position > report.trainLength);
     const worst = beyond.reduce((a, b) => (ratioOf(b) > ratioOf(a) ? b : a), beyond[0] ?? last);
     const inside = insideBits(model, report.trainLength);
     return {
@@ -50,6 +52,14 @@ export function findings(report: UnexploredStatesReport): Finding[] {
       verdict: ratioOf(last) >= COLLAPSE_FROM ? "collapses" : ratioOf(worst) <= HOLDS_TO ? "holds" : "loses",
     };
   });
+}
+
+/**
+ * What verdicts rest on: the means over (L/2, L] of each length L asked for where there are any, since single bins
+ * hold few tokens and noise alone can carry one over a border; else the bins.
+ */
+function judgedLosses({ lossByLength, lossByPosition }: ReportModel): readonly ReportLoss[] {
+  return lossByLength?.length ? [...lossByLength].sort((a, b) => a.position - b.position) : lossByPosition;
 }
 
 /** Mean over positions 1 ... T, each bin weighted by its width. */
@@ -103,10 +113,10 @@ function aboutControl(control: Finding, base: Finding | undefined): string {
 
 function aboutOthers(others: readonly Finding[]): string {
   const say = (verdict: Verdict, words: string) => {
-    const group = others.filter((f) => f.verdict === verdict);
-    if (group.length === 0) return "";
-    const ratios = group.map((f) => `${METHOD_STYLES[f.method].label} (${fixed(verdict === "holds" ? f.worstRatio : f.ratio)})`);
-    return `${list(ratios)} ${group.length === 1 ? words : words.replace(/^(\w+?)s\b/, "$1")}`;
+    const found = others.filter((f) => f.verdict === verdict);
+    if (found.length === 0) return "";
+    const ratios = found.map((f) => `${METHOD_STYLES[f.method].label} (${fixed(verdict === "holds" ? f.worstRatio : f.ratio)})`);
+    return `${list(ratios)} ${found.length === 1 ? words : words.replace(/^(\w+?)s\b/, "$1")}`;
   };
   const parts = [
     say("holds", "holds at every length (in brackets: the worst ratio of loss to short-context reference)"),
@@ -129,11 +139,11 @@ function signed(ratio: number): string {
   return `${ratio >= 1 ? "+" : "\u2212"}${fixed(Math.abs(ratio - 1) * 100, 1)}%`;
 }
 
-export function list(items: readonly string[]): string {
+function list(items: readonly string[]): string {
   return items.length < 2 ? items.join("") : `${items.slice(0, -1).join(", ")} and ${items.at(-1)}`;
 }
 
-export function capital(text: string): string {
+function capital(text: string): string {
   return METHODS_IN_CAPITALS.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
 }
 

@@ -70,6 +70,17 @@ describe("the finding in words follows the numbers", () => {
     expect(findings(report)[2]!.insideBits).toBeCloseTo(2, 12);
   });
 
+  test("verdicts rest on whole lengths where there are any, not on single noisy bins", () => {
+    const loss = (position: number, ratio: number) => ({ position, bitsPerByte: 2 * ratio, referenceBitsPerByte: 2, ci95: null });
+    const lossByPosition = [loss(256, 1), loss(300, 1.03), loss(4096, 0.99)];
+    const model = { method: "base" as const, lossByPosition, effectiveRemembrance: [], stateStd: [] };
+    const verdict = (lengths?: readonly number[]) => findings({
+      ...syntheticReport(), models: [{ ...model, lossByLength: lengths?.map((ratio, i) => loss([4096, 1024][i]!, ratio)) }],
+    })[0]!;
+    expect(verdict().verdict).toBe("loses");
+    expect(verdict([0.99, 1.005])).toMatchObject({ verdict: "holds", worstRatio: 1.005, worstAt: 1024, ratio: 0.99 });
+  });
+
   test("a cost inside the training length is named", () => {
     expect(findingInWords(syntheticReport())).toMatch(/Inside the training length random noise is \d\.\d% worse than the base/);
   });

@@ -113,7 +113,7 @@ describe("taskBatches", () => {
       const written = textOf(tokens.subarray(row * 65, row * 65 + 65));
       expect(written).toMatch(/\[\[([a-z]{3})\]\].*\[\[\1$/);
       // The last three predictions are the answer's.
-      expect([...weights.subarray(row * 64, row * 64 + 64)]).toEqual([...new Array<number>(61).fill(0.5), 2, 2, 2]);
+      expect([...weights.subarray(row * 64, row * 64 + 64)]).toEqual([...Array.from({ length: 61 }, () => 0.5), 2, 2, 2]);
     }
     expect(source.batch(7)).toEqual({ tokens, weights });
     expect(source.batch(8).tokens).not.toEqual(tokens);
