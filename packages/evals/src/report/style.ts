@@ -42,7 +42,7 @@ body{font-size:17px}main{padding:32px 16px 64px}h1{font-size:28px}h2{font-size:2
 body{font-size:10.5pt;line-height:1.42;background:#fff}main{max-width:none;padding:0}
 h1{font-size:22pt}h2{font-size:14pt;margin-top:22pt;break-after:avoid}.lead{font-size:12pt}
 figure,tr,.key{break-inside:avoid}figcaption,table,.key,.byline,summary{font-size:8.5pt}
-.wide{display:block}.narrow{display:none}figure{margin:10pt 0 14pt}figure svg{height:auto;max-height:72mm;width:auto;max-width:100%}
+.wide{display:block}.narrow{display:none}figure{margin:10pt 0 14pt}figure svg{height:auto;width:138mm;max-width:100%}
 .table{overflow:visible}details{break-inside:auto}summary{break-after:avoid}details::details-content{content-visibility:visible;display:block}
 th,td{padding:1.6pt 11pt 1.6pt 0;line-height:1.25}details{margin:6pt 0;padding-top:6pt}.table{margin:6pt 0 10pt}footer{margin-top:20pt;font-size:8.5pt}}
 `.replace(/\n/g, "");
