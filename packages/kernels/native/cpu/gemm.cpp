@@ -1,6 +1,7 @@
-// Blocking and splitting of matrix products. B is packed once into panels that all threads share; then each item
-// of work takes a block of rows, packs its part of A into its own scratch, and runs the tiles of gemmTile.h over all
-// panels. Products with few rows or few columns take shorter ways, since there packing costs more than it saves.
+// Blocking and splitting of matrix products. A block of steps of B is packed once into panels that all threads share;
+// then each item of work takes a block of rows and runs the tiles of gemmTile.h over all panels. A is read in place
+// where its rows are contiguous, else packed by the item. Products with few rows take shorter ways, since there packing B
+// costs more than it saves.
 #include "gemm.h"
 
 #include <algorithm>
@@ -12,17 +13,17 @@ namespace lenggen {
 namespace LENGGEN_ISA {
 namespace {
 
-// A panel of B (K_BLOCK x TILE_COLUMNS) should fit the L1 cache beside a tile of A, and a block of A
-// (ROW_BLOCK x K_BLOCK) the L2 cache with room for panels of B that stream through.
+// A panel of B (K_BLOCK x TILE_COLUMNS) should fit the L1 cache beside a tile of A; a block of A
+// (ROW_BLOCK x K_BLOCK) and the panels of B that it meets the L2 cache.
 constexpr int64_t K_BLOCK = 384;
 constexpr int64_t ROW_BLOCK = 64;
 constexpr int64_t SMALL_ROW_BLOCK = 32;
 // gemmSingle packs this many columns of B at a time; with K_BLOCK, half of a 1 MB L2 cache.
 constexpr int64_t COLUMN_BLOCK = 384;
-// gemm packs up to this many floats of B at a time.
-constexpr int64_t SHARED_LIMIT = 1 << 22;
-// Up to so many panels, A is read in place.
-constexpr int64_t DIRECT_PANELS = 2;
+// gemm packs up to this many columns of B at a time.
+constexpr int64_t SHARED_COLUMNS = 1 << 13;
+// Rows of A a multiple of this many floats apart fall on the same few lines of the cache: those are packed.
+constexpr int64_t CONFLICT = 1024;
 // Up to so many rows, a B whose columns are contiguous is read in place, by dot products.
 constexpr int64_t DOT_ROWS = 8;
 // Products of fewer multiply-adds are not worth waking other threads for.
@@ -62,8 +63,8 @@ void packPanel(Operand b, int64_t n, int64_t steps, int64_t j, float* packed) {
 void block(int64_t rows, int64_t n, int64_t steps, Operand a, const float* packedB, float* c, int64_t cRow, bool accumulate,
            float* packedA) {
   const int64_t tiles = ceilDiv(rows, TILE_ROWS);
-  const bool direct = panelCount(n) <= DIRECT_PANELS;
-  if (!direct) {
+  const bool inPlace = a.column == 1 && (a.row % CONFLICT != 0 || n <= TILE_COLUMNS);
+  if (!inPlace) {
     for (int64_t t = 0; t < tiles; t++) {
       const Range r = share(rows, tiles, t);
       pack(from(a, r.from, 0), r.size(), steps, packedA + r.from * steps, r.size());
@@ -77,10 +78,10 @@ void block(int64_t rows, int64_t n, int64_t steps, Operand a, const float* packe
       float* to = c + r.from * cRow + column;
       const float* panel = packedB + column * steps;
       const int height = static_cast<int>(r.size());
-      if (direct) {
-        tileFor<Layout::Strided>(height, vectors)(steps, from(a, r.from, 0).data, a.row, a.column, panel, vectors * WIDTH, to, cRow, last, accumulate);
+      if (inPlace) {
+        tileFor<Layout::Strided>(height, vectors)(steps, from(a, r.from, 0).data, a.row, 1, panel, vectors * WIDTH, to, cRow, last, accumulate);
       } else {
-        tileFor<Layout::Packed>(height, vectors)(steps, packedA + r.from * steps, 0, 0, panel, 0, to, cRow, last, accumulate);
+        tileFor<Layout::Packed>(height, vectors)(steps, packedA + r.from * steps, 1, height, panel, vectors * WIDTH, to, cRow, last, accumulate);
       }
     }
   }
@@ -120,7 +121,8 @@ void dotProducts(int64_t m, Range columns, int64_t k, Operand a, Operand b, floa
 }
 
 bool byDots(int64_t m, Operand a, Operand b) { return m <= DOT_ROWS && a.column == 1 && b.row == 1; }
-bool inPlace(int64_t m, Operand b) { return m <= TILE_ROWS && b.column == 1; }
+// So few rows that each element of B is used once.
+bool byOneTile(int64_t m, Operand b) { return m <= TILE_ROWS && b.column == 1; }
 
 void clear(int64_t m, int64_t n, float* c, int64_t cRow) {
   for (int64_t i = 0; i < m; i++) std::fill(c + i * cRow, c + i * cRow + n, 0.0f);
@@ -172,7 +174,7 @@ void gemmSingle(float* scratch, int64_t m, int64_t n, int64_t k, Operand a, Oper
   if (m == 0 || n == 0) return;
   if (k == 0) return accumulate ? void() : clear(m, n, c, cRow);
   if (byDots(m, a, b)) return dotProducts(m, {0, n}, k, a, b, c, cRow, accumulate);
-  if (inPlace(m, b)) return gemmSmall(m, n, k, a, b.data, b.row, c, cRow, accumulate);
+  if (byOneTile(m, b)) return gemmSmall(m, n, k, a, b.data, b.row, c, cRow, accumulate);
   const Blocks blocks(k);
   for (int64_t column = 0; column < n; column += COLUMN_BLOCK) {
     const int64_t columns = std::min(COLUMN_BLOCK, n - column);
@@ -196,8 +198,8 @@ namespace {
 struct Split {
   int64_t rows, columns;
   Split(int64_t m, int64_t n) {
-    // Multiples of 16 blocks leave no thread of 2, 4, 8 or 16 idle at the end.
-    rows = m >= 16 * ROW_BLOCK ? roundUp(ceilDiv(m, ROW_BLOCK), 16) : ceilDiv(m, SMALL_ROW_BLOCK);
+    // Multiples of 16 blocks leave no thread of 2, 4, 8 or 16 idle at the end; small products must do with 4.
+    rows = m >= 16 * ROW_BLOCK ? roundUp(ceilDiv(m, ROW_BLOCK), 16) : m > 4 * SMALL_ROW_BLOCK ? roundUp(ceilDiv(m, SMALL_ROW_BLOCK), 4) : ceilDiv(m, SMALL_ROW_BLOCK);
     // Few blocks of rows: split columns too, though each then packs its rows of A again.
     columns = std::max<int64_t>(1, std::min(ceilDiv(8, rows), panelCount(n) / 4));
   }
@@ -209,27 +211,17 @@ void forItems(Pool& pool, bool parallel, int64_t items, const Body& body) {
   for (int64_t i = 0; i < items; i++) body(i, 0);
 }
 
-// gemm for columns that fit the shared buffer at full depth.
-void gemmPanels(Pool& pool, bool parallel, int64_t m, int64_t n, int64_t k, Operand a, Operand b, float* c, int64_t cRow, bool accumulate) {
-  const Blocks blocks(k);
-  const int64_t padded = paddedColumns(n), panels = panelCount(n);
-  float* packedB = pool.shared(static_cast<size_t>(padded * k + PACK_SLACK));
-  forItems(pool, parallel, panels, [&](int64_t j, int) {
-    for (int64_t p = 0; p < blocks.count; p++) {
-      const Range steps = blocks[p];
-      packPanel(from(b, steps.from, 0), n, steps.size(), j, packedB + padded * steps.from);
-    }
-  });
+// gemm for a block of steps, and columns that fit the shared buffer.
+void gemmBlock(Pool& pool, bool parallel, int64_t m, int64_t n, int64_t steps, Operand a, Operand b, float* c, int64_t cRow, bool accumulate) {
+  const int64_t panels = panelCount(n);
+  float* packedB = pool.shared(static_cast<size_t>(paddedColumns(n) * steps + PACK_SLACK));
+  forItems(pool, parallel, panels, [&](int64_t j, int) { packPanel(b, n, steps, j, packedB); });
   const Split split(m, n);
   forItems(pool, parallel, split.rows * split.columns, [&](int64_t item, int worker) {
     const Range rows = share(m, split.rows, item / split.columns), part = share(panels, split.columns, item % split.columns);
     const int64_t column = part.from * TILE_COLUMNS, columns = std::min(n, part.to * TILE_COLUMNS) - column;
-    float* packedA = pool.scratch(worker, blockScratch(rows.size(), blocks.step));
-    for (int64_t p = 0; p < blocks.count; p++) {
-      const Range steps = blocks[p];
-      block(rows.size(), columns, steps.size(), from(a, rows.from, steps.from), packedB + padded * steps.from + column * steps.size(),
-            c + rows.from * cRow + column, cRow, accumulate || p > 0, packedA);
-    }
+    block(rows.size(), columns, steps, from(a, rows.from, 0), packedB + column * steps, c + rows.from * cRow + column, cRow, accumulate,
+          pool.scratch(worker, blockScratch(rows.size(), steps)));
   });
 }
 
@@ -239,7 +231,7 @@ void gemm(Pool& pool, int64_t m, int64_t n, int64_t k, Operand a, Operand b, flo
   if (m == 0 || n == 0) return;
   if (k == 0) return accumulate ? void() : clear(m, n, c, cRow);
   const bool parallel = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) > PARALLEL_WORK;
-  if (byDots(m, a, b) || inPlace(m, b)) {
+  if (byDots(m, a, b) || byOneTile(m, b)) {
     const int64_t parts = ceilDiv(n, 4 * TILE_COLUMNS);
     return forItems(pool, parallel, parts, [&](int64_t i, int) {
       const Range columns{i * 4 * TILE_COLUMNS, std::min<int64_t>(n, (i + 1) * 4 * TILE_COLUMNS)};
@@ -247,13 +239,13 @@ void gemm(Pool& pool, int64_t m, int64_t n, int64_t k, Operand a, Operand b, flo
       else gemmSmall(m, columns.size(), k, a, b.data + columns.from, b.row, c + columns.from, cRow, accumulate);
     });
   }
-  // The shared buffer limits how much of B is packed at a time: first fewer columns, then fewer steps.
-  const int64_t depth = std::min(k, roundUp(SHARED_LIMIT / (16 * TILE_COLUMNS), K_BLOCK));
-  const int64_t width = std::max<int64_t>(SHARED_LIMIT / depth / TILE_COLUMNS, 1) * TILE_COLUMNS;
-  for (int64_t column = 0; column < n; column += width)
-    for (int64_t step = 0; step < k; step += depth)
-      gemmPanels(pool, parallel, m, std::min(width, n - column), std::min(depth, k - step), from(a, 0, step), from(b, step, column), c + column, cRow,
-                 accumulate || step > 0);
+  const Blocks blocks(k);
+  for (int64_t column = 0; column < n; column += SHARED_COLUMNS)
+    for (int64_t p = 0; p < blocks.count; p++) {
+      const Range steps = blocks[p];
+      gemmBlock(pool, parallel, m, std::min(SHARED_COLUMNS, n - column), steps.size(), from(a, 0, steps.from), from(b, steps.from, column), c + column, cRow,
+                accumulate || p > 0);
+    }
 }
 
 }  // namespace LENGGEN_ISA

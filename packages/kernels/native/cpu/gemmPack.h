@@ -39,7 +39,11 @@ LENGGEN_INLINE void transpose4(const float* const from[4], float* to, int64_t st
 // The panel of elements (i, p), i < lanes, p < steps, of x (lanes along i): to[p * stride + i]. Lanes up to `stride`
 // hold anything afterwards. Overwrites up to PACK_SLACK floats past the panel.
 void pack(Operand x, int64_t lanes, int64_t steps, float* to, int64_t stride) {
-  if (x.row == 1) {  // lanes are neighbours: copy
+  if (x.row == 1 && lanes <= WIDTH) {  // lanes are neighbours: copy, spilling over what comes next
+    for (int64_t p = 0; p < steps; p++) store(to + p * stride, loadFirst(x.data + p * x.column, lanes));
+    return;
+  }
+  if (x.row == 1) {
     for (int64_t p = 0; p < steps; p++, to += stride) {
       const float* from = x.data + p * x.column;
       int64_t i = 0;
