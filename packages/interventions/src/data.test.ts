@@ -93,3 +93,25 @@ describe("contiguousStreams", () => {
     expect(() => contiguousStreams(text.subarray(0, 8), { batch: 1, context: 5, key: key(0), documents: [0, 4] })).toThrow(/no document has the 6 tokens/);
   });
 });
+
+describe("weights", () => {
+  const weights = Float32Array.from({ length: 101 }, (_, i) => i / 8);
+  const options = { batch: 3, context: 5, key: key(1) };
+
+  it.each([
+    ["independent windows", independentWindows(text, { ...options, weights })],
+    ["contiguous streams", contiguousStreams(text, { ...options, weights })],
+  ])("of %s go with the targets", (_, source) => {
+    const { targets, weights: counted } = source.at(3, 0);
+    expect([...counted!]).toEqual([...targets].map((token) => token / 8));
+  });
+
+  it("tell one source from another", () => {
+    const other = independentWindows(text, { ...options, weights: weights.map((w) => w + 0.25) });
+    expect(other.settings).not.toEqual(independentWindows(text, { ...options, weights }).settings);
+  });
+
+  it("must be one for each token", () => {
+    expect(() => independentWindows(text, { ...options, weights: [1] })).toThrowError(expect.objectContaining({ code: "E_ARGUMENT" }));
+  });
+});

@@ -33,6 +33,8 @@ export interface WindowOptions {
   readonly batch: number;
   readonly context: number;
   readonly key: Key;
+  /** How much predicting each token of the text counts, e.g. more for planted answers; 1 for all unless given. */
+  readonly weights?: ArrayLike<number>;
 }
 
 /**
@@ -40,18 +42,19 @@ export interface WindowOptions {
  * it has fewer than context + 1 tokens.
  */
 export function independentWindows(tokens: ArrayLike<number>, options: WindowOptions): BatchSource {
-  const { batch, context, key } = options;
+  const { batch, context, key, weights } = options;
   checkSizes(batch, context);
   checkText(tokens.length, context);
+  checkWeights(tokens, weights);
   return {
     order: "independent",
     batch,
     context,
-    settings: { kind: "independent windows", batch, context, key: [...key], ...fingerprint(tokens) },
+    settings: { kind: "independent windows", batch, context, key: [...key], ...fingerprint(tokens), ...fingerprintOfWeights(weights) },
     at(step, microBatch) {
       const random = hostRandom(foldIn(foldIn(key, step), microBatch));
       const starts = Array.from({ length: batch }, () => random.integer(tokens.length - context));
-      return windowsAt(tokens, starts, context);
+      return windowsAt(tokens, starts, context, weights);
     },
   };
 }
@@ -71,9 +74,10 @@ export interface StreamOptions extends WindowOptions {
  * Throws `E_TEXT` when no document has context + 1 tokens, or when there are fewer chunks than streams.
  */
 export function contiguousStreams(tokens: ArrayLike<number>, options: StreamOptions): BatchSource {
-  const { batch, context, key, microBatches = 1, documents = [0] } = options;
+  const { batch, context, key, weights, microBatches = 1, documents = [0] } = options;
   checkSizes(batch, context);
   checkText(tokens.length, context);
+  checkWeights(tokens, weights);
   const chunks = chunksOf(tokens.length, context, documents);
   const streams = batch * microBatches;
   check(chunks.length >= streams, "E_TEXT", () =>
@@ -84,7 +88,8 @@ export function contiguousStreams(tokens: ArrayLike<number>, options: StreamOpti
     batch,
     context,
     settings: {
-      kind: "contiguous streams", batch, context, microBatches, documents: documents.length, key: [...key], ...fingerprint(tokens),
+      kind: "contiguous streams", batch, context, microBatches, documents: documents.length, key: [...key],
+      ...fingerprint(tokens), ...fingerprintOfWeights(weights),
     },
     at(step, microBatch) {
       check(microBatch < microBatches, "E_ARGUMENT", () =>
@@ -94,7 +99,7 @@ export function contiguousStreams(tokens: ArrayLike<number>, options: StreamOpti
         return chunks[(first + shift + step) % chunks.length]!;
       });
       const fresh = mine.map((chunk) => step === 0 || chunk.first);
-      return { ...windowsAt(tokens, mine.map((chunk) => chunk.start), context), fresh };
+      return { ...windowsAt(tokens, mine.map((chunk) => chunk.start), context, weights), fresh };
     },
   };
 }
@@ -112,16 +117,23 @@ function chunksOf(length: number, context: number, documents: readonly number[])
 }
 
 /** Tokens and their followers at each start: window i is tokens[start ... start + context]. */
-function windowsAt(tokens: ArrayLike<number>, starts: readonly number[], context: number): Batch {
+function windowsAt(tokens: ArrayLike<number>, starts: readonly number[], context: number, weights?: ArrayLike<number>): Batch {
   const inputs = new Int32Array(starts.length * context);
   const targets = new Int32Array(starts.length * context);
+  const counted = weights && new Float32Array(starts.length * context);
   starts.forEach((start, i) => {
     for (let t = 0; t < context; t++) {
       inputs[i * context + t] = tokens[start + t]!;
       targets[i * context + t] = tokens[start + t + 1]!;
+      if (counted) counted[i * context + t] = weights![start + t + 1]!;
     }
   });
-  return { tokens: inputs, targets };
+  return { tokens: inputs, targets, weights: counted };
+}
+
+function checkWeights(tokens: ArrayLike<number>, weights: ArrayLike<number> | undefined): void {
+  check(weights === undefined || weights.length === tokens.length, "E_ARGUMENT", () =>
+    `there are ${weights?.length} weights for ${tokens.length} tokens; each token needs one`);
 }
 
 function checkSizes(batch: number, context: number): void {
@@ -147,4 +159,9 @@ function fingerprint(tokens: ArrayLike<number>): { tokens: number; hash: string 
   }
   const hex = (word: number) => (word >>> 0).toString(16).padStart(8, "0");
   return { tokens: tokens.length, hash: hex(high) + hex(low) };
+}
+
+/** The same for weights, by the bits of their f32 values; nothing where there are none, so that older runs still fit. */
+function fingerprintOfWeights(weights: ArrayLike<number> | undefined): { weights?: string } {
+  return weights ? { weights: fingerprint(new Int32Array(Float32Array.from(weights).buffer)).hash } : {};
 }

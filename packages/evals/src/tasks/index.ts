@@ -18,3 +18,4 @@ export function taskNamed(name: string): Task {
 
 export { taskBatches, type TaskBatch, type TaskBatchOptions } from "./batches";
 export type { Sample, Score, Task, TaskOptions } from "./task";
+export { plantKeys, type Planted, type PlantOptions } from "./plant";

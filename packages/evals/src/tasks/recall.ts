@@ -7,11 +7,14 @@
  */
 import { begin, bytes, compare, join, stretch, type Task } from "./task";
 
-const LETTERS = 3;
-const OPEN = bytes("[[");
-const CLOSE = bytes("]]");
-const OVERHEAD = 2 * OPEN.length + LETTERS + CLOSE.length;
-const [FIRST_LETTER, ALPHABET] = [97, 26];
+/** Letters of a key. */
+export const ANSWER_LENGTH = 3;
+export const OPEN = bytes("[[");
+export const CLOSE = bytes("]]");
+const OVERHEAD = 2 * OPEN.length + ANSWER_LENGTH + CLOSE.length;
+/** Keys are made of a ... z. */
+export const FIRST_LETTER = 97;
+export const ALPHABET = 26;
 
 export const recall: Task = {
   name: "recall",
@@ -19,13 +22,13 @@ export const recall: Task = {
   needsText: true,
   hasDepth: true,
   shortest: () => OVERHEAD,
-  promptLength: (total) => total - LETTERS,
+  promptLength: (total) => total - ANSWER_LENGTH,
   sample(key, length, options = {}) {
     const { random, depth } = begin(recall, key, length, options);
-    const answer = Int32Array.from({ length: LETTERS }, () => FIRST_LETTER + random.integer(ALPHABET));
+    const answer = Int32Array.from({ length: ANSWER_LENGTH }, () => FIRST_LETTER + random.integer(ALPHABET));
     const hay = stretch(random, recall.name, options.text, length - OVERHEAD);
     const before = Math.round(depth * hay.length);
     return { prompt: join(hay.subarray(0, before), OPEN, answer, CLOSE, hay.subarray(before), OPEN), answer, depth };
   },
-  score: (sample, generated) => compare(sample.answer, Array.from(generated).slice(0, LETTERS)),
+  score: (sample, generated) => compare(sample.answer, Array.from(generated).slice(0, ANSWER_LENGTH)),
 };
