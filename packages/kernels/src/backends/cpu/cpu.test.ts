@@ -8,7 +8,7 @@ import { open } from "../../device";
 import { rmsNorm } from "../../ops/norm";
 import { vjp } from "../../tape";
 import { dispose, full, type Tensor, tensor, zeros } from "../../tensor";
-import { instructionSets } from "../../testing";
+import { expectError, instructionSets } from "../../testing";
 import { loadAddon } from "./addon";
 import { CpuDevice } from "./index";
 import { measureCeiling } from "./ceiling";
@@ -39,6 +39,12 @@ describe.runIf(loaded.addon)("the cpu device", () => {
     for (const { name } of loaded.addon!.isas().filter(({ supported }) => !supported)) {
       await expect(open("cpu", { isa: name })).rejects.toMatchObject({ code: "E_DEVICE_UNAVAILABLE" });
     }
+  });
+
+  it("refuses f64 tensors", async () => {
+    const device = await open("cpu");
+    expectError(() => zeros(device, [1], "f64"), "E_DTYPE", /it has f32, i32/);
+    device.close();
   });
 
   it("takes the instruction set from LENGGEN_ISA unless one is given", async () => {
