@@ -8,7 +8,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import ts from "typescript";
-import { packAll } from "./pack.mjs";
+import { packAll, packPlatform } from "./pack.mjs";
 
 const LIMIT_MS = 240_000;
 let passed = 0;
@@ -52,9 +52,12 @@ const RUNNERS = {
 };
 
 const rooms = packAll();
+const platform = packPlatform();
+if (!platform) console.log("examples: the cpu device is not built, so the examples run on reference");
+const tarballs = [...rooms.map(({ tarball }) => tarball), ...(platform ? [platform] : [])];
 const project = mkdtempSync(join(tmpdir(), "lenggen-examples-"));
 writeFileSync(join(project, "package.json"), `${JSON.stringify({ name: "empty-project", private: true, type: "module" })}\n`);
-run("npm install of the tarballs in an empty project", "npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", ...rooms.map(({ tarball }) => tarball)], project);
+run("npm install of the tarballs in an empty project", "npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", ...tarballs], project);
 
 if (failed === 0) {
   for (const { name, folder } of rooms) {
@@ -73,8 +76,9 @@ if (failed === 0) {
     }
     if (ran === 0) verdict(`packages/${name}/README.md`, "it has no example that runs");
   }
-  const unknown = spawnSync(process.execPath, ["--input-type=module", "-e", "await import('@lenggen/kernels'); await import('@lenggen/kernels/node')"], { cwd: project, encoding: "utf8" });
-  verdict("imports of @lenggen/kernels and its node entry", unknown.status === 0 ? "" : unknown.stderr, 0);
+  const entries = rooms.flatMap(({ manifest }) => Object.keys(manifest.exports).map((entry) => manifest.name + entry.slice(1)));
+  RUNNERS.js("imports of every entry", entries.map((entry) => `await import(${JSON.stringify(entry)});`).join("\n"), project);
+  RUNNERS.sh("doctor finds the devices", `lenggen doctor --json | grep -q '"name":"cpu","available":${platform !== undefined}'`, project);
 }
 rmSync(project, { recursive: true, force: true });
 console.log(`examples: ${passed} passed, ${failed} failed`);

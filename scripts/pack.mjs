@@ -1,6 +1,6 @@
 /** `npm pack` of every package, for the checks that look at what users get. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -21,13 +21,26 @@ export function rooms() {
   });
 }
 
+/** Packs one folder; returns the tarball's path and the files in it. */
+function pack(folder, destination) {
+  const output = execFileSync("npm", ["pack", "--json", "--pack-destination", destination], { cwd: folder, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+  const parsed = JSON.parse(output); // an array in npm 11, an object by name in npm 12
+  const [report] = Array.isArray(parsed) ? parsed : Object.values(parsed);
+  return { tarball: join(destination, report.filename), files: report.files.map(({ path }) => path) };
+}
+
+const newFolder = () => mkdtempSync(join(tmpdir(), "lenggen-pack-"));
+
 /** Packs each package into a fresh folder; returns { name, folder, manifest, tarball, files }. */
 export function packAll() {
-  const destination = mkdtempSync(join(tmpdir(), "lenggen-pack-"));
-  return rooms().map((room) => {
-    const output = execFileSync("npm", ["pack", "--json", "--pack-destination", destination], { cwd: room.folder, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
-    const parsed = JSON.parse(output);
-    const [report] = Array.isArray(parsed) ? parsed : Object.values(parsed);
-    return { ...room, tarball: join(destination, report.filename), files: report.files.map(({ path }) => path) };
-  });
+  const destination = newFolder();
+  return rooms().map((room) => ({ ...room, ...pack(room.folder, destination) }));
+}
+
+/** The tarball of this platform's compiled kernels, or undefined when they have not been built. */
+export function packPlatform() {
+  const kernels = join(root, "packages/kernels");
+  if (!existsSync(join(kernels, "build/cpu.node"))) return undefined;
+  execFileSync(process.execPath, [join(kernels, "scripts/platform-package.mjs")], { stdio: ["ignore", "ignore", "inherit"] });
+  return pack(join(kernels, "build/npm", `${process.platform}-${process.arch}`), newFolder()).tarball;
 }

@@ -2,6 +2,7 @@
  * The `lenggen` command: reads the command line, runs one command and turns what happens into one line on stderr and an exit
  * code (0 done, 1 failed, 2 wrong usage, 130 interrupted).
  */
+import { inspect } from "node:util";
 import { LenggenError, nearest } from "@lenggen/kernels";
 import { Command, CommanderError } from "commander";
 import { type CommandSpec, type CommonOptions, Devices } from "./command";
@@ -76,7 +77,7 @@ function report(error: unknown, argv: readonly string[], json: boolean): number 
   if (known === undefined) return EXIT.usage; // no command: commander has shown the help
   const exitCode = exitCodeOf(known);
   const code = known instanceof LenggenError ? known.code : "E_INTERNAL";
-  const message = (known instanceof Error ? known.message : String(known)).replaceAll(/\s*\n\s*/g, " ");
+  const message = (known instanceof Error ? known.message : inspect(known)).replaceAll(/\s*\n\s*/g, " ");
   process.stderr.write(`lenggen: ${message} [${code}]\n`);
   if (process.env.LENGGEN_DEBUG && known instanceof Error) process.stderr.write(`${known.stack}\n`);
   if (json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);

@@ -1,11 +1,13 @@
 /** Training from the command line: one path for `train`, `post-train` and the reproductions. */
 import { spawnSync } from "node:child_process";
+import { join } from "node:path";
 import { type Device, foldIn, key, type Parameters, type SequenceModel } from "@lenggen/kernels";
 import {
   type BatchSource, contiguousStreams, createIntervention, findIntervention, independentWindows, type JsonRecord, type OptimizerOptions,
   type ScheduleOptions, train, type TrainCounts, type TrainEvent, type TrainResult,
 } from "@lenggen/interventions";
 import { runDirectory } from "@lenggen/interventions/node";
+import { readJson } from "./models";
 import { Progress } from "./progress";
 import { joined, type Text } from "./text";
 import { packageFolder, version } from "./package";
@@ -78,14 +80,17 @@ export async function runTraining(device: Device, plan: TrainingPlan, signal?: A
     },
   });
   progress.finish();
+  const checkpoint = store.checkpointPath(result.step);
+  // A run that was finished before has no step to report; its checkpoint knows.
+  const totals = last ?? ((await readJson(join(checkpoint, "trainer.json"))) as { tokens: number; seconds: number });
   return {
     ...result,
     loss: last?.loss ?? null,
-    tokens: last?.tokens ?? result.step * tokensPerStep,
+    tokens: totals.tokens,
     tokensPerSecond: last?.tokensPerSecond ?? null,
-    seconds: last?.seconds ?? 0,
+    seconds: totals.seconds,
     peakBytes: last?.peakBytes ?? null,
-    checkpoint: store.checkpointPath(result.step),
+    checkpoint,
   };
 }
 

@@ -13,6 +13,8 @@ afterAll(() => place.remove());
 
 const run = (...args: string[]) => lenggen(args, { cwd: place.folder });
 
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
 const COMMANDS = ["doctor", "train", "post-train", "eval", "generate", "bench", "reproduce"];
 
 describe("help", () => {
@@ -101,13 +103,52 @@ describe("--json", () => {
   });
 });
 
+describe("reproduce unexplored-states", () => {
+  it("writes its report in the format that others rely on, and ends with ten lines", async () => {
+    const args = ["reproduce", "unexplored-states", "--preset", "smoke", "--seed", "7", "--out", "runs/smoke"];
+    const document = await json(...args);
+    expect(document).toMatchObject({ experiment: "unexplored-states", preset: "smoke", seed: 7, trainLength: 32, tokensTrained: (6 + 5 * 2) * 4 * 32 });
+    const models = document["models"] as Record<string, Record<string, unknown>[]>[];
+    expect(models.map(({ method }) => method)).toEqual(["base", "control", "random-noise", "fitted-noise", "state-passing", "tbtt"]);
+    for (const { lossByPosition, effectiveRemembrance, stateStd } of models) {
+      expect(lossByPosition!.at(-1)).toMatchObject({ position: 256, bitsPerByte: expect.any(Number) as number, referenceBitsPerByte: expect.any(Number) as number });
+      expect(lossByPosition!.at(-1)!["ci95"]).toHaveLength(2);
+      expect(effectiveRemembrance![0]).toMatchObject({ t: 1, distance: expect.any(Number) as number });
+      expect(stateStd!.at(-1)).toMatchObject({ position: 256, layer: 0, head: expect.any(Number) as number, std: expect.any(Number) as number });
+    }
+    expect(JSON.parse(await readFile(join(place.folder, "runs/smoke/report.json"), "utf8"))).toEqual(document);
+    const html = await readFile(join(place.folder, "runs/smoke/report.html"), "utf8");
+    expect(html).toMatch(/^<!doctype html>/i);
+    expect(html).not.toMatch(/(src|href)="https?:/);
+
+    const again = await run(...args);
+    expect({ code: again.code, error: again.error }).toMatchObject({ code: 1, error: expect.stringContaining("holds a finished reproduction already") as string });
+  });
+
+  it("goes on where Ctrl-C stopped it", async () => {
+    const args = ["reproduce", "unexplored-states", "--preset", "smoke", "--out", "runs/stopped"];
+    const running = start(args, { cwd: place.folder });
+    for (let found = false; !found; await pause(5)) {
+      found = (await readdir(join(place.folder, "runs/stopped")).catch(() => [] as string[])).includes("control");
+    }
+    running.process.kill("SIGINT");
+    expect((await running.finished).code).toBe(130);
+    const { code, stdout } = await run(...args);
+    expect(code).toBe(0);
+    expect(stdout.trimEnd().split("\n").slice(-10)[0]).toMatch(/^unexplored-states, preset smoke, seed 0/);
+    const whole = await json(...args.slice(0, -1), "runs/whole");
+    const stopped = JSON.parse(await readFile(join(place.folder, "runs/stopped/report.json"), "utf8")) as Record<string, { lossByPosition: unknown }[]>;
+    expect(stopped["models"]!.map(({ lossByPosition }) => lossByPosition)).toEqual((whole["models"] as { lossByPosition: unknown }[]).map(({ lossByPosition }) => lossByPosition));
+  });
+});
+
 describe("Ctrl-C", () => {
   const long = (out: string) => start(["train", ...place.training, "--steps", "1000000", "--log-every", "1", "--out", out], { cwd: place.folder });
   const firstStep = async (out: string): Promise<void> => {
     for (;;) {
       const metrics = await readFile(join(place.folder, out, "metrics.jsonl"), "utf8").catch(() => "");
       if (metrics.includes("\n")) return;
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await pause(20);
     }
   };
 
@@ -123,7 +164,7 @@ describe("Ctrl-C", () => {
     expect(await readdir(join(place.folder, "runs/interrupted/checkpoints"))).toContain(`step-${step}`);
 
     const again = start(["train", ...place.training, "--steps", "1000000", "--out", "runs/interrupted", "--resume"], { cwd: place.folder });
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await pause(1500);
     again.process.kill("SIGINT");
     const resumed = await again.finished;
     expect(resumed.code).toBe(130);

@@ -1,4 +1,4 @@
-import { check, type SequenceModel } from "@lenggen/kernels";
+import { check } from "@lenggen/kernels";
 import { join } from "node:path";
 import type { CommandSpec } from "../command";
 import { lengthName } from "../format";
@@ -44,7 +44,7 @@ export const evaluate: CommandSpec = {
     const { out, common, signal } = context;
     let progress: Progress | undefined;
     const { result, lines } = await measure.run({
-      model: model as SequenceModel,
+      model: model,
       parameters,
       text: joined(text),
       lengths,

@@ -1,4 +1,4 @@
-import { check, dispose, type Parameters, type SequenceModel } from "@lenggen/kernels";
+import { check, dispose, type Parameters } from "@lenggen/kernels";
 import { join } from "node:path";
 import type { CommandSpec } from "../command";
 import { findCheckpoint, loadCheckpoint, readJson, runOf } from "../models";
@@ -39,7 +39,7 @@ export const postTrain: CommandSpec = {
       {
         ...plan,
         label: plan.method,
-        model: model as SequenceModel,
+        model: model,
         text,
         steps,
         seed: context.common.seed,

@@ -1,4 +1,4 @@
-import { dispose, type SequenceModel } from "@lenggen/kernels";
+import { dispose } from "@lenggen/kernels";
 import type { CommandSpec } from "../command";
 import { modelNamed } from "../models";
 import { wholeNumber } from "../parse";
@@ -31,7 +31,7 @@ export const train: CommandSpec = {
     const device = await context.openDevice();
     const outcome = await runTraining(
       device,
-      { ...plan, label: "train", model: model as SequenceModel, text, steps: steps!, seed: context.common.seed, folder, resume },
+      { ...plan, label: "train", model: model, text, steps: steps!, seed: context.common.seed, folder, resume },
       context.signal,
     );
     dispose(outcome.parameters);

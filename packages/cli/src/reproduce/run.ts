@@ -6,7 +6,7 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Method, METHODS, type ReportModel, type Settings, type UnexploredStatesReport } from "@lenggen/evals";
-import { type Device, dispose, LenggenError, type Parameters, type SequenceModel } from "@lenggen/kernels";
+import { type Device, dispose, LenggenError, type Parameters } from "@lenggen/kernels";
 import { writeWhole } from "@lenggen/kernels/node";
 import { type Mamba2, mamba2 } from "@lenggen/recurrent";
 import { loadCheckpoint } from "../models";
@@ -42,7 +42,6 @@ const BASE_NAME = "base";
 /** Runs all stages and returns the report. Throws `E_INTERRUPTED` when the signal came; what is done stays on disk. */
 export async function reproduceUnexploredStates(input: ReproductionInput): Promise<UnexploredStatesReport> {
   const { preset, settings, seed, folder } = input;
-  const started = performance.now();
   const model = mamba2(settings.model);
   const training = await readText(settings.trainingText, settings.trainLength + 1);
   const heldOut = joined(await readText(settings.heldOutText, Math.max(...settings.lengths) + 1));
@@ -52,16 +51,17 @@ export async function reproduceUnexploredStates(input: ReproductionInput): Promi
   const all = [base];
   for (const method of METHODS.filter((name) => name !== BASE_NAME)) all.push(await trainFrom(input, model, training, base, method));
 
-  const models: ReportModel[] = [];
-  for (const trained of all) models.push(await evaluated(input, trained, heldOut));
+  const evaluations: Evaluation[] = [];
+  for (const trained of all) evaluations.push(await evaluated(input, trained, heldOut));
+  const spent = [...all, ...evaluations].reduce((sum, { seconds }) => sum + seconds, 0);
   return {
     experiment: "unexplored-states",
     preset,
     seed,
     trainLength: settings.trainLength,
     tokensTrained: all.reduce((sum, { tokens }) => sum + tokens, 0),
-    seconds: Math.round((performance.now() - started) / 100) / 10,
-    models,
+    seconds: Math.round(spent * 10) / 10,
+    models: evaluations.map(({ model: measured }) => measured),
     remembranceLength: settings.remembrance.length,
     sequences: settings.sequences,
     command: `lenggen ${process.argv.slice(2).join(" ")}`,
@@ -111,7 +111,7 @@ async function trainOne(
   const initial = method === "base" || method === "control" ? "zero" : method;
   const run = join(folder, method);
   const plan: TrainingPlan = {
-    label: method, model: model as SequenceModel, text, method: initial, methodOptions: settings.methods[method],
+    label: method, model: model, text, method: initial, methodOptions: settings.methods[method],
     batch: settings.batch, context: settings.trainLength, steps, seed, schedule, optimizer: { weightDecay },
     folder: run, resume: true, logEvery: 10, keepCheckpoints: 1, parameters,
   };
@@ -124,19 +124,28 @@ async function trainOne(
   };
 }
 
+interface Evaluation {
+  readonly model: ReportModel;
+  readonly seconds: number;
+}
+
 /** The evaluation of one model; an interrupted reproduction finds the finished ones on disk. */
-async function evaluated({ settings, seed, folder, device, signal }: ReproductionInput, trained: Trained, heldOut: Uint8Array): Promise<ReportModel> {
+async function evaluated({ settings, seed, folder, device, signal }: ReproductionInput, trained: Trained, heldOut: Uint8Array): Promise<Evaluation> {
   const { method, checkpoint, steps, tokens, seconds } = trained;
   const file = join(folder, `${method}-evaluation.json`);
   const wanted = JSON.stringify({ settings, seed });
-  const found = await readFile(file, "utf8").then((text) => JSON.parse(text) as { wanted: string; model: ReportModel }, () => undefined);
-  if (found?.wanted === wanted) return found.model;
+  const found = await readFile(file, "utf8").then((text) => JSON.parse(text) as Evaluation & { wanted: string }, () => undefined);
+  if (found?.wanted === wanted) return found;
+  const started = performance.now();
   const { model, parameters } = await loadCheckpoint(checkpoint, device);
   try {
-    const measured = await evaluateModel({ method, model: model as SequenceModel, parameters, heldOut, settings, seed, signal });
-    const result: ReportModel = { ...measured, steps, tokensTrained: tokens, seconds, settings: trained.settings };
-    await writeWhole(file, [new TextEncoder().encode(JSON.stringify({ wanted, model: result }))]);
-    return result;
+    const measured = await evaluateModel({ method, model: model, parameters, heldOut, settings, seed, signal });
+    const evaluation: Evaluation = {
+      model: { ...measured, steps, tokensTrained: tokens, seconds, settings: trained.settings },
+      seconds: (performance.now() - started) / 1000,
+    };
+    await writeWhole(file, [new TextEncoder().encode(JSON.stringify({ wanted, ...evaluation }))]);
+    return evaluation;
   } finally {
     dispose(parameters);
   }

@@ -56,6 +56,20 @@ const shared = {
 } as const;
 
 export const PRESETS: Readonly<Record<string, ReproductionSettings>> = {
+  /** A few seconds: shows that all parts work together, and nothing else. */
+  smoke: {
+    ...shared,
+    model: { ...shared.model, d_model: 16, n_layer: 1, ssm_cfg: { ...shared.model.ssm_cfg, d_state: 8, headdim: 8 } },
+    trainLength: 32,
+    batch: 4,
+    base: { steps: 6, learningRate: 1e-3, schedule: "constant", warmup: 0, weightDecay: 0.1 },
+    postTraining: { steps: 2, learningRate: 1e-3, schedule: "constant", warmup: 0, weightDecay: 0.1 },
+    lengths: [32, 256],
+    sequences: 2,
+    remembrance: { length: 128, sequences: 2 },
+    states: { length: 256, sequences: 2 },
+    recall: { tasks: ["copying"], lengths: [64], samples: 2 },
+  },
   /** At most ten minutes on two cores, to 64k bytes. */
   quick: {
     ...shared,
