@@ -9,8 +9,8 @@
 namespace lenggen::LENGGEN_ISA {
 namespace {
 
-// Side of a square that is transposed within the first-level cache.
-constexpr int64_t TILE = 32;
+// Side of a tile: a cache line of elements.
+constexpr int64_t TILE = 16;
 
 // buffers: x, out; numbers: xOffset, outOffset, nest of x and out
 void checkCopyStrided(const Launch& launch) {
@@ -34,25 +34,35 @@ void copyRows(const int32_t* x, int32_t* out, const Nest& nest, Pool& pool) {
   });
 }
 
-// Otherwise the last two axes are walked in tiles, so that both sides touch few cache lines at a time.
+// Otherwise the last two axes are walked in tiles. A tile is read along whichever axis x is denser, turned in a small
+// buffer, and written along the last axis: so that cache lines on both sides are touched once, even where the strides
+// are powers of two and all lines of a column fall into one set of the cache.
 void copyTiles(const int32_t* x, int32_t* out, const Nest& nest, Pool& pool) {
   const int last = nest.rank - 1;
   const bool flat = nest.rank == 1;
   const int64_t height = flat ? 1 : nest.sizes[last - 1], width = nest.sizes[last];
   const int64_t xDown = flat ? 0 : nest.strides[0][last - 1], outDown = flat ? 0 : nest.strides[1][last - 1];
   const int64_t xAcross = nest.strides[0][last], outAcross = nest.strides[1][last];
+  const bool turned = !flat && xDown < xAcross;
   const int64_t bands = (height + TILE - 1) / TILE, columns = (width + TILE - 1) / TILE, tiles = bands * columns;
   inRanges(pool, nest.total / (height * width) * tiles, std::min(TILE, height) * std::min(TILE, width), [&](int64_t from, int64_t to) {
+    int32_t buffer[TILE][TILE];
     for (int64_t tile = from; tile < to; tile++) {
       int64_t position[2];
       nest.locate(tile / tiles, flat ? 1 : 2, position);
       const int64_t top = tile % tiles / columns * TILE, left = tile % columns * TILE;
-      const int64_t bottom = std::min(height, top + TILE), right = std::min(width, left + TILE);
-      for (int64_t i = top; i < bottom; i++) {
-        const int32_t* source = x + position[0] + i * xDown;
-        int32_t* target = out + position[1] + i * outDown;
-        for (int64_t j = left; j < right; j++) target[j * outAcross] = source[j * xAcross];
+      const int64_t rows = std::min(TILE, height - top), across = std::min(TILE, width - left);
+      const int32_t* source = x + position[0] + top * xDown + left * xAcross;
+      int32_t* target = out + position[1] + top * outDown + left * outAcross;
+      if (turned) {
+        for (int64_t j = 0; j < across; j++)
+          for (int64_t i = 0; i < rows; i++) buffer[i][j] = source[i * xDown + j * xAcross];
+      } else {
+        for (int64_t i = 0; i < rows; i++)
+          for (int64_t j = 0; j < across; j++) buffer[i][j] = source[i * xDown + j * xAcross];
       }
+      for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < across; j++) target[i * outDown + j * outAcross] = buffer[i][j];
     }
   });
 }

@@ -115,7 +115,7 @@ const BINARY_RULES: Readonly<Record<BinaryName, { readonly a: OperandRule; reado
 };
 
 /** The loop nest over the output of two operands that broadcast; strides are those of a and b. */
-export function broadcastLayout(a: Shape, b: Shape, out: Shape): Layout {
+function broadcastLayout(a: Shape, b: Shape, out: Shape): Layout {
   return collapse({ sizes: out, strides: [broadcastStrides(a, out), broadcastStrides(b, out)] });
 }
 
