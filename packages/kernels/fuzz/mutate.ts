@@ -24,7 +24,7 @@ function picker(random: HostRandom): Pick {
 /** One input: one to four random moves on a seed input. */
 export function mutate(random: HostRandom, seeds: readonly Uint8Array[]): Uint8Array {
   const pick = picker(random);
-  let bytes = pick(seeds).slice();
+  let bytes: Uint8Array = pick(seeds).slice();
   for (let moves = 1 + random.integer(4); moves > 0; moves--) bytes = move(bytes, random, pick, seeds);
   return bytes;
 }

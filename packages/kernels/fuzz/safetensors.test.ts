@@ -23,19 +23,18 @@ const device = await open("reference");
 /** Opens and loads everything; says whether they were loaded or refused. Throws when something worse than a refusal happens. */
 async function attempt(bytes: Uint8Array): Promise<string> {
   device.resetPeak();
+  let outcome = "loaded";
   try {
     const file = await openSafetensors(memorySource(bytes, "fuzz"));
     dispose(Object.values(await file.loadAll(device)));
-    return "loaded";
   } catch (error) {
-    if (!(error instanceof LenggenError)) throw error;
-    expect(error.code).toBe("E_FORMAT");
-    return "refused";
-  } finally {
-    const { used, peak } = device.memory();
-    // U8 becomes i32: at most four bytes for each of the file.
-    if (used !== 0 || peak > 4 * bytes.length) throw new Error(`holds ${used} bytes, at most ${peak}, for a file of ${bytes.length}`);
+    if (!(error instanceof LenggenError && error.code === "E_FORMAT")) throw error;
+    outcome = "refused";
   }
+  const { used, peak } = device.memory();
+  // U8 becomes i32: at most four bytes for each of the file.
+  if (used !== 0 || peak > 4 * bytes.length) throw new Error(`holds ${used} bytes, at most ${peak}, for a file of ${bytes.length}`);
+  return outcome;
 }
 
 describe("the corpus", () => {
@@ -45,7 +44,8 @@ describe("the corpus", () => {
 
   it("is on disk as the script makes it", () => {
     expect(readdirSync(folder).sort()).toEqual(Object.keys(CORPUS).map((name) => `${name}.safetensors`).sort());
-    for (const [name, bytes] of Object.entries(CORPUS)) expect(new Uint8Array(readFileSync(`${folder}${name}.safetensors`)), name).toEqual(bytes);
+    const different = Object.entries(CORPUS).filter(([name, bytes]) => !readFileSync(`${folder}${name}.safetensors`).equals(bytes));
+    expect(different.map(([name]) => name)).toEqual([]);
   });
 
   it.each(Object.entries(CORPUS))("%s does as its name says", async (name, bytes) => {

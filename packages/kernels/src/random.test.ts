@@ -51,7 +51,7 @@ describe("randomBits", () => {
 
   it("sets every bit half of the time", () => {
     const n = 20_000;
-    const counts = new Array<number>(32).fill(0);
+    const counts = Array.from({ length: 32 }, () => 0);
     for (const word of randomBits(key(11), n)) for (let b = 0; b < 32; b++) counts[b]! += (word >>> b) & 1;
     for (const count of counts) expect(Math.abs(count - n / 2)).toBeLessThan(4.5 * Math.sqrt(n / 4));
   });
@@ -60,7 +60,7 @@ describe("randomBits", () => {
 describe("hostRandom", () => {
   it("draws every whole number below n equally often", () => {
     const random = hostRandom(key(5));
-    const counts = new Array<number>(7).fill(0);
+    const counts = Array.from({ length: 7 }, () => 0);
     for (let i = 0; i < 70_000; i++) counts[random.integer(7)]!++;
     const chiSquare = counts.reduce((sum, count) => sum + (count - 10_000) ** 2 / 10_000, 0);
     expect(chiSquare).toBeLessThan(22.5); // 6 degrees of freedom, p = 0.001

@@ -48,16 +48,16 @@ export function key(seed: number | bigint): Key {
   return [Number(wide & 0xffffffffn), Number(wide >> 32n)];
 }
 
-/** `n` keys that are independent of each other and of what is drawn from `key`. */
-export function split(key: Key, n = 2): Key[] {
+/** `n` keys that are independent of each other and of what is drawn from their parent. */
+export function split(parent: Key, n = 2): Key[] {
   checkWord(n, "split: the number of keys");
-  return Array.from({ length: n }, (_, i) => threefry2x32(key, i, SPLIT));
+  return Array.from({ length: n }, (_, i) => threefry2x32(parent, i, SPLIT));
 }
 
-/** The key for the n-th thing (a step, a layer, a sample) under `key`; n from 0 to 2³² - 1. */
-export function foldIn(key: Key, n: number): Key {
+/** The key for the n-th thing (a step, a layer, a sample) under a parent; n from 0 to 2³² - 1. */
+export function foldIn(parent: Key, n: number): Key {
   checkWord(n, "foldIn: the number");
-  return threefry2x32(key, n, FOLD);
+  return threefry2x32(parent, n, FOLD);
 }
 
 function checkWord(n: number, what: string): void {
@@ -66,11 +66,11 @@ function checkWord(n: number, what: string): void {
 }
 
 /** The first `n` random words of a key. Block i (counter i) gives words 2i and 2i + 1. */
-export function randomBits(key: Key, n: number): Uint32Array {
+export function randomBits(from: Key, n: number): Uint32Array {
   checkWord(n, "randomBits: the number of words");
   const words = new Uint32Array(n);
   for (let i = 0; i < n; i += 2) {
-    const [even, odd] = threefry2x32(key, i / 2, 0);
+    const [even, odd] = threefry2x32(from, i / 2, 0);
     words[i] = even;
     if (i + 1 < n) words[i + 1] = odd;
   }
@@ -87,11 +87,11 @@ export interface HostRandom {
   shuffle<T>(items: T[]): T[];
 }
 
-/** A stream of its own for `key`. It holds a position: to resume, fold the step into the key and start afresh. */
-export function hostRandom(key: Key): HostRandom {
+/** The stream of a key. It holds a position: to resume, fold the step into the key and start afresh. */
+export function hostRandom(from: Key): HostRandom {
   let block = 0;
   const next53 = (): number => {
-    const [low, high] = threefry2x32(key, block >>> 0, Math.floor(block / TWO_32));
+    const [low, high] = threefry2x32(from, block >>> 0, Math.floor(block / TWO_32));
     block++;
     return (high >>> 11) * TWO_32 + low;
   };

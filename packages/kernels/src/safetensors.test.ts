@@ -161,7 +161,7 @@ describe("reading", () => {
     ["an axis beyond safe numbers", file(one(entry("U8", [2 ** 53], 0, 8)), eight), /shape \[9007199254740992\] must/],
     ["a shape whose product overflows", file(one(entry("U8", [2 ** 52, 2 ** 52], 0, 8)), eight), /is too large/],
     ["a shape that overflows before its zero", file(one(entry("U8", [2 ** 52, 2 ** 52, 0], 0, 0))), /is too large/],
-    ["a rank of 100", file(one(entry("U8", new Array(100).fill(1), 0, 1)), new Uint8Array(1)), /at most 64/],
+    ["a rank of 100", file(one(entry("U8", Array.from({ length: 100 }, () => 1), 0, 1)), new Uint8Array(1)), /at most 64/],
     ["three offsets", file(one({ ...entry("U8", [8], 0, 8), data_offsets: [0, 4, 8] }), eight), /data_offsets \[0,4,8\] must be two/],
     ["negative offsets", file(one(entry("U8", [8], -8, 0)), eight), /must be two whole numbers/],
     ["text offsets", file(one(entry("U8", [8], "0", "8")), eight), /must be two whole numbers/],

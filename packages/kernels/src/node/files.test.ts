@@ -1,4 +1,5 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import type * as FileSystem from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -12,7 +13,7 @@ import { openFile, writeWhole } from "./index";
 const failure = vi.hoisted(() => ({ operation: "none", code: "" }));
 
 vi.mock("node:fs/promises", async (importActual) => {
-  const actual = await importActual<typeof import("node:fs/promises")>();
+  const actual = await importActual<typeof FileSystem>();
   const fail = () => Promise.reject(Object.assign(new Error(`${failure.code}: made by this test`), { code: failure.code }));
   return {
     ...actual,

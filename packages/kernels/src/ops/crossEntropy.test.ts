@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Tensor, tensor, zeros } from "../tensor";
+import { type Tensor, tensor, zeros } from "../tensor";
 import {
   checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectClose, expectError, type HostTensor,
   integers, normals, referenceDevice,
@@ -57,12 +57,12 @@ eachDevice("crossEntropy", (device) => {
   it("gives zero gradients for no rows", async () => {
     const { outputs, gradients } = await evaluate(device, crossEntropy, inputs(0, 4, 3));
     expect(outputs[0]!.length).toBe(0);
-    expect(Array.from(gradients[1]!)).toEqual(new Array(12).fill(0));
+    expect(Array.from(gradients[1]!)).toEqual(Array.from({ length: 12 }, () => 0));
   });
 
   it("is ln V for a hidden state of zeros", async () => {
     const { outputs } = await evaluate(device, crossEntropy, [normals(1, [3, 4], 0), normals(2, [7, 4]), integers(3, [3], 0, 7)]);
-    expectClose(outputs[0]!, new Array(3).fill(Math.log(7)), 1e-6);
+    expectClose(outputs[0]!, Array.from({ length: 3 }, () => Math.log(7)), 1e-6);
   });
 
   it("passes on what is not a number", async () => {

@@ -77,7 +77,7 @@ eachDevice("optimizer", (device) => {
 
   it("counts what is not finite", async () => {
     const clean = tree(device, 1);
-    const bad = { a: tensor(device, [1, NaN, Infinity, -Infinity, 3.4e38, -0]), b: tensor(device, new Array(40_000).fill(NaN)) };
+    const bad = { a: tensor(device, [1, NaN, Infinity, -Infinity, 3.4e38, -0]), b: tensor(device, Array.from({ length: 40_000 }, () => NaN)) };
     using none = countNonFinite(clean);
     using some = countNonFinite([clean, bad]);
     expect([await none.item(), await some.item()]).toEqual([0, 40_003]);
@@ -94,7 +94,7 @@ eachDevice("optimizer", (device) => {
 
   it("names what does not fit", () => {
     const options = { learningRate: 1e-3, step: 1 };
-    const make = (n = 2) => ({ w: tensor(device, new Array<number>(n).fill(1)) });
+    const make = (n = 2) => ({ w: tensor(device, Array.from({ length: n }, () => 1)) });
     expectError(() => globalNorm({}), "E_ARGUMENT", /holds no tensors/);
     expectError(() => globalNorm({ a: tensor(device, [1], [1], "i32") }), "E_DTYPE", /a is i32/);
     expectError(() => clipFactor(tensor(device, [1]), 0), "E_ARGUMENT", /maxNorm 0/);
