@@ -6,6 +6,7 @@
 //   S  <- exp(s(last)) S + Σ_u exp(s(last) - s(u)) v_u b_uᵀ
 #include "families.h"
 #include "ssd.h"
+#include "ssdTile.h"
 
 namespace lenggen::LENGGEN_ISA {
 namespace {
@@ -33,78 +34,96 @@ void checkForward(const Launch& launch) {
   requireOptional(launch, 9, product({states, s.chunks()}));
 }
 
-// scores[t,u] = c_t · b_u for u <= t, `chunk` floats a row.
+// scores[t,u] = c_t · b_u for u <= t.
 void computeScores(const SsdSizes& s, const float* b, const float* c, int64_t length, float* transposedB, float* scores) {
-  transpose(length, s.stateSize, b, s.sharedRow(), transposedB, s.chunk);
-  gemmSmall(length, length, s.stateSize, {c, s.sharedRow(), 1}, transposedB, s.chunk, scores, s.chunk, false, Skip::LowerC);
+  transpose(length, s.stateSize, b, s.sharedRow(), transposedB, s.chunkRow());
+  gemmSmall(length, length, s.stateSize, {c, s.sharedRow(), 1}, transposedB, s.chunkRow(), scores, s.chunkRow(), false, Skip::LowerC);
 }
 
 // masked[t,u] = scores[t,u] exp(s(t) - s(u)) for u <= t, 0 above.
 void maskScores(const SsdSizes& s, const Decays& decays, const float* scores, int64_t length, float* masked) {
   const vi lane = lanes();
-  for (int64_t t = 0; t < length; t++) {
-    const float* from = scores + t * s.chunk;
-    float* to = masked + t * s.chunk;
-    for (int64_t u = 0; u < length; u += WIDTH) {
-      const int64_t n = std::min<int64_t>(WIDTH, length - u);
-      vf value = zero();
-      if (u <= t) value = select(lane + static_cast<int32_t>(u) <= static_cast<int32_t>(t), loadFirst(from + u, n) * decays.between(t, u), zero());
-      storeFirst(to + u, value, n);
+  for (int64_t t = 0; t < length; t++, scores += s.chunkRow(), masked += s.chunkRow()) {
+    int64_t u = 0;
+    for (; u <= t; u += WIDTH) {
+      const vf value = load(scores + u) * decays.between(t, u);
+      store(masked + u, select(lane <= static_cast<int32_t>(t - u), value, zero()));
     }
+    for (; u < length; u += WIDTH) store(masked + u, zero());
   }
 }
 
 // y_t = row_t + d x_t
 void writeOutputs(const SsdSizes& s, const float* rows, const float* x, float d, int64_t length, float* y) {
   const int64_t P = s.headSize;
-  for (int64_t t = 0; t < length; t++, rows += P, x += s.vectorRow(), y += s.vectorRow()) {
+  for (int64_t t = 0; t < length; t++, rows += s.valueRow(), x += s.vectorRow(), y += s.vectorRow()) {
     int64_t p = 0;
     for (; p + WIDTH <= P; p += WIDTH) store(y + p, load(rows + p) + load(x + p) * d);
-    if (p < P) storeFirst(y + p, loadFirst(rows + p, P - p) + loadFirst(x + p, P - p) * d, P - p);
+    if (p < P) storeFirst(y + p, load(rows + p) + loadFirst(x + p, P - p) * d, P - p);
   }
 }
 
-size_t headScratch(const SsdSizes& s) {
-  return Decays::floats(s.chunk) + Arena::rounded(s.state()) + 2 * Arena::rounded(s.chunk * s.headSize) + Arena::rounded(s.chunk * s.chunk);
-}
+// Working memory for one chunk of one head.
+struct Workspace {
+  Decays decays;
+  float *values, *rows, *masked;
+  static int64_t floats(const SsdSizes& s) { return Decays::floats(s.chunk) + 2 * s.chunk * s.valueRow() + s.chunk * s.chunkRow(); }
+  Workspace(Arena& arena, const SsdSizes& s)
+      : decays(arena, s.chunk), values(arena.take(s.chunk * s.valueRow())), rows(arena.take(s.chunk * s.valueRow())), masked(arena.take(s.chunk * s.chunkRow())) {}
+};
 
-// All chunks of one head. allScores: those of its sequence and group, one chunk after the other.
-void scanHead(const Forward& f, int64_t batch, int64_t head, const float* allScores, float* scratch) {
+// Chunk k of one head, from its state [N,P] at the start to the one at the end, `after` (may be the same memory).
+void scanChunk(const Forward& f, Workspace& w, int64_t batch, int64_t head, int64_t k, const float* scores, const float* state, float* after) {
   const SsdSizes& s = f.s;
-  const int64_t P = s.headSize, N = s.stateSize, group = head / s.headsPerGroup(), row = batch * s.heads + head;
-  Arena arena(scratch);
-  Decays decays(arena, s.chunk);
-  float* state = arena.take(s.state());  // [N,P]
-  float* values = arena.take(s.chunk * P);
-  float* rows = arena.take(s.chunk * P);
-  float* masked = arena.take(s.chunk * s.chunk);
-  if (f.state) transpose(P, N, f.state + row * s.state(), N, state, P);
-  else std::fill(state, state + s.state(), 0.0f);
-
-  for (int64_t k = 0; k < s.chunks(); k++) {
-    const int64_t length = s.length(k);
-    const float* x = f.x + s.vector(batch, k, head);
-    const float* dt = f.dt + s.scalar(batch, k, head);
-    const float* b = f.b + s.shared(batch, k, group);
-    const float* c = f.c + s.shared(batch, k, group);
-    decays.set(f.a + s.scalar(batch, k, head), s.heads, length);
-    if (f.starts) std::copy(state, state + s.state(), f.starts + (row * s.chunks() + k) * s.state());
-    for (int64_t t = 0; t < length; t++) scaled(x + t * s.vectorRow(), values + t * P, dt[t * s.heads], P);
-
-    const bool fromZero = k == 0 && !f.state;
-    if (!fromZero) {
-      gemmSmall(length, P, N, {c, s.sharedRow(), 1}, state, P, rows, P, false);
-      for (int64_t t = 0; t < length; t++) scale(rows + t * P, decays.fromStart[t], P);
-    }
-    maskScores(s, decays, allScores + k * s.chunk * s.chunk, length, masked);
-    gemmSmall(length, P, length, {masked, s.chunk, 1}, values, P, rows, P, !fromZero, Skip::LowerA);
-    writeOutputs(s, rows, x, f.d ? f.d[head] : 0.0f, length, f.y + s.vector(batch, k, head));
-
-    for (int64_t t = 0; t < length; t++) scale(values + t * P, decays.toEnd[t], P);
-    scale(state, decays.total, s.state());
-    gemmSmall(N, P, length, {b, 1, s.sharedRow()}, values, P, state, P, true);
+  const int64_t P = s.headSize, N = s.stateSize, group = head / s.headsPerGroup(), length = s.length(k);
+  const float* x = f.x + s.vector(batch, k, head);
+  const float* dt = f.dt + s.scalar(batch, k, head);
+  const float* b = f.b + s.shared(batch, k, group);
+  const float* c = f.c + s.shared(batch, k, group);
+  float* y = f.y + s.vector(batch, k, head);
+  w.decays.set(f.a + s.scalar(batch, k, head), s.heads, length);
+  for (int64_t t = 0; t < length; t++) {
+    scaled(x + t * s.vectorRow(), w.values + t * s.valueRow(), dt[t * s.heads], P);
+    prefetchWrite(y + t * s.vectorRow(), P);
   }
-  transpose(N, P, state, P, f.final + row * s.state(), N);
+
+  const bool fromZero = k == 0 && !f.state;
+  if (!fromZero) {
+    gemmSmall(length, P, N, {c, s.sharedRow(), 1}, state, P, w.rows, s.valueRow(), false);
+    for (int64_t t = 0; t < length; t++) scaled(w.rows + t * s.valueRow(), w.rows + t * s.valueRow(), w.decays.fromStart[t], P);
+  }
+  maskScores(s, w.decays, scores, length, w.masked);
+  gemmSmall(length, P, length, {w.masked, s.chunkRow(), 1}, w.values, s.valueRow(), w.rows, s.valueRow(), !fromZero, Skip::LowerA);
+  writeOutputs(s, w.rows, x, f.d ? f.d[head] : 0.0f, length, y);
+
+  for (int64_t t = 0; t < length; t++) scaled(w.values + t * s.valueRow(), w.values + t * s.valueRow(), w.decays.toEnd[t], P);
+  productThen(N, P, length, {b, 1, s.sharedRow()}, w.values, s.valueRow(), AddScaled{state, after, P, w.decays.total});
+}
+
+int64_t scanScratch(const SsdSizes& s, int64_t heads) { return Workspace::floats(s) + heads * padded(s.state()); }
+
+// All chunks of the heads [first, end) of one sequence. allScores [G,chunks,chunk,chunkRow]: those of the sequence.
+void scanHeads(const Forward& f, int64_t batch, int64_t first, int64_t end, const float* allScores, float* scratch) {
+  const SsdSizes& s = f.s;
+  const int64_t P = s.headSize, N = s.stateSize, chunks = s.chunks();
+  Arena arena(scratch);
+  Workspace w(arena, s);
+  float* own = arena.take((end - first) * padded(s.state()));
+  // The state [N,P] before chunk k: kept for the gradient, or each in the place of the one before.
+  const auto stateAt = [&](int64_t head, int64_t k) {
+    return f.starts && k < chunks ? f.starts + ((batch * s.heads + head) * chunks + k) * s.state() : own + (head - first) * padded(s.state());
+  };
+  for (int64_t head = first; head < end; head++) {
+    if (f.state) transpose(P, N, f.state + (batch * s.heads + head) * s.state(), N, stateAt(head, 0), P);
+    else std::fill(stateAt(head, 0), stateAt(head, 0) + s.state(), 0.0f);
+  }
+  for (int64_t k = 0; k < chunks; k++) {
+    for (int64_t head = first; head < end; head++) {
+      const float* scores = allScores + (head / s.headsPerGroup() * chunks + k) * s.chunk * s.chunkRow();
+      scanChunk(f, w, batch, head, k, scores, stateAt(head, k), stateAt(head, k + 1));
+    }
+  }
+  for (int64_t head = first; head < end; head++) transpose(N, P, stateAt(head, chunks), P, f.final + (batch * s.heads + head) * s.state(), N);
 }
 
 // A single step of one head, as the recurrence has it: S <- exp(a) S + dt x bᵀ; y = S c + d x.
@@ -143,16 +162,17 @@ void runForward(const Launch& launch, Pool& pool) {
     pool.parallel(s.batch * s.heads, [&](int64_t item, int) { stepHead(f, item / s.heads, item % s.heads); });
     return;
   }
-  const int64_t square = s.chunk * s.chunk, chunks = s.chunks();
-  float* scores = pool.shared(s.batch * s.groups * chunks * square);  // [B,G,chunks,chunk,chunk]
+  const int64_t square = s.chunk * s.chunkRow(), chunks = s.chunks();
+  float* scores = pool.shared(s.batch * s.groups * chunks * square);  // [B,G,chunks,chunk,chunkRow]
   pool.parallel(s.batch * s.groups * chunks, [&](int64_t item, int worker) {
     const int64_t k = item % chunks, group = item / chunks % s.groups, batch = item / chunks / s.groups;
     const int64_t at = s.shared(batch, k, group);
-    computeScores(s, f.b + at, f.c + at, s.length(k), pool.scratch(worker, s.chunk * s.stateSize), scores + item * square);
+    computeScores(s, f.b + at, f.c + at, s.length(k), pool.scratch(worker, s.stateSize * s.chunkRow()), scores + item * square);
   });
-  pool.parallel(s.batch * s.heads, [&](int64_t item, int worker) {
-    const int64_t batch = item / s.heads, head = item % s.heads, group = head / s.headsPerGroup();
-    scanHead(f, batch, head, scores + (batch * s.groups + group) * chunks * square, pool.scratch(worker, headScratch(s)));
+  const HeadBlocks blocks(s, pool.threads());
+  pool.parallel(blocks.count, [&](int64_t item, int worker) {
+    const int64_t batch = blocks.batch(item), first = blocks.first(item), end = blocks.end(item);
+    scanHeads(f, batch, first, end, scores + batch * s.groups * chunks * square, pool.scratch(worker, scanScratch(s, end - first)));
   });
 }
 

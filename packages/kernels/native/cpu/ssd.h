@@ -14,6 +14,10 @@ namespace {
 
 constexpr int64_t MAX_CHUNK = 256;
 
+// Rounds up to whole vectors of any instruction set: rows of scratch matrices are this long, so that loops over
+// columns need no tails. What lies beyond the last column is undefined.
+inline int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }
+
 struct SsdSizes {
   int64_t batch, steps, heads, headSize, groups, stateSize, chunk;
   explicit SsdSizes(const Launch& launch)
@@ -23,6 +27,9 @@ struct SsdSizes {
   int64_t length(int64_t k) const { return std::min(chunk, steps - k * chunk); }  // of chunk k
   int64_t headsPerGroup() const { return heads / groups; }
   int64_t state() const { return headSize * stateSize; }  // floats in one head's state
+  // Rows of scratch matrices [.,chunk] and [.,P].
+  int64_t chunkRow() const { return padded(chunk); }
+  int64_t valueRow() const { return padded(headSize); }
   // Floats between neighbouring steps.
   int64_t vectorRow() const { return heads * headSize; }
   int64_t sharedRow() const { return groups * stateSize; }
@@ -30,6 +37,20 @@ struct SsdSizes {
   int64_t vector(int64_t b, int64_t k, int64_t h) const { return ((b * steps + k * chunk) * heads + h) * headSize; }
   int64_t scalar(int64_t b, int64_t k, int64_t h) const { return (b * steps + k * chunk) * heads + h; }
   int64_t shared(int64_t b, int64_t k, int64_t g) const { return ((b * steps + k * chunk) * groups + g) * stateSize; }
+};
+
+// How heads are dealt out to threads where each walks along time: a few neighbours at a time, since they read the same b and
+// c and lie side by side in x, but no fewer blocks than keep the threads busy. Changes no number.
+struct HeadBlocks {
+  int64_t heads, perSequence, count;
+  HeadBlocks(const SsdSizes& s, int threads)
+      : heads(s.heads),
+        perSequence((s.heads + largest(s, threads) - 1) / largest(s, threads)),
+        count(s.batch * perSequence) {}
+  static int64_t largest(const SsdSizes& s, int threads) { return std::max<int64_t>(1, std::min<int64_t>(4, s.batch * s.heads / (3 * threads))); }
+  int64_t batch(int64_t item) const { return item / perSequence; }
+  int64_t first(int64_t item) const { return heads * (item % perSequence) / perSequence; }
+  int64_t end(int64_t item) const { return heads * (item % perSequence + 1) / perSequence; }
 };
 
 constexpr int SSD_NUMBERS = 7;
@@ -52,10 +73,9 @@ inline void checkSsdInputs(const Launch& launch) {
 class Arena {
  public:
   explicit Arena(float* memory) : next_(memory) {}
-  static size_t rounded(size_t floats) { return (floats + 15) / 16 * 16; }
-  float* take(size_t floats) {
+  float* take(int64_t floats) {
     float* result = next_;
-    next_ += rounded(floats);
+    next_ += padded(floats);
     return result;
   }
 
@@ -73,21 +93,21 @@ struct Decays {
   float* toEnd;
   float total;
 
-  static size_t floats(int64_t chunk) { return 4 * Arena::rounded(chunk); }
+  static int64_t floats(int64_t chunk) { return 4 * padded(chunk); }
   Decays(Arena& arena, int64_t chunk) : high(arena.take(chunk)), low(arena.take(chunk)), fromStart(arena.take(chunk)), toEnd(arena.take(chunk)), total(1) {}
 
   // a: log decays, `stride` apart. Lanes up to the next whole vector are set too.
   void set(const float* a, int64_t stride, int64_t length) {
     double sum = 0;
-    const int64_t padded = (length + WIDTH - 1) / WIDTH * WIDTH;
-    for (int64_t t = 0; t < padded; t++) {
+    const int64_t whole = (length + WIDTH - 1) / WIDTH * WIDTH;
+    for (int64_t t = 0; t < whole; t++) {
       // exp(-1000) is 0 already; and minus infinity would give NaN in differences.
       if (t < length) sum += a[t * stride] < -1000.0f ? -1000.0f : a[t * stride];
       high[t] = static_cast<float>(sum);
       low[t] = static_cast<float>(sum - high[t]);
     }
     const float lastHigh = high[length - 1], lastLow = low[length - 1];
-    for (int64_t t = 0; t < padded; t += WIDTH) {
+    for (int64_t t = 0; t < whole; t += WIDTH) {
       store(fromStart + t, exp(load(high + t)));
       store(toEnd + t, exp((lastHigh - load(high + t)) + (lastLow - load(low + t))));
     }
@@ -98,18 +118,20 @@ struct Decays {
   vf between(int64_t t, int64_t from) const { return exp((high[t] - load(high + from)) + (low[t] - load(low + from))); }
 };
 
-// y[i] *= factor for i < n
-inline void scale(float* y, float factor, int64_t n) {
-  int64_t i = 0;
-  for (; i + WIDTH <= n; i += WIDTH) store(y + i, load(y + i) * factor);
-  for (; i < n; i++) y[i] *= factor;
-}
-
-// to[i] = from[i] · factor for i < n
+// to[i] = from[i] · factor for i < n; `to` may be `from`.
 inline void scaled(const float* from, float* to, float factor, int64_t n) {
   int64_t i = 0;
   for (; i + WIDTH <= n; i += WIDTH) store(to + i, load(from + i) * factor);
-  for (; i < n; i++) to[i] = from[i] * factor;
+  if (i < n) storeFirst(to + i, loadFirst(from + i, n - i) * factor, n - i);
+}
+
+// Asks for `n` floats that will be read or written soon. Neighbouring steps of one head lie on different pages, which the
+// processor does not foresee.
+inline void prefetch(const float* from, int64_t n) {
+  for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(from + i, 0, 2);
+}
+inline void prefetchWrite(const float* to, int64_t n) {
+  for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(to + i, 1, 2);
 }
 
 }  // namespace

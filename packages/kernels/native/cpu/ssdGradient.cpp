@@ -14,6 +14,7 @@
 // decay, so da keeps its relative precision under strong decay.
 #include "families.h"
 #include "ssd.h"
+#include "ssdTile.h"
 
 namespace lenggen::LENGGEN_ISA {
 namespace {
@@ -51,44 +52,51 @@ void checkGradient(const Launch& launch) {
   requireOptional(launch, 15, states);
 }
 
-size_t walkScratch(const SsdSizes& s) { return Decays::floats(s.chunk) + Arena::rounded(s.chunk * s.headSize); }
+int64_t walkScratch(const SsdSizes& s) { return Decays::floats(s.chunk) + s.chunk * s.valueRow(); }
 
-// Walks one head's E over the chunks [first, end), backwards, in place; ends[k - first] gets the E at the end of chunk k.
-void walkHead(const Gradient& f, int64_t batch, int64_t head, int64_t first, int64_t end, float* E, float* ends, float* scratch) {
+// Walks E of the heads [begin, stop) over the chunks [first, end), backwards. carry [B,H,N,P]: E at the end of chunk end - 1,
+// which becomes that before chunk `first`. ends [B,H,segment,N,P]: gets E at the end of chunk k at place k - first.
+void walkHeads(const Gradient& f, int64_t batch, int64_t begin, int64_t stop, int64_t first, int64_t end, int64_t segment, float* carry,
+               float* ends, float* scratch) {
   const SsdSizes& s = f.s;
-  const int64_t P = s.headSize, N = s.stateSize, group = head / s.headsPerGroup();
+  const int64_t P = s.headSize, N = s.stateSize;
   Arena arena(scratch);
   Decays decays(arena, s.chunk);
-  float* values = arena.take(s.chunk * P);
+  float* values = arena.take(s.chunk * s.valueRow());
+  const auto endAt = [&](int64_t head, int64_t k) { return ends + ((batch * s.heads + head) * segment + k - first) * s.state(); };
+  const auto carryOf = [&](int64_t head) { return carry + (batch * s.heads + head) * s.state(); };
+  for (int64_t head = begin; head < stop; head++) std::copy(carryOf(head), carryOf(head) + s.state(), endAt(head, end - 1));
   for (int64_t k = end - 1; k >= first; k--) {
-    const int64_t length = s.length(k);
-    const float* dy = f.dy + s.vector(batch, k, head);
-    std::copy(E, E + s.state(), ends + (k - first) * s.state());
-    decays.set(f.a + s.scalar(batch, k, head), s.heads, length);
-    for (int64_t t = 0; t < length; t++) scaled(dy + t * s.vectorRow(), values + t * P, decays.fromStart[t], P);
-    scale(E, decays.total, s.state());
-    gemmSmall(N, P, length, {f.c + s.shared(batch, k, group), 1, s.sharedRow()}, values, P, E, P, true);
+    for (int64_t head = begin; head < stop; head++) {
+      const int64_t length = s.length(k);
+      const float* dy = f.dy + s.vector(batch, k, head);
+      const float* c = f.c + s.shared(batch, k, head / s.headsPerGroup());
+      decays.set(f.a + s.scalar(batch, k, head), s.heads, length);
+      for (int64_t t = 0; t < length; t++) scaled(dy + t * s.vectorRow(), values + t * s.valueRow(), decays.fromStart[t], P);
+      productThen(N, P, length, {c, 1, s.sharedRow()}, values, s.valueRow(),
+                  AddScaled{endAt(head, k), k > first ? endAt(head, k - 1) : carryOf(head), P, decays.total});
+    }
   }
 }
 
-// Working memory for one chunk of one group. Squares and [.,chunk] matrices have rows of `chunk` floats.
+// Working memory for one chunk of one group.
 struct Workspace {
   Decays decays;
   // Shared by the group's heads: b and c transposed [N,chunk], K, and what adds up over heads.
   float *bT, *cT, *scores, *dscores, *dbT, *dcT;
   // Of one head.
-  float *valuesT, *dy, *dyT, *dvalues, *masked, *dmasked, *product;
+  float *valuesT, *dy, *dyT, *dvalues, *masked, *dmasked;
   // Per step: column sums and row sums of Q, and the two terms of da that pass through S and E.
   float *columns, *rows, *throughStart, *throughEnd;
 
-  static size_t floats(const SsdSizes& s) {
-    return Decays::floats(s.chunk) + 5 * Arena::rounded(s.chunk * s.stateSize) + 4 * Arena::rounded(s.chunk * s.chunk) +
-           4 * Arena::rounded(s.chunk * s.headSize) + 4 * Arena::rounded(s.chunk);
+  static int64_t floats(const SsdSizes& s) {
+    return Decays::floats(s.chunk) + (4 * s.stateSize + 4 * s.chunk + 2 * s.headSize + 4) * s.chunkRow() + 2 * s.chunk * s.valueRow();
   }
   Workspace(Arena& arena, const SsdSizes& s) : decays(arena, s.chunk) {
-    for (float** p : {&bT, &cT, &dbT, &dcT, &product}) *p = arena.take(s.chunk * s.stateSize);
-    for (float** p : {&scores, &dscores, &masked, &dmasked}) *p = arena.take(s.chunk * s.chunk);
-    for (float** p : {&valuesT, &dy, &dyT, &dvalues}) *p = arena.take(s.chunk * s.headSize);
+    for (float** p : {&bT, &cT, &dbT, &dcT}) *p = arena.take(s.stateSize * s.chunkRow());
+    for (float** p : {&scores, &dscores, &masked, &dmasked}) *p = arena.take(s.chunk * s.chunkRow());
+    for (float** p : {&valuesT, &dyT}) *p = arena.take(s.headSize * s.chunkRow());
+    for (float** p : {&dy, &dvalues}) *p = arena.take(s.chunk * s.valueRow());
     for (float** p : {&columns, &rows, &throughStart, &throughEnd}) *p = arena.take(s.chunk);
   }
 };
@@ -96,44 +104,25 @@ struct Workspace {
 // From dmasked = dW and the scores: masked = W, dscores += dW∘M, and the row and column sums of Q.
 void maskGradient(const SsdSizes& s, Workspace& w, int64_t length) {
   const vi lane = lanes();
-  std::fill(w.columns, w.columns + s.chunk, 0.0f);
+  std::fill(w.columns, w.columns + s.chunkRow(), 0.0f);
   for (int64_t t = 0; t < length; t++) {
-    const float *scores = w.scores + t * s.chunk, *dmasked = w.dmasked + t * s.chunk;
-    float *masked = w.masked + t * s.chunk, *dscores = w.dscores + t * s.chunk;
+    const float *scores = w.scores + t * s.chunkRow(), *dmasked = w.dmasked + t * s.chunkRow();
+    float *masked = w.masked + t * s.chunkRow(), *dscores = w.dscores + t * s.chunkRow();
     vf row = zero();
-    for (int64_t u = 0; u < length; u += WIDTH) {
-      const int64_t n = std::min<int64_t>(WIDTH, length - u);
-      if (u > t) {
-        storeFirst(masked + u, zero(), n);
-        continue;
-      }
-      const vi offset = lane + static_cast<int32_t>(u - t);
+    int64_t u = 0;
+    for (; u <= t; u += WIDTH) {
+      const vi offset = lane - static_cast<int32_t>(t - u);
       const vf mask = select(offset <= 0, w.decays.between(t, u), zero());
-      const vf value = loadFirst(scores + u, n) * mask;
-      const vf gradient = select(offset <= 0, loadFirst(dmasked + u, n), zero());
+      const vf value = select(offset <= 0, load(scores + u), zero()) * mask;
+      const vf gradient = select(offset <= 0, load(dmasked + u), zero());
       const vf below = select(offset < 0, gradient * value, zero());
-      storeFirst(masked + u, value, n);
-      storeFirst(dscores + u, loadFirst(dscores + u, n) + gradient * mask, n);
+      store(masked + u, value);
+      store(dscores + u, load(dscores + u) + gradient * mask);
+      store(w.columns + u, load(w.columns + u) + below);
       row += below;
-      storeFirst(w.columns + u, loadFirst(w.columns + u, n) + below, n);
     }
+    for (; u < length; u += WIDTH) store(masked + u, zero());
     w.rows[t] = sum(row);
-  }
-}
-
-// total[n,t] += product[n,t] · factor[t] and along[t] = Σ_n product[n,t] · factor[t] · with[n,t].
-void addScaled(const SsdSizes& s, const float* product, const float* factor, const float* with, int64_t length, float* total, float* along) {
-  for (int64_t t = 0; t < length; t += WIDTH) {
-    const int64_t n = std::min<int64_t>(WIDTH, length - t);
-    const vf f = loadFirst(factor + t, n);
-    vf dot = zero();
-    for (int64_t i = 0, at = t; i < s.stateSize; i++, at += s.chunk) {
-      const vf value = (n == WIDTH ? load(product + at) : loadFirst(product + at, n)) * f;
-      if (n == WIDTH) store(total + at, load(total + at) + value);
-      else storeFirst(total + at, loadFirst(total + at, n) + value, n);
-      dot += value * (n == WIDTH ? load(with + at) : loadFirst(with + at, n));
-    }
-    storeFirst(along + t, dot, n);
   }
 }
 
@@ -175,7 +164,7 @@ void writeInputGradients(const Gradient& f, const Workspace& w, int64_t batch, i
     vf step = zero();
     for (int64_t p = 0; p < P; p += WIDTH) {
       const int64_t n = std::min<int64_t>(WIDTH, P - p);
-      const vf input = loadFirst(x + p, n), dvalue = loadFirst(w.dvalues + t * P + p, n), dy = loadFirst(w.dy + t * P + p, n);
+      const vf input = loadFirst(x + p, n), dvalue = loadFirst(w.dvalues + t * s.valueRow() + p, n), dy = loadFirst(w.dy + t * s.valueRow() + p, n);
       storeFirst(dx + p, dvalue * dt + dy * d, n);
       step += input * dvalue;
       skip += input * dy;
@@ -195,23 +184,28 @@ void headGradient(const Gradient& f, Workspace& w, int64_t batch, int64_t k, int
   w.decays.set(f.a + s.scalar(batch, k, head), s.heads, length);
   // dt goes along the rows before they are turned; dvalues is free until later.
   for (int64_t t = 0; t < length; t++) {
-    scaled(x + t * s.vectorRow(), w.dvalues + t * P, dt[t * s.heads], P);
-    std::copy(dy + t * s.vectorRow(), dy + t * s.vectorRow() + P, w.dy + t * P);
+    scaled(x + t * s.vectorRow(), w.dvalues + t * s.valueRow(), dt[t * s.heads], P);
+    std::copy(dy + t * s.vectorRow(), dy + t * s.vectorRow() + P, w.dy + t * s.valueRow());
+    prefetchWrite(f.dx + s.vector(batch, k, head) + t * s.vectorRow(), P);
   }
-  transpose(length, P, w.dvalues, P, w.valuesT, s.chunk);
-  transpose(length, P, w.dy, P, w.dyT, s.chunk);
+  transpose(length, P, w.dvalues, s.valueRow(), w.valuesT, s.chunkRow());
+  transpose(length, P, w.dy, s.valueRow(), w.dyT, s.chunkRow());
 
-  gemmSmall(length, length, P, {w.dy, P, 1}, w.valuesT, s.chunk, w.dmasked, s.chunk, false, Skip::LowerC);
+  gemmSmall(length, length, P, {w.dy, s.valueRow(), 1}, w.valuesT, s.chunkRow(), w.dmasked, s.chunkRow(), false, Skip::LowerC);
   maskGradient(s, w, length);
 
-  gemmSmall(length, P, N, {f.b + s.shared(batch, k, group), s.sharedRow(), 1}, E, P, w.dvalues, P, false);
-  for (int64_t t = 0; t < length; t++) scale(w.dvalues + t * P, w.decays.toEnd[t], P);
-  gemmSmall(length, P, length, {w.masked, 1, s.chunk}, w.dy, P, w.dvalues, P, true, Skip::UpperA);
+  gemmSmall(length, P, N, {f.b + s.shared(batch, k, group), s.sharedRow(), 1}, E, P, w.dvalues, s.valueRow(), false);
+  const bool more = (head + 1) % s.headsPerGroup() != 0;
+  for (int64_t t = 0; t < length; t++) {
+    scaled(w.dvalues + t * s.valueRow(), w.dvalues + t * s.valueRow(), w.decays.toEnd[t], P);
+    if (more) prefetch(x + t * s.vectorRow() + P, P), prefetch(dy + t * s.vectorRow() + P, P);
+  }
+  gemmSmall(length, P, length, {w.masked, 1, s.chunkRow()}, w.dy, s.valueRow(), w.dvalues, s.valueRow(), true, Skip::UpperA);
 
-  gemmSmall(N, length, P, {S, P, 1}, w.dyT, s.chunk, w.product, s.chunk, false);
-  addScaled(s, w.product, w.decays.fromStart, w.cT, length, w.dcT, w.throughStart);
-  gemmSmall(N, length, P, {E, P, 1}, w.valuesT, s.chunk, w.product, s.chunk, false);
-  addScaled(s, w.product, w.decays.toEnd, w.bT, length, w.dbT, w.throughEnd);
+  std::fill(w.throughStart, w.throughStart + s.chunkRow(), 0.0f);
+  std::fill(w.throughEnd, w.throughEnd + s.chunkRow(), 0.0f);
+  productThen(N, length, P, {S, P, 1}, w.dyT, s.chunkRow(), SumAndProject{w.decays.fromStart, w.cT, w.dcT, w.throughStart, s.chunkRow()});
+  productThen(N, length, P, {E, P, 1}, w.valuesT, s.chunkRow(), SumAndProject{w.decays.toEnd, w.bT, w.dbT, w.throughEnd, s.chunkRow()});
 
   const double carried = static_cast<double>(w.decays.total) * dot(E, S, s.state());
   writeDecayGradient(w, carried, length, s.heads, f.da + s.scalar(batch, k, head));
@@ -226,12 +220,12 @@ void groupGradient(const Gradient& f, int64_t batch, int64_t k, int64_t group, c
   const float* c = f.c + s.shared(batch, k, group);
   Arena arena(scratch);
   Workspace w(arena, s);
-  transpose(length, N, b, row, w.bT, s.chunk);
-  transpose(length, N, c, row, w.cT, s.chunk);
-  gemmSmall(length, length, N, {c, row, 1}, w.bT, s.chunk, w.scores, s.chunk, false, Skip::LowerC);
-  std::fill(w.dscores, w.dscores + s.chunk * s.chunk, 0.0f);
-  std::fill(w.dbT, w.dbT + N * s.chunk, 0.0f);
-  std::fill(w.dcT, w.dcT + N * s.chunk, 0.0f);
+  transpose(length, N, b, row, w.bT, s.chunkRow());
+  transpose(length, N, c, row, w.cT, s.chunkRow());
+  gemmSmall(length, length, N, {c, row, 1}, w.bT, s.chunkRow(), w.scores, s.chunkRow(), false, Skip::LowerC);
+  std::fill(w.dscores, w.dscores + s.chunk * s.chunkRow(), 0.0f);
+  std::fill(w.dbT, w.dbT + N * s.chunkRow(), 0.0f);
+  std::fill(w.dcT, w.dcT + N * s.chunkRow(), 0.0f);
   for (int64_t i = 0; i < s.headsPerGroup(); i++) {
     const int64_t head = group * s.headsPerGroup() + i;
     const float* S = f.starts + ((batch * s.heads + head) * s.chunks() + k) * s.state();
@@ -239,10 +233,10 @@ void groupGradient(const Gradient& f, int64_t batch, int64_t k, int64_t group, c
   }
   float* db = f.db + s.shared(batch, k, group);
   float* dc = f.dc + s.shared(batch, k, group);
-  transpose(N, length, w.dbT, s.chunk, db, row);
-  transpose(N, length, w.dcT, s.chunk, dc, row);
-  gemmSmall(length, N, length, {w.dscores, 1, s.chunk}, c, row, db, row, true, Skip::UpperA);
-  gemmSmall(length, N, length, {w.dscores, s.chunk, 1}, b, row, dc, row, true, Skip::LowerA);
+  transpose(N, length, w.dbT, s.chunkRow(), db, row);
+  transpose(N, length, w.dcT, s.chunkRow(), dc, row);
+  gemmSmall(length, N, length, {w.dscores, 1, s.chunkRow()}, c, row, db, row, true, Skip::UpperA);
+  gemmSmall(length, N, length, {w.dscores, s.chunkRow(), 1}, b, row, dc, row, true, Skip::LowerA);
 }
 
 void runGradient(const Launch& launch, Pool& pool) {
@@ -262,11 +256,11 @@ void runGradient(const Launch& launch, Pool& pool) {
     if (f.dfinal) transpose(s.headSize, s.stateSize, f.dfinal + item * s.state(), s.stateSize, to, s.headSize);
     else std::fill(to, to + s.state(), 0.0f);
   });
+  const HeadBlocks blocks(s, pool.threads());
   for (int64_t end = chunks; end > 0; end -= segment) {
     const int64_t first = std::max<int64_t>(0, end - segment), count = end - first;
-    pool.parallel(s.batch * s.heads, [&](int64_t item, int worker) {
-      walkHead(f, item / s.heads, item % s.heads, first, end, E + item * s.state(), ends + item * segment * s.state(),
-               pool.scratch(worker, walkScratch(s)));
+    pool.parallel(blocks.count, [&](int64_t item, int worker) {
+      walkHeads(f, blocks.batch(item), blocks.first(item), blocks.end(item), first, end, segment, E, ends, pool.scratch(worker, walkScratch(s)));
     });
     pool.parallel(s.batch * s.groups * count, [&](int64_t item, int worker) {
       const int64_t k = first + item % count, group = item / count % s.groups, batch = item / count / s.groups;
