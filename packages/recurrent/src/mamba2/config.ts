@@ -36,16 +36,19 @@ export interface Mamba2Config {
   readonly dtLimit: readonly [number, number];
 }
 
-const count = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(2 ** 24));
+// Bounds are far above any published model; they keep a hostile file from asking for endless tables.
+const upTo = (most: number) => v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(most));
+const [count, layers, vocabulary] = [upTo(2 ** 20), upTo(2 ** 12), upTo(2 ** 24)];
 const positive = v.pipe(v.number(), v.finite(), v.gtValue(0));
+const expansion = v.pipe(positive, v.maxValue(64));
 const range = v.tuple([positive, positive]);
-// JSON has no infinity: published files leave the upper limit out or write null for it.
+// JSON has no infinity: published files leave the upper limit out or write null for it. (Adding 0 below turns -0 into 0.)
 const limit = v.tuple([v.pipe(v.number(), v.finite(), v.minValue(0)), v.union([positive, v.null(), v.literal(Infinity)])]);
 
 const STATE_SPACES = v.object({
   d_model: count,
-  n_layer: count,
-  vocab_size: count,
+  n_layer: layers,
+  vocab_size: vocabulary,
   d_intermediate: v.optional(v.literal(0), 0),
   attn_layer_idx: v.optional(v.pipe(v.array(v.number()), v.maxLength(0)), []),
   rms_norm: v.optional(v.literal(true), true),
@@ -57,7 +60,7 @@ const STATE_SPACES = v.object({
     layer: v.literal("Mamba2"),
     d_state: v.optional(count, 128),
     d_conv: v.optional(v.pipe(count, v.minValue(2), v.maxValue(16)), 4),
-    expand: v.optional(positive, 2),
+    expand: v.optional(expansion, 2),
     headdim: v.optional(count, 64),
     ngroups: v.optional(count, 1),
     chunk_size: v.optional(count, 256),
@@ -77,12 +80,12 @@ const STATE_SPACES = v.object({
 const TRANSFORMERS = v.object({
   model_type: v.literal("mamba2"),
   hidden_size: count,
-  num_hidden_layers: count,
-  vocab_size: count,
+  num_hidden_layers: layers,
+  vocab_size: vocabulary,
   state_size: count,
   head_dim: count,
   num_heads: v.optional(count),
-  expand: v.optional(positive, 2),
+  expand: v.optional(expansion, 2),
   n_groups: v.optional(count, 8),
   conv_kernel: v.optional(v.pipe(count, v.minValue(2), v.maxValue(16)), 4),
   chunk_size: v.optional(count, 256),
@@ -133,7 +136,7 @@ function fromStateSpaces(json: v.InferOutput<typeof STATE_SPACES>): Mamba2Config
     aRange: ssm.A_init_range,
     dtRange: [ssm.dt_min, ssm.dt_max],
     dtFloor: ssm.dt_init_floor,
-    dtLimit: [ssm.dt_limit[0], ssm.dt_limit[1] ?? Infinity],
+    dtLimit: [ssm.dt_limit[0] + 0, ssm.dt_limit[1] ?? Infinity],
   });
 }
 
@@ -157,7 +160,7 @@ function fromTransformers(json: v.InferOutput<typeof TRANSFORMERS>): Mamba2Confi
     aRange: [1, 16],
     dtRange: [json.time_step_min, json.time_step_max],
     dtFloor: json.time_step_floor,
-    dtLimit: [json.time_step_limit[0], json.time_step_limit[1] ?? Infinity],
+    dtLimit: [json.time_step_limit[0] + 0, json.time_step_limit[1] ?? Infinity],
   });
 }
 

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { countElements, type Device, encodeSafetensors, key, leaves, open, openSafetensors, type Parameters, tensor, zeros } from "@lenggen/kernels";
+import { type ByteSource, countElements, type Device, encodeSafetensors, key, leaves, open, openSafetensors, type Parameters, tensor, zeros } from "@lenggen/kernels";
 import { openFile, writeWhole } from "@lenggen/kernels/node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadMamba2, saveMamba2 } from "./files";
@@ -12,19 +12,26 @@ const CONFIG = { d_model: 16, n_layer: 2, vocab_size: 30, pad_vocab_size_multipl
 describe("checkpoints", () => {
   let device: Device;
   let folder: string;
+  const files: ByteSource[] = [];
   beforeAll(async () => {
     device = await open("reference");
     folder = await mkdtemp(join(tmpdir(), "lenggen-files-"));
   });
   afterAll(async () => {
     device.close();
+    for (const file of files) await file.close();
     await rm(folder, { recursive: true });
   });
 
   async function write(parameters: Parameters, name: string) {
     const path = join(folder, name);
     await writeWhole(path, encodeSafetensors(parameters, { format: "pt" }));
-    return openSafetensors(await openFile(path));
+    return reopen(path);
+  }
+
+  async function reopen(path: string) {
+    files.push(await openFile(path));
+    return openSafetensors(files.at(-1)!);
   }
   const fresh = () => mamba2(CONFIG).init(key(1), device);
   const refusal = (code: string, message: RegExp) => expect.objectContaining({ code, message: expect.stringMatching(message) });
@@ -35,7 +42,7 @@ describe("checkpoints", () => {
     const saved = saveMamba2(model, parameters);
     const path = join(folder, "model.safetensors");
     await writeWhole(path, saved.weights);
-    const loaded = await loadMamba2(JSON.parse(saved.config), await openSafetensors(await openFile(path)), device);
+    const loaded = await loadMamba2(JSON.parse(saved.config), await reopen(path), device);
     expect(loaded.model.config).toEqual(model.config);
     expect(parameters["backbone.embedding.weight"]!.shape).toEqual([32, 16]);
     expect(countElements(loaded.parameters)).toBe(countElements(parameters));
