@@ -1,7 +1,7 @@
 // Blocking and splitting of matrix products. A block of steps of B is packed once into panels that all threads share;
-// then each item of work takes a block of rows and runs the tiles of gemmTile.h over all panels. A is read in place
-// where its rows are contiguous, else packed by the item. Products with few rows take shorter ways, since there packing B
-// costs more than it saves.
+// then each item of work takes a block of rows and runs the tiles of gemmTile.h over all panels. A is read in place: its
+// elements are broadcast, so that packing would save nothing but misses of the cache, and cost more (measured).
+// Products with few rows take shorter ways, since there packing B costs more than it saves.
 #include "gemm.h"
 
 #include <algorithm>
@@ -15,15 +15,16 @@ namespace {
 
 // A panel of B (K_BLOCK x TILE_COLUMNS) should fit the L1 cache beside a tile of A; a block of A
 // (ROW_BLOCK x K_BLOCK) and the panels of B that it meets the L2 cache.
-constexpr int64_t K_BLOCK = 384;
+constexpr int64_t K_BLOCK = 256;
 constexpr int64_t ROW_BLOCK = 64;
 constexpr int64_t SMALL_ROW_BLOCK = 32;
-// gemmSingle packs this many columns of B at a time; with K_BLOCK, half of a 1 MB L2 cache.
+// gemmSingle packs this many columns of B at a time; with K_BLOCK, less than half of a 1 MB L2 cache.
 constexpr int64_t COLUMN_BLOCK = 384;
-// gemm packs up to this many columns of B at a time.
+// gemm packs up to this many columns of B at a time, and floats of B in all.
 constexpr int64_t SHARED_COLUMNS = 1 << 13;
-// Rows of A a multiple of this many floats apart fall on the same few lines of the cache: those are packed.
-constexpr int64_t CONFLICT = 1024;
+constexpr int64_t SHARED_LIMIT = 1 << 22;
+// Floats of B that stay in the L2 cache while items of rows go by.
+constexpr int64_t CACHED_PANELS = 3 << 16;
 // Up to so many rows, a B whose columns are contiguous is read in place, by dot products.
 constexpr int64_t DOT_ROWS = 8;
 // Products of fewer multiply-adds are not worth waking other threads for.
@@ -56,38 +57,22 @@ int64_t lastOf(int64_t columns, int vectors) { return std::min<int64_t>(columns,
 // Packs panel `j` of b [steps, n] to its place in `packed`, which holds paddedColumns(n) · steps floats.
 void packPanel(Operand b, int64_t n, int64_t steps, int64_t j, float* packed) {
   const int64_t column = j * TILE_COLUMNS, columns = std::min<int64_t>(n - column, TILE_COLUMNS);
-  pack(transposed(from(b, 0, column)), columns, steps, packed + column * steps, vectorsOf(columns) * WIDTH);
+  pack(from(b, 0, column), columns, steps, packed + column * steps, vectorsOf(columns) * WIDTH);
 }
 
-// C[rows, n] (+)= A[rows, steps] · B[steps, n] with B packed. packedA: rows · steps + PACK_SLACK floats.
-void block(int64_t rows, int64_t n, int64_t steps, Operand a, const float* packedB, float* c, int64_t cRow, bool accumulate,
-           float* packedA) {
+// C[rows, n] (+)= A[rows, steps] · B[steps, n] with B packed.
+void block(int64_t rows, int64_t n, int64_t steps, Operand a, const float* packedB, float* c, int64_t cRow, bool accumulate) {
   const int64_t tiles = ceilDiv(rows, TILE_ROWS);
-  const bool inPlace = a.column == 1 && (a.row % CONFLICT != 0 || n <= TILE_COLUMNS);
-  if (!inPlace) {
-    for (int64_t t = 0; t < tiles; t++) {
-      const Range r = share(rows, tiles, t);
-      pack(from(a, r.from, 0), r.size(), steps, packedA + r.from * steps, r.size());
-    }
-  }
   for (int64_t column = 0; column < n; column += TILE_COLUMNS) {
     const int vectors = vectorsOf(n - column);
-    const int64_t last = lastOf(n - column, vectors);
     for (int64_t t = 0; t < tiles; t++) {
       const Range r = share(rows, tiles, t);
-      float* to = c + r.from * cRow + column;
-      const float* panel = packedB + column * steps;
-      const int height = static_cast<int>(r.size());
-      if (inPlace) {
-        tileFor<Layout::Strided>(height, vectors)(steps, from(a, r.from, 0).data, a.row, 1, panel, vectors * WIDTH, to, cRow, last, accumulate);
-      } else {
-        tileFor<Layout::Packed>(height, vectors)(steps, packedA + r.from * steps, 1, height, panel, vectors * WIDTH, to, cRow, last, accumulate);
-      }
+      const Tile run = tileFor<false>(static_cast<int>(r.size()), vectors);
+      run(steps, a.data + r.from * a.row, a.row, a.column, packedB + column * steps, vectors * WIDTH, c + r.from * cRow + column, cRow,
+          lastOf(n - column, vectors), accumulate);
     }
   }
 }
-
-size_t blockScratch(int64_t rows, int64_t step) { return static_cast<size_t>(rows * step + PACK_SLACK); }
 
 // ROWS x 4 dot products of contiguous rows: c[i * cRow + j] (+)= a_i · b_j.
 template <int ROWS>
@@ -131,18 +116,26 @@ void clear(int64_t m, int64_t n, float* c, int64_t cRow) {
 }  // namespace
 
 void transpose(int64_t rows, int64_t columns, const float* from, int64_t fromRow, float* to, int64_t toRow) {
-  int64_t i = 0;
-  for (; i + 4 <= rows; i += 4) {
-    int64_t j = 0;
-    for (; j + 4 <= columns; j += 4) {
-      const float* const lines[4] = {from + i * fromRow + j, from + (i + 1) * fromRow + j, from + (i + 2) * fromRow + j, from + (i + 3) * fromRow + j};
-      transpose4(lines, to + j * toRow + i, toRow);
+  for (int64_t i = 0; i < rows; i += WIDTH) {
+    const int64_t height = std::min<int64_t>(WIDTH, rows - i);
+    for (int64_t j = 0; j < columns; j += WIDTH) {
+      const int64_t width = std::min<int64_t>(WIDTH, columns - j);
+      const float* source = from + i * fromRow + j;
+      float* target = to + j * toRow + i;
+      vf square[WIDTH];
+      if (height == WIDTH && width == WIDTH) {
+#pragma GCC unroll 16
+        for (int r = 0; r < WIDTH; r++) square[r] = load(source + r * fromRow);
+        transposeSquare(square);
+#pragma GCC unroll 16
+        for (int r = 0; r < WIDTH; r++) store(target + r * toRow, square[r]);
+      } else {
+        for (int64_t r = 0; r < WIDTH; r++) square[r] = loadFirst(source + std::min(r, height - 1) * fromRow, width);
+        transposeSquare(square);
+        for (int64_t r = 0; r < width; r++) storeFirst(target + r * toRow, square[r], height);
+      }
     }
-    for (; j < columns; j++)
-      for (int64_t r = i; r < i + 4; r++) to[j * toRow + r] = from[r * fromRow + j];
   }
-  for (; i < rows; i++)
-    for (int64_t j = 0; j < columns; j++) to[j * toRow + i] = from[i * fromRow + j];
 }
 
 void gemmSmall(int64_t m, int64_t n, int64_t k, Operand a, const float* b, int64_t bRow, float* c, int64_t cRow, bool accumulate, Skip skip) {
@@ -157,17 +150,14 @@ void gemmSmall(int64_t m, int64_t n, int64_t k, Operand a, const float* b, int64
     for (int64_t column = 0; column < columns; column += TILE_COLUMNS) {
       const int vectors = vectorsOf(columns - column);
       const int64_t last = lastOf(columns - column, vectors);
-      const Tile run = last == WIDTH ? tileFor<Layout::Strided>(height, vectors) : tileFor<Layout::Ragged>(height, vectors);
+      const Tile run = last == WIDTH ? tileFor<false>(height, vectors) : tileFor<true>(height, vectors);
       run(steps, rows.data, a.row, a.column, b + first * bRow + column, bRow, c + r.from * cRow + column, cRow, last, accumulate);
     }
   }
 }
 
-size_t gemmScratch(int64_t m, int64_t n, int64_t k) {
-  if (k == 0) return 0;
-  const int64_t step = Blocks(k).step;
-  const int64_t panels = roundUp(paddedColumns(std::min(n, COLUMN_BLOCK)) * step + PACK_SLACK, 16);
-  return static_cast<size_t>(panels) + blockScratch(std::min(m, ROW_BLOCK), step);
+size_t gemmScratch(int64_t n, int64_t k) {
+  return k == 0 ? 0 : static_cast<size_t>(paddedColumns(std::min(n, COLUMN_BLOCK)) * Blocks(k).step);
 }
 
 void gemmSingle(float* scratch, int64_t m, int64_t n, int64_t k, Operand a, Operand b, float* c, int64_t cRow, bool accumulate) {
@@ -178,7 +168,6 @@ void gemmSingle(float* scratch, int64_t m, int64_t n, int64_t k, Operand a, Oper
   const Blocks blocks(k);
   for (int64_t column = 0; column < n; column += COLUMN_BLOCK) {
     const int64_t columns = std::min(COLUMN_BLOCK, n - column);
-    float* packedA = scratch + roundUp(paddedColumns(columns) * blocks.step + PACK_SLACK, 16);
     for (int64_t p = 0; p < blocks.count; p++) {
       const Range steps = blocks[p];
       for (int64_t j = 0; j < panelCount(columns); j++) packPanel(from(b, steps.from, column), columns, steps.size(), j, scratch);
@@ -186,7 +175,7 @@ void gemmSingle(float* scratch, int64_t m, int64_t n, int64_t k, Operand a, Oper
       for (int64_t i = 0; i < rowBlocks; i++) {
         const Range rows = share(m, rowBlocks, i);
         block(rows.size(), columns, steps.size(), from(a, rows.from, steps.from), scratch, c + rows.from * cRow + column, cRow,
-              accumulate || p > 0, packedA);
+              accumulate || p > 0);
       }
     }
   }
@@ -200,7 +189,7 @@ struct Split {
   Split(int64_t m, int64_t n) {
     // Multiples of 16 blocks leave no thread of 2, 4, 8 or 16 idle at the end; small products must do with 4.
     rows = m >= 16 * ROW_BLOCK ? roundUp(ceilDiv(m, ROW_BLOCK), 16) : m > 4 * SMALL_ROW_BLOCK ? roundUp(ceilDiv(m, SMALL_ROW_BLOCK), 4) : ceilDiv(m, SMALL_ROW_BLOCK);
-    // Few blocks of rows: split columns too, though each then packs its rows of A again.
+    // Few blocks of rows: split columns too.
     columns = std::max<int64_t>(1, std::min(ceilDiv(8, rows), panelCount(n) / 4));
   }
 };
@@ -211,17 +200,24 @@ void forItems(Pool& pool, bool parallel, int64_t items, const Body& body) {
   for (int64_t i = 0; i < items; i++) body(i, 0);
 }
 
-// gemm for a block of steps, and columns that fit the shared buffer.
-void gemmBlock(Pool& pool, bool parallel, int64_t m, int64_t n, int64_t steps, Operand a, Operand b, float* c, int64_t cRow, bool accumulate) {
-  const int64_t panels = panelCount(n);
-  float* packedB = pool.shared(static_cast<size_t>(paddedColumns(n) * steps + PACK_SLACK));
-  forItems(pool, parallel, panels, [&](int64_t j, int) { packPanel(b, n, steps, j, packedB); });
+// gemm for the blocks of steps `part`, and columns that fit the shared buffer with them.
+void gemmPart(Pool& pool, bool parallel, int64_t m, int64_t n, const Blocks& blocks, Range part, Operand a, Operand b, float* c, int64_t cRow,
+              bool accumulate) {
+  const int64_t panels = panelCount(n), padded = paddedColumns(n), first = blocks[part.from].from;
+  float* packedB = pool.shared(static_cast<size_t>(padded * (blocks[part.to - 1].to - first)));
+  forItems(pool, parallel, panels * part.size(), [&](int64_t item, int) {
+    const Range steps = blocks[part.from + item / panels];
+    packPanel(from(b, steps.from, 0), n, steps.size(), item % panels, packedB + padded * (steps.from - first));
+  });
   const Split split(m, n);
-  forItems(pool, parallel, split.rows * split.columns, [&](int64_t item, int worker) {
-    const Range rows = share(m, split.rows, item / split.columns), part = share(panels, split.columns, item % split.columns);
-    const int64_t column = part.from * TILE_COLUMNS, columns = std::min(n, part.to * TILE_COLUMNS) - column;
-    block(rows.size(), columns, steps, from(a, rows.from, 0), packedB + column * steps, c + rows.from * cRow + column, cRow, accumulate,
-          pool.scratch(worker, blockScratch(rows.size(), steps)));
+  forItems(pool, parallel, split.rows * split.columns, [&](int64_t item, int) {
+    const Range rows = share(m, split.rows, item / split.columns), band = share(panels, split.columns, item % split.columns);
+    const int64_t column = band.from * TILE_COLUMNS, columns = std::min(n, band.to * TILE_COLUMNS) - column;
+    for (int64_t p = part.from; p < part.to; p++) {
+      const Range steps = blocks[p];
+      block(rows.size(), columns, steps.size(), from(a, rows.from, steps.from), packedB + padded * (steps.from - first) + column * steps.size(),
+            c + rows.from * cRow + column, cRow, accumulate || p > 0);
+    }
   });
 }
 
@@ -240,12 +236,14 @@ void gemm(Pool& pool, int64_t m, int64_t n, int64_t k, Operand a, Operand b, flo
     });
   }
   const Blocks blocks(k);
-  for (int64_t column = 0; column < n; column += SHARED_COLUMNS)
-    for (int64_t p = 0; p < blocks.count; p++) {
-      const Range steps = blocks[p];
-      gemmBlock(pool, parallel, m, std::min(SHARED_COLUMNS, n - column), steps.size(), from(a, 0, steps.from), from(b, steps.from, column), c + column, cRow,
-                accumulate || p > 0);
-    }
+  for (int64_t column = 0; column < n; column += SHARED_COLUMNS) {
+    const int64_t columns = std::min(SHARED_COLUMNS, n - column), panels = paddedColumns(columns) * blocks.step;
+    // While a block of B stays in the L2 cache, all rows go by before the next block. One too large to stay comes from
+    // memory each time; then a row had better meet all blocks at once, while its part of C is in the cache.
+    const int64_t depth = panels <= CACHED_PANELS ? 1 : std::max<int64_t>(1, SHARED_LIMIT / panels);
+    for (int64_t p = 0; p < blocks.count; p += depth)
+      gemmPart(pool, parallel, m, columns, blocks, {p, std::min(blocks.count, p + depth)}, a, from(b, 0, column), c + column, cRow, accumulate);
+  }
 }
 
 }  // namespace LENGGEN_ISA

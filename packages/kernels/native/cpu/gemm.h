@@ -26,11 +26,11 @@ inline Operand transposed(Operand x) { return {x.data, x.column, x.row}; }
 inline Operand from(Operand x, int64_t i, int64_t j) { return {x.data + i * x.row + j * x.column, x.row, x.column}; }
 
 // C[m,n] (+)= A[m,k] · B[k,n]; rows of C are contiguous and cRow floats apart. C must not overlap A or B.
-// Uses pool.shared and every worker's pool.scratch; call it from the queue thread, not inside pool.parallel.
+// Uses pool.shared; call it from the queue thread, not inside pool.parallel.
 void gemm(Pool& pool, int64_t m, int64_t n, int64_t k, Operand a, Operand b, float* c, int64_t cRow, bool accumulate);
 
-// The same on the calling thread. `scratch`: gemmScratch(m, n, k) floats, 64-byte aligned; below 1.2 million (5 MB).
-size_t gemmScratch(int64_t m, int64_t n, int64_t k);
+// The same on the calling thread. `scratch`: gemmScratch(n, k) floats, 64-byte aligned; never above 98,304 (384 KB).
+size_t gemmScratch(int64_t n, int64_t k);
 void gemmSingle(float* scratch, int64_t m, int64_t n, int64_t k, Operand a, Operand b, float* c, int64_t cRow, bool accumulate);
 
 // What `gemmSmall` may leave out. Only whole tiles are left out: elements of A in the skipped triangle must

@@ -19,46 +19,41 @@ constexpr int TILE_ROWS = 6;
 constexpr int TILE_VECTORS = 2;
 constexpr int TILE_COLUMNS = TILE_VECTORS * WIDTH;
 
-// How tile operands lie in memory.
-enum class Layout {
-  Packed,    // A [k][ROWS], B [k][VECTORS · WIDTH]: strides are constants
-  Strided,   // any strides; B has whole vectors to read
-  Ragged,    // any strides; the last vector of B has `last` floats to read
-};
+// How far ahead, in steps, a tile asks for columns of A: they lie further apart than the processor looks ahead.
+constexpr int64_t TILE_AHEAD = 8;
 
-// C (+)= A·B for one tile; `last` (1 ... WIDTH) floats of the last vector of each row of C are written.
-template <int ROWS, int VECTORS, Layout LAYOUT>
+// C (+)= A·B for one tile. Element (i, p) of A is a[i * aRow + p * aStep], rows of B and C are contiguous. `last` (1 ... WIDTH) floats
+// of the last vector of each row of C are written; with RAGGED, B too has no more than those to read.
+template <int ROWS, int VECTORS, bool RAGGED>
 void tile(int64_t k, const float* a, int64_t aRow, int64_t aStep, const float* b, int64_t bRow, float* c, int64_t cRow, int64_t last,
           bool accumulate) {
-  if (LAYOUT == Layout::Packed) {
-    aRow = 1;
-    aStep = ROWS;
-    bRow = VECTORS * WIDTH;
-  }
   // Rows of C are far apart, so the processor does not foresee them.
 #pragma GCC unroll 16
   for (int i = 0; i < ROWS; i++)
     for (int v = 0; v < VECTORS * WIDTH; v += 16) __builtin_prefetch(c + i * cRow + v, 1);
   vf sums[ROWS][VECTORS] = {};
   // Every third row gets a pointer; the two after it are reached by index. One pointer a row would not fit the registers.
-  const float* rows[(ROWS + 2) / 3];
-  for (int i = 0; i < (ROWS + 2) / 3; i++) rows[i] = a + 3 * i * aRow;
+  constexpr int POINTERS = (ROWS + 2) / 3;
+  const float* rows[POINTERS];
+  for (int i = 0; i < POINTERS; i++) rows[i] = a + 3 * i * aRow;
+  const bool columns = aStep != 1;
   for (int64_t p = 0; p < k; p++) {
     vf row[VECTORS];
 #pragma GCC unroll 4
-    for (int v = 0; v < VECTORS; v++)
-      row[v] = LAYOUT == Layout::Ragged && v == VECTORS - 1 ? loadFirst(b + v * WIDTH, last) : load(b + v * WIDTH);
+    for (int v = 0; v < VECTORS; v++) row[v] = RAGGED && v == VECTORS - 1 ? loadFirst(b + v * WIDTH, last) : load(b + v * WIDTH);
     b += bRow;
+    if (columns) {
+      __builtin_prefetch(rows[0] + TILE_AHEAD * aStep);
+      __builtin_prefetch(rows[POINTERS - 1] + TILE_AHEAD * aStep);
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < ROWS; i++) {
-      const vf element = broadcast(LAYOUT == Layout::Packed ? a[i] : rows[i / 3][i % 3 * aRow]);
+      const vf element = broadcast(rows[i / 3][i % 3 * aRow]);
 #pragma GCC unroll 4
       for (int v = 0; v < VECTORS; v++) sums[i][v] += element * row[v];
     }
-    if (LAYOUT == Layout::Packed) a += ROWS;
-    else
 #pragma GCC unroll 8
-      for (int i = 0; i < (ROWS + 2) / 3; i++) rows[i] += aStep;
+    for (int i = 0; i < POINTERS; i++) rows[i] += aStep;
   }
 #pragma GCC unroll 16
   for (int i = 0; i < ROWS; i++) {
@@ -78,17 +73,17 @@ void tile(int64_t k, const float* a, int64_t aRow, int64_t aStep, const float* b
 typedef void (*Tile)(int64_t k, const float* a, int64_t aRow, int64_t aStep, const float* b, int64_t bRow, float* c, int64_t cRow,
                      int64_t last, bool accumulate);
 
-template <Layout LAYOUT, int VECTORS, int... ROWS>
+template <bool RAGGED, int VECTORS, int... ROWS>
 constexpr Tile tileOf(int rows, std::integer_sequence<int, ROWS...>) {
-  constexpr Tile tiles[] = {tile<ROWS + 1, VECTORS, LAYOUT>...};
+  constexpr Tile tiles[] = {tile<ROWS + 1, VECTORS, RAGGED>...};
   return tiles[rows - 1];
 }
 
 // The tile function for so many rows (1 ... TILE_ROWS) and vectors (1 ... TILE_VECTORS).
-template <Layout LAYOUT>
+template <bool RAGGED>
 Tile tileFor(int rows, int vectors) {
   constexpr std::make_integer_sequence<int, TILE_ROWS> all{};
-  return vectors == 1 ? tileOf<LAYOUT, 1>(rows, all) : tileOf<LAYOUT, 2>(rows, all);
+  return vectors == 1 ? tileOf<RAGGED, 1>(rows, all) : tileOf<RAGGED, 2>(rows, all);
 }
 
 }  // namespace

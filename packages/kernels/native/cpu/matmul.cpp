@@ -58,7 +58,7 @@ void runMatmul(const Launch& launch, Pool& pool) {
   if (batch == 0 && sums && !accumulate) std::fill(out, out + m * n, 0.0f);
   if (batch > 1 && !sums && (batch >= MANY || work <= SMALL_WORK)) {
     pool.parallel(batch, [&](int64_t i, int worker) {
-      gemmSingle(pool.scratch(worker, gemmScratch(m, n, k)), m, n, k, a(i), b(i), out + i * outStride, n, accumulate);
+      gemmSingle(pool.scratch(worker, gemmScratch(n, k)), m, n, k, a(i), b(i), out + i * outStride, n, accumulate);
     });
     return;
   }

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <utility>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__ARM_NEON)
@@ -161,6 +162,32 @@ LENGGEN_INLINE float largest(vf v) {
   float m = v[0];
   for (int i = 1; i < WIDTH; i++) m = v[i] > m || v[i] != v[i] ? v[i] : m;
   return m;
+}
+
+// One step of transposeSquare: swaps the blocks of D x D off the diagonal of each 2D x 2D.
+template <int D, int... I>
+LENGGEN_INLINE void swapBlocks(vf (&rows)[WIDTH], std::integer_sequence<int, I...>) {
+#pragma GCC unroll 16
+  for (int i = 0; i < WIDTH; i++) {
+    if (i & D) continue;
+    const vf a = rows[i], b = rows[i + D];
+#if defined(__clang__)
+    rows[i] = __builtin_shufflevector(a, b, (I & D ? WIDTH + I - D : I)...);
+    rows[i + D] = __builtin_shufflevector(a, b, (I & D ? WIDTH + I : I + D)...);
+#else
+    rows[i] = __builtin_shuffle(a, b, vi{(I & D ? WIDTH + I - D : I)...});
+    rows[i + D] = __builtin_shuffle(a, b, vi{(I & D ? WIDTH + I : I + D)...});
+#endif
+  }
+}
+
+// rows[i][j] and rows[j][i] change places.
+LENGGEN_INLINE void transposeSquare(vf (&rows)[WIDTH]) {
+  constexpr std::make_integer_sequence<int, WIDTH> all{};
+  if constexpr (WIDTH >= 16) swapBlocks<8>(rows, all);
+  if constexpr (WIDTH >= 8) swapBlocks<4>(rows, all);
+  swapBlocks<2>(rows, all);
+  swapBlocks<1>(rows, all);
 }
 
 // ---- functions: errors in units in the last place over the whole range, and at the edges what IEEE says -----------------
