@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { checkGradient, checkLeaks, checkSameBits, compareEvaluations, compareWithReference, eachDevice, evaluate, expectError, type HostTensor, host, normals, referenceDevice, type TestFunction } from "../testing";
+import { checkGradient, checkLeaks, checkSameBits, compareEvaluations, compareWithReference, eachDevice, evaluate, expectClose, expectError, type HostTensor, host, normals, readGolden, referenceDevice, type TestFunction } from "../testing";
 import { type Tensor, zeros } from "../tensor";
 import { causalConv } from "./conv";
-import { concat, slice } from "./view";
+import { concat, slice, transpose } from "./view";
 
 interface Case {
   T: number;
@@ -108,5 +108,41 @@ eachDevice("causalConv", (device) => {
 describe("causalConv on every instruction set", () => {
   it("has the same bits with 1, 2 and 3 threads", async () => {
     await checkSameBits(full({ silu: true, split: [40, 21] }), inputs({ T: 130, C: 61, B: 5 }));
+  });
+});
+
+interface GoldenTensor {
+  readonly data: readonly number[];
+  readonly shape: readonly number[];
+}
+interface GoldenCase {
+  readonly inputs: { readonly x: GoldenTensor; readonly weight: GoldenTensor; readonly bias?: GoldenTensor };
+  readonly outputs: { readonly y: GoldenTensor };
+  readonly gradients: { readonly x: GoldenTensor; readonly weight: GoldenTensor; readonly bias?: GoldenTensor };
+}
+const golden = readGolden("mamba_reference_cases.json") as
+  | { dw_causal_conv: Record<"channels_first_silu" | "channels_last_identity", GoldenCase> }
+  | undefined;
+
+describe.skipIf(!golden)("causal-conv1d's CUDA kernels, whose gradients are those of the sum of the outputs", () => {
+  const from = ({ data, shape }: GoldenTensor) => host(data.flat(Infinity) as number[], shape);
+
+  eachDevice("golden", (device) => {
+    it("with bias and SiLU, channels first", async () => {
+      const { inputs, outputs, gradients } = golden!.dw_causal_conv.channels_first_silu;
+      const f: TestFunction = (x, weight, bias) =>
+        transpose(causalConv(transpose(x!, [0, 2, 1]), weight!, bias!, null, { silu: true }).outputs[0]!, [0, 2, 1]);
+      const actual = await evaluate(device, f, [inputs.x, inputs.weight, inputs.bias!].map(from), { cotangent: 1 });
+      expectClose(actual.outputs[0]!, from(outputs.y).data, 2e-6, "y");
+      [gradients.x, gradients.weight, gradients.bias!].forEach((t, i) => expectClose(actual.gradients[i]!, from(t).data, 2e-6, `gradient ${i}`));
+    });
+
+    it("plain, channels last", async () => {
+      const { inputs, outputs, gradients } = golden!.dw_causal_conv.channels_last_identity;
+      const f: TestFunction = (x, weight) => causalConv(x!, weight!, null, null).outputs[0]!;
+      const actual = await evaluate(device, f, [inputs.x, inputs.weight].map(from), { cotangent: 1 });
+      expectClose(actual.outputs[0]!, from(outputs.y).data, 2e-6, "y");
+      [gradients.x, gradients.weight].forEach((t, i) => expectClose(actual.gradients[i]!, from(t).data, 2e-6, `gradient ${i}`));
+    });
   });
 });

@@ -144,8 +144,8 @@ eachDevice("ssd", (device) => {
   });
 });
 
-function tensors<K extends string>(device: Device, shapes: Record<K, number[]>): Record<K, Tensor> {
-  return Object.fromEntries(Object.entries<number[]>(shapes).map(([key, shape]) => [key, zeros(device, shape)])) as Record<K, Tensor>;
+function tensors<S extends Record<string, number[]>>(device: Device, shapes: S): { [K in keyof S]: Tensor } {
+  return Object.fromEntries(Object.entries(shapes).map(([key, shape]) => [key, zeros(device, shape)])) as { [K in keyof S]: Tensor };
 }
 
 describe("ssd on every instruction set", () => {
