@@ -122,7 +122,7 @@ eachDevice("linear", (device) => {
     const f: TestFunction = (...[x, weight]) => linearSplit(x!, weight!, [3, 4])[1]!;
     await compareWithReference(device, f, [normals(7, [5, 6]), normals(8, [7, 6])]);
     const { gradients } = await evaluate(device, f, [normals(7, [5, 6]), normals(8, [7, 6])]);
-    expect(Array.from(gradients[1]!).slice(0, 18)).toEqual(new Array(18).fill(0));
+    expect(Array.from(gradients[1]!).slice(0, 18)).toEqual(Array.from({ length: 18 }, () => 0));
   });
 
   it("refuses a weight or sizes that do not fit", () => {
