@@ -106,17 +106,58 @@ LENGGEN_INLINE vf preActivation(const Inputs& in, const float* const* rows, int6
   return z;
 }
 
+// Kernels of width 4, the usual one, take four steps at a time: then weights and rows of u are loaded once for all four.
+constexpr int STEPS = 4;
+
+// Weights, bias and seven rows of u at one vector of channels.
+struct Window {
+  vf weight[4], bias, u[STEPS + 3];
+  template <bool WHOLE>
+  LENGGEN_INLINE vf take(const float* p, int64_t n) { return WHOLE ? load(p) : loadFirst(p, n); }
+  template <bool WHOLE>
+  LENGGEN_INLINE Window at(const Inputs& in, const float* const* rows, int64_t c, int64_t n) {
+    Window w;
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) w.weight[j] = take<WHOLE>(in.weight + j * in.s.channels + c, n);
+    w.bias = take<WHOLE>(in.bias + c, n);
+#pragma GCC unroll 8
+    for (int r = 0; r < STEPS + 3; r++) w.u[r] = take<WHOLE>(rows[r] + c, n);
+    return w;
+  }
+  vf z(int r) const { return bias + weight[0] * u[r] + weight[1] * u[r + 1] + weight[2] * u[r + 2] + weight[3] * u[r + 3]; }
+};
+
+// Four steps from t on; rows: seven rows of u from row t on; to: the outputs of step t.
+template <bool WHOLE>
+LENGGEN_INLINE void forwardSteps(const Inputs& in, const float* const* rows, int64_t c, int64_t n, float* to, int64_t toRow) {
+  const Window w = Window::at<WHOLE>(in, rows, c, n);
+#pragma GCC unroll 4
+  for (int r = 0; r < STEPS; r++) {
+    const vf y = in.s.silu ? silu(w.z(r)) : w.z(r);
+    if (WHOLE) store(to + r * toRow, y);
+    else storeFirst(to + r * toRow, y, n);
+  }
+}
+
 template <int WIDE>
 void forwardTile(const Inputs& in, int64_t batch, int64_t firstRow, const Columns& columns, float* out) {
   const ConvSizes& s = in.s;
   const float* rows[MAX_WIDTH];
-  for (int64_t t = firstRow; t < std::min(s.steps, firstRow + ROWS); t++) {
+  int64_t t = firstRow;
+  const int64_t endRow = std::min(s.steps, firstRow + ROWS), count = columns.count;
+  const auto outputs = [&](int64_t step) { return out + (batch * s.steps + step) * columns.blockSize + columns.inside; };
+  for (; WIDE == 4 && t + STEPS <= endRow; t += STEPS) {
+    for (int64_t r = 0; r < STEPS + 3; r++) rows[r] = in.row(batch, t + r);
+    int64_t c = 0;
+    for (; c + WIDTH <= count; c += WIDTH) forwardSteps<true>(in, rows, columns.channel + c, WIDTH, outputs(t) + c, columns.blockSize);
+    if (c < count) forwardSteps<false>(in, rows, columns.channel + c, count - c, outputs(t) + c, columns.blockSize);
+  }
+  for (; t < endRow; t++) {
     for (int64_t j = 0; j < s.width; j++) rows[j] = in.row(batch, t + j);
-    float* to = out + (batch * s.steps + t) * columns.blockSize + columns.inside;
-    for (int64_t c = 0; c < columns.count; c += WIDTH) {
-      const int64_t n = std::min<int64_t>(WIDTH, columns.count - c);
+    for (int64_t c = 0; c < count; c += WIDTH) {
+      const int64_t n = std::min<int64_t>(WIDTH, count - c);
       const vf z = preActivation<WIDE>(in, rows, columns.channel + c, n);
-      storeFirst(to + c, s.silu ? silu(z) : z, n);
+      storeFirst(outputs(t) + c, s.silu ? silu(z) : z, n);
     }
   }
 }
@@ -158,53 +199,106 @@ LENGGEN_INLINE vf siluSlope(vf z) {
 
 size_t tileScratch(const ConvSizes& s) { return s.width * COLUMNS; }
 
-// One tile owns dx of its rows (and dstate, if it is the first), and the part of its rows in dweight and dbias, which it
-// writes to `sums` [K+1,C]. Walking t upwards, du_t (row t - (K-1) of x) is ready once dz_t is: so the walk runs K-1
-// rows on into the next tile. The last K rows of dz wait in `ring`, row t at t mod K.
-template <int WIDE>
-void gradientTile(const Inputs& in, const Gradients& g, int64_t batch, int64_t firstRow, const Columns& columns, const float* dout,
-                  float* sums, float* ring) {
-  const ConvSizes& s = in.s;
-  const int64_t width = WIDE ? WIDE : s.width, past = width - 1, endRow = std::min(s.steps, firstRow + ROWS), channel = columns.channel;
-  for (int64_t j = 0; j <= width; j++) std::fill_n(sums + j * s.channels + channel, columns.count, 0.0f);
-  std::fill_n(ring, width * COLUMNS, 0.0f);
-  const float *rows[MAX_WIDTH], *waiting[MAX_WIDTH];
-  for (int64_t t = firstRow; t < endRow + past; t++) {
+// One tile of the gradient owns dx of its rows (and dstate, if it is the first), and the part of its rows in dweight and
+// dbias, which it writes to `sums` [K+1,C]. Walking t upwards, du_t (row t - (K-1) of x) is ready once dz_t is: so the
+// walk runs K-1 rows on into the next tile. The last K rows of dz wait in `ring`, row t at t mod K.
+struct GradientTile {
+  const Inputs& in;
+  const Gradients& g;
+  const int64_t batch, firstRow, endRow, past;
+  const Columns& columns;
+  const float* dout;
+  float *sums, *ring;
+
+  float* waiting(int64_t t) const { return ring + (t + (past + 1) * ROWS) % (past + 1) * COLUMNS; }
+  const float* dy(int64_t t) const { return dout + (batch * in.s.steps + t) * columns.blockSize + columns.inside; }
+  float* dx(int64_t t) const { return g.dx + (batch * in.s.steps + t) * in.s.channels + columns.channel; }
+
+  template <int WIDE>
+  void step(int64_t t) const {
+    const ConvSizes& s = in.s;
+    const int64_t width = WIDE ? WIDE : s.width, channel = columns.channel;
     const bool exists = t < s.steps && dout, own = t < endRow && exists;
     const bool emits = t >= firstRow + past || firstRow == 0;  // else du_t belongs to the tile before
+    const float *rows[MAX_WIDTH], *history[MAX_WIDTH];
     for (int64_t j = 0; j < width; j++) {
       rows[j] = exists ? in.row(batch, t + j) : nullptr;
-      waiting[j] = ring + (t - j + width * ROWS) % width * COLUMNS;  // dz_{t-j}
+      history[j] = waiting(t - j);
     }
-    float* newest = ring + t % width * COLUMNS;
-    const float* dy = exists ? dout + (batch * s.steps + t) * columns.blockSize + columns.inside : nullptr;
     const float* last = g.dfinal && t >= s.steps ? g.dfinal + (batch * past + t - s.steps) * s.channels + channel : nullptr;
-    float* du = t >= past ? g.dx + (batch * s.steps + t - past) * s.channels + channel
-                          : g.dstate ? g.dstate + (batch * past + t) * s.channels + channel : nullptr;
+    float* du = t >= past ? dx(t - past) : g.dstate ? g.dstate + (batch * past + t) * s.channels + channel : nullptr;
     for (int64_t c = 0; c < columns.count; c += WIDTH) {
       const int64_t n = std::min<int64_t>(WIDTH, columns.count - c), at = channel + c;
       vf dz = zero();
       if (exists) {
-        dz = loadFirst(dy + c, n);
+        dz = loadFirst(dy(t) + c, n);
         if (s.silu) dz *= siluSlope(preActivation<WIDE>(in, rows, at, n));
       }
-      store(newest + c, dz);
+      store(waiting(t) + c, dz);
       if (own) {
-#pragma GCC unroll 4
-        for (int64_t j = 0; j < width; j++) {
-          float* sum = sums + j * s.channels + at;
-          storeFirst(sum, loadFirst(sum, n) + dz * loadFirst(rows[j] + at, n), n);
-        }
-        float* sum = sums + width * s.channels + at;
-        storeFirst(sum, loadFirst(sum, n) + dz, n);
+        for (int64_t j = 0; j < width; j++) addTo(sums + j * s.channels + at, dz * loadFirst(rows[j] + at, n), n);
+        addTo(sums + width * s.channels + at, dz, n);
       }
       if (emits && du) {
         vf total = last ? loadFirst(last + c, n) : zero();
-#pragma GCC unroll 4
-        for (int64_t j = 0; j < width; j++) total += loadFirst(in.weight + j * s.channels + at, n) * load(waiting[j] + c);
+        for (int64_t j = 0; j < width; j++) total += loadFirst(in.weight + j * s.channels + at, n) * load(history[j] + c);
         storeFirst(du + c, total, n);
       }
     }
+  }
+
+  // The same for four steps at once of a kernel of width 4, where all of them exist, are owned and emit rows of dx.
+  template <bool WHOLE>
+  void steps(int64_t t, const float* const* rows, int64_t c, int64_t n) const {
+    const ConvSizes& s = in.s;
+    const int64_t at = columns.channel + c;
+    const Window w = Window::at<WHOLE>(in, rows, at, n);
+    vf dz[STEPS + 3];  // of steps t - 3 ... t + 3
+#pragma GCC unroll 3
+    for (int r = 0; r < 3; r++) dz[r] = load(waiting(t - 3 + r) + c);
+#pragma GCC unroll 4
+    for (int r = 0; r < STEPS; r++) {
+      const vf slope = s.silu ? siluSlope(w.z(r)) : broadcast(1.0f);
+      dz[r + 3] = Window::take<WHOLE>(dy(t + r) + c, n) * slope;
+    }
+#pragma GCC unroll 3
+    for (int r = 1; r < STEPS; r++) store(waiting(t + r) + c, dz[r + 3]);
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++)
+      addTo(sums + j * s.channels + at, (dz[3] * w.u[j] + dz[4] * w.u[j + 1]) + (dz[5] * w.u[j + 2] + dz[6] * w.u[j + 3]), n);
+    addTo(sums + 4 * s.channels + at, (dz[3] + dz[4]) + (dz[5] + dz[6]), n);
+#pragma GCC unroll 4
+    for (int r = 0; r < STEPS; r++) {
+      const vf du = (w.weight[0] * dz[r + 3] + w.weight[1] * dz[r + 2]) + (w.weight[2] * dz[r + 1] + w.weight[3] * dz[r]);
+      if (WHOLE) store(dx(t + r - 3) + c, du);
+      else storeFirst(dx(t + r - 3) + c, du, n);
+    }
+  }
+
+  LENGGEN_INLINE void addTo(float* sum, vf value, int64_t n) {
+    if (n == WIDTH) store(sum, load(sum) + value);
+    else storeFirst(sum, loadFirst(sum, n) + value, n);
+  }
+};
+
+template <int WIDE>
+void gradientTile(const GradientTile& tile) {
+  const ConvSizes& s = tile.in.s;
+  const Columns& columns = tile.columns;
+  for (int64_t j = 0; j <= s.width; j++) std::fill_n(tile.sums + j * s.channels + columns.channel, columns.count, 0.0f);
+  std::fill_n(tile.ring, s.width * COLUMNS, 0.0f);
+  int64_t t = tile.firstRow;
+  while (t < tile.endRow + tile.past) {
+    if (WIDE != 4 || !tile.dout || t < tile.firstRow + 3 || t + STEPS > tile.endRow) {
+      tile.template step<WIDE>(t++);
+      continue;
+    }
+    const float* rows[STEPS + 3];
+    for (int64_t r = 0; r < STEPS + 3; r++) rows[r] = tile.in.row(tile.batch, t + r);
+    int64_t c = 0;
+    for (; c + WIDTH <= columns.count; c += WIDTH) tile.template steps<true>(t, rows, c, WIDTH);
+    if (c < columns.count) tile.template steps<false>(t, rows, c, columns.count - c);
+    t += STEPS;
   }
 }
 
@@ -248,8 +342,9 @@ void runGradient(const Launch& launch, Pool& pool) {
   pool.parallel(tiles * across, [&](int64_t item, int worker) {
     const Columns& part = columns[item % across];
     const int64_t row = item / across;
-    tile(in, gradients, row / s.tileRows(), row % s.tileRows() * ROWS, part, buffers[9 + part.block].f32(), sums + row * tileFloats,
-         pool.scratch(worker, tileScratch(s)));
+    const int64_t firstRow = row % s.tileRows() * ROWS;
+    tile({in, gradients, row / s.tileRows(), firstRow, std::min(s.steps, firstRow + ROWS), s.past(), part, buffers[9 + part.block].f32(),
+          sums + row * tileFloats, pool.scratch(worker, tileScratch(s))});
   });
   pool.parallel((s.channels + WIDTH - 1) / WIDTH, [&](int64_t item, int) {
     const int64_t c = item * WIDTH;
