@@ -82,13 +82,20 @@ void dots(int64_t columns, int64_t k, const float* a, int64_t aRow, const float*
   vf sums[ROWS][4] = {};
   int64_t p = 0;
   for (; p + WIDTH <= k; p += WIDTH)
+#pragma GCC unroll 4
     for (int i = 0; i < ROWS; i++)
+#pragma GCC unroll 4
       for (int j = 0; j < 4; j++) sums[i][j] += load(a + i * aRow + p) * load(column[j] + p);
   if (p < k)
+#pragma GCC unroll 4
     for (int i = 0; i < ROWS; i++)
+#pragma GCC unroll 4
       for (int j = 0; j < 4; j++) sums[i][j] += loadFirst(a + i * aRow + p, k - p) * loadFirst(column[j] + p, k - p);
+#pragma GCC unroll 4
   for (int i = 0; i < ROWS; i++)
-    for (int64_t j = 0; j < columns; j++) {
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+      if (j >= columns) break;
       float& to = c[i * cRow + j];
       to = accumulate ? to + sum(sums[i][j]) : sum(sums[i][j]);
     }
