@@ -31,6 +31,8 @@ export interface Measure {
   readonly summary: string;
   /** Sequences or samples unless told otherwise. */
   readonly count: number;
+  /** Bytes of text that it needs at least for these lengths; 0 when it needs none. */
+  leastText(lengths: readonly number[]): number;
   run(input: MeasureInput): Promise<Measured>;
 }
 
@@ -55,6 +57,7 @@ function taskMeasure(task: Task): Measure {
   return {
     summary: task.summary,
     count: 32,
+    leastText: () => (task.needsText ? 1 : 0),
     async run({ model, parameters, text, lengths, count, seed, chunk, batch, signal, onProgress }) {
       const result = await taskAccuracy(model, parameters, task, { key: key(seed), lengths, samples: count, text, chunk, batch, signal, onProgress });
       return {
@@ -70,6 +73,7 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
   "loss-by-position": {
     summary: "Bits per byte by position, beside the same bytes scored with a short context only; their ratio is above 1 where the long history hurts.",
     count: 4,
+    leastText: (lengths) => longest(lengths) + 1,
     async run({ model, parameters, text, lengths, trainLength, count, chunk, batch, signal, onProgress }) {
       check(trainLength !== undefined, "E_ARGUMENT", () => "loss-by-position needs the length that the model was trained on: give --train-length");
       const result = await lossByPosition(model, parameters, cutSequences(text, longest(lengths) + 1, count), { trainLength, lengths, chunk, batch, signal, onProgress });
@@ -89,6 +93,7 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
   "effective-remembrance": {
     summary: "How much the tokens before t still matter at the end of a text, as a curve over t.",
     count: 4,
+    leastText: longest,
     async run({ model, parameters, text, lengths, count, chunk, batch, signal, onProgress }) {
       const length = longest(lengths);
       const result = await effectiveRemembrance(model, parameters, cutSequences(text, length, count), { length, chunk, batch, signal, onProgress });
@@ -104,6 +109,7 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
   "state-statistics": {
     summary: "Mean and spread of the recurrent state by position, per layer and head and pooled.",
     count: 4,
+    leastText: longest,
     async run({ model, parameters, text, lengths, count, chunk, batch, signal, onProgress }) {
       const length = longest(lengths);
       const result = await stateStatistics(model, parameters, cutSequences(text, length, count), { length, chunk, batch, signal, onProgress });

@@ -26,10 +26,11 @@ export const evaluate: CommandSpec = {
   examples: ["lenggen eval loss-by-position --checkpoint runs/base --lengths 1k,4k,64k", "lenggen eval passkey --checkpoint runs/base --lengths 256,1k --samples 64 --json"],
   define: (command) =>
     command
+      .addHelpText("after", `\nMeasures:\n${names.map((name) => `  ${name}: ${MEASURES[name]!.summary}`).join("\n")}`)
       .argument("<measure>", `one of ${names.join(", ")}`)
       .requiredOption("--checkpoint <folder>", "a run directory (its last checkpoint) or a checkpoint's folder")
       .requiredOption("--lengths <list>", "lengths in bytes, such as 1k,4k,64k", (text: string) => parseLengths(text, "--lengths"))
-      .option("--text <source>", "held-out text: a file, a folder or a built-in corpus", "moby-dick")
+      .option("--text <source>", "held-out text, for measures that read one: a file, a folder or a built-in corpus", "moby-dick")
       .option("--train-length <n>", "length that the model was trained on; known for run directories", (text: string) => parseLength(text, "--train-length"))
       .option("--samples <n>", "sequences of text (at most as many as fit), or samples of a task", wholeNumber("--samples", 1))
       .option("--chunk <n>", "tokens per forward pass; changes speed and memory, not results", wholeNumber("--chunk", 1))
@@ -38,7 +39,8 @@ export const evaluate: CommandSpec = {
     const { checkpoint, lengths, text: source, trainLength, samples, chunk, batch } = given as unknown as Options;
     const measure = MEASURES[oneOf("measure", names)(name!)]!;
     const folder = await findCheckpoint(checkpoint);
-    const text = await readText(source, Math.max(...lengths));
+    const least = measure.leastText(lengths);
+    const text = least === 0 ? undefined : await readText(source, least);
     const { model, parameters } = await loadCheckpoint(folder, await context.openDevice());
     check(model.vocabulary === 256, "E_CONFIG", () => `${folder} has a vocabulary of ${model.vocabulary}; texts are read as bytes, a vocabulary of 256`);
     const { out, common, signal } = context;
@@ -46,7 +48,7 @@ export const evaluate: CommandSpec = {
     const { result, lines } = await measure.run({
       model: model,
       parameters,
-      text: joined(text),
+      text: text ? joined(text) : new Uint8Array(),
       lengths,
       trainLength: trainLength ?? (await trainedLength(folder)),
       count: samples ?? measure.count,
@@ -60,9 +62,9 @@ export const evaluate: CommandSpec = {
       },
     });
     progress?.finish();
-    out.print(`${name} of ${folder} on ${text.source}, to ${lengthName(Math.max(...lengths))}`);
+    out.print(`${name} of ${folder}${text ? ` on ${text.source}` : ""}, to ${lengthName(Math.max(...lengths))}`);
     for (const line of lines) out.print(line);
-    out.document({ measure: name, checkpoint: folder, text: text.source, lengths, seed: common.seed, result });
+    out.document({ measure: name, checkpoint: folder, text: text?.source ?? null, lengths, seed: common.seed, result });
   },
 };
 

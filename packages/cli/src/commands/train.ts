@@ -22,6 +22,7 @@ export const train: CommandSpec = {
         .option("--method <name>", `source of initial states: ${METHODS.join(", ")}`, "zero")
         .option("--steps <n>", "updates in all", wholeNumber("--steps", 1), 2000),
       { warmup: 50 },
+      `bytes per sequence; ${CONTEXT} unless given`,
     ),
   async run(context, _, given) {
     const { text: source, out: folder, resume, steps, context: length = CONTEXT } = given as unknown as SharedOptions;

@@ -15,7 +15,7 @@ const MOST_TOKENS = 2 ** 28;
 
 export interface SharedOptions {
   readonly method: string;
-  readonly set: readonly string[];
+  readonly set?: readonly string[];
   readonly text: string;
   readonly batch: number;
   readonly context?: number;
@@ -25,14 +25,14 @@ export interface SharedOptions {
 }
 
 /** Adds the flags. `defaults` are those of the trainer's settings that the command wants otherwise. */
-export function addTrainingOptions(command: Command, defaults: JsonRecord): Command {
+export function addTrainingOptions(command: Command, defaults: JsonRecord, contextHelp: string): Command {
   command
     .requiredOption("--out <folder>", "run directory: checkpoints, metrics.jsonl, run.json")
     .option("--text <source>", "training text: a file, a folder or a built-in corpus (sotu, moby-dick)", "sotu")
-    .option("--context <n>", "bytes per sequence", (text: string) => parseLength(text, "--context"))
+    .option("--context <n>", contextHelp, (text: string) => parseLength(text, "--context"))
     .option("--batch <n>", "sequences per batch", wholeNumber("--batch", 1, 2 ** 20), 16)
     .option("--resume", "go on with the run in --out; without it an existing run is refused", false)
-    .option("--set <name=value>", "a setting of the method, see below; can be repeated", (text: string, all: string[]) => [...all, text], []);
+    .option("--set <name=value>", "a setting of the method, see below; can be repeated", (text: string, all: readonly string[] | undefined) => [...(all ?? []), text]);
   addSettings(command, TRAINER_SETTINGS, defaults);
   const methods = METHODS.flatMap((name) => {
     const { summary, options } = findIntervention(name);
@@ -43,7 +43,7 @@ export function addTrainingOptions(command: Command, defaults: JsonRecord): Comm
 
 /** The plan's part that the flags decide. */
 export function sharedPlan(given: Readonly<Record<string, unknown>>, context: number) {
-  const { method: named, set, batch } = given as unknown as SharedOptions;
+  const { method: named, set = [], batch } = given as unknown as SharedOptions;
   const method = oneOf("method", METHODS)(named);
   check(batch * context <= MOST_TOKENS, "E_MEMORY", () =>
     `--batch ${batch} times --context ${context} is more than ${count(MOST_TOKENS)} bytes in one batch; use --micro-batches to split it`);
