@@ -70,7 +70,8 @@ for (const room of rooms) {
       if (ours !== undefined && ours !== room && !allowed.includes(ours)) {
         problems.push(`${path}: imports ${specifier}; ${room} may import ${allowed.join(", ") || "none of our packages"}`);
       }
-      if (specifier.startsWith("node:") && !typeOnly && !NODE_ALLOWED.some((pattern) => pattern.test(path))) {
+      // A lazy import is one's own decision at run time.
+      if (specifier.startsWith("node:") && !typeOnly && !lazy && !NODE_ALLOWED.some((pattern) => pattern.test(path))) {
         problems.push(`${path}: imports ${specifier}, but must run in a browser too`);
       }
       if (!specifier.startsWith(".")) continue;
