@@ -21,6 +21,13 @@ export interface MemoryUse {
   readonly peak: number;
 }
 
+/** What one kernel has used. */
+export interface KernelTime {
+  readonly kernel: string;
+  readonly calls: number;
+  readonly seconds: number;
+}
+
 export interface Device {
   readonly kind: DeviceKind;
   /** What runs here, in words: processor, instruction set, threads. */
@@ -39,6 +46,12 @@ export interface Device {
   memory(): MemoryUse;
   /** Starts a new count of `peak` from what is used now. */
   resetPeak(): void;
+  /**
+   * Time by kernel of all launches finished since opening or {@link resetProfile}, the longest first; synchronize first
+   * to have all that is queued. Absent where a device can't tell. Wall time beyond their sum is the queue's waiting.
+   */
+  profile?(): readonly KernelTime[];
+  resetProfile?(): void;
   close(): void;
 }
 

@@ -2,7 +2,7 @@
 
 // Devices
 export { open, devices } from "./device";
-export type { Device, DeviceBuffer, DeviceKind, DeviceListing, MemoryUse, OpenOptions } from "./device";
+export type { Device, DeviceBuffer, DeviceKind, DeviceListing, KernelTime, MemoryUse, OpenOptions } from "./device";
 export { measureCeiling } from "./backends/cpu/ceiling";
 export type { Ceiling } from "./backends/cpu/addon";
 

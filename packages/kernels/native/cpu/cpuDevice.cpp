@@ -14,6 +14,8 @@ Napi::Function CpuDevice::define(Napi::Env env) {
                          InstanceMethod<&CpuDevice::read>("read"),
                          InstanceMethod<&CpuDevice::memory>("memory"),
                          InstanceMethod<&CpuDevice::resetPeak>("resetPeak"),
+                         InstanceMethod<&CpuDevice::profile>("profile"),
+                         InstanceMethod<&CpuDevice::resetProfile>("resetProfile"),
                          InstanceMethod<&CpuDevice::close>("close"),
                          InstanceMethod<&CpuDevice::describe>("describe"),
                      });
@@ -29,6 +31,7 @@ CpuDevice::CpuDevice(const Napi::CallbackInfo& info) : Napi::ObjectWrap<CpuDevic
     for (const Family* family = isa_->families; family->kernels != nullptr; family++) {
       for (const Kernel* kernel = family->kernels; kernel->name != nullptr; kernel++) kernels_.push_back(kernel);
     }
+    usage_ = std::make_unique<Usage[]>(kernels_.size());
     const napi_value name = Napi::String::New(env, "lenggen");
     if (napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, onFinished, &finished_) != napi_ok) {
       throw Failure("E_DEVICE", "Node has no room for the device's queue");
@@ -89,6 +92,7 @@ Napi::Value CpuDevice::launch(const Napi::CallbackInfo& info) {
     Task& task = queue_->next();
     task.kind = Task::Kind::launch;
     task.kernel = &kernel;
+    task.usage = &usage_[static_cast<size_t>(index)];
     try {
       task.buffers.clear();
       for (int i = 0; i < buffers; i++, values += 3) {
@@ -191,6 +195,28 @@ Napi::Value CpuDevice::resetPeak(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     requireOpen();
     allocator_->resetPeak();
+    return {};
+  });
+}
+
+// profile() -> Float64Array: calls and seconds of each kernel, in the order of describe().kernels
+Napi::Value CpuDevice::profile(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    Napi::Float64Array result = Napi::Float64Array::New(info.Env(), 2 * kernels_.size());
+    for (size_t i = 0; i < kernels_.size(); i++) {
+      result[2 * i] = static_cast<double>(usage_[i].calls.load());
+      result[2 * i + 1] = 1e-9 * static_cast<double>(usage_[i].nanoseconds.load());
+    }
+    return result;
+  });
+}
+
+Napi::Value CpuDevice::resetProfile(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    for (size_t i = 0; i < kernels_.size(); i++) {
+      usage_[i].calls.store(0);
+      usage_[i].nanoseconds.store(0);
+    }
     return {};
   });
 }

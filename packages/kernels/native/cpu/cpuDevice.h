@@ -34,6 +34,8 @@ class CpuDevice : public Napi::ObjectWrap<CpuDevice> {
   Napi::Value read(const Napi::CallbackInfo& info);
   Napi::Value memory(const Napi::CallbackInfo& info);
   Napi::Value resetPeak(const Napi::CallbackInfo& info);
+  Napi::Value profile(const Napi::CallbackInfo& info);
+  Napi::Value resetProfile(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
   Napi::Value describe(const Napi::CallbackInfo& info);
 
@@ -44,6 +46,7 @@ class CpuDevice : public Napi::ObjectWrap<CpuDevice> {
 
   const Isa* isa_ = nullptr;
   std::vector<const Kernel*> kernels_;
+  std::unique_ptr<Usage[]> usage_;  // one for each kernel; outlives the queue
   int threads_ = 1;
   std::unique_ptr<Queue> queue_;  // null once closed
   std::unique_ptr<Allocator> allocator_;

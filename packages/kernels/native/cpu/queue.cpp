@@ -12,6 +12,12 @@ using std::chrono::microseconds;
 
 constexpr microseconds IDLE_SPIN{30};
 
+void count(Usage& usage, std::chrono::steady_clock::duration time) {
+  const auto nanoseconds = std::chrono::duration_cast<std::chrono::nanoseconds>(time).count();
+  usage.calls.fetch_add(1, std::memory_order_relaxed);
+  usage.nanoseconds.fetch_add(static_cast<uint64_t>(nanoseconds), std::memory_order_relaxed);
+}
+
 }  // namespace
 
 Queue::Queue(int threads, size_t scratchLimit, std::function<void(Ticket*)> finished)
@@ -102,7 +108,9 @@ void Queue::perform(Task& task) {
       if (dropped) break;
       try {
         const Launch launch{task.buffers.data(), static_cast<int>(task.buffers.size()), task.numbers.data(), static_cast<int>(task.numbers.size())};
+        const auto begin = std::chrono::steady_clock::now();
         task.kernel->run(launch, pool_);
+        count(*task.usage, std::chrono::steady_clock::now() - begin);
       } catch (const std::bad_alloc&) {
         if (!failure_) failure_.emplace("E_MEMORY", std::string(task.kernel->name) + ": the machine has no room for this kernel's scratch memory");
       } catch (const std::exception& error) {

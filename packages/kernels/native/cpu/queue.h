@@ -17,11 +17,18 @@ struct Ticket {
   std::optional<Failure> failure;
 };
 
+// What a kernel has used so far: the queue's thread counts, any thread may read.
+struct Usage {
+  std::atomic<uint64_t> calls{0};
+  std::atomic<uint64_t> nanoseconds{0};
+};
+
 struct Task {
   enum class Kind { launch, write, read, release };
   Kind kind = Kind::launch;
   // launch
   const Kernel* kernel = nullptr;
+  Usage* usage = nullptr;  // the kernel's
   std::vector<Buffer> buffers;
   std::vector<double> numbers;
   // write, read: copies `bytes`. A write frees `source` afterwards. release: frees `target`.

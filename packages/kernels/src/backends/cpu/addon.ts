@@ -13,6 +13,9 @@ export interface NativeDevice {
   read(id: number, byteOffset: number, byteLength: number): Promise<Uint8Array>;
   memory(): [used: number, pooled: number, peak: number];
   resetPeak(): void;
+  /** Calls and seconds of each kernel so far, two numbers a kernel, in the order of `describe().kernels`. */
+  profile(): Float64Array;
+  resetProfile(): void;
   close(): void;
   describe(): { isa: string; threads: number; kernels: string[] };
 }

@@ -182,6 +182,22 @@ describe.runIf(loaded.addon)("the cpu device", () => {
     native.close();
   });
 
+  it("counts calls and time by kernel", async () => {
+    const device = (await open("cpu", { threads: 2 })) as CpuDevice;
+    const [x, one] = [zeros(device, [100_000]), full(device, [100_000], 1)];
+    for (let i = 0; i < 50; i++) device.kernels.accumulate({ out: x, x: one, scale: 1 });
+    await device.synchronize();
+    const profile = device.profile();
+    expect(Object.fromEntries(profile.map(({ kernel, calls }) => [kernel, calls]))).toEqual({ "accumulate.f32": 50, "fill.f32": 2 });
+    for (const { seconds } of profile) expect(seconds).toBeGreaterThan(0);
+    expect(profile.map(({ seconds }) => seconds)).toEqual(profile.map(({ seconds }) => seconds).sort((a, b) => b - a));
+    device.resetProfile();
+    expect(device.profile()).toEqual([]);
+    dispose([x, one]);
+    device.close();
+    expect(device.profile()).toEqual([]);
+  });
+
   it("measures its ceiling without blocking", async () => {
     const device = await open("cpu", { threads: 1 });
     let ticks = 0;

@@ -2,7 +2,7 @@
  * The CPU device: C++ kernels on their own threads. JavaScript only queues work, so that the event loop
  * stays alive while the kernels run.
  */
-import type { Backend, Device, DeviceBuffer, DeviceListing, MemoryUse } from "../../device";
+import type { Backend, Device, DeviceBuffer, DeviceListing, KernelTime, MemoryUse } from "../../device";
 import { check, LenggenError } from "../../errors";
 import type { Kernels } from "../../kernels";
 import { memoryLimitFrom } from "../memoryLimit";
@@ -95,6 +95,19 @@ export class CpuDevice implements Device {
 
   resetPeak(): void {
     if (!this.#closed) this.#native.resetPeak();
+  }
+
+  profile(): KernelTime[] {
+    if (this.#closed) return [];
+    const numbers = this.#native.profile();
+    return this.#native.describe().kernels
+      .map((kernel, i) => ({ kernel, calls: numbers[2 * i]!, seconds: numbers[2 * i + 1]! }))
+      .filter(({ calls }) => calls > 0)
+      .sort((a, b) => b.seconds - a.seconds);
+  }
+
+  resetProfile(): void {
+    if (!this.#closed) this.#native.resetProfile();
   }
 
   /** Waits for queued work and frees all memory. Reads that were asked for before still resolve. */
