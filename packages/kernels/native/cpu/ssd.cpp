@@ -69,11 +69,15 @@ struct Workspace {
   float *values, *rows, *masked;
   static int64_t floats(const SsdSizes& s) { return Decays::floats(s.chunk) + 2 * s.chunk * s.valueRow() + s.chunk * s.chunkRow(); }
   Workspace(Arena& arena, const SsdSizes& s)
-      : decays(arena, s.chunk), values(arena.take(s.chunk * s.valueRow())), rows(arena.take(s.chunk * s.valueRow())), masked(arena.take(s.chunk * s.chunkRow())) {}
+      : decays(arena, s.chunk),
+        values(arena.take(s.chunk * s.valueRow())),
+        rows(arena.take(s.chunk * s.valueRow())),
+        masked(arena.take(s.chunk * s.chunkRow())) {}
 };
 
 // Chunk k of one head, from its state [N,P] at the start to the one at the end, `after` (may be the same memory).
-void scanChunk(const Forward& f, Workspace& w, int64_t batch, int64_t head, int64_t k, const float* scores, const float* state, float* after) {
+void scanChunk(const Forward& f, Workspace& w, int64_t batch, int64_t head, int64_t k, const float* scores, const float* state,
+               float* after) {
   const SsdSizes& s = f.s;
   const int64_t P = s.headSize, N = s.stateSize, group = head / s.headsPerGroup(), length = s.length(k);
   const float* x = f.x + s.vector(batch, k, head);
@@ -111,7 +115,8 @@ void scanHeads(const Forward& f, int64_t batch, int64_t first, int64_t end, cons
   float* own = arena.take((end - first) * padded(s.state()));
   // The state [N,P] before chunk k: kept for the gradient, or each in the place of the one before.
   const auto stateAt = [&](int64_t head, int64_t k) {
-    return f.starts && k < chunks ? f.starts + ((batch * s.heads + head) * chunks + k) * s.state() : own + (head - first) * padded(s.state());
+    return f.starts && k < chunks ? f.starts + ((batch * s.heads + head) * chunks + k) * s.state()
+                                  : own + (head - first) * padded(s.state());
   };
   for (int64_t head = first; head < end; head++) {
     if (f.state) transpose(P, N, f.state + (batch * s.heads + head) * s.state(), N, stateAt(head, 0), P);
@@ -123,7 +128,8 @@ void scanHeads(const Forward& f, int64_t batch, int64_t first, int64_t end, cons
       scanChunk(f, w, batch, head, k, scores, stateAt(head, k), stateAt(head, k + 1));
     }
   }
-  for (int64_t head = first; head < end; head++) transpose(N, P, stateAt(head, chunks), P, f.final + (batch * s.heads + head) * s.state(), N);
+  for (int64_t head = first; head < end; head++)
+    transpose(N, P, stateAt(head, chunks), P, f.final + (batch * s.heads + head) * s.state(), N);
 }
 
 // A single step of one head, as the recurrence has it: S <- exp(a) S + dt x bᵀ; y = S c + d x.

@@ -39,15 +39,17 @@ struct SsdSizes {
   int64_t shared(int64_t b, int64_t k, int64_t g) const { return ((b * steps + k * chunk) * groups + g) * stateSize; }
 };
 
-// How heads are dealt out to threads where each walks along time: a few neighbours at a time, since they read the same b and
-// c and lie side by side in x, but no fewer blocks than keep the threads busy. Changes no number.
+// How heads are dealt out to threads where each walks along time. Where a step's row in x fills a page or more, a few
+// neighbours go together, since they read the same pages and the same b and c; but no fewer blocks than keep the
+// threads busy. Changes no number.
 struct HeadBlocks {
   int64_t heads, perSequence, count;
-  HeadBlocks(const SsdSizes& s, int threads)
-      : heads(s.heads),
-        perSequence((s.heads + largest(s, threads) - 1) / largest(s, threads)),
-        count(s.batch * perSequence) {}
-  static int64_t largest(const SsdSizes& s, int threads) { return std::max<int64_t>(1, std::min<int64_t>(4, s.batch * s.heads / (3 * threads))); }
+  HeadBlocks(const SsdSizes& s, int threads) : heads(s.heads) {
+    const int64_t wanted = s.vectorRow() >= 1024 ? 4 : 1;
+    const int64_t largest = std::max<int64_t>(1, std::min(wanted, s.batch * s.heads / (3 * threads)));
+    perSequence = (heads + largest - 1) / largest;
+    count = s.batch * perSequence;
+  }
   int64_t batch(int64_t item) const { return item / perSequence; }
   int64_t first(int64_t item) const { return heads * (item % perSequence) / perSequence; }
   int64_t end(int64_t item) const { return heads * (item % perSequence + 1) / perSequence; }
@@ -94,7 +96,8 @@ struct Decays {
   float total;
 
   static int64_t floats(int64_t chunk) { return 4 * padded(chunk); }
-  Decays(Arena& arena, int64_t chunk) : high(arena.take(chunk)), low(arena.take(chunk)), fromStart(arena.take(chunk)), toEnd(arena.take(chunk)), total(1) {}
+  Decays(Arena& arena, int64_t chunk)
+      : high(arena.take(chunk)), low(arena.take(chunk)), fromStart(arena.take(chunk)), toEnd(arena.take(chunk)), total(1) {}
 
   // a: log decays, `stride` apart. Lanes up to the next whole vector are set too.
   void set(const float* a, int64_t stride, int64_t length) {

@@ -131,7 +131,10 @@ float dot(const float* x, const float* y, int64_t n) {
   int64_t i = 0;
   for (; i + 4 * WIDTH <= n; i += 4 * WIDTH)
     for (int v = 0; v < 4; v++) sums[v] += load(x + i + v * WIDTH) * load(y + i + v * WIDTH);
-  for (; i < n; i += WIDTH) sums[0] += loadFirst(x + i, std::min<int64_t>(WIDTH, n - i)) * loadFirst(y + i, std::min<int64_t>(WIDTH, n - i));
+  for (; i < n; i += WIDTH) {
+    const int64_t count = std::min<int64_t>(WIDTH, n - i);
+    sums[0] += loadFirst(x + i, count) * loadFirst(y + i, count);
+  }
   return sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
@@ -164,7 +167,8 @@ void writeInputGradients(const Gradient& f, const Workspace& w, int64_t batch, i
     vf step = zero();
     for (int64_t p = 0; p < P; p += WIDTH) {
       const int64_t n = std::min<int64_t>(WIDTH, P - p);
-      const vf input = loadFirst(x + p, n), dvalue = loadFirst(w.dvalues + t * s.valueRow() + p, n), dy = loadFirst(w.dy + t * s.valueRow() + p, n);
+      const vf input = loadFirst(x + p, n);
+      const vf dvalue = loadFirst(w.dvalues + t * s.valueRow() + p, n), dy = loadFirst(w.dy + t * s.valueRow() + p, n);
       storeFirst(dx + p, dvalue * dt + dy * d, n);
       step += input * dvalue;
       skip += input * dy;
@@ -213,7 +217,8 @@ void headGradient(const Gradient& f, Workspace& w, int64_t batch, int64_t k, int
 }
 
 // One chunk of one group. ends: E of the group's first head at this chunk; heads are endsStride floats apart.
-void groupGradient(const Gradient& f, int64_t batch, int64_t k, int64_t group, const float* ends, int64_t endsStride, float* dd, float* scratch) {
+void groupGradient(const Gradient& f, int64_t batch, int64_t k, int64_t group, const float* ends, int64_t endsStride, float* dd,
+                   float* scratch) {
   const SsdSizes& s = f.s;
   const int64_t N = s.stateSize, length = s.length(k), row = s.sharedRow();
   const float* b = f.b + s.shared(batch, k, group);

@@ -1,5 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { checkGradient, checkLeaks, checkSameBits, compareEvaluations, compareWithReference, eachDevice, evaluate, expectClose, expectError, type HostTensor, host, normals, readGolden, referenceDevice, type TestFunction } from "../testing";
+import {
+  checkGradient, checkLeaks, checkSameBits, compareEvaluations, compareWithReference, eachDevice, evaluate, expectClose, expectError, host,
+  type HostTensor, normals, readGolden, referenceDevice, type TestFunction,
+} from "../testing";
 import { type Tensor, zeros } from "../tensor";
 import { causalConv } from "./conv";
 import { concat, slice, transpose } from "./view";
@@ -18,17 +21,17 @@ function inputs({ T, C, K = 4, B = 2 }: Case): HostTensor[] {
 }
 
 const full = (options: { silu?: boolean; split?: number[] } = {}): TestFunction => (x, weight, bias, state) => {
-  const out = causalConv(x!, weight!, bias!, state!, options);
+  const out = causalConv(x, weight, bias, state, options);
   return [...out.outputs, out.state];
 };
 
 /** The same in several calls, each starting from the state that the one before left. */
 const pieces = (lengths: readonly number[], options: { silu?: boolean; split?: number[] }): TestFunction => (x, weight, bias, initial) => {
-  let state = initial!;
+  let state = initial;
   let start = 0;
   const parts: Tensor[][] = [];
   for (const length of lengths) {
-    const out = causalConv(slice(x!, 1, start, start + length), weight!, bias!, state, options);
+    const out = causalConv(slice(x, 1, start, start + length), weight, bias, state, options);
     parts.push(out.outputs);
     state = out.state;
     start += length;
@@ -77,7 +80,7 @@ eachDevice("causalConv", (device) => {
 
   it("takes a missing bias and a missing state as zeros", async () => {
     const without: TestFunction = (x, weight) => {
-      const out = causalConv(x!, weight!, null, null, { silu: true });
+      const out = causalConv(x, weight, null, null, { silu: true });
       return [...out.outputs, out.state];
     };
     await compareWithReference(device, without, inputs({ T: 2, C: 20 }).slice(0, 2));
@@ -131,7 +134,7 @@ describe.skipIf(!golden)("causal-conv1d's CUDA kernels, whose gradients are thos
     it("with bias and SiLU, channels first", async () => {
       const { inputs, outputs, gradients } = golden!.dw_causal_conv.channels_first_silu;
       const f: TestFunction = (x, weight, bias) =>
-        transpose(causalConv(transpose(x!, [0, 2, 1]), weight!, bias!, null, { silu: true }).outputs[0]!, [0, 2, 1]);
+        transpose(causalConv(transpose(x, [0, 2, 1]), weight, bias, null, { silu: true }).outputs[0]!, [0, 2, 1]);
       const actual = await evaluate(device, f, [inputs.x, inputs.weight, inputs.bias!].map(from), { cotangent: 1 });
       expectClose(actual.outputs[0]!, from(outputs.y).data, 2e-6, "y");
       [gradients.x, gradients.weight, gradients.bias!].forEach((t, i) => expectClose(actual.gradients[i]!, from(t).data, 2e-6, `gradient ${i}`));
@@ -139,7 +142,7 @@ describe.skipIf(!golden)("causal-conv1d's CUDA kernels, whose gradients are thos
 
     it("plain, channels last", async () => {
       const { inputs, outputs, gradients } = golden!.dw_causal_conv.channels_last_identity;
-      const f: TestFunction = (x, weight) => causalConv(x!, weight!, null, null).outputs[0]!;
+      const f: TestFunction = (x, weight) => causalConv(x, weight, null, null).outputs[0]!;
       const actual = await evaluate(device, f, [inputs.x, inputs.weight].map(from), { cotangent: 1 });
       expectClose(actual.outputs[0]!, from(outputs.y).data, 2e-6, "y");
       [gradients.x, gradients.weight].forEach((t, i) => expectClose(actual.gradients[i]!, from(t).data, 2e-6, `gradient ${i}`));

@@ -1,10 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectError, host, normals, referenceDevice, type TestFunction } from "../testing";
+import {
+  checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectError, host, normals, referenceDevice,
+  type TestFunction,
+} from "../testing";
 import { zeros } from "../tensor";
 import { ssmGates } from "./gates";
 
 const gates = (options?: { minDt?: number; maxDt?: number }): TestFunction => (raw, bias, aLog) => {
-  const { dt, a } = ssmGates(raw!, bias!, aLog!, options);
+  const { dt, a } = ssmGates(raw, bias, aLog, options);
   return [dt, a];
 };
 const inputs = (rows: number, heads: number) => [normals(1, [2, rows, heads], 3), normals(2, [heads]), normals(3, [heads])];
@@ -39,7 +42,7 @@ eachDevice("ssmGates", (device) => {
   });
 
   it("has a gradient when the loss sees only one output", async () => {
-    const only = (key: "dt" | "a"): TestFunction => (raw, bias, aLog) => ssmGates(raw!, bias!, aLog!)[key];
+    const only = (key: "dt" | "a"): TestFunction => (raw, bias, aLog) => ssmGates(raw, bias, aLog)[key];
     await compareWithReference(device, only("dt"), inputs(5, 4));
     await compareWithReference(device, only("a"), inputs(5, 4));
   });

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { Device } from "../device";
 import { compareEvaluations, compareWithReference, checkGradient, checkLeaks, checkSameBits, eachDevice, evaluate, expectError, type HostTensor, host, normals, referenceDevice, type TestFunction, testRandom, uniforms } from "../testing";
-import { Tensor, zeros } from "../tensor";
+import type { Tensor} from "../tensor";
+import { zeros } from "../tensor";
 import { ssd, ssdOperations } from "./ssd";
 import { concat, slice } from "./view";
 
@@ -36,18 +37,18 @@ function inputs({ T, H = 3, P = 8, N = 16, G = 1, B = 2, decay = "mixed" }: Case
 }
 
 const full = (chunk?: number): TestFunction => (x, dt, a, b, c, d, state) => {
-  const out = ssd({ x: x!, dt: dt!, a: a!, b: b!, c: c!, d: d!, state: state! }, { chunk });
+  const out = ssd({ x: x, dt: dt, a: a, b: b, c: c, d: d, state: state }, { chunk });
   return [out.y, out.state];
 };
 
 /** The same in several calls, each starting from the state that the one before left. */
 const pieces = (lengths: readonly number[], chunk?: number): TestFunction => (x, dt, a, b, c, d, initial) => {
-  let state = initial!;
+  let state = initial;
   let start = 0;
   const ys: Tensor[] = [];
   for (const length of lengths) {
     const cut = (t: Tensor | undefined) => slice(t!, 1, start, start + length);
-    const out = ssd({ x: cut(x), dt: cut(dt), a: cut(a), b: cut(b), c: cut(c), d: d!, state }, { chunk });
+    const out = ssd({ x: cut(x), dt: cut(dt), a: cut(a), b: cut(b), c: cut(c), d: d, state }, { chunk });
     ys.push(out.y);
     state = out.state;
     start += length;
@@ -108,12 +109,12 @@ eachDevice("ssd", (device) => {
   it("takes a missing d and a missing state as zeros", async () => {
     const given = inputs({ T: 70, H: 4, P: 8, N: 16 });
     const without: TestFunction = (x, dt, a, b, c) => {
-      const out = ssd({ x: x!, dt: dt!, a: a!, b: b!, c: c! });
+      const out = ssd({ x: x, dt: dt, a: a, b: b, c: c });
       return [out.y, out.state];
     };
     const withZeros: TestFunction = (x, dt, a, b, c) => {
-      const state = zeros(x!.device, [2, 4, 8, 16], x!.dtype);
-      const out = ssd({ x: x!, dt: dt!, a: a!, b: b!, c: c!, d: zeros(x!.device, [4], x!.dtype), state });
+      const state = zeros(x.device, [2, 4, 8, 16], x.dtype);
+      const out = ssd({ x: x, dt: dt, a: a, b: b, c: c, d: zeros(x.device, [4], x.dtype), state });
       return [out.y, out.state];
     };
     const expected = await evaluate(referenceDevice, withZeros, given.slice(0, 5), { precise: true });
@@ -121,7 +122,7 @@ eachDevice("ssd", (device) => {
   });
 
   it.each(["y", "state"] as const)("has a gradient when the loss sees only %s", async (key) => {
-    const only: TestFunction = (x, dt, a, b, c, d, state) => ssd({ x: x!, dt: dt!, a: a!, b: b!, c: c!, d: d!, state: state! })[key];
+    const only: TestFunction = (x, dt, a, b, c, d, state) => ssd({ x: x, dt: dt, a: a, b: b, c: c, d: d, state: state })[key];
     await compareWithReference(device, only, inputs({ T: 70, H: 2 }));
   });
 
