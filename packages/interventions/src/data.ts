@@ -125,7 +125,7 @@ function windowsAt(tokens: ArrayLike<number>, starts: readonly number[], context
     for (let t = 0; t < context; t++) {
       inputs[i * context + t] = tokens[start + t]!;
       targets[i * context + t] = tokens[start + t + 1]!;
-      if (counted) counted[i * context + t] = weights![start + t + 1]!;
+      if (counted) counted[i * context + t] = weights[start + t + 1]!;
     }
   });
   return { tokens: inputs, targets, weights: counted };

@@ -31,5 +31,5 @@ export function findIntervention(name: string): Intervention<JsonRecord> {
   const names = Object.keys(INTERVENTIONS);
   check(Object.hasOwn(INTERVENTIONS, name), "E_UNKNOWN_NAME", () =>
     `no intervention is named "${name}"${nearest(name, names)}; there are ${names.join(", ")}`);
-  return INTERVENTIONS[name as InterventionName] as unknown as Intervention<JsonRecord>;
+  return INTERVENTIONS[name as InterventionName];
 }

@@ -300,7 +300,7 @@ describe("numbers that are not finite", () => {
     const folder = await temporaryFolder();
     const parameters = async (): Promise<Parameters> => {
       const { "embedding.weight": table, ...others } = tinyModel().init(key(1), device) as Record<string, Tensor>;
-      return { "embedding.weight": table!.write(new Float32Array(table!.size).fill(Number.NaN)), ...others } as Parameters;
+      return { "embedding.weight": table!.write(new Float32Array(table!.size).fill(Number.NaN)), ...others };
     };
     await expect(tinyTrain({ device, steps: 3, store: runDirectory(folder), parameters })).rejects.toEqual(
       coded("E_NOT_FINITE", "66 parameters, moments or states are not finite after step 0", "no checkpoint was kept"));

@@ -259,7 +259,7 @@ async function save<State extends Tree>(run: Run<State>, options: TrainOptions<S
   const resume = run.meter.pause();
   const { model, parameters, moments, initialStates } = run.context;
   const { tokens, seconds } = run.meter;
-  const snapshot: Snapshot = { model: model as SequenceModel, parameters, moments, initialStates, progress: { step: run.step, tokens, seconds } };
+  const snapshot: Snapshot = { model, parameters, moments, initialStates, progress: { step: run.step, tokens, seconds } };
   const bad = await nonFiniteNumbers(snapshot);
   checkFinite(run, store, bad === 0, `${bad} parameters, moments or states are not finite after step ${run.step}`);
   try {

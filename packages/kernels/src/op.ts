@@ -60,7 +60,7 @@ export function apply<Attributes>(op: Op<Attributes>, inputs: readonly OpInput[]
   const recording = tape !== undefined && inputs.some((t) => t !== null && tape.tracks(t));
   const saved: Tensor[] = [];
   op.forward(inputs, outputs, attributes, { recording, saved });
-  if (recording) tape.note(op as Op<unknown>, inputs, outputs, saved, attributes);
+  if (recording) tape.note(op, inputs, outputs, saved, attributes);
   else for (const t of saved) t.dispose();
   return outputs;
 }

@@ -163,7 +163,7 @@ function checkEntry(entry: Json, dataStart: number, fileSize: number, what: stri
   check(begin <= end && end <= dataSize, "E_FORMAT", () =>
     `${what}: data_offsets [${begin}, ${end}] must be in order and within the ${dataSize} bytes of data; the file is damaged or cut short`);
   // The running product stays exact or leaves the safe range, also when a later axis is 0.
-  const axes = shape as number[];
+  const axes = shape;
   let byteLength: number = FILE_DTYPES[dtype as FileDType];
   for (const axis of axes) {
     byteLength *= axis;

@@ -87,6 +87,7 @@ class Parser {
         return this.#list(depth);
       case '"':
         return this.#string();
+      default: // a word or a number, or nothing of JSON: below
     }
     const word = this.#match(/true|false|null/y);
     if (word !== undefined) return WORDS.get(word)!;

@@ -180,7 +180,7 @@ export async function evaluate(
     if (!wanted) return { outputs: list(f(...given)), gradients: [] };
     const { outputs, pullback } = vjp((tracked: Tensor[]) => list(f(...all(tracked))), real);
     const cotangents = outputs.map((t, i) => (t.dtype === "i32" ? null : upload(device, cotangent(i, t.shape, constant), precise)));
-    return { outputs, gradients: pullback(cotangents as Tensor[]) as Tensor[] };
+    return { outputs, gradients: pullback(cotangents) as Tensor[] };
   });
   const outputs = await Promise.all(held.outputs.map((t) => t.read()));
   const shapes = held.outputs.map((t) => t.shape);

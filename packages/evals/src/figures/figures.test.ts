@@ -59,7 +59,7 @@ describe("terminalChart", () => {
     for (const width of [40, 80, 120]) {
       for (const color of [false, true]) {
         const lines = terminalChart(charts(syntheticReport()).ratio!, { width, color }).replaceAll(ESCAPE_CODES, "").split("\n");
-        for (const line of lines) expect([...line].length).toBeLessThanOrEqual(width);
+        for (const line of lines) expect(Array.from(line).length).toBeLessThanOrEqual(width);
       }
     }
   });

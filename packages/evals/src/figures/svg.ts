@@ -32,12 +32,12 @@ export function draw(options: Plot.PlotOptions & { readonly height: number }): D
   const { document } = parseHTML("<!doctype html><html><body></body></html>");
   const chart = Plot.plot({
     ...options,
-    document: document as unknown as Plot.PlotOptions["document"],
+    document,
     className: "lg-plot",
     style: { fontFamily: FONT, fontSize: `${TEXT_SIZE}px`, background: "none", overflow: "visible" },
   });
   return {
-    svg: chart as unknown as SvgElement, document: document as unknown as SvgDocument,
+    svg: chart, document,
     scale: (name) => chart.scale(name), height: options.height,
   };
 }

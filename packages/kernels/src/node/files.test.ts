@@ -21,7 +21,7 @@ vi.mock("node:fs/promises", async (importActual) => {
     async open(...args: Parameters<typeof actual.open>) {
       if (failure.operation === "open") return fail();
       const handle = await actual.open(...args);
-      if (failure.operation === "write") handle.write = fail as typeof handle.write;
+      if (failure.operation === "write") handle.write = fail;
       if (failure.operation === "sync") handle.sync = fail;
       return handle;
     },

@@ -48,7 +48,7 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
     `reshape: ${showShape(x.shape)} with ${x.size} elements can't take the shape ${showShape(shape)}`);
   const out = x.window(shape.map((size) => (size === -1 ? x.size / rest : size)));
   const tape = activeTape();
-  if (tape?.tracks(x)) tape.note(reshapeOp as Op<unknown>, [x], [out], [], undefined);
+  if (tape?.tracks(x)) tape.note(reshapeOp, [x], [out], [], undefined);
   return out;
 }
 

@@ -77,11 +77,11 @@ export const ssd: SsdKernels = {
           for (let n = 0; n < N; n++) {
             const j = p * N + n;
             G[j] = G[j]! + dyp * cs[g + n]!;
-            Gb += G[j]! * bs[g + n]!;
-            gb[g + n] = gb[g + n]! + dts[s]! * G[j]! * xs[v + p]!;
+            Gb += G[j] * bs[g + n]!;
+            gb[g + n] = gb[g + n]! + dts[s]! * G[j] * xs[v + p]!;
             gc[g + n] = gc[g + n]! + states[(t + 1) * P * N + j]! * dyp;
-            decayGradient += decay * G[j]! * states[t * P * N + j]!;
-            G[j] = G[j]! * decay; // now the derivative by the state before step t
+            decayGradient += decay * G[j] * states[t * P * N + j]!;
+            G[j] = G[j] * decay; // now the derivative by the state before step t
           }
           gx[v + p] = dts[s]! * Gb + (ds?.[h] ?? 0) * dyp;
           stepGradient += xs[v + p]! * Gb;
