@@ -14,7 +14,8 @@ const MINIMUM_NODE = [20, 19];
 /** Runs a program to its end. Its output is kept back and shown only when it fails. */
 function quietly(command, args, options = {}) {
   const result = spawnSync(command, args, { cwd: root, encoding: "utf8", maxBuffer: 1 << 26, ...options });
-  return { failed: result.status !== 0, output: `${result.stdout ?? ""}${result.stderr ?? ""}${result.error ? `${result.error.message}\n` : ""}`, ...result };
+  const output = `${result.stdout ?? ""}${result.stderr ?? ""}${result.error ? `${result.error.message}\n` : ""}`;
+  return { failed: result.status !== 0, output };
 }
 
 function stop(message, output = "") {
