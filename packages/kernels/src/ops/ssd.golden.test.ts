@@ -52,6 +52,7 @@ interface GoldenCase {
 type Golden = {
   ssd_combined: Record<"combined_full", GoldenCase>;
   ssd_components: Record<"chunk_cumsum" | "chunk_state", GoldenCase>;
+  selective_state_update: Record<string, GoldenCase>;
 };
 const golden = readGolden("mamba_reference_cases.json") as Golden | undefined;
 
@@ -110,6 +111,45 @@ describe.skipIf(!golden)("mamba-ssm's Triton kernels", () => {
       const f: TestFunction = (v, step, decay, b) => ssd({ x: v, dt: step, a: decay, b: b, c: b }).state;
       const actual = await evaluate(device, f, given, { gradients: false });
       expectClose(actual.outputs[0]!, first(outputs["states"]!, 2).data, TF32, "states");
+    });
+
+    // There each channel and state element has a rate of its own: here each pair is a head of size 1 with a state of size 1.
+    it.each([
+      { name: "baseline_full", channels: 3, softplus: true },
+      { name: "grouped", channels: 6, softplus: false },
+    ])("single step of a state: $name", async ({ name, channels, softplus }) => {
+      const { inputs, outputs } = golden!.selective_state_update[name]!;
+      const at = (of: string, i: number) => (inputs[of]!.data.flat(Infinity) as number[])[i]!;
+      const [batch, elements] = [2, 4];
+      const groups = inputs["B"]!.shape.length === 3 ? 2 : 1;
+      const heads = channels * elements;
+      // f(row, channel, element) for every head, as [batch, 1, heads, ...]
+      const spread = (f: (row: number, channel: number, element: number) => number, ...rest: number[]) =>
+        host(Array.from({ length: batch * heads }, (_, i) => f(Math.floor(i / heads), Math.floor((i % heads) / elements), i % elements)), [batch, 1, heads, ...rest]);
+      const step = (row: number, channel: number) => {
+        const raw = at("dt", row * channels + channel) + at("dt_bias", channel);
+        return softplus ? Math.log1p(Math.exp(raw)) : raw;
+      };
+      const shared = (of: string) => (row: number, channel: number, element: number) =>
+        at(of, (row * groups + Math.floor((channel * groups) / channels)) * elements + element);
+      const state = spread((row, channel, element) => at("state", (row * channels + channel) * elements + element));
+      const given = [
+        spread((row, channel) => at("x", row * channels + channel), 1),
+        spread(step),
+        spread((row, channel, element) => step(row, channel) * at("A", channel * elements + element)),
+        spread(shared("B"), 1),
+        spread(shared("C"), 1),
+        host(state.data, [batch, heads, 1, 1]),
+      ];
+      const f: TestFunction = (x, dt, a, b, c, s) => Object.values(ssd({ x, dt, a, b, c, state: s }));
+      const { outputs: [parts, next] } = await evaluate(device, f, given, { gradients: false });
+      expectClose(next!, outputs["updated_state"]!.data.flat(Infinity) as number[], 1e-6, "state");
+      const y = Array.from({ length: batch * channels }, (_, i) => {
+        const sum = Array.from(parts!).slice(i * elements, (i + 1) * elements).reduce((a, b) => a + b, 0);
+        const skipped = inputs["D"] ? sum + at("D", i % channels) * at("x", i) : sum;
+        return inputs["z"] ? (skipped * at("z", i)) / (1 + Math.exp(-at("z", i))) : skipped;
+      });
+      expectClose(y, outputs["y"]!.data.flat(Infinity) as number[], 1e-6, "y");
     });
   });
 });

@@ -16,6 +16,9 @@ import {
 import { type Mamba2Config, mamba2Json, parseMamba2Config } from "./config";
 import { initMamba2, mamba2Decays, mamba2Shapes } from "./parameters";
 
+/** Longest chunk that `ssd` takes. A checkpoint may name a longer one, for other hardware; results are the same. */
+const LONGEST_CHUNK = 256;
+
 /** One layer's state: the scan's sum over the past, and the convolution's last inputs (oldest first). */
 export interface Mamba2LayerState {
   readonly [leaf: string]: Tensor;
@@ -114,7 +117,7 @@ function mixer(
       d: at("mixer.D"),
       state: state?.ssm ?? null,
     },
-    { chunk: c.chunk },
+    { chunk: Math.min(c.chunk, LONGEST_CHUNK) },
   );
   const y = reshape(scan.y, [batch, time, c.innerWidth]);
   const gated = gatedRmsNorm(y, z!, at("mixer.norm.weight"), { eps: c.normEps, groups: c.groups });
