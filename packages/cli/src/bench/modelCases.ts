@@ -23,13 +23,16 @@ function byteModel({ layers, stateSize }: ModelSizes): Mamba2 {
   return mamba2({ ...base, n_layer: layers, ssm_cfg: { ...base.ssm_cfg, d_state: stateSize } });
 }
 
-/** Operations of one forward pass and of its gradient: matrix products and scans; the rest is counted as nothing. */
-function operationsOf(model: Mamba2, batch: number, steps: number): { forward: number; gradient: number } {
+/**
+ * Operations of one forward pass and of its gradient: matrix products and scans; the rest is counted as nothing. With
+ * `fromZero` no state comes in and the loss does not see the one that comes out.
+ */
+function operationsOf(model: Mamba2, batch: number, steps: number, fromZero: boolean): { forward: number; gradient: number } {
   const { layers, heads, headSize, groups, stateSize, tieEmbeddings } = model.settings;
   const weights = Object.entries(model.parameterShapes())
     .filter(([name, shape]) => shape.length === 2 && (tieEmbeddings || !name.includes("embedding")))
     .reduce((sum, [, [rows, columns]]) => sum + rows! * columns!, 0);
-  const scan = ssdOperations({ batch, steps, heads, headSize, groups, stateSize });
+  const scan = ssdOperations({ batch, steps, heads, headSize, groups, stateSize, chunk: model.settings.chunk, fromZero, finalUnused: fromZero });
   const products = 2 * weights * batch * steps;
   return { forward: products + layers * scan.forward, gradient: 2 * products + layers * scan.gradient };
 }
@@ -48,7 +51,7 @@ function describe(model: Mamba2): string {
 function trainingCase(sizes: ModelSizes): BenchCase {
   const model = byteModel(sizes);
   const { batch, context } = sizes;
-  const { forward, gradient } = operationsOf(model, batch, context);
+  const { forward, gradient } = operationsOf(model, batch, context, true);
   return {
     kernel: "training step", shape: `${describe(model)} T=${context} batch=${batch}`, pass: "step",
     operations: forward + gradient, bytes: 0, tokens: batch * context,
@@ -76,7 +79,7 @@ function trainingCase(sizes: ModelSizes): BenchCase {
 /** No gradients; the state goes from one chunk to the next. */
 function streamingCase(sizes: ModelSizes): BenchCase {
   const model = byteModel(sizes);
-  const { forward } = operationsOf(model, STREAMS, STREAM_CHUNK);
+  const { forward } = operationsOf(model, STREAMS, STREAM_CHUNK, false);
   return {
     kernel: "streaming evaluation", shape: `${describe(model)} T=${STREAM_CHUNK} batch=${STREAMS}`, pass: "forward",
     operations: forward, bytes: 0, tokens: STREAMS * STREAM_CHUNK,

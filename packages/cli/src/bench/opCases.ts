@@ -72,7 +72,7 @@ interface ScanSizes {
 
 function ssdCase(sizes: ScanSizes, pass: Pass): BenchCase {
   const { batch, steps, heads, headSize, groups, stateSize } = sizes;
-  const { forward, gradient } = ssdOperations(sizes);
+  const { forward, gradient } = ssdOperations({ ...sizes, fromZero: true, finalUnused: true });
   const floats = batch * steps * (2 * heads * headSize + 2 * heads + 2 * groups * stateSize);
   return opCase(
     {

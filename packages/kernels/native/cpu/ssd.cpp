@@ -75,7 +75,8 @@ struct Workspace {
         masked(arena.take(s.chunk * s.chunkRow())) {}
 };
 
-// Chunk k of one head, from its state [N,P] at the start to the one at the end, `after` (may be the same memory).
+// Chunk k of one head, from its state [N,P] at the start (nullptr: zeros) to the one at the end, `after` (may be the
+// same memory).
 void scanChunk(const Forward& f, Workspace& w, int64_t batch, int64_t head, int64_t k, const float* scores, const float* state,
                float* after) {
   const SsdSizes& s = f.s;
@@ -91,13 +92,12 @@ void scanChunk(const Forward& f, Workspace& w, int64_t batch, int64_t head, int6
     prefetchWrite(y + t * s.vectorRow(), P);
   }
 
-  const bool fromZero = k == 0 && !f.state;
-  if (!fromZero) {
+  if (state) {
     gemmSmall(length, P, N, {c, s.sharedRow(), 1}, state, P, w.rows, s.valueRow(), false);
     for (int64_t t = 0; t < length; t++) scaled(w.rows + t * s.valueRow(), w.rows + t * s.valueRow(), w.decays.fromStart[t], P);
   }
   maskScores(s, w.decays, scores, length, w.masked);
-  gemmSmall(length, P, length, {w.masked, s.chunkRow(), 1}, w.values, s.valueRow(), w.rows, s.valueRow(), !fromZero, Skip::LowerA);
+  gemmSmall(length, P, length, {w.masked, s.chunkRow(), 1}, w.values, s.valueRow(), w.rows, s.valueRow(), state != nullptr, Skip::LowerA);
   writeOutputs(s, w.rows, x, f.d ? f.d[head] : 0.0f, length, y);
 
   for (int64_t t = 0; t < length; t++) scaled(w.values + t * s.valueRow(), w.values + t * s.valueRow(), w.decays.toEnd[t], P);
@@ -118,14 +118,12 @@ void scanHeads(const Forward& f, int64_t batch, int64_t first, int64_t end, cons
     return f.starts && k < chunks ? f.starts + ((batch * s.heads + head) * chunks + k) * s.state()
                                   : own + (head - first) * padded(s.state());
   };
-  for (int64_t head = first; head < end; head++) {
-    if (f.state) transpose(P, N, f.state + (batch * s.heads + head) * s.state(), N, stateAt(head, 0), P);
-    else std::fill(stateAt(head, 0), stateAt(head, 0) + s.state(), 0.0f);
-  }
+  for (int64_t head = first; head < end && f.state; head++)
+    transpose(P, N, f.state + (batch * s.heads + head) * s.state(), N, stateAt(head, 0), P);
   for (int64_t k = 0; k < chunks; k++) {
     for (int64_t head = first; head < end; head++) {
       const float* scores = allScores + (head / s.headsPerGroup() * chunks + k) * s.chunk * s.chunkRow();
-      scanChunk(f, w, batch, head, k, scores, stateAt(head, k), stateAt(head, k + 1));
+      scanChunk(f, w, batch, head, k, scores, k > 0 || f.state ? stateAt(head, k) : nullptr, stateAt(head, k + 1));
     }
   }
   for (int64_t head = first; head < end; head++)

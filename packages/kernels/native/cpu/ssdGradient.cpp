@@ -2,7 +2,9 @@
 // for u <= t, else 0; v_t = dt_t x_t; S the state at the chunk's start, E the gradient by the state at its end.
 //
 // E walks from the last chunk to the first:   E <- exp(s(last)) E + Σ_t exp(s(t)) dy_t c_tᵀ.
-// With S and E at hand, chunks are independent. From y and the next state as functions of a chunk's inputs:
+// With S and E at hand, chunks are independent. S of the first chunk is zero when no state comes in, E of the last when the
+// loss does not see the final state, as in most training: what they would give is left out. From y and the next state as
+// functions of a chunk's inputs:
 //   W = K∘M,   dW[t,u] = dy_t · v_u,   dK = Σ_heads dW∘M
 //   dv_u = Σ_{t>=u} W[t,u] dy_t + exp(s(last) - s(u)) E b_u;   dx = dt dv + d dy,   ddt = x · dv,   dd = Σ dy · x
 //   dc_t = Σ_u dK[t,u] b_u + Σ_heads exp(s(t)) Sᵀ dy_t
@@ -23,18 +25,22 @@ struct Gradient {
   SsdSizes s;
   const float *x, *dt, *a, *b, *c, *d, *starts, *dy, *dfinal;
   float *dx, *ddt, *da, *db, *dc, *dd, *dstate;
-  explicit Gradient(const Launch& launch) : s(launch) {
+  bool hasState;  // one came in
+  explicit Gradient(const Launch& launch) : s(launch), hasState(launch.integer(SSD_NUMBERS) != 0) {
     const Buffer* buffers = launch.buffers;
     x = buffers[0].f32(), dt = buffers[1].f32(), a = buffers[2].f32(), b = buffers[3].f32(), c = buffers[4].f32();
     d = buffers[5].f32(), starts = buffers[6].f32(), dy = buffers[7].f32(), dfinal = buffers[8].f32();
     dx = buffers[9].f32(), ddt = buffers[10].f32(), da = buffers[11].f32(), db = buffers[12].f32(), dc = buffers[13].f32();
     dd = buffers[14].f32(), dstate = buffers[15].f32();
   }
+  bool hasStart(int64_t k) const { return k > 0 || hasState; }
+  bool hasEnd(int64_t k) const { return k < s.chunks() - 1 || dfinal; }
 };
 
-// buffers: x, dt, a, b, c, d?, starts, dy, dfinal?, dx, ddt, da, db, dc, dd?, dstate?; numbers: those of SsdSizes
+// buffers: x, dt, a, b, c, d?, starts, dy, dfinal?, dx, ddt, da, db, dc, dd?, dstate?
+// numbers: those of SsdSizes, and whether a state came in
 void checkGradient(const Launch& launch) {
-  requireCounts(launch, 16, SSD_NUMBERS);
+  requireCounts(launch, 16, SSD_NUMBERS + 1);
   checkSsdInputs(launch);
   const SsdSizes s(launch);
   const int64_t vectors = product({s.batch, s.steps, s.heads, s.headSize}), scalars = product({s.batch, s.steps, s.heads});
@@ -54,8 +60,9 @@ void checkGradient(const Launch& launch) {
 
 int64_t walkScratch(const SsdSizes& s) { return Decays::floats(s.chunk) + s.chunk * s.valueRow(); }
 
-// Walks E of the heads [begin, stop) over the chunks [first, end), backwards. carry [B,H,N,P]: E at the end of chunk end - 1,
-// which becomes that before chunk `first`. ends [B,H,segment,N,P]: gets E at the end of chunk k at place k - first.
+// Walks E of the heads [begin, stop) over the chunks [first, end), backwards. carry [B,H,N,P]: E at the end of chunk end - 1
+// (unset where that is zero), which becomes that before chunk `first`, unless nobody asks for it. ends
+// [B,H,segment,N,P]: gets E at the end of chunk k at place k - first.
 void walkHeads(const Gradient& f, int64_t batch, int64_t begin, int64_t stop, int64_t first, int64_t end, int64_t segment, float* carry,
                float* ends, float* scratch) {
   const SsdSizes& s = f.s;
@@ -65,8 +72,8 @@ void walkHeads(const Gradient& f, int64_t batch, int64_t begin, int64_t stop, in
   float* values = arena.take(s.chunk * s.valueRow());
   const auto endAt = [&](int64_t head, int64_t k) { return ends + ((batch * s.heads + head) * segment + k - first) * s.state(); };
   const auto carryOf = [&](int64_t head) { return carry + (batch * s.heads + head) * s.state(); };
-  for (int64_t head = begin; head < stop; head++) std::copy(carryOf(head), carryOf(head) + s.state(), endAt(head, end - 1));
-  for (int64_t k = end - 1; k >= first; k--) {
+  for (int64_t head = begin; head < stop && f.hasEnd(end - 1); head++) std::copy_n(carryOf(head), s.state(), endAt(head, end - 1));
+  for (int64_t k = end - 1; k >= first && (k > 0 || f.dstate); k--) {
     for (int64_t head = begin; head < stop; head++) {
       const int64_t length = s.length(k);
       const float* dy = f.dy + s.vector(batch, k, head);
@@ -74,7 +81,7 @@ void walkHeads(const Gradient& f, int64_t batch, int64_t begin, int64_t stop, in
       decays.set(f.a + s.scalar(batch, k, head), s.heads, length);
       for (int64_t t = 0; t < length; t++) scaled(dy + t * s.vectorRow(), values + t * s.valueRow(), decays.fromStart[t], P);
       productThen(N, P, length, {c, 1, s.sharedRow()}, values, s.valueRow(),
-                  AddScaled{endAt(head, k), k > first ? endAt(head, k - 1) : carryOf(head), P, decays.total});
+                  AddScaled{f.hasEnd(k) ? endAt(head, k) : nullptr, k > first ? endAt(head, k - 1) : carryOf(head), P, decays.total});
     }
   }
 }
@@ -178,7 +185,8 @@ void writeInputGradients(const Gradient& f, const Workspace& w, int64_t batch, i
   *dd = sum(skip);
 }
 
-// One head of one chunk: its own gradients, and its part of dscores, dbT and dcT. S and E as in the header, [N,P].
+// One head of one chunk: its own gradients, and its part of dscores, dbT and dcT. S and E as in the header, [N,P]; nullptr
+// for zeros.
 void headGradient(const Gradient& f, Workspace& w, int64_t batch, int64_t k, int64_t head, const float* S, const float* E, float* dd) {
   const SsdSizes& s = f.s;
   const int64_t P = s.headSize, N = s.stateSize, length = s.length(k), group = head / s.headsPerGroup();
@@ -198,20 +206,22 @@ void headGradient(const Gradient& f, Workspace& w, int64_t batch, int64_t k, int
   gemmSmall(length, length, P, {w.dy, s.valueRow(), 1}, w.valuesT, s.chunkRow(), w.dmasked, s.chunkRow(), false, Skip::LowerC);
   maskGradient(s, w, length);
 
-  gemmSmall(length, P, N, {f.b + s.shared(batch, k, group), s.sharedRow(), 1}, E, P, w.dvalues, s.valueRow(), false);
+  if (E) gemmSmall(length, P, N, {f.b + s.shared(batch, k, group), s.sharedRow(), 1}, E, P, w.dvalues, s.valueRow(), false);
   const bool more = (head + 1) % s.headsPerGroup() != 0;
   for (int64_t t = 0; t < length; t++) {
-    scaled(w.dvalues + t * s.valueRow(), w.dvalues + t * s.valueRow(), w.decays.toEnd[t], P);
+    if (E) scaled(w.dvalues + t * s.valueRow(), w.dvalues + t * s.valueRow(), w.decays.toEnd[t], P);
     if (more) prefetch(x + t * s.vectorRow() + P, P), prefetch(dy + t * s.vectorRow() + P, P);
   }
-  gemmSmall(length, P, length, {w.masked, 1, s.chunkRow()}, w.dy, s.valueRow(), w.dvalues, s.valueRow(), true, Skip::UpperA);
+  gemmSmall(length, P, length, {w.masked, 1, s.chunkRow()}, w.dy, s.valueRow(), w.dvalues, s.valueRow(), E != nullptr, Skip::UpperA);
 
   std::fill(w.throughStart, w.throughStart + s.chunkRow(), 0.0f);
   std::fill(w.throughEnd, w.throughEnd + s.chunkRow(), 0.0f);
-  productThen(N, length, P, {S, P, 1}, w.dyT, s.chunkRow(), SumAndProject{w.decays.fromStart, w.cT, w.dcT, w.throughStart, s.chunkRow()});
-  productThen(N, length, P, {E, P, 1}, w.valuesT, s.chunkRow(), SumAndProject{w.decays.toEnd, w.bT, w.dbT, w.throughEnd, s.chunkRow()});
+  const SumAndProject throughStart{w.decays.fromStart, w.cT, w.dcT, w.throughStart, s.chunkRow()};
+  const SumAndProject throughEnd{w.decays.toEnd, w.bT, w.dbT, w.throughEnd, s.chunkRow()};
+  if (S) productThen(N, length, P, {S, P, 1}, w.dyT, s.chunkRow(), throughStart);
+  if (E) productThen(N, length, P, {E, P, 1}, w.valuesT, s.chunkRow(), throughEnd);
 
-  const double carried = static_cast<double>(w.decays.total) * dot(E, S, s.state());
+  const double carried = S && E ? static_cast<double>(w.decays.total) * dot(E, S, s.state()) : 0;
   writeDecayGradient(w, carried, length, s.heads, f.da + s.scalar(batch, k, head));
   writeInputGradients(f, w, batch, k, head, length, dd);
 }
@@ -223,25 +233,26 @@ void groupGradient(const Gradient& f, int64_t batch, int64_t k, int64_t group, c
   const int64_t N = s.stateSize, length = s.length(k), row = s.sharedRow();
   const float* b = f.b + s.shared(batch, k, group);
   const float* c = f.c + s.shared(batch, k, group);
+  const bool hasStart = f.hasStart(k), hasEnd = f.hasEnd(k);
   Arena arena(scratch);
   Workspace w(arena, s);
   transpose(length, N, b, row, w.bT, s.chunkRow());
-  transpose(length, N, c, row, w.cT, s.chunkRow());
+  if (hasStart) transpose(length, N, c, row, w.cT, s.chunkRow());
   gemmSmall(length, length, N, {c, row, 1}, w.bT, s.chunkRow(), w.scores, s.chunkRow(), false, Skip::LowerC);
   std::fill(w.dscores, w.dscores + s.chunk * s.chunkRow(), 0.0f);
-  std::fill(w.dbT, w.dbT + N * s.chunkRow(), 0.0f);
-  std::fill(w.dcT, w.dcT + N * s.chunkRow(), 0.0f);
+  if (hasEnd) std::fill(w.dbT, w.dbT + N * s.chunkRow(), 0.0f);
+  if (hasStart) std::fill(w.dcT, w.dcT + N * s.chunkRow(), 0.0f);
   for (int64_t i = 0; i < s.headsPerGroup(); i++) {
     const int64_t head = group * s.headsPerGroup() + i;
     const float* S = f.starts + ((batch * s.heads + head) * s.chunks() + k) * s.state();
-    headGradient(f, w, batch, k, head, S, ends + i * endsStride, dd + head);
+    headGradient(f, w, batch, k, head, hasStart ? S : nullptr, hasEnd ? ends + i * endsStride : nullptr, dd + head);
   }
   float* db = f.db + s.shared(batch, k, group);
   float* dc = f.dc + s.shared(batch, k, group);
-  transpose(N, length, w.dbT, s.chunkRow(), db, row);
-  transpose(N, length, w.dcT, s.chunkRow(), dc, row);
-  gemmSmall(length, N, length, {w.dscores, 1, s.chunkRow()}, c, row, db, row, true, Skip::UpperA);
-  gemmSmall(length, N, length, {w.dscores, s.chunkRow(), 1}, b, row, dc, row, true, Skip::LowerA);
+  if (hasEnd) transpose(N, length, w.dbT, s.chunkRow(), db, row);
+  if (hasStart) transpose(N, length, w.dcT, s.chunkRow(), dc, row);
+  gemmSmall(length, N, length, {w.dscores, 1, s.chunkRow()}, c, row, db, row, hasEnd, Skip::UpperA);
+  gemmSmall(length, N, length, {w.dscores, s.chunkRow(), 1}, b, row, dc, row, hasStart, Skip::LowerA);
 }
 
 void runGradient(const Launch& launch, Pool& pool) {
@@ -256,11 +267,11 @@ void runGradient(const Launch& launch, Pool& pool) {
   float* ends = arena.take(states * segment);        // [B,H,segment,N,P]
   float* dd = arena.take(s.batch * chunks * s.heads);  // [B,chunks,H]
 
-  pool.parallel(s.batch * s.heads, [&](int64_t item, int) {
-    float* to = E + item * s.state();
-    if (f.dfinal) transpose(s.headSize, s.stateSize, f.dfinal + item * s.state(), s.stateSize, to, s.headSize);
-    else std::fill(to, to + s.state(), 0.0f);
-  });
+  if (f.dfinal) {
+    pool.parallel(s.batch * s.heads, [&](int64_t item, int) {
+      transpose(s.headSize, s.stateSize, f.dfinal + item * s.state(), s.stateSize, E + item * s.state(), s.headSize);
+    });
+  }
   const HeadBlocks blocks(s, pool.threads());
   for (int64_t end = chunks; end > 0; end -= segment) {
     const int64_t first = std::max<int64_t>(0, end - segment), count = end - first;

@@ -62,7 +62,7 @@ void productThen(int64_t m, int64_t n, int64_t k, Operand a, const float* b, int
   }
 }
 
-// to = A·B + factor · from, rows `row` floats apart in both; `from` may be `to`.
+// to = A·B + factor · from, rows `row` floats apart in both; `from` may be `to`, or nullptr for zeros.
 struct AddScaled {
   const float* from;
   float* to;
@@ -75,8 +75,8 @@ struct AddScaled {
 #pragma GCC unroll 2
       for (int v = 0; v < VECTORS; v++) {
         const int64_t at = (i + r) * row + j + v * WIDTH;
-        if (v < VECTORS - 1 || last == WIDTH) store(to + at, sums[r][v] + load(from + at) * factor);
-        else storeFirst(to + at, sums[r][v] + loadFirst(from + at, last) * factor, last);
+        if (v < VECTORS - 1 || last == WIDTH) store(to + at, from ? sums[r][v] + load(from + at) * factor : sums[r][v]);
+        else storeFirst(to + at, from ? sums[r][v] + loadFirst(from + at, last) * factor : sums[r][v], last);
       }
     }
   }

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { Device } from "../device";
 import { compareEvaluations, compareWithReference, checkGradient, checkLeaks, checkSameBits, eachDevice, evaluate, expectError, type HostTensor, host, normals, referenceDevice, type TestFunction, testRandom, uniforms } from "../testing";
-import type { Tensor} from "../tensor";
+import { detach } from "../tape";
+import type { Tensor } from "../tensor";
 import { zeros } from "../tensor";
 import { ssd, ssdOperations } from "./ssd";
 import { concat, slice } from "./view";
@@ -126,6 +127,16 @@ eachDevice("ssd", (device) => {
     await compareWithReference(device, only, inputs({ T: 70, H: 2 }));
   });
 
+  it.each([40, 70, 150])("has a gradient when no state comes in and none is asked for: %i steps", async (T) => {
+    const only: TestFunction = (x, dt, a, b, c, d) => ssd({ x, dt, a, b, c, d }).y;
+    await compareWithReference(device, only, inputs({ T, H: 4, G: 2 }).slice(0, 6));
+  });
+
+  it("has a gradient when that of the state is not wanted", async () => {
+    const stopped: TestFunction = (x, dt, a, b, c, d, state) => ssd({ x, dt, a, b, c, d, state: detach(state!) }).y;
+    await compareWithReference(device, stopped, inputs({ T: 70 }));
+  });
+
   it("leaves no memory behind", async () => {
     await checkLeaks(device, full(), inputs({ T: 70 }));
   });
@@ -162,6 +173,17 @@ describe("ssdOperations", () => {
     // Per head one pair (2·P) and two products with the state (2·2·P·N); per group one pair (2·N).
     expect(ssdOperations(sizes).forward).toBe(2 * (3 * (2 * 5 + 4 * 35) + 14));
     expect(ssdOperations(sizes).gradient).toBe(2 * (3 * (4 * 5 + 8 * 35) + 42));
+  });
+
+  it("leaves out products with a state that is zero, or whose gradient is", () => {
+    const sizes = { batch: 1, heads: 3, headSize: 5, groups: 1, stateSize: 7, chunk: 4 };
+    const product = (steps: number) => 2 * 3 * 5 * 7 * steps; // of a chunk with a state, all heads
+    const of = (steps: number, none: object) => ssdOperations({ ...sizes, ...none, steps });
+    for (const steps of [4, 10]) {
+      const [all, first, last] = [of(steps, {}), 4, steps === 4 ? 4 : 2];
+      expect(of(steps, { fromZero: true })).toEqual({ forward: all.forward - product(first), gradient: all.gradient - 2 * product(first) });
+      expect(of(steps, { finalUnused: true })).toEqual({ forward: all.forward, gradient: all.gradient - 2 * product(last) });
+    }
   });
 
   it("adds up over chunks, the last one shorter", () => {

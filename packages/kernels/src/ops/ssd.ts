@@ -57,7 +57,7 @@ export interface SsdKernels {
    * in whatever order the backend likes, for the gradient; null when none will be asked for.
    */
   ssd(args: SsdInputs & SsdSizes & { y: Tensor; final: Tensor; starts: Tensor | null }): void;
-  /** Gradients of the inputs; dy and dfinal null for zero; dd and dstate null when the input is. */
+  /** Gradients of the inputs; dy and dfinal null for zero; dd and dstate null when the input is or nobody wants them. */
   ssdGradient(args: SsdInputs & SsdSizes & {
     starts: Tensor; dy: Tensor | null; dfinal: Tensor | null;
     dx: Tensor; ddt: Tensor; da: Tensor; db: Tensor; dc: Tensor; dd: Tensor | null; dstate: Tensor | null;
@@ -131,7 +131,7 @@ const ssdOp: Op<SsdAttributes> = {
   },
   gradient({ inputs, saved: [starts], attributes, wanted }, [dy, dfinal]) {
     const like = (t: OpInput | undefined) => (t ? Tensor.empty(t.device, t.shape, t.dtype) : null);
-    const [dx, ddt, da, db, dc, dd, dstate] = inputs.map(like);
+    const [dx, ddt, da, db, dc, dd, dstate] = inputs.map((t, i) => (i < 5 || wanted[i] ? like(t) : null));
     inputs[0]!.device.kernels.ssdGradient({
       ...named(inputs), ...sizesOf(inputs, attributes), starts: starts!, dy: dy!, dfinal: dfinal!,
       dx: dx!, ddt: ddt!, da: da!, db: db!, dc: dc!, dd: dd!, dstate: dstate!,
@@ -161,18 +161,24 @@ export function ssd(
 
 /**
  * Floating-point operations (a multiply-add is two) of the chunked algorithm, counting only the lower triangle of
- * what is causal and only matrix products: what a benchmark divides by the measured time.
+ * what is causal and only matrix products: what a benchmark divides by the measured time. `fromZero`: no state comes in, so
+ * that its products (two of the gradient's) fall away; `finalUnused`: the loss does not see the final state, and
+ * so do two products with its gradient.
  */
-export function ssdOperations(sizes: Omit<SsdSizes, "chunk"> & { chunk?: number }): { forward: number; gradient: number } {
-  const { batch, steps, heads, headSize, groups, stateSize, chunk = DEFAULT_CHUNK } = sizes;
+export function ssdOperations(
+  sizes: Omit<SsdSizes, "chunk"> & { chunk?: number; fromZero?: boolean; finalUnused?: boolean },
+): { forward: number; gradient: number } {
+  const { batch, steps, heads, headSize, groups, stateSize, chunk = DEFAULT_CHUNK, fromZero = false, finalUnused = false } = sizes;
   let forward = 0;
   let gradient = 0;
   for (let start = 0; start < steps; start += chunk) {
     const length = Math.min(chunk, steps - start);
     const pairs = length * (length + 1); // Twice the number of (t, s) with s <= t.
     const cross = 2 * length * headSize * stateSize; // One product of a chunk with a state.
-    forward += groups * pairs * stateSize + heads * (pairs * headSize + 2 * cross);
-    gradient += groups * 3 * pairs * stateSize + heads * (2 * pairs * headSize + 4 * cross);
+    const zeroStart = fromZero && start === 0;
+    const zeroEnd = finalUnused && start + length === steps;
+    forward += groups * pairs * stateSize + heads * (pairs * headSize + (zeroStart ? 1 : 2) * cross);
+    gradient += groups * 3 * pairs * stateSize + heads * (2 * pairs * headSize + (4 - (zeroStart ? 2 : 0) - (zeroEnd ? 2 : 0)) * cross);
   }
   return { forward: batch * forward, gradient: batch * gradient };
 }
