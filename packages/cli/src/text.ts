@@ -6,7 +6,6 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { check, LenggenError, nearest } from "@lenggen/kernels";
 import { CORPORA, corpus } from "./corpora";
-import { lengthName } from "./format";
 
 export interface TextDocument {
   readonly name: string;
@@ -31,7 +30,7 @@ export async function readText(source: string, least = 1): Promise<Text> {
   const documents = Object.hasOwn(CORPORA, source) ? corpus(source) : await readPath(source);
   const length = documents.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
   check(length > 0, "E_TEXT", () => `text "${source}" is empty`);
-  check(length >= least, "E_TEXT", () => `text "${source}" has ${length} bytes; this needs at least ${least} (${lengthName(least)})`);
+  check(length >= least, "E_TEXT", () => `text "${source}" has ${length} bytes; this needs at least ${least}`);
   return { source, documents, length };
 }
 

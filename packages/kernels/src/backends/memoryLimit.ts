@@ -1,7 +1,7 @@
 import { check } from "../errors";
 
 /** The machine's memory, or what its control group grants, less 5%; 4 GiB where that can't be asked. */
-export async function defaultMemoryLimit(): Promise<number> {
+async function defaultMemoryLimit(): Promise<number> {
   if (typeof process === "undefined" || !process.versions?.node) return 4 * 2 ** 30;
   const { totalmem } = await import("node:os");
   const total = totalmem();
