@@ -43,13 +43,14 @@ void computeScores(const SsdSizes& s, const float* b, const float* c, int64_t le
 // masked[t,u] = scores[t,u] exp(s(t) - s(u)) for u <= t, 0 above.
 void maskScores(const SsdSizes& s, const Decays& decays, const float* scores, int64_t length, float* masked) {
   const vi lane = lanes();
-  for (int64_t t = 0; t < length; t++, scores += s.chunkRow(), masked += s.chunkRow()) {
-    int64_t u = 0;
-    for (; u <= t; u += WIDTH) {
-      const vf value = load(scores + u) * decays.between(t, u);
-      store(masked + u, select(lane <= static_cast<int32_t>(t - u), value, zero()));
+  for (int64_t first = 0; first < length; first += WIDTH) {
+    const MaskBlock mask(decays, first);
+    for (int64_t t = first; t < std::min(length, first + WIDTH); t++, scores += s.chunkRow(), masked += s.chunkRow()) {
+      for (int64_t u = 0; u < first; u += WIDTH) store(masked + u, load(scores + u) * mask.left(t, u));
+      const vf value = load(scores + first) * mask.square(t);
+      store(masked + first, select(lane <= static_cast<int32_t>(t - first), value, zero()));
+      for (int64_t u = first + WIDTH; u < length; u += WIDTH) store(masked + u, zero());
     }
-    for (; u < length; u += WIDTH) store(masked + u, zero());
   }
 }
 
@@ -86,6 +87,8 @@ void scanChunk(const Forward& f, Workspace& w, int64_t batch, int64_t head, int6
   const float* b = f.b + s.shared(batch, k, group);
   const float* c = f.c + s.shared(batch, k, group);
   float* y = f.y + s.vector(batch, k, head);
+  // On their way while the decays are summed.
+  for (int64_t t = 0; t < length; t++) prefetch(x + t * s.vectorRow(), P);
   w.decays.set(f.a + s.scalar(batch, k, head), s.heads, length);
   for (int64_t t = 0; t < length; t++) {
     scaled(x + t * s.vectorRow(), w.values + t * s.valueRow(), dt[t * s.heads], P);

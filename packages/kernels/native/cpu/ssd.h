@@ -121,6 +121,26 @@ struct Decays {
   vf between(int64_t t, int64_t from) const { return exp((high[t] - load(high + from)) + (low[t] - load(low + from))); }
 };
 
+// M[t,u] = exp(s(t) - s(u)) for u <= t, by blocks of WIDTH rows. Left of its diagonal square a block is a product of
+// exp(s(t) - s(first)) and exp(s(first) - s(u)), `first` being the block's first step: a few exponentials instead of
+// many. Both factors are at most 1, so that only what is 0 anyway underflows.
+class MaskBlock {
+ public:
+  MaskBlock(const Decays& decays, int64_t first) : decays_(decays), first_(first) {
+    for (int64_t u = 0; u < first; u += WIDTH) toFirst_[u / WIDTH] = decays.between(first, u);
+    store(fromFirst_, exp((load(decays.high + first) - decays.high[first]) + (load(decays.low + first) - decays.low[first])));
+  }
+  // Lanes u ... u + WIDTH - 1 of row t, left of the diagonal square (u < first), and in it, where lanes past t hold rubbish.
+  vf left(int64_t t, int64_t u) const { return toFirst_[u / WIDTH] * fromFirst_[t - first_]; }
+  vf square(int64_t t) const { return decays_.between(t, first_); }
+
+ private:
+  const Decays& decays_;
+  const int64_t first_;
+  vf toFirst_[MAX_CHUNK / WIDTH];
+  float fromFirst_[WIDTH];
+};
+
 // to[i] = from[i] · factor for i < n; `to` may be `from`.
 inline void scaled(const float* from, float* to, float factor, int64_t n) {
   int64_t i = 0;

@@ -78,6 +78,7 @@ void walkHeads(const Gradient& f, int64_t batch, int64_t begin, int64_t stop, in
       const int64_t length = s.length(k);
       const float* dy = f.dy + s.vector(batch, k, head);
       const float* c = f.c + s.shared(batch, k, head / s.headsPerGroup());
+      for (int64_t t = 0; t < length; t++) prefetch(dy + t * s.vectorRow(), P);
       decays.set(f.a + s.scalar(batch, k, head), s.heads, length);
       for (int64_t t = 0; t < length; t++) scaled(dy + t * s.vectorRow(), values + t * s.valueRow(), decays.fromStart[t], P);
       productThen(N, P, length, {c, 1, s.sharedRow()}, values, s.valueRow(),
@@ -112,24 +113,31 @@ struct Workspace {
 void maskGradient(const SsdSizes& s, Workspace& w, int64_t length) {
   const vi lane = lanes();
   std::fill(w.columns, w.columns + s.chunkRow(), 0.0f);
-  for (int64_t t = 0; t < length; t++) {
-    const float *scores = w.scores + t * s.chunkRow(), *dmasked = w.dmasked + t * s.chunkRow();
-    float *masked = w.masked + t * s.chunkRow(), *dscores = w.dscores + t * s.chunkRow();
-    vf row = zero();
-    int64_t u = 0;
-    for (; u <= t; u += WIDTH) {
-      const vi offset = lane - static_cast<int32_t>(t - u);
-      const vf mask = select(offset <= 0, w.decays.between(t, u), zero());
-      const vf value = select(offset <= 0, load(scores + u), zero()) * mask;
-      const vf gradient = select(offset <= 0, load(dmasked + u), zero());
-      const vf below = select(offset < 0, gradient * value, zero());
-      store(masked + u, value);
-      store(dscores + u, load(dscores + u) + gradient * mask);
-      store(w.columns + u, load(w.columns + u) + below);
-      row += below;
+  for (int64_t first = 0; first < length; first += WIDTH) {
+    const MaskBlock block(w.decays, first);
+    for (int64_t t = first; t < std::min(length, first + WIDTH); t++) {
+      const float *scores = w.scores + t * s.chunkRow(), *dmasked = w.dmasked + t * s.chunkRow();
+      float *masked = w.masked + t * s.chunkRow(), *dscores = w.dscores + t * s.chunkRow();
+      // One vector of row t from its mask, score and gradient; `inside`, the part of the gradient below the diagonal, goes into Q.
+      const auto put = [&](int64_t u, vf mask, vf score, vf gradient, vf inside) {
+        const vf value = score * mask, q = inside * value;
+        store(masked + u, value);
+        store(dscores + u, load(dscores + u) + gradient * mask);
+        store(w.columns + u, load(w.columns + u) + q);
+        return q;
+      };
+      vf row = zero();
+      for (int64_t u = 0; u < first; u += WIDTH) {
+        const vf gradient = load(dmasked + u);
+        row += put(u, block.left(t, u), load(scores + u), gradient, gradient);
+      }
+      const vi offset = lane - static_cast<int32_t>(t - first);
+      const auto upTo = [&](vi wanted, vf v) { return select(wanted, v, zero()); };
+      const vf gradient = upTo(offset <= 0, load(dmasked + first));
+      row += put(first, upTo(offset <= 0, block.square(t)), upTo(offset <= 0, load(scores + first)), gradient, upTo(offset < 0, gradient));
+      for (int64_t u = first + WIDTH; u < length; u += WIDTH) store(masked + u, zero());
+      w.rows[t] = sum(row);
     }
-    for (; u < length; u += WIDTH) store(masked + u, zero());
-    w.rows[t] = sum(row);
   }
 }
 
@@ -193,6 +201,8 @@ void headGradient(const Gradient& f, Workspace& w, int64_t batch, int64_t k, int
   const float* x = f.x + s.vector(batch, k, head);
   const float* dy = f.dy + s.vector(batch, k, head);
   const float* dt = f.dt + s.scalar(batch, k, head);
+  // Later heads' were asked for below; the first one's are on their way while the decays are summed.
+  for (int64_t t = 0; t < length; t++) prefetch(x + t * s.vectorRow(), P), prefetch(dy + t * s.vectorRow(), P);
   w.decays.set(f.a + s.scalar(batch, k, head), s.heads, length);
   // dt goes along the rows before they are turned; dvalues is free until later.
   for (int64_t t = 0; t < length; t++) {
