@@ -85,7 +85,7 @@ describe("--json", () => {
   });
 
   it("of bench", async () => {
-    const document = await json("bench", "rmsNorm", "--threads", "1");
+    const document = await json("bench", "rmsNorm", "--threads", "1", "--profile");
     expect(document).toMatchObject({ device: expect.any(String) as string });
     const ceiling = document["ceiling"] as Record<string, number>;
     for (const name of ["gflopsOneThread", "gflopsAllThreads", "copyGBs"]) expect(ceiling[name]).toBeGreaterThan(0);
@@ -93,6 +93,7 @@ describe("--json", () => {
       expect(result).toMatchObject({ kernel: "rmsNorm", threads: 1, shape: expect.any(String) as string });
       expect(["forward", "backward", "both", "step"]).toContain(result["pass"]);
       for (const name of ["ms", "gflops", "share"]) expect(result[name]).toBeGreaterThan(0);
+      expect(result["profile"]).toContainEqual({ kernel: "rmsNorm", calls: 1, ms: expect.any(Number) as number });
     }
   });
 

@@ -25,6 +25,15 @@ export interface BenchResult {
   readonly share: number;
   readonly bound: "arithmetic" | "bandwidth";
   readonly tokensPerSecond?: number;
+  /** With --profile: what one run launches, the longest first. */
+  readonly profile?: readonly KernelShare[];
+}
+
+export interface KernelShare {
+  readonly kernel: string;
+  /** Per run, as is the time: means over all runs. */
+  readonly calls: number;
+  readonly ms: number;
 }
 
 /** What `lenggen bench --json` prints. */
@@ -39,9 +48,10 @@ const CASES = [...OP_CASES, ...MODEL_CASES];
 export const bench: CommandSpec = {
   name: "bench",
   summary: "Time the kernels and whole training steps, as shares of what the device can do, measured in the same run.",
-  examples: ["lenggen bench", "lenggen bench matmul ssd --threads 1 --json"],
-  define: (command) => command.argument("[kernels...]", `only these: ${kernelNames().join(", ")}`),
-  async run(context, args) {
+  examples: ["lenggen bench", "lenggen bench matmul ssd --threads 1 --json", 'lenggen bench "training step" --profile'],
+  define: (command) =>
+    command.argument("[kernels...]", `only these: ${kernelNames().join(", ")}`).option("--profile", "show which kernels the time goes to"),
+  async run(context, args, options) {
     const { out, common } = context;
     const wanted = args.map(oneOf("kernel", kernelNames()));
     const cases = CASES.filter(({ kernel }) => wanted.length === 0 || wanted.includes(kernel));
@@ -63,7 +73,7 @@ export const bench: CommandSpec = {
       for (const item of cases) {
         context.signal.throwIfAborted();
         progress.update(timings.length, `${item.kernel} ${item.shape}`);
-        timings.push({ item, threads, ms: await time(device, item, context) });
+        timings.push({ item, threads, ...(await time(device, item, context, options["profile"] === true)) });
       }
       device.close();
     }
@@ -73,6 +83,7 @@ export const bench: CommandSpec = {
     progress.finish();
     out.print(`${description}; ceiling ${count(ceiling.gflopsOneThread)} Gflop/s on one thread, ${count(ceiling.gflopsAllThreads)} on all; copy ${count(ceiling.copyGBs)} GB/s`);
     for (const line of table(["kernel", "shape", "pass", "threads", "ms", "Gflop/s", "GB/s", "share", "of", "tokens/s"], results.map(row))) out.print(line);
+    for (const result of results.filter(({ profile }) => profile !== undefined)) for (const line of profileLines(result)) out.print(line);
     out.document({ device: description, ceiling, results } satisfies BenchDocument);
   },
 };
@@ -85,12 +96,23 @@ interface Timing {
   readonly item: BenchCase;
   readonly threads: number;
   readonly ms: number;
+  readonly profile?: readonly KernelShare[];
 }
 
-async function time(device: Device, item: BenchCase, { common, signal }: Context): Promise<number> {
+async function time(device: Device, item: BenchCase, { common, signal }: Context, profiled: boolean): Promise<Pick<Timing, "ms" | "profile">> {
   const run = item.prepare(device, common.seed);
   try {
-    return await bestTime(device, () => run.body(), { signal });
+    await device.synchronize();
+    device.resetProfile?.();
+    let runs = 0;
+    const body = (): unknown => {
+      runs++;
+      return run.body();
+    };
+    const ms = await bestTime(device, body, { signal });
+    const kernels = profiled ? device.profile?.() : undefined;
+    if (kernels === undefined) return { ms };
+    return { ms, profile: kernels.map(({ kernel, calls, seconds }) => ({ kernel, calls: calls / runs, ms: (1000 * seconds) / runs })) };
   } finally {
     run.dispose();
   }
@@ -101,7 +123,7 @@ function bestOf(ceilings: readonly Ceiling[]): Ceiling {
   return { gflopsOneThread: most((c) => c.gflopsOneThread), gflopsAllThreads: most((c) => c.gflopsAllThreads), copyGBs: most((c) => c.copyGBs) };
 }
 
-function resultOf({ item, threads, ms }: Timing, ceiling: Ceiling): BenchResult {
+function resultOf({ item, threads, ms, profile }: Timing, ceiling: Ceiling): BenchResult {
   // Operations in 10⁹ a second are 10⁶ a millisecond.
   const arithmeticMs = item.operations / (1e6 * arithmeticCeiling(ceiling, threads));
   const bandwidthMs = item.bytes / (1e6 * ceiling.copyGBs);
@@ -116,11 +138,18 @@ function resultOf({ item, threads, ms }: Timing, ceiling: Ceiling): BenchResult 
     share: Math.max(arithmeticMs, bandwidthMs) / ms,
     bound: arithmeticMs >= bandwidthMs ? "arithmetic" : "bandwidth",
     ...(item.tokens === undefined ? {} : { tokensPerSecond: (1000 * item.tokens) / ms }),
+    ...(profile === undefined ? {} : { profile }),
   };
 }
 
 function arithmeticCeiling({ gflopsOneThread, gflopsAllThreads }: Ceiling, threads: number): number {
   return threads === 1 ? gflopsOneThread : Math.min(gflopsAllThreads, threads * gflopsOneThread);
+}
+
+function profileLines({ kernel, shape, pass, threads, profile = [] }: BenchResult): string[] {
+  const total = profile.reduce((sum, { ms }) => sum + ms, 0);
+  const rows = profile.map((part) => [part.kernel, count(part.calls), count(part.ms), percent(part.ms / total)]);
+  return ["", `${kernel} ${shape}, ${pass}, ${threads} ${threads === 1 ? "thread" : "threads"}: mean of all runs`, ...table(["kernel", "calls", "ms", "share"], rows)];
 }
 
 function row({ kernel, shape, pass, threads, ms, gflops, gbs, share, bound, tokensPerSecond }: BenchResult): (string | number)[] {
