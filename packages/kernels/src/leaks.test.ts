@@ -2,7 +2,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, it } from "vitest";
 import { open } from "./device";
-import { leakedTensors, zeros } from "./tensor";
+import { keep, leakedTensors, scope, zeros } from "./tensor";
 
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
@@ -27,4 +27,20 @@ it("frees and counts the tensors that were forgotten, and only those", async () 
   expect(leakedTensors()).toBe(5);
   expect(device.memory().used).toBe(40);
   held.dispose();
+});
+
+it("does so with tensors that outlived their scope", async () => {
+  const device = await open("reference");
+  const before = leakedTensors();
+  (() => {
+    scope(() => {
+      keep(zeros(device, [1000]));
+      zeros(device, [1000]); // the scope frees it
+      return scope(() => zeros(device, [1000]));
+    });
+  })();
+  expect(device.memory().used).toBe(4 * 2000);
+  await collected(() => leakedTensors() >= before + 2);
+  expect(leakedTensors()).toBe(before + 2);
+  expect(device.memory().used).toBe(0);
 });

@@ -36,13 +36,25 @@ export function leakedTensors(): number {
   return leaks;
 }
 
+/** Lets the finalizer watch a tensor from now on. */
+let watch: (t: Tensor) => void;
+
 export class Tensor {
   static #count = 0;
+  static {
+    watch = (t) => {
+      if (t.#watched || t.#disposed) return;
+      t.#watched = true;
+      forgotten.register(t, t.#storage, t);
+    };
+  }
+
   /** Unique in this process; tapes know tensors by it. */
   readonly id = ++Tensor.#count;
   readonly size: number;
   readonly #storage: Storage;
   #disposed = false;
+  #watched = false;
 
   private constructor(
     readonly device: Device,
@@ -54,8 +66,9 @@ export class Tensor {
   ) {
     this.#storage = storage;
     this.size = sizeOf(shape);
-    forgotten.register(this, storage, this);
-    currentScope?.add(this);
+    // A scope holds its tensors until it ends, so that none can be forgotten before; and watching costs more than making one.
+    if (currentScope) currentScope.add(this);
+    else watch(this);
   }
 
   /** A tensor with undefined contents. Throws `E_MEMORY` when the device has no room, `E_DTYPE` when it lacks the type. */
@@ -126,7 +139,7 @@ export class Tensor {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    forgotten.unregister(this);
+    if (this.#watched) forgotten.unregister(this);
     this.#storage.release();
   }
 
@@ -196,8 +209,9 @@ export function scope<R>(body: () => R): R {
   } finally {
     currentScope = inner.parent;
     for (const t of inner.tensors) {
-      if (survivors.has(t)) currentScope?.add(t);
-      else t.dispose();
+      if (!survivors.has(t)) t.dispose();
+      else if (currentScope) currentScope.add(t);
+      else watch(t);
     }
   }
   return result;
@@ -205,7 +219,10 @@ export function scope<R>(body: () => R): R {
 
 /** Takes tensors out of all scopes, so that only `dispose` frees them. */
 export function keep<T>(value: T): T {
-  for (const t of tensorsIn(value)) for (let s = currentScope; s; s = s.parent) s.tensors.delete(t);
+  for (const t of tensorsIn(value)) {
+    for (let s = currentScope; s; s = s.parent) s.tensors.delete(t);
+    watch(t);
+  }
   return value;
 }
 
