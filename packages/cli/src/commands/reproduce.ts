@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { buildUnexploredStatesReport, charts, terminalChart } from "@lenggen/evals";
 import { LenggenError } from "@lenggen/kernels";
-import { writeWhole } from "@lenggen/kernels/node";
+import { makeFolder, writeWhole } from "@lenggen/kernels/node";
 import type { CommandSpec } from "../command";
 import { oneOf } from "../parse";
 import { reproduceUnexploredStates } from "../reproduce/run";
@@ -38,6 +38,7 @@ export const reproduce: CommandSpec = {
     if (await exists(join(folder, REPORT))) {
       throw new LenggenError("E_EXISTS", `${folder} holds a finished reproduction already (${REPORT}); choose another folder with --out`);
     }
+    await makeFolder(folder);
     const device = await context.openDevice();
     out.note(`${experiment}: ${device.description}; everything goes to ${folder}`);
     const report = await reproduceUnexploredStates({

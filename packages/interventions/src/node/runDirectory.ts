@@ -7,9 +7,9 @@
  * goes is renamed first and then deleted. Whatever a killed process leaves has a name that starts with a dot and
  * ends in `.partial`, and `prepare` deletes it.
  */
-import { appendFile, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { appendFile, mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { fileError, openFile, writeWhole } from "@lenggen/kernels/node";
+import { fileError, makeFolder, openFile, syncFolder, writeWhole } from "@lenggen/kernels/node";
 import type { FileContent, RunStore } from "../runStore";
 
 const CHECKPOINTS = "checkpoints";
@@ -25,7 +25,8 @@ export function runDirectory(folder: string): RunStore {
     location: folder,
     checkpointPath,
     prepare: () => attempt("prepared for writing", folder, async () => {
-      await mkdir(checkpoints, { recursive: true });
+      await makeFolder(folder);
+      await makeFolder(checkpoints);
       for (const place of [folder, checkpoints]) {
         for (const name of await readdir(place)) {
           if (LEFTOVER.test(name)) await rm(join(place, name), { recursive: true, force: true });
@@ -87,15 +88,4 @@ async function attempt<T>(action: string, path: string, body: () => Promise<T>):
 
 function chunksOf(content: FileContent): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
   return typeof content === "string" ? [new TextEncoder().encode(content)] : content;
-}
-
-/** Makes a rename inside the folder survive a power cut. Windows can't open folders. */
-async function syncFolder(folder: string): Promise<void> {
-  if (process.platform === "win32") return;
-  const handle = await open(folder, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

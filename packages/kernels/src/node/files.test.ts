@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import type * as FileSystem from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import { LenggenError } from "../errors";
 import { encodeSafetensors, openSafetensors } from "../safetensors";
 import { tensor } from "../tensor";
 import { referenceDevice } from "../testing";
-import { openFile, writeWhole } from "./index";
+import { makeFolder, openFile, writeWhole } from "./index";
 
 /** Which operation of the file system fails next, and how: a full disk can't be had otherwise. */
 const failure = vi.hoisted(() => ({ operation: "none", code: "" }));
@@ -131,5 +131,32 @@ describe("safetensors in files", () => {
     const cut = await openFile(path);
     await expect(openSafetensors(cut)).rejects.toEqual(refused("E_FORMAT", path, /the file is cut short/));
     await cut.close();
+  });
+});
+
+describe("makeFolder", () => {
+  it("makes all that leads to it, and leaves what is there", async () => {
+    const path = join(folder, "a", "b", "c");
+    await makeFolder(path);
+    writeFileSync(join(path, "file"), "kept");
+    await makeFolder(path);
+    expect(readFileSync(join(path, "file"), "utf8")).toBe("kept");
+  });
+
+  it("says why it can't be made", async () => {
+    const file = join(folder, "file");
+    writeFileSync(file, "");
+    await expect(makeFolder(file)).rejects.toEqual(refused("E_IO", file, /can't be made: there is a file of that name/));
+    const below = join(file, "a", "b");
+    await expect(makeFolder(below)).rejects.toEqual(refused("E_IO", below, /a part of the path is not a folder/));
+    await expect(makeFolder("")).rejects.toMatchObject({ code: "E_IO", message: expect.stringMatching(/empty path/) as string });
+  });
+
+  it("ends where a folder takes no new ones", async ({ skip }) => {
+    if (!existsSync("/proc/self")) {
+      console.warn("the test of a folder that takes no new ones does not run: there is no /proc here");
+      skip();
+    }
+    await expect(makeFolder("/proc/none/deep")).rejects.toMatchObject({ code: "E_IO", message: expect.stringMatching(/^\/proc\/none\/deep: can't be made/) as string });
   });
 });

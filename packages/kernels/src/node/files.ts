@@ -1,6 +1,6 @@
 /** Files in Node: reading by ranges, and writing that leaves a whole file or none. */
 import { randomUUID } from "node:crypto";
-import { type FileHandle, open, rename, unlink } from "node:fs/promises";
+import { type FileHandle, mkdir, open, rename, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { check, LenggenError } from "../errors";
 import type { ByteSource } from "../source";
@@ -12,6 +12,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EPERM: "it is not permitted",
   EROFS: "the file system is read-only",
   EISDIR: "it is a folder",
+  EEXIST: "there is a file of that name",
   ENOSPC: "the disk is full",
   EDQUOT: "the disk quota is used up",
   EMFILE: "too many files are open",
@@ -80,7 +81,7 @@ async function writeChunks(path: string, chunks: AsyncIterable<Uint8Array> | Ite
 }
 
 /** Makes a rename in a folder survive a power cut. Windows can't open folders; there the rename itself is durable enough. */
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
   if (process.platform === "win32") return;
   const handle = await open(folder, "r");
   try {
@@ -88,6 +89,38 @@ async function syncFolder(folder: string): Promise<void> {
   } finally {
     await handle.close();
   }
+}
+
+/**
+ * Makes a folder with all that leads to it; one that is there already stays as it is. Throws `E_IO` when it can't be made.
+ * Step by step, since Node's own `recursive` never returns where a folder exists but takes no new ones, as in /proc.
+ */
+export async function makeFolder(path: string): Promise<void> {
+  try {
+    await makePath(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== "ENOENT") throw fileError("made", path, error);
+    const message = path === "" ? "a folder was asked for by an empty path" : `${path}: can't be made: nothing can be made in that place (ENOENT)`;
+    throw new LenggenError("E_IO", message, { cause: error });
+  }
+}
+
+async function makePath(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST" && (await stat(path)).isDirectory()) return;
+    const parent = dirname(path);
+    if (code !== "ENOENT" || parent === path || (await exists(parent))) throw error;
+    await makePath(parent);
+    await makePath(path);
+  }
+}
+
+function exists(path: string): Promise<boolean> {
+  return stat(path).then(() => true, () => false);
 }
 
 /**
