@@ -49,7 +49,7 @@ function commandOf(spec: CommandSpec): Command {
   return spec
     .define(command)
     .option("--device <name>", "cpu or reference; cpu where it is available unless given")
-    .option("--threads <n>", "worker threads of the cpu device; all cores unless given. Results do not depend on it", wholeNumber("--threads", 1, 1024))
+    .option("--threads <n>", "worker threads of the cpu device; all cores unless given. Results do not depend on it", wholeNumber("--threads", 1, 256))
     .option("--seed <n>", "where random numbers start", wholeNumber("--seed", 0), 0)
     .option("--json", "print one JSON document on stdout and everything else on stderr", false)
     .addHelpText("after", `\nFor example:\n${spec.examples.map((line) => `  ${line}`).join("\n")}`)
