@@ -31,6 +31,8 @@ describe("configurations", () => {
 
   it.each([
     [null, /expected an object/],
+    [[], /expected an object, got a list/],
+    [{ n_layer: 2 }, /d_model is missing/],
     [{}, /d_model/],
     [{ ...MAMBA2_PRESETS["130m"], d_model: -3 }, /d_model/],
     [{ ...MAMBA2_PRESETS["130m"], n_layer: 1.5 }, /n_layer/],

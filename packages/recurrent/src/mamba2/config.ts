@@ -104,8 +104,8 @@ export type Mamba2Json = v.InferInput<typeof STATE_SPACES>;
 
 /** Reads either published form. Throws `E_CONFIG` naming the field, its value and what it may be. */
 export function parseMamba2Config(json: unknown): Mamba2Config {
-  const isObject = json !== null && typeof json === "object";
-  check(isObject, "E_CONFIG", () => `config: expected an object, got ${json === null ? "null" : typeof json}`);
+  const isObject = json !== null && typeof json === "object" && !Array.isArray(json);
+  check(isObject, "E_CONFIG", () => `config: expected an object, got ${json === null ? "null" : Array.isArray(json) ? "a list" : typeof json}`);
   return "hidden_size" in json ? fromTransformers(parse(TRANSFORMERS, json)) : fromStateSpaces(parse(STATE_SPACES, json));
 }
 
@@ -113,7 +113,9 @@ function parse<S extends v.GenericSchema>(schema: S, json: unknown): v.InferOutp
   const result = v.safeParse(schema, json);
   check(result.success, "E_CONFIG", () => {
     const issue = result.issues![0];
-    return `config: ${v.getDotPath(issue) ?? "the whole"}: expected ${issue.expected ?? "a valid value"}, got ${issue.received}`;
+    const path = v.getDotPath(issue) ?? "the whole";
+    if (issue.received === "undefined") return `config: ${path} is missing`;
+    return `config: ${path}: expected ${issue.expected ?? "a valid value"}, got ${issue.received}`;
   });
   return result.output;
 }

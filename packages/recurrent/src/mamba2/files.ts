@@ -28,13 +28,18 @@ export async function loadMamba2(config: unknown, weights: Safetensors, device: 
       const bad = scope(() => countNonFinite({ [name]: loaded[name]! }));
       const count = await bad.item();
       bad.dispose();
-      check(count === 0, "E_WEIGHTS", () => `weights: ${stored} holds ${count} numbers that are NaN or infinite`);
+      check(count === 0, "E_WEIGHTS", () => `weights: ${stored} holds ${count} ${count === 1 ? "number that is" : "numbers that are"} NaN or infinite`);
     }
   } catch (error) {
     dispose(loaded);
     throw error;
   }
   return { model, parameters: loaded };
+}
+
+/** "1 tensor (a)", "4 tensors (a, b, c, ...)". */
+function tensors(names: readonly string[]): string {
+  return `${names.length} ${names.length === 1 ? "tensor" : "tensors"} (${names.slice(0, 3).join(", ")}${names.length > 3 ? ", ..." : ""})`;
 }
 
 /** Pairs each parameter with its name in the file, after checking names and shapes against the configuration. */
@@ -45,8 +50,8 @@ function matchNames(model: Mamba2, weights: Safetensors): [name: string, stored:
   if (model.settings.tieEmbeddings) stored.delete("lm_head.weight");
   const missing = Object.keys(shapes).filter((name) => !stored.has(name));
   const unknown = [...stored.keys()].filter((name) => !Object.hasOwn(shapes, name));
-  check(missing.length === 0, "E_WEIGHTS", () => `weights: ${missing.length} tensors that the config asks for are missing, ${missing[0]} first`);
-  check(unknown.length === 0, "E_WEIGHTS", () => `weights: ${unknown.length} tensors do not belong to this config, ${unknown[0]} first`);
+  check(missing.length === 0, "E_WEIGHTS", () => `weights: the config asks for ${tensors(missing)}, not in the file`);
+  check(unknown.length === 0, "E_WEIGHTS", () => `weights: the file holds ${tensors(unknown)}, not asked for by the config`);
   for (const [name, shape] of Object.entries(shapes)) {
     const found = weights.tensors[stored.get(name)!]!.shape;
     check(sameShape(found, shape), "E_WEIGHTS", () => `weights: ${name} has shape ${showShape(found)}, the config asks for ${showShape(shape)}`);
