@@ -36,7 +36,7 @@ export const doctor: CommandSpec = {
     out.print(`os         ${document.os}`);
     out.print(`processor  ${document.processor}, ${document.cores} cores, ${bytes(document.memory)}`);
     for (const { name, available, reason, details } of document.devices) {
-      const facts = Object.entries(details).map(([key, value]) => `${key} ${value}`).join(", ");
+      const facts = Object.entries(details).map(([key, value]) => `${key} ${value}`).join("; ");
       out.print(`${name.padEnd(10)} ${available ? `available${facts ? `: ${facts}` : ""}` : `not available: ${reason}`}`);
     }
     out.document(document);

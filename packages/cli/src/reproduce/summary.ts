@@ -3,7 +3,7 @@ import { findings, METHOD_STYLES, type UnexploredStatesReport } from "@lenggen/e
 import { count, duration, lengthName, percent } from "../format";
 import { table } from "../table";
 
-/** Ten lines: what was done, six models in a table, what it took, and where the report is. */
+/** Ten lines of at most 80 characters: what was done, six models in a table, what it took, and where the report is. */
 export function summary(report: UnexploredStatesReport, place: string): string[] {
   const found = findings(report);
   const farthest = Math.max(...found.map(({ length }) => length));
@@ -17,11 +17,11 @@ export function summary(report: UnexploredStatesReport, place: string): string[]
     ];
   });
   const head = [
-    "initial states", "bits/byte inside", `ratio at ${lengthName(farthest)}`, "worst ratio",
-    recallLength === undefined ? "" : `${report.models[0]!.recall![0]!.task} at ${lengthName(recallLength)}`, "",
+    "model", `bits/byte\u2264${lengthName(report.trainLength)}`, `ratio at ${lengthName(farthest)}`, "worst ratio",
+    recallLength === undefined ? "" : `${report.models[0]!.recall![0]!.task} ${lengthName(recallLength)}`, "",
   ];
   return [
-    `${report.experiment}, preset ${report.preset}, seed ${report.seed}: trained on ${lengthName(report.trainLength)} bytes at a time; ratio = loss over the loss with a short context`,
+    `${report.experiment} ${report.preset}, seed ${report.seed}, T = ${lengthName(report.trainLength)}; ratio = loss \u00f7 short-context loss`,
     ...table(head, rows),
     `${count(report.tokensTrained)} bytes trained on, ${duration(report.seconds)} in all`,
     `report: ${place}`,

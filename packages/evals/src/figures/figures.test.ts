@@ -67,19 +67,25 @@ describe("terminalChart", () => {
   test("has no escape codes without colour, and letters instead", () => {
     expect(terminalChart(chart, { width: 50, height: 7 })).toMatchInlineSnapshot(`
       "loss
-        8 ┤                                         bbbb
+      8.0 ┤                                         bbbb
           │                                     bbbbb
           │                                 bbbbb
       4.5 ┤                             bbbbb
           │                      bbbbbbbb
           │ttttttttttttttttttttttttttttttttttttttttttttt
-        1 ┤bbbbbbbbbbbbbb
+      1.0 ┤bbbbbbbbbbbbbb
           └┴──────────────┴─────────────┴──────────────┴
            1              2             4              8
                                                 position
       b base   t TBTT"
     `);
     expect(terminalChart(chart, { color: true })).toMatch(new RegExp(`${ESCAPE}\\[38;5;42m[\u2800-\u28ff]`));
+  });
+
+  test("tells small values apart, and lines without a method", () => {
+    const lines = terminalChart({ ...chart, series: [1, 2].map((n) => ({ label: `line ${n}`, points: [{ x: 1, y: 0 }, { x: 2, y: n * 2e-4 }] })) }).split("\n");
+    expect(lines.filter((line) => line.includes("┤")).map((line) => line.split("┤")[0]!.trim())).toEqual(["0.00040", "0.00029", "0.00018", "0.00007", "0.00000"]);
+    expect(lines.at(-1)).toBe("* line 1   o line 2");
   });
 
   test("is empty without data", () => {

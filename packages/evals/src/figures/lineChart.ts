@@ -98,7 +98,7 @@ export function lineChart(chart: LineChart, size: ChartSize): string {
         ...(x === undefined ? [] : [Plot.ruleX([x], { stroke: "var(--lg-soft, #6b6b6b)", strokeDasharray: "2 3" })]),
         ...(y === undefined ? [] : [Plot.ruleY([y], { stroke: "var(--lg-soft, #6b6b6b)", strokeWidth: 1 })]),
         ...(x === undefined || !label || !single ? [] : [Plot.text([label], {
-          x, frameAnchor: "top", textAnchor: "start", dx: 5, dy: 2, fill: "var(--lg-soft, #6b6b6b)", stroke: "var(--lg-ground, #fff)", strokeWidth: 4,
+          x, frameAnchor: "top", ...besideRule(shareOf(x, domains.x, chart.x.type)), dy: 2, fill: "var(--lg-soft, #6b6b6b)", stroke: "var(--lg-ground, #fff)", strokeWidth: 4,
         })]),
       ]),
       ...chart.series.flatMap((s) => lines(s, facet)),
@@ -143,6 +143,16 @@ function lines(s: Series, facet: object): Plot.Markish[] {
       ...(dashOf(s) && !s.faint ? { strokeDasharray: dashOf(s)! } : {}), clip: true,
     }),
   ];
+}
+
+/** Where x lies between the ends of the axis, 0 ... 1. */
+function shareOf(x: number, [low, high]: readonly [number, number], type: Axis["type"] = "log"): number {
+  return type === "log" ? Math.log(x / low) / Math.log(high / low) : (x - low) / (high - low);
+}
+
+/** The word of a vertical line stands to its right, or to its left where it would leave the figure. */
+function besideRule(share: number): { textAnchor: "start" | "end"; dx: number } {
+  return share > 0.6 ? { textAnchor: "end", dx: -5 } : { textAnchor: "start", dx: 5 };
 }
 
 /** Names at the lines' ends, pushed apart until none overlap, with a hair line to where each belongs. */

@@ -19,7 +19,8 @@ export interface TerminalOptions {
 const ANSI: Readonly<Record<Method, number>> = {
   base: 250, control: 244, "random-noise": 208, "fitted-noise": 176, "state-passing": 39, tbtt: 42,
 };
-const LETTERS = "bcrfstghijklm";
+/** For lines that belong to no method. */
+const SIGNS = "*o+x#%";
 const LETTER_OF: Readonly<Record<Method, string>> = {
   base: "b", control: "c", "random-noise": "r", "fitted-noise": "f", "state-passing": "s", tbtt: "t",
 };
@@ -35,7 +36,7 @@ export function terminalChart(chart: LineChart, options: TerminalOptions = {}): 
   if (series.length === 0) return "";
   const xs = new Scale(chart.x.domain ?? spread(series, "x"), (chart.x.type ?? "log") === "log");
   const ys = new Scale(chart.y.domain ?? spread(series, "y"), chart.y.type === "log");
-  const yLabel = chart.y.format ?? ((value: number) => significant(value, 4));
+  const yLabel = chart.y.format ?? ys.format();
   const labels = Array.from({ length: height }, (_, row) =>
     (row % 3 === 0 || row === height - 1 ? yLabel(ys.invert(1 - row / Math.max(1, height - 1))) : ""));
   const margin = Math.max(...labels.map((label) => label.length));
@@ -63,7 +64,7 @@ interface Pen {
 function styleOf({ method }: Series, index: number): Pen {
   return method
     ? { letter: LETTER_OF[method], code: ANSI[method] }
-    : { letter: LETTERS[(index + 6) % LETTERS.length]!, code: 245 };
+    : { letter: SIGNS[index % SIGNS.length]!, code: 245 };
 }
 
 class Scale {
@@ -77,6 +78,13 @@ class Scale {
     const [low, high] = this.domain.map((v) => this.#warp(v)) as [number, number];
     const value = low + share * (high - low);
     return this.log ? 2 ** value : value;
+  }
+  /** Writes values so that labels a fraction of the axis apart differ, with the same decimals each. */
+  format(): (value: number) => string {
+    const [low, high] = this.domain;
+    const decimals = 1 - Math.floor(Math.log10(high - low));
+    if (this.log || !(decimals <= 8)) return (value) => significant(value, 4);
+    return (value) => value.toFixed(Math.max(0, decimals));
   }
   #warp(value: number): number {
     return this.log ? Math.log2(value) : value;

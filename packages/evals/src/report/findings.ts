@@ -102,7 +102,7 @@ function aboutBase(base: Finding | undefined, { trainLength }: UnexploredStatesR
     return `the base model does not collapse, but its long history hurts: the loss is up to ${fixed((base.worstRatio - 1) * 100, 1)}% above `
       + `that with only the last ${window} (at ${formatLength(base.worstAt)}; ${signed(base.ratio)} at the end).`;
   }
-  return `the base model does not collapse: its loss stays within ${fixed(Math.max(0, base.worstRatio - 1) * 100, 1)}% of that with only the last ${window} `
+  return `the base model does not collapse: its loss is at most ${fixed(Math.max(0, base.worstRatio - 1) * 100, 1)}% above that with only the last ${window} `
     + `(${signed(base.ratio)} at the end).`;
 }
 
@@ -136,7 +136,8 @@ function aboutInside(others: readonly Finding[]): string {
 }
 
 function signed(ratio: number): string {
-  return `${ratio >= 1 ? "+" : "\u2212"}${fixed(Math.abs(ratio - 1) * 100, 1)}%`;
+  const percent = fixed(Math.abs(ratio - 1) * 100, 1);
+  return `${percent === "0.0" ? "\u00b1" : ratio > 1 ? "+" : "\u2212"}${percent}%`;
 }
 
 function list(items: readonly string[]): string {

@@ -43,7 +43,7 @@ export function buildUnexploredStatesReport(report: UnexploredStatesReport): str
     ),
     section(
       "Effective Remembrance",
-      paragraph(`How much the first t bytes still matter ${report.remembranceLength ? `after ${formatLength(report.remembranceLength)}` : "at the end"}: the total variation between the next-byte `
+      paragraph(`How much the first t bytes still matter ${report.remembranceLength ? `after ${formatLength(report.remembranceLength)} bytes` : "at the end"}: the total variation between the next-byte `
         + `distribution given the whole text and given the text from t on. 0 means that they no longer matter; a model that has overfitted to the start of its context is changed by a loss of its very first bytes.`),
       draw("remembrance", "Effective Remembrance.", `Total variation distance, from 0 to 1, by the number of bytes cut off.${interval}`),
     ),
