@@ -1,6 +1,7 @@
 /**
- * Set-up for `npm start` and `npm test`: dependencies, native kernels, built packages. Each stage prints one line,
- * and only when it has something to do; with nothing changed the whole takes well under a second.
+ * Set-up for `npm start` and `npm test`: dependencies, native kernels, built packages. A stage prints a line when it is
+ * done, and one before where that takes long, but only when it has something to do; with nothing changed the whole
+ * takes well under a second.
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -43,6 +44,7 @@ function installDependencies() {
   // An `npm install` by hand writes both files within moments of each other.
   if (!existsSync(installed) || statSync(installed).mtimeMs + 5000 < statSync(lock).mtimeMs) {
     const since = performance.now();
+    console.error("set-up: installing dependencies");
     const npm = quietly("npm", ["ci", "--no-audit", "--no-fund"], { shell: process.platform === "win32" });
     if (npm.failed) stop("npm ci failed", npm.output);
     console.error(`set-up: dependencies installed (${seconds(since)})`);
@@ -53,6 +55,9 @@ function installDependencies() {
 /** The addon of the cpu device. Without a C++ compiler everything still works, on the reference device. */
 function buildNative() {
   const since = performance.now();
+  if (!existsSync(join(root, "packages/kernels/build/cpu.node")) && process.env.CXX !== "none") {
+    console.error("set-up: compiling the native kernels, which takes a minute or two the first time");
+  }
   const build = quietly(process.execPath, ["packages/kernels/scripts/build-native.mjs"]);
   if (build.failed) stop("the native kernels did not compile (CXX names another compiler; CXX=none goes on without)", build.output);
   const skipped = /^skipped .*$/m.exec(build.output)?.[0];

@@ -52,6 +52,8 @@ function chart(x: string, y: string, series: readonly Series[]): string[] {
 
 const longest = (lengths: readonly number[]): number => Math.max(...lengths);
 const digits = (value: number): string => value.toFixed(3);
+/** For values that may be far below 1. */
+const small = (value: number): string => (value === 0 ? "0" : value.toExponential(2));
 
 function taskMeasure(task: Task): Measure {
   return {
@@ -65,6 +67,26 @@ function taskMeasure(task: Task): Measure {
         lines: table(["length", "right", "samples", "95% interval"], result.cells.map(({ length, accuracy, samples, ci95 }) =>
           [lengthName(length), percent(accuracy), samples, `${percent(ci95[0])} to ${percent(ci95[1])}`])),
       };
+    },
+  };
+}
+
+type CurveOptions = Omit<MeasureInput, "model" | "parameters" | "text" | "lengths" | "trainLength" | "count" | "seed"> & { readonly length: number };
+
+/** A measure along texts as long as the longest of the lengths asked for. */
+function curveMeasure<Result>(
+  summary: string,
+  measure: (model: SequenceModel, parameters: Parameters, sequences: readonly Uint8Array[], options: CurveOptions) => Promise<Result>,
+  linesOf: (result: Result) => string[],
+): Measure {
+  return {
+    summary,
+    count: 4,
+    leastText: longest,
+    async run({ model, parameters, text, lengths, count, chunk, batch, signal, onProgress }) {
+      const length = longest(lengths);
+      const result = await measure(model, parameters, cutSequences(text, length, count), { length, chunk, batch, signal, onProgress });
+      return { result, lines: linesOf(result) };
     },
   };
 }
@@ -90,37 +112,21 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
       };
     },
   },
-  "effective-remembrance": {
-    summary: "How much the tokens before t still matter at the end of a text, as a curve over t.",
-    count: 4,
-    leastText: longest,
-    async run({ model, parameters, text, lengths, count, chunk, batch, signal, onProgress }) {
-      const length = longest(lengths);
-      const result = await effectiveRemembrance(model, parameters, cutSequences(text, length, count), { length, chunk, batch, signal, onProgress });
-      return {
-        result,
-        lines: [
-          ...chart("bytes cut off (t)", "total variation", [{ label: "Effective Remembrance", points: result.points.map(({ t, distance }) => ({ x: t, y: distance })) }]),
-          ...table(["t", "distance"], result.points.map(({ t, distance }) => [t, digits(distance)])),
-        ],
-      };
-    },
-  },
-  "state-statistics": {
-    summary: "Mean and spread of the recurrent state by position, per layer and head and pooled.",
-    count: 4,
-    leastText: longest,
-    async run({ model, parameters, text, lengths, count, chunk, batch, signal, onProgress }) {
-      const length = longest(lengths);
-      const result = await stateStatistics(model, parameters, cutSequences(text, length, count), { length, chunk, batch, signal, onProgress });
-      return {
-        result,
-        lines: [
-          ...chart("position (bytes)", "standard deviation of the state", [{ label: "all layers and heads", points: result.pooled.map(({ position, std }) => ({ x: position, y: std })) }]),
-          ...table(["position", "mean", "std"], result.pooled.map(({ position, mean, std }) => [position, mean.toExponential(2), digits(std)])),
-        ],
-      };
-    },
-  },
+  "effective-remembrance": curveMeasure(
+    "How much the tokens before t still matter at the end of a text, as a curve over t.",
+    effectiveRemembrance,
+    ({ points }) => [
+      ...chart("bytes cut off (t)", "total variation", [{ label: "Effective Remembrance", points: points.map(({ t, distance }) => ({ x: t, y: distance })) }]),
+      ...table(["t", "distance"], points.map(({ t, distance }) => [t, small(distance)])),
+    ],
+  ),
+  "state-statistics": curveMeasure(
+    "Mean and spread of the recurrent state by position, per layer and head and pooled.",
+    stateStatistics,
+    ({ pooled }) => [
+      ...chart("position (bytes)", "standard deviation of the state", [{ label: "all layers and heads", points: pooled.map(({ position, std }) => ({ x: position, y: std })) }]),
+      ...table(["position", "mean", "std"], pooled.map(({ position, mean, std }) => [position, small(mean), small(std)])),
+    ],
+  ),
   ...Object.fromEntries(Object.values(TASKS).map((task) => [task.name, taskMeasure(task)])),
 };

@@ -17,11 +17,15 @@ function parseSetting(option: string, setting: Setting, text: string): Json {
   return value;
 }
 
+function about({ meaning, range }: Pick<Setting, "meaning" | "range">): string {
+  return `${meaning} ${range.charAt(0).toUpperCase()}${range.slice(1)}.`;
+}
+
 /** Adds one flag per setting, e.g. `--learning-rate <value>`. `defaults` override the table's. */
 export function addSettings(command: Command, settings: Table, defaults: JsonRecord = {}): Command {
   for (const [name, setting] of Object.entries(settings)) {
     const flag = `--${kebab(name)}`;
-    command.option(`${flag} <value>`, `${setting.meaning} (${setting.range})`, (text: string) => parseSetting(flag, setting, text), defaults[name] ?? setting.default);
+    command.option(`${flag} <value>`, about(setting), (text: string) => parseSetting(flag, setting, text), defaults[name] ?? setting.default);
   }
   return command;
 }
@@ -48,5 +52,5 @@ export function parseAssignments(what: string, settings: Table, assignments: rea
 /** Lines of help about settings that are given with `--set`. */
 export function describeSettings(settings: Table): string[] {
   return Object.entries(settings).map(([name, { meaning, range, default: byDefault }]) =>
-    `    ${kebab(name)}=${JSON.stringify(byDefault).replaceAll('"', "")}  ${meaning} (${range})`);
+    `    ${kebab(name)}=${JSON.stringify(byDefault).replaceAll('"', "")}  ${about({ meaning, range })}`);
 }

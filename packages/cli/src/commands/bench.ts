@@ -44,17 +44,20 @@ export interface BenchDocument {
 }
 
 const CASES = [...OP_CASES, ...MODEL_CASES];
+/** A kernel's name without what a shell would want quoted. */
+const argumentOf = (kernel: string): string => kernel.replaceAll(" ", "-");
+const ARGUMENTS = [...new Set(CASES.map(({ kernel }) => argumentOf(kernel)))];
 
 export const bench: CommandSpec = {
   name: "bench",
   summary: "Time the kernels and whole training steps, as shares of what the device can do, measured in the same run.",
-  examples: ["lenggen bench", "lenggen bench matmul ssd --threads 1 --json", 'lenggen bench "training step" --profile'],
+  examples: ["lenggen bench", "lenggen bench matmul ssd --threads 1 --json", "lenggen bench training-step --profile"],
   define: (command) =>
-    command.argument("[kernels...]", `only these: ${kernelNames().join(", ")}`).option("--profile", "show which kernels the time goes to"),
+    command.argument("[kernels...]", `only these: ${ARGUMENTS.join(", ")}`).option("--profile", "show which kernels the time goes to"),
   async run(context, args, options) {
     const { out, common } = context;
-    const wanted = args.map(oneOf("kernel", kernelNames()));
-    const cases = CASES.filter(({ kernel }) => wanted.length === 0 || wanted.includes(kernel));
+    const wanted = args.map((name) => oneOf("kernel", ARGUMENTS)(argumentOf(name)));
+    const cases = CASES.filter(({ kernel }) => wanted.length === 0 || wanted.includes(argumentOf(kernel)));
     const threadCounts = common.threads === undefined ? [...new Set([1, availableParallelism()])] : [common.threads];
     const timings: Timing[] = [];
     // Measured before, between and after, and the best of each counts: a processor's clock is not the same all the time.
@@ -87,10 +90,6 @@ export const bench: CommandSpec = {
     out.document({ device: description, ceiling, results } satisfies BenchDocument);
   },
 };
-
-function kernelNames(): string[] {
-  return [...new Set(CASES.map(({ kernel }) => kernel))];
-}
 
 interface Timing {
   readonly item: BenchCase;

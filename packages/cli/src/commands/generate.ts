@@ -34,7 +34,8 @@ export const generateText: CommandSpec = {
       `${folder} has a vocabulary of ${model.vocabulary}; this command reads and writes bytes, a vocabulary of ${BYTES}`);
     const { out, common, signal } = context;
     const decoder = new TextDecoder();
-    const show = (text: string) => (out.json ? process.stderr : process.stdout).write(text);
+    const stream = out.json ? process.stderr : process.stdout;
+    const show = (text: string) => stream.write(stream.isTTY ? visible(text) : text);
     const tokens: number[] = [];
     let text = "";
     const add = (piece: string): void => {
@@ -52,3 +53,8 @@ export const generateText: CommandSpec = {
     out.document({ checkpoint: folder, prompt, text, tokens, seed: common.seed });
   },
 };
+
+/** Text for a terminal: a byte model may write control characters, which could do anything there. */
+function visible(text: string): string {
+  return text.replaceAll(/[^\P{Cc}\n\t]/gu, "\uFFFD");
+}
