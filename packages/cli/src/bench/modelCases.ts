@@ -24,15 +24,15 @@ function byteModel({ layers, stateSize }: ModelSizes): Mamba2 {
 }
 
 /**
- * Operations of one forward pass and of its gradient: matrix products and scans; the rest is counted as nothing. With
- * `fromZero` no state comes in and the loss does not see the one that comes out.
+ * Operations of one forward pass and of its gradient, for a loss that does not see the final state: matrix products and
+ * scans; the rest is counted as nothing. With `fromZero` no state comes in.
  */
 function operationsOf(model: Mamba2, batch: number, steps: number, fromZero: boolean): { forward: number; gradient: number } {
   const { layers, heads, headSize, groups, stateSize, tieEmbeddings } = model.settings;
   const weights = Object.entries(model.parameterShapes())
     .filter(([name, shape]) => shape.length === 2 && (tieEmbeddings || !name.includes("embedding")))
     .reduce((sum, [, [rows, columns]]) => sum + rows! * columns!, 0);
-  const scan = ssdOperations({ batch, steps, heads, headSize, groups, stateSize, chunk: model.settings.chunk, fromZero, finalUnused: fromZero });
+  const scan = ssdOperations({ batch, steps, heads, headSize, groups, stateSize, chunk: model.settings.chunk, fromZero, finalUnused: true });
   const products = 2 * weights * batch * steps;
   return { forward: products + layers * scan.forward, gradient: 2 * products + layers * scan.gradient };
 }
@@ -47,30 +47,31 @@ function describe(model: Mamba2): string {
   return `d=${width} layers=${layers} N=${stateSize} P=${headSize}`;
 }
 
-/** Forward, gradient, clipping and AdamW. */
-function trainingCase(sizes: ModelSizes): BenchCase {
+/** Forward, gradient, clipping and AdamW; with `passed` from a state that an earlier batch left, as interventions do, else from zero. */
+function trainingCase(sizes: ModelSizes, passed: boolean): BenchCase {
   const model = byteModel(sizes);
   const { batch, context } = sizes;
-  const { forward, gradient } = operationsOf(model, batch, context, true);
+  const { forward, gradient } = operationsOf(model, batch, context, !passed);
   return {
-    kernel: "training step", shape: `${describe(model)} T=${context} batch=${batch}`, pass: "step",
+    kernel: "training step", shape: `${describe(model)} T=${context} batch=${batch}${passed ? " state passed on" : ""}`, pass: "step",
     operations: forward + gradient, bytes: 0, tokens: batch * context,
     prepare(device, seed) {
       const parameters = keep(model.init(key(seed), device));
       const moments = keep(adamWMoments(parameters));
       const tokens = keep(randomTokens(device, seed, [batch, context]));
+      const state = passed ? keep(model.initialState(batch, device)) : undefined;
       let step = 0;
       return {
         body() {
           const { loss, gradients } = valueAndGradient(
-            (p: typeof parameters) => ({ loss: mean(crossEntropy(model.forward(p, tokens).hidden, model.head(p), tokens)) }),
+            (p: typeof parameters) => ({ loss: mean(crossEntropy(model.forward(p, tokens, state).hidden, model.head(p), tokens)) }),
             parameters,
           );
           const factor = clipFactor(globalNorm(gradients), 1);
           adamW(parameters, gradients, moments, { learningRate: 1e-3, step: ++step, decays: (name) => model.decays(name) }, factor);
           return loss;
         },
-        dispose: () => dispose([parameters, moments, tokens]),
+        dispose: () => dispose([parameters, moments, tokens, state]),
       };
     },
   };
@@ -111,4 +112,4 @@ const MODELS: readonly ModelSizes[] = [
   { layers: 4, stateSize: 256, context: 64, batch: 32 },
 ];
 
-export const MODEL_CASES: readonly BenchCase[] = MODELS.flatMap((sizes) => [trainingCase(sizes), streamingCase(sizes)]);
+export const MODEL_CASES: readonly BenchCase[] = MODELS.flatMap((sizes) => [trainingCase(sizes, false), trainingCase(sizes, true), streamingCase(sizes)]);
