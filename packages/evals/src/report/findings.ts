@@ -19,7 +19,7 @@ export interface Finding {
   /** The worst ratio beyond the training length, and where. */
   readonly worstRatio: number;
   readonly worstAt: number;
-  /** Mean bits per byte up to the training length. */
+  /** Mean bits per byte with no more history than in training: that of the short-context reference. */
   readonly insideBits: number;
   /** That, over the base's; 1 for the base itself, null without a base. */
   readonly insideRatio: number | null;
@@ -34,13 +34,13 @@ export function ratioOf(loss: ReportLoss): number {
 export function findings(report: UnexploredStatesReport): Finding[] {
   const measured = report.models.filter((model) => model.lossByPosition.length > 0);
   const base = measured.find((model) => model.method === "base");
-  const baseInside = base && insideBits(base, report.trainLength);
+  const baseInside = base && insideBits(base);
   return measured.map((model) => {
     const judged = judgedLosses(model);
     const last = judged.at(-1)!;
     const beyond = judged.filter((loss) => loss.position > report.trainLength);
     const worst = beyond.reduce((a, b) => (ratioOf(b) > ratioOf(a) ? b : a), beyond[0] ?? last);
-    const inside = insideBits(model, report.trainLength);
+    const inside = insideBits(model);
     return {
       method: model.method,
       length: last.position,
@@ -62,13 +62,17 @@ function judgedLosses({ lossByLength, lossByPosition }: ReportModel): readonly R
   return lossByLength?.length ? [...lossByLength].sort((a, b) => a.position - b.position) : lossByPosition;
 }
 
-/** Mean over positions 1 ... T, each bin weighted by its width. */
-function insideBits(model: ReportModel, trainLength: number): number {
+/**
+ * Mean loss within the training length: that of the short-context reference, whose windows all over the text have no
+ * more history than training sequences. (The first T positions of a few streamed sequences would be too few bytes to
+ * tell a per cent.) Each bin is weighted by its width.
+ */
+function insideBits({ lossByPosition }: ReportModel): number {
   let [sum, width, previous] = [0, 0, 0];
-  for (const loss of model.lossByPosition) {
-    if (loss.position > trainLength) break;
-    sum += loss.bitsPerByte * (loss.position - (loss.from ?? previous));
-    width += loss.position - (loss.from ?? previous);
+  for (const loss of lossByPosition) {
+    const span = loss.position - (loss.from ?? previous);
+    sum += loss.referenceBitsPerByte * span;
+    width += span;
     previous = loss.position;
   }
   return sum / width;
