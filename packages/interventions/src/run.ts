@@ -37,7 +37,7 @@ export async function openRun(store: RunStore, record: Omit<RunRecord, "format">
   const run = parseRun(text, `${store.location}/${RUN_FILE}`);
   const last = (await store.checkpoints()).at(-1);
   check(resume, "E_EXISTS", () =>
-    `${store.location} holds a run already (${last === undefined ? "without a checkpoint" : `checkpoint at step ${last}`}); resume it, ${last ? "" : "delete it "}or choose another folder`);
+    `${store.location} holds a run already (${last === undefined ? "without a checkpoint" : `checkpoint at step ${last}`}); resume it${last ? "" : ", delete it"} or choose another folder`);
   const differing = differences(run.settings, record.settings);
   check(differing.length === 0, "E_CONFIG", () =>
     `the run in ${store.location} has other settings, so it can't be resumed with these: ${differing.join("; ")}`);
