@@ -2,8 +2,10 @@
 
 export const METHODS = ["base", "control", "random-noise", "fitted-noise", "state-passing", "tbtt"] as const;
 
+/** The models of a reproduction, by how they were trained. */
 export type Method = (typeof METHODS)[number];
 
+/** How a method is named and drawn. */
 export interface MethodStyle {
   readonly label: string;
   /** One sentence for readers who do not know the paper. */
@@ -15,6 +17,7 @@ export interface MethodStyle {
   readonly dash?: string;
 }
 
+/** The style of each method, the same in every figure. */
 export const METHOD_STYLES: Readonly<Record<Method, MethodStyle>> = {
   base: { label: "base", meaning: "Trained from zero states only.", light: "#2b2b2b", dark: "#e4e4e4" },
   control: {

@@ -26,6 +26,7 @@ export interface RunOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
+/** Options of {@link stream}. */
 export interface StreamOptions extends RunOptions {
   /** First input token; 0 unless given. The state is zero before it. */
   readonly start?: number;
@@ -37,6 +38,7 @@ export interface StreamOptions extends RunOptions {
   readonly losses?: boolean;
 }
 
+/** What a stream hands over for each chunk of each group of sequences. */
 export interface StreamChunk<State> {
   /** Input tokens start ... end - 1; the losses are those of positions start + 1 ... end. */
   readonly start: number;

@@ -6,6 +6,7 @@ import { check, foldIn, hostRandom, type Key } from "@lenggen/kernels";
 import type { TokenOrder } from "./initialStates";
 import type { JsonRecord } from "./json";
 
+/** One batch: B sequences of T tokens, each with its next tokens as targets. */
 export interface Batch {
   /** [B, T] */
   readonly tokens: Int32Array;
@@ -17,6 +18,7 @@ export interface Batch {
   readonly fresh?: readonly boolean[];
 }
 
+/** Batches as a function of the step alone, so that a resumed run sees the same ones. */
 export interface BatchSource {
   readonly order: TokenOrder;
   /** Sequences per batch: B. */
@@ -29,6 +31,7 @@ export interface BatchSource {
   at(step: number, microBatch: number): Batch;
 }
 
+/** Options of {@link independentWindows}. */
 export interface WindowOptions {
   readonly batch: number;
   readonly context: number;
@@ -59,6 +62,7 @@ export function independentWindows(tokens: ArrayLike<number>, options: WindowOpt
   };
 }
 
+/** Options of {@link contiguousStreams}. */
 export interface StreamOptions extends WindowOptions {
   /** Micro-batches per step: there are batch × microBatches streams in all. 1 unless given. */
   readonly microBatches?: number;

@@ -13,6 +13,7 @@ import type { Settings } from "./settings";
 /** Order in which sequences arrive: `independent` of each other, or each batch `contiguous` to the one before. */
 export type TokenOrder = "independent" | "contiguous";
 
+/** What a source of initial states is told about the batch that comes next. */
 export interface StateRequest {
   /** Randomness of this very step and micro-batch; the source needs no other. */
   readonly key: Key;
@@ -33,6 +34,7 @@ export interface SavedStates {
   readonly values: Json;
 }
 
+/** A source of initial states: gives the state that the next batch starts from, and sees the one in which the last one ended. */
 export interface InitialStates {
   readonly name: string;
   readonly order: TokenOrder;

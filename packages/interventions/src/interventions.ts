@@ -8,6 +8,7 @@ import { statePassing } from "./sources/statePassing";
 import { tbtt } from "./sources/tbtt";
 import { zero } from "./sources/zero";
 
+/** Every intervention by name. A new one is a file in `sources` and a line here. */
 export const INTERVENTIONS = {
   zero,
   "random-noise": randomNoise,
@@ -16,6 +17,7 @@ export const INTERVENTIONS = {
   tbtt,
 } as const;
 
+/** A name in {@link INTERVENTIONS}. */
 export type InterventionName = keyof typeof INTERVENTIONS;
 
 /**

@@ -1,6 +1,7 @@
 /** What JSON can hold; settings and records are made of it. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
+/** A JSON object. */
 export type JsonRecord = { readonly [key: string]: Json };
 
 /** Where two values differ, as lines `path: there, here`; empty when they agree. Key order does not matter. */

@@ -4,6 +4,7 @@ import {
 } from "@lenggen/kernels";
 import { number, type Settings } from "./settings";
 
+/** AdamW (Loshchilov & Hutter 2019, algorithm 2) with clipping of the gradient's norm. */
 export interface OptimizerOptions {
   readonly beta1: number;
   readonly beta2: number;

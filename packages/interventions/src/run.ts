@@ -6,6 +6,7 @@ import type { RunStore } from "./runStore";
 const RUN_FILE = "run.json";
 export const METRICS_FILE = "metrics.jsonl";
 
+/** What `run.json` holds. */
 export interface RunRecord {
   /** Version of the layout of the run directory. */
   readonly format: 1;

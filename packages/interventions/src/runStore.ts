@@ -4,8 +4,10 @@
  */
 import type { ByteSource } from "@lenggen/kernels";
 
+/** Text, or bytes in chunks. */
 export type FileContent = string | AsyncIterable<Uint8Array>;
 
+/** Files of one run: small ones at the top, and checkpoints that appear whole or not at all. */
 export interface RunStore {
   /** Where it is, for messages: a path. */
   readonly location: string;

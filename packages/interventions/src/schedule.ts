@@ -1,6 +1,7 @@
 /** Learning rates over a run. */
 import { choice, count, number, type Settings } from "./settings";
 
+/** Learning rate over the steps: warm-up, then constant or half a cosine. */
 export interface ScheduleOptions {
   /** After the warm-up: stay at `learningRate`, or fall along half a cosine. */
   readonly schedule: "constant" | "cosine";

@@ -5,6 +5,7 @@
 import { check, nearest } from "@lenggen/kernels";
 import type { Json } from "./json";
 
+/** One option: default, meaning, and what it may be. */
 export interface Setting<Value extends Json = Json> {
   readonly default: Value;
   /** One sentence for help texts. */
@@ -14,6 +15,7 @@ export interface Setting<Value extends Json = Json> {
   accepts(value: unknown): boolean;
 }
 
+/** A table of settings, one for each option. */
 export type Settings<Options> = { readonly [Name in keyof Options]: Setting<Options[Name] & Json> };
 
 export function number(byDefault: number, meaning: string, bounds: { above?: number; from?: number; to?: number } = {}): Setting<number> {

@@ -33,12 +33,14 @@ export interface Evaluation {
   run(parameters: Parameters, step: number, signal: AbortSignal | undefined): Promise<JsonRecord>;
 }
 
+/** What {@link train} tells while it runs. */
 export type TrainEvent =
   | StepEvent
   | { readonly kind: "resumed"; readonly step: number; readonly steps: number }
   | { readonly kind: "evaluation"; readonly step: number; readonly name: string; readonly results: JsonRecord }
   | { readonly kind: "checkpoint"; readonly step: number; readonly path: string };
 
+/** How often things happen in a run. */
 export interface TrainCounts {
   /** Micro-batches per step; their gradients add up. 1 unless given. */
   readonly microBatches: number;
@@ -60,6 +62,7 @@ const countSettings: Settings<TrainCounts> = {
 /** Every setting of the trainer with default, meaning and range, for help texts and documentation. */
 export const TRAINER_SETTINGS = { ...countSettings, ...scheduleSettings, ...optimizerSettings };
 
+/** Options of {@link train}. */
 export interface TrainOptions<State extends Tree> extends Partial<TrainCounts> {
   readonly model: SequenceModel<State>;
   readonly device: Device;
@@ -92,6 +95,7 @@ export interface TrainOptions<State extends Tree> extends Partial<TrainCounts> {
   readonly signal?: AbortSignal;
 }
 
+/** How a run ended. */
 export interface TrainResult {
   readonly status: "done" | "interrupted";
   /** Steps done, those before an interruption included. */

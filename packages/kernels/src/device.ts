@@ -9,6 +9,7 @@ import { check, LenggenError } from "./errors";
 import type { Kernels } from "./kernels";
 import { nearest } from "./nearest";
 
+/** Names of the devices: `reference` (plain TypeScript, float64 where asked) and `cpu` (the native addon, Node only). */
 export type DeviceKind = "reference" | "cpu";
 
 /** A backend's own handle of a buffer; only that backend looks inside. */
@@ -28,6 +29,7 @@ export interface KernelTime {
   readonly seconds: number;
 }
 
+/** A queue of kernels with its own memory. Made by {@link open}; `close` it when done. */
 export interface Device {
   readonly kind: DeviceKind;
   /** What runs here, in words: processor, instruction set, threads. */
@@ -55,6 +57,7 @@ export interface Device {
   close(): void;
 }
 
+/** Options of {@link open}; those that a device has no use for are ignored. */
 export interface OpenOptions {
   /** CPU: worker threads; the number of cores unless given. Results do not depend on it. */
   readonly threads?: number;
@@ -72,6 +75,7 @@ export interface Backend {
   open(options: OpenOptions): Promise<Device>;
 }
 
+/** One line of {@link devices}. */
 export interface DeviceListing {
   readonly name: DeviceKind;
   readonly available: boolean;

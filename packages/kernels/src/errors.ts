@@ -26,6 +26,7 @@ export const ERROR_CODES = {
   E_UNKNOWN_NAME: "no entry of that name is in the table",
 } as const;
 
+/** A key of {@link ERROR_CODES}. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
 /** The one error class of the project. `code` is stable; the message is for people. */

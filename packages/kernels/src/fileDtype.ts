@@ -10,6 +10,7 @@ export const FILE_DTYPES = {
   F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U64: 8, U32: 4, U16: 2, U8: 1, BOOL: 1,
 } as const;
 
+/** Element types that a safetensors file can have. */
 export type FileDType = keyof typeof FILE_DTYPES;
 
 /** Types that can be written. */

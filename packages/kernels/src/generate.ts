@@ -8,6 +8,7 @@ import { foldIn, hostRandom, key as makeKey } from "./random";
 import { dispose, keep, scope, type Tensor } from "./tensor";
 import type { Tree } from "./tree";
 
+/** Options of {@link generate}: length, temperature, top-k, top-p (nucleus sampling, Holtzman et al. 2020), seed. */
 export interface GenerateOptions<State> {
   /** Most tokens to make; 256 unless given. */
   readonly maxTokens?: number;

@@ -17,6 +17,7 @@ import type { ReduceKernels } from "./ops/reduce";
 import type { SsdKernels } from "./ops/ssd";
 import type { ViewKernels } from "./ops/view";
 
+/** All kernels that a backend must have, from the families' own interfaces. */
 export interface Kernels
   extends MemoryKernels,
     MatmulKernels,

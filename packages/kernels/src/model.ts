@@ -20,6 +20,7 @@ export interface StateLeaf {
   readonly headAxis?: number;
 }
 
+/** What a forward pass gives. */
 export interface ForwardResult<State> {
   /** Last hidden states, after the final norm: [B, T, D]. */
   readonly hidden: Tensor;
@@ -29,6 +30,7 @@ export interface ForwardResult<State> {
 /** Parameters by the names of the published checkpoint, e.g. `backbone.layers.0.mixer.D`. */
 export type Parameters = { readonly [name: string]: Tensor };
 
+/** A model over token sequences: pure functions over trees of tensors, with a state that comes in and goes out. */
 export interface SequenceModel<State extends Tree = Tree> {
   /** Family, e.g. `mamba2`. */
   readonly family: string;

@@ -11,6 +11,7 @@ import { Tensor } from "./tensor";
 /** An input that may be left out (a bias, an initial state) is null. */
 export type OpInput = Tensor | null;
 
+/** Shape and dtype of an output, for its allocation. */
 export interface OutputSpec {
   readonly shape: Shape;
   readonly dtype: DType;
@@ -24,6 +25,7 @@ export interface OpContext {
   readonly saved: Tensor[];
 }
 
+/** A call of an op as the tape keeps it. */
 export interface OpRecord<Attributes> {
   readonly inputs: readonly OpInput[];
   readonly outputs: readonly Tensor[];
@@ -33,6 +35,7 @@ export interface OpRecord<Attributes> {
   readonly wanted: readonly boolean[];
 }
 
+/** A differentiable operation: shape rule, forward and gradient in one object. */
 export interface Op<Attributes> {
   readonly name: string;
   /** Shape rule: checks inputs and attributes (throws `E_SHAPE`, `E_DTYPE`, `E_ARGUMENT`) and says what comes out. */

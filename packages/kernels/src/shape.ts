@@ -8,10 +8,12 @@ export function sizeOf(shape: Shape): number {
   return shape.reduce((product, axis) => product * axis, 1);
 }
 
+/** Whether two shapes are equal. */
 export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((axis, i) => axis === b[i]);
 }
 
+/** A shape for messages: `[2, 3]`. */
 export function showShape(shape: Shape): string {
   return `[${shape.join(", ")}]`;
 }

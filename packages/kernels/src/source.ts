@@ -1,6 +1,7 @@
 /** Where bytes come from: a file in Node, a Blob in a browser, memory. Readers ask for the ranges that they need. */
 import { check } from "./errors";
 
+/** Bytes that are read by ranges: a file, a download, memory. */
 export interface ByteSource {
   /** For error messages: a path, or what the bytes are. */
   readonly name?: string;

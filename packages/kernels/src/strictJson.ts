@@ -5,9 +5,12 @@
  */
 import { check, LenggenError } from "./errors";
 
+/** What JSON can hold. */
 export type Json = null | boolean | number | string | Json[] | JsonObject;
+/** A JSON object. */
 export type JsonObject = { [key: string]: Json };
 
+/** Bounds for text that nobody vouches for. */
 export interface JsonLimits {
   /** Deepest nesting of objects and arrays; 64 unless given. */
   readonly maxDepth?: number;

@@ -53,6 +53,7 @@ export function detach(t: Tensor): Tensor {
   return t.window(t.shape);
 }
 
+/** What {@link vjp} gives: outputs, and the way back from their gradients to those of the inputs. */
 export interface Vjp<I, O> {
   readonly outputs: O;
   /**

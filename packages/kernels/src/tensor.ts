@@ -39,6 +39,10 @@ export function leakedTensors(): number {
 /** Lets the finalizer watch a tensor from now on. */
 let watch: (t: Tensor) => void;
 
+/**
+ * Numbers on a device: dense, row-major, of one dtype. Made by ops, {@link tensor}, {@link zeros} and {@link full}; freed by
+ * {@link scope}, `dispose()` or `using`. Use after that throws `E_DISPOSED`; `await read()` gets the numbers.
+ */
 export class Tensor {
   static #count = 0;
   static {
@@ -163,10 +167,12 @@ export function tensor(device: Device, data: ArrayLike<number>, shape: Shape = [
   }
 }
 
+/** A tensor of zeros. */
 export function zeros(device: Device, shape: Shape, dtype: DType = "f32"): Tensor {
   return full(device, shape, 0, dtype);
 }
 
+/** A tensor filled with one value. */
 export function full(device: Device, shape: Shape, value: number, dtype: DType = "f32"): Tensor {
   const out = Tensor.empty(device, shape, dtype);
   if (out.size > 0) device.kernels.fill({ out, value });

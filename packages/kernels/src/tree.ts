@@ -5,6 +5,7 @@
 import { check } from "./errors";
 import { Tensor } from "./tensor";
 
+/** Tensors in nested plain records and arrays: parameters, states, gradients. A single tensor is a tree too. */
 export type Tree<Leaf = Tensor> = Leaf | readonly Tree<Leaf>[] | { readonly [key: string]: Tree<Leaf> };
 
 /** The same nesting as `T`, with every tensor replaced by `Leaf`. */

@@ -11,6 +11,7 @@ import { oneOf } from "../parse";
 import { Progress } from "../progress";
 import { table } from "../table";
 
+/** One timing, with the share of the ceiling that binds. */
 export interface BenchResult {
   readonly kernel: string;
   readonly shape: string;

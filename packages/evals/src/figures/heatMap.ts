@@ -2,6 +2,7 @@
 import * as Plot from "@observablehq/plot";
 import { append, draw, serialize } from "./svg";
 
+/** One cell: a share from 0 to 1 at a row and a column. */
 export interface HeatCell {
   readonly panel: string;
   readonly row: string;
@@ -10,6 +11,7 @@ export interface HeatCell {
   readonly value: number;
 }
 
+/** A heat map as data. */
 export interface HeatMap {
   readonly id: string;
   /** What the figure shows, for screen readers. */

@@ -7,6 +7,7 @@ import { type Method, METHOD_STYLES, methodColor } from "../methods";
 import { binaryTicks, decimalTicks, formatLength } from "./format";
 import { append, draw, type Drawn, serialize, TEXT_SIZE } from "./svg";
 
+/** A point of a line, with its interval. */
 export interface LinePoint {
   readonly x: number;
   readonly y: number;
@@ -14,6 +15,7 @@ export interface LinePoint {
   readonly interval?: readonly [number, number] | null;
 }
 
+/** One line. */
 export interface Series {
   readonly label: string;
   readonly points: readonly LinePoint[];
@@ -25,6 +27,7 @@ export interface Series {
   readonly faint?: boolean;
 }
 
+/** An axis of a chart. */
 export interface Axis {
   readonly label: string;
   readonly type?: "log" | "linear";
@@ -33,6 +36,7 @@ export interface Axis {
   readonly format?: (value: number) => string;
 }
 
+/** A line chart as data, for {@link lineChart} and for the terminal. */
 export interface LineChart {
   readonly id: string;
   /** What the figure shows, for screen readers. */
@@ -46,6 +50,7 @@ export interface LineChart {
   readonly columns?: { readonly wide: number; readonly narrow: number };
 }
 
+/** How large a chart is drawn. */
 export interface ChartSize {
   /** In CSS pixels. Under 560 a legend above replaces the labels at the lines' ends. */
   readonly width: number;

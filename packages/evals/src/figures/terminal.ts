@@ -6,6 +6,7 @@ import { type Method, METHOD_STYLES } from "../methods";
 import { binaryTicks, formatLength, significant } from "./format";
 import type { LineChart, Series } from "./lineChart";
 
+/** Size and colour of a chart in a terminal. */
 export interface TerminalOptions {
   /** In characters; 80 unless given, at least 30. */
   readonly width?: number;

@@ -14,6 +14,7 @@ import { check, dispose, keep, linear, type Parameters, scope, type SequenceMode
 import { type Interval, mean, meanInterval } from "../statistics";
 import { checkSequences, DEFAULT_BATCH, DEFAULT_CHUNK, groups, type RunOptions, stream, type Tokens } from "../stream";
 
+/** Options of {@link effectiveRemembrance}. */
 export interface EffectiveRemembranceOptions extends RunOptions {
   /** T, in tokens. */
   readonly length: number;
@@ -25,6 +26,7 @@ export interface EffectiveRemembranceOptions extends RunOptions {
   readonly ends?: number;
 }
 
+/** The distance at one t. */
 export interface RemembrancePoint {
   readonly t: number;
   /** Total variation, 0 ... 1, averaged over ends and sequences. */
@@ -33,6 +35,7 @@ export interface RemembrancePoint {
   readonly ci95: Interval | null;
 }
 
+/** What {@link effectiveRemembrance} finds: a curve over t. */
 export interface EffectiveRemembrance {
   readonly length: number;
   readonly ends: number;

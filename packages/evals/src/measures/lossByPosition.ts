@@ -17,6 +17,7 @@ import {
   checkSequences, checkSignal, DEFAULT_BATCH, DEFAULT_CHUNK, deviceOf, forward, groups, type RunOptions, stream, type Tokens,
 } from "../stream";
 
+/** Options of {@link lossByPosition}. */
 export interface LossByPositionOptions extends RunOptions {
   /** T, in tokens: the length that the model was trained on. At least 2. */
   readonly trainLength: number;
@@ -28,6 +29,7 @@ export interface LossByPositionOptions extends RunOptions {
   readonly bytesPerToken?: number;
 }
 
+/** Loss over a range of positions, beside its short-context reference. */
 export interface LossRecord {
   /** Same as `to`: the last position of the bin. */
   readonly position: number;
@@ -45,6 +47,7 @@ export interface LossRecord {
   readonly perplexity: number;
 }
 
+/** What {@link lossByPosition} finds: bins, and means over the second half of each length. */
 export interface LossByPosition {
   readonly trainLength: number;
   readonly sequences: number;

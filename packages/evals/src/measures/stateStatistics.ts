@@ -10,6 +10,7 @@ import { logPositions } from "../positions";
 import { type Interval, meanInterval } from "../statistics";
 import { checkSequences, DEFAULT_BATCH, groups, type RunOptions, stream, type Tokens } from "../stream";
 
+/** Options of {@link stateStatistics}. */
 export interface StateStatisticsOptions extends RunOptions {
   /** How far to go, in tokens. */
   readonly length: number;
@@ -17,12 +18,14 @@ export interface StateStatisticsOptions extends RunOptions {
   readonly pointsPerOctave?: number;
 }
 
+/** Mean, standard deviation and root mean square of a set of elements. */
 export interface Moments {
   readonly mean: number;
   readonly std: number;
   readonly rms: number;
 }
 
+/** What {@link stateStatistics} finds, by position. */
 export interface StateStatistics {
   readonly length: number;
   readonly sequences: number;

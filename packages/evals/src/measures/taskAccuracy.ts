@@ -11,6 +11,7 @@ import { type Interval, mean, wilsonInterval } from "../statistics";
 import { deviceOf, groups, releaseOld, type RunOptions, stream } from "../stream";
 import type { Sample, Task, TaskOptions } from "../tasks/task";
 
+/** Options of {@link taskAccuracy}. */
 export interface TaskAccuracyOptions extends RunOptions, TaskOptions {
   readonly key: Key;
   /** Prompt lengths, in tokens. */
@@ -21,6 +22,7 @@ export interface TaskAccuracyOptions extends RunOptions, TaskOptions {
   readonly samples?: number;
 }
 
+/** Exact answers among the samples of one length and depth, with a 95% Wilson interval. */
 export interface TaskCell {
   readonly length: number;
   /** Null where each sample drew its own, or the task has none. */
@@ -36,6 +38,7 @@ export interface TaskCell {
   readonly answerBits: number;
 }
 
+/** What {@link taskAccuracy} finds: a cell for each length and depth. */
 export interface TaskAccuracy {
   readonly task: string;
   readonly cells: readonly TaskCell[];

@@ -7,6 +7,7 @@ import type { TaskAccuracy } from "../measures/taskAccuracy";
 import { ratioOf } from "./findings";
 import type { ReportLoss, ReportModel, UnexploredStatesReport } from "./types";
 
+/** The figures of a report. */
 export type ChartName = "ratio" | "loss" | "panels" | "remembrance" | "state" | "heads";
 
 /** Losses at the first few positions are high and the same for all: the axes begin where differences can show. */

@@ -10,6 +10,7 @@ const HOLDS_TO = 1.01;
 /** `collapses`: a ratio of 1.10 or more at the end; `holds`: at most 1.01 everywhere beyond T; else `loses`. */
 export type Verdict = "collapses" | "loses" | "holds";
 
+/** What the numbers of one model say. */
 export interface Finding {
   readonly method: Method;
   /** Longest position measured. */

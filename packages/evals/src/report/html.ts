@@ -7,14 +7,17 @@ import type { ChartSize } from "../figures/lineChart";
 import { STYLE } from "./style";
 import type { Settings } from "./types";
 
+/** Text made safe inside HTML. */
 export function escape(text: string): string {
   return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 }
 
+/** A paragraph; the text is escaped. */
 export function paragraph(text: string, kind = ""): string {
   return `<p${kind ? ` class="${kind}"` : ""}>${escape(text)}</p>`;
 }
 
+/** A heading with what follows it. */
 export function section(title: string, ...blocks: readonly string[]): string {
   const id = title.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
   return `<section id="${id}"><h2>${escape(title)}</h2>${blocks.join("")}</section>`;
@@ -25,6 +28,7 @@ export function details(summary: string, ...blocks: readonly string[]): string {
   return `<details><summary>${escape(summary)}</summary>${blocks.join("")}</details>`;
 }
 
+/** A column of a table: its title, and its value for a row. */
 export interface Column<Row> {
   readonly title: string;
   readonly value: (row: Row) => string;
@@ -32,6 +36,7 @@ export interface Column<Row> {
   readonly numeric?: boolean;
 }
 
+/** A table with one row for each item. */
 export function table<Row>(rows: readonly Row[], columns: readonly Column<Row>[], caption = ""): string {
   const cell = (tag: "th" | "td", column: Column<Row>, text: string) => `<${tag}${column.numeric ? ' class="n"' : ""}>${escape(text)}</${tag}>`;
   const head = columns.map((column) => cell("th", column, column.title)).join("");

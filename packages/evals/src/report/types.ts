@@ -6,6 +6,7 @@ import type { TaskAccuracy } from "../measures/taskAccuracy";
 import type { Method } from "../methods";
 import type { Interval } from "../statistics";
 
+/** Loss at one position, in bits per byte. */
 export interface ReportLoss {
   /** Last position of the bin (from, position], in tokens of history. */
   readonly position: number;
@@ -19,12 +20,14 @@ export interface ReportLoss {
   readonly ratioCi95?: Interval | null;
 }
 
+/** Effective Remembrance at one t. */
 export interface ReportRemembrance {
   readonly t: number;
   readonly distance: number;
   readonly ci95?: Interval | null;
 }
 
+/** Standard deviation of one head's state at one position. */
 export interface ReportStateStd {
   readonly position: number;
   readonly layer: number;
@@ -32,6 +35,7 @@ export interface ReportStateStd {
   readonly std: number;
 }
 
+/** Everything measured of one model. */
 export interface ReportModel {
   readonly method: Method;
   readonly lossByPosition: readonly ReportLoss[];
@@ -52,6 +56,7 @@ export interface ReportModel {
 /** Named values for a table of settings; nested records are shown with dotted names. */
 export type Settings = { readonly [name: string]: string | number | boolean | null | readonly (string | number)[] | Settings };
 
+/** What `report.json` holds. */
 export interface UnexploredStatesReport {
   readonly experiment: string;
   readonly preset: string;

@@ -2,6 +2,7 @@
 import { check, foldIn, hostRandom, type Key } from "@lenggen/kernels";
 import type { Task, TaskOptions } from "./task";
 
+/** Options of task batches. */
 export interface TaskBatchOptions extends TaskOptions {
   readonly key: Key;
   /** Sequences in a batch. */
@@ -16,6 +17,7 @@ export interface TaskBatchOptions extends TaskOptions {
   readonly answerWeight?: number;
 }
 
+/** Samples of a task side by side, as a training batch. */
 export interface TaskBatch {
   /** [B, T + 1] */
   readonly tokens: Int32Array;

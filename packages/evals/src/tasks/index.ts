@@ -5,8 +5,10 @@ import { passkey, passkeyText } from "./passkey";
 import { recall } from "./recall";
 import type { Task } from "./task";
 
+/** Every task by name. A new one is a file beside this and a line here. */
 export const TASKS = { passkey, "passkey-text": passkeyText, recall, copying } as const satisfies Record<string, Task>;
 
+/** A name in {@link TASKS}. */
 export type TaskName = keyof typeof TASKS;
 
 /** Looks a task up; throws `E_UNKNOWN_NAME` with the nearest name. */

@@ -7,6 +7,7 @@
 import { check, hostRandom, type Key } from "@lenggen/kernels";
 import { ALPHABET, ANSWER_LENGTH, CLOSE, FIRST_LETTER, OPEN } from "./recall";
 
+/** Where and what to plant. */
 export interface PlantOptions {
   readonly key: Key;
   /** Shortest and longest stretch of text between a key and its question, in bytes; drawn log-uniformly. */
@@ -17,6 +18,7 @@ export interface PlantOptions {
   readonly answerWeight: number;
 }
 
+/** A text with keys planted throughout. */
 export interface Planted {
   readonly tokens: Uint8Array;
   /** How much predicting each token counts. The first mention of a key, which nobody could know, counts nothing. */

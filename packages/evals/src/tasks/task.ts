@@ -5,6 +5,7 @@
 import { check, hostRandom, type HostRandom, type Key } from "@lenggen/kernels";
 import type { Tokens } from "../stream";
 
+/** What a sample is made from. */
 export interface TaskOptions {
   /** Where the thing to remember stands: 0 at the start, 1 at the end. Drawn per sample unless given. */
   readonly depth?: number;
@@ -14,6 +15,7 @@ export interface TaskOptions {
   readonly instructions?: boolean;
 }
 
+/** A prompt with its right answer. */
 export interface Sample {
   readonly prompt: Int32Array;
   readonly answer: Int32Array;
@@ -21,6 +23,7 @@ export interface Sample {
   readonly depth: number | null;
 }
 
+/** How an answer did. */
 export interface Score {
   /** 1 if the answer is right, else 0. */
   readonly exact: 0 | 1;
@@ -28,6 +31,7 @@ export interface Score {
   readonly characters: number;
 }
 
+/** Makes samples of a given length from a key and scores answers; knows nothing of models or files. */
 export interface Task {
   readonly name: string;
   /** One sentence for help texts and reports. */

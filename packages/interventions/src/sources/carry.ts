@@ -6,6 +6,7 @@ import type { InitialStates, SavedStates, StateRequest, TokenOrder } from "../in
 import { flag, type Settings } from "../settings";
 import { batchOf, drawResets, leavesByPath, mapState, type ResetOptions, resetSequences, resetSettings, withoutWindows } from "./reset";
 
+/** Options of state passing and truncated backpropagation through time. */
 export interface CarryOptions extends ResetOptions {
   /** Whether the last inputs of convolutions are carried too; otherwise those start from zero. */
   readonly carryConvolution: boolean;

@@ -10,6 +10,7 @@ import { choice, count, number, resolve, type Settings } from "../settings";
 import { type NoiseOptions, noiseSettings, noisyStates } from "./noise";
 import { leavesByPath } from "./reset";
 
+/** Options of {@link fittedNoise}; defaults in its `options`. */
 export interface FittedNoiseOptions extends NoiseOptions {
   /** How mean and variance are estimated from the final states of one batch after another. */
   readonly estimator: "running" | "ema" | "once";
@@ -62,6 +63,7 @@ function mix(old: Moments, batch: Moments, w: number): Moments {
   return { mean: add(old.mean, scale(delta, w)), variance: add(within, scale(square(delta), w * (1 - w))) };
 }
 
+/** Gaussian initial states with the mean and deviation, per layer and head, of final states (Buitrago Ruiz & Gu 2025). */
 export const fittedNoise: Intervention<FittedNoiseOptions> = {
   summary: "Start each sequence from Gaussian noise with the mean and deviation, per layer and head, of final states.",
   order: "independent",

@@ -6,6 +6,7 @@ import type { StateRequest } from "../initialStates";
 import { flag, type Settings } from "../settings";
 import { drawResets, leavesByPath, mapState, type ResetOptions, resetSequences, resetSettings } from "./reset";
 
+/** Options that both kinds of noise share. */
 export interface NoiseOptions extends ResetOptions {
   /** Whether the last inputs of convolutions get noise too; otherwise those start from zero. */
   readonly noisyConvolution: boolean;

@@ -8,6 +8,7 @@ import type { Intervention } from "../initialStates";
 import { number, resolve, type Settings } from "../settings";
 import { type NoiseOptions, noiseSettings, noisyStates } from "./noise";
 
+/** Options of {@link randomNoise}; defaults in its `options`. */
 export interface RandomNoiseOptions extends NoiseOptions {
   /** Standard deviation of every element. */
   readonly std: number;
@@ -23,6 +24,7 @@ const settings: Settings<RandomNoiseOptions> = {
   std: number(1, "Standard deviation of the noise, the same for all layers and heads.", { above: 0 }),
 };
 
+/** Gaussian initial states of one deviation (Buitrago Ruiz & Gu 2025). */
 export const randomNoise: Intervention<RandomNoiseOptions> = {
   summary: "Start each sequence from Gaussian noise of one standard deviation for all layers and heads.",
   order: "independent",

@@ -2,6 +2,7 @@
 import { hostRandom, type Key, leaves, mapTree, mul, type StateLeaf, tensor, type Tensor, type Tree, zeros } from "@lenggen/kernels";
 import { choice, number, type Settings } from "../settings";
 
+/** When a sequence starts from the zero state all the same. */
 export interface ResetOptions {
   /** Probability that a sequence starts from zero all the same. */
   readonly resetProbability: number;

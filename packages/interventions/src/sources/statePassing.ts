@@ -6,6 +6,7 @@ import type { Intervention } from "../initialStates";
 import { resolve } from "../settings";
 import { carriedStates, type CarryOptions, carrySettings } from "./carry";
 
+/** Initial states are final states of unrelated sequences (Buitrago Ruiz & Gu 2025). */
 export const statePassing: Intervention<CarryOptions> = {
   summary: "Start each sequence from the final state of an unrelated sequence: that of the batch before.",
   order: "independent",

@@ -7,6 +7,7 @@ import type { Intervention } from "../initialStates";
 import { resolve } from "../settings";
 import { carriedStates, type CarryOptions, carrySettings } from "./carry";
 
+/** Truncated backpropagation through time: contiguous chunks, the state carried over, the gradient cut. */
 export const tbtt: Intervention<CarryOptions> = {
   summary: "Cut long texts into chunks and start each chunk from the final state of the chunk before it.",
   order: "contiguous",

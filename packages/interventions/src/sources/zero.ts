@@ -2,6 +2,7 @@
 import type { InitialStates, Intervention } from "../initialStates";
 import { resolve } from "../settings";
 
+/** Zero initial states. */
 export const zero: Intervention<Record<never, never>> = {
   summary: "Start every sequence from the zero state, as in ordinary training.",
   order: "independent",

@@ -73,7 +73,8 @@ function sizesOf(weight: Tensor, targets: Tensor): CrossEntropySizes {
 }
 
 /**
- * Negative log-likelihood of each target in nats: hidden [..., D], weight [V, D], targets i32 [...] -> [...].
+ * Negative log-likelihood -ln softmax(hidden · weightᵀ)[target] of each target, in nats:
+ * hidden [..., D], weight [V, D], targets i32 [...] -> [...].
  * A negative target is ignored: its loss is 0. Targets beyond V - 1 count as V - 1 (check tokens when they are uploaded).
  */
 export function crossEntropy(hidden: Tensor, weight: Tensor, targets: Tensor): Tensor {

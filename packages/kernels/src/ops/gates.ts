@@ -65,7 +65,8 @@ const gatesOp: Op<GateAttributes> = {
 };
 
 /**
- * Step sizes and log decays: raw [..., H], bias and aLog [H] -> dt and a, both [..., H]. The limits on dt are
+ * Step sizes dt = clamp(softplus(raw + bias)) and log decays a = -exp(aLog) dt (Dao & Gu 2024, section 7):
+ * raw [..., H], bias and aLog [H] -> dt and a, both [..., H]. The limits on dt are
  * 0 and infinity unless given. Throws `E_SHAPE`, `E_DTYPE`, `E_ARGUMENT`.
  */
 export function ssmGates(

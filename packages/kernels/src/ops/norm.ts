@@ -91,7 +91,7 @@ const rmsNormOp: Op<NormAttributes> = {
   },
 };
 
-/** RMSNorm over the last axis: x [..., D], weight [D] -> [..., D]. `eps` 1e-5 unless given. */
+/** x / √(mean(x²) + eps) · weight over the last axis (Zhang & Sennrich 2019): x [..., D], weight [D] -> [..., D]. `eps` 1e-5 unless given. */
 export function rmsNorm(x: Tensor, weight: Tensor, options: { eps?: number } = {}): Tensor {
   return apply(rmsNormOp, [x, weight], { eps: options.eps ?? 1e-5 })[0]!;
 }
@@ -163,7 +163,7 @@ const gatedRmsNormOp: Op<GatedAttributes> = {
 };
 
 /**
- * RMSNorm(y · silu(gate)) · weight: y, gate [..., D], weight [D] -> [..., D]. Each of `groups` (1 unless given) blocks
+ * RMSNorm(y · silu(gate)) · weight (Dao & Gu 2024, section 7.1): y, gate [..., D], weight [D] -> [..., D]. Each of `groups` (1 unless given) blocks
  * of D/groups neighbours is normed on its own. `eps` 1e-5 unless given.
  */
 export function gatedRmsNorm(y: Tensor, gate: Tensor, weight: Tensor, options: { eps?: number; groups?: number } = {}): Tensor {

@@ -92,6 +92,7 @@ export function adamWMoments<P>(parameters: P): AdamWMoments<P> {
   return { m: blank(), v: blank() };
 }
 
+/** Options of {@link adamW}. */
 export interface AdamWOptions {
   readonly learningRate: number;
   /** Updates done before this one, plus 1. */
@@ -109,7 +110,7 @@ export interface AdamWOptions {
 }
 
 /**
- * One AdamW update of `parameters` and `moments`, in place. `gradients` is a tree like the parameters;
+ * One AdamW update (Loshchilov & Hutter 2019, algorithm 2) of `parameters` and `moments`, in place. `gradients` is a tree like the parameters;
  * `factor` (a tensor [1], see {@link clipFactor}) scales them. Throws `E_ARGUMENT` when the trees differ.
  */
 export function adamW<P>(

@@ -26,6 +26,7 @@ export interface ReduceKernels {
   argmax(args: { x: Tensor; out: Tensor; rows: number; width: number }): void;
 }
 
+/** Options of reductions over some axes. */
 export interface ReduceOptions {
   /** Axes to reduce, counted from the end when negative; all of them unless given. */
   readonly axes?: number | readonly number[];

@@ -145,7 +145,8 @@ const ssdOp: Op<SsdAttributes> = {
 };
 
 /**
- * Runs the scan: x [B,T,H,P], dt [B,T,H], a [B,T,H] (log decay, at most 0), b and c [B,T,G,N], d [H] or null,
+ * Runs the scan S_t = exp(a_t) S_{t-1} + dt_t x_t b_tᵀ, y_t = S_t c_t + d x_t (Dao & Gu 2024, sections 3 and 6):
+ * x [B,T,H,P], dt [B,T,H], a [B,T,H] (log decay, at most 0), b and c [B,T,G,N], d [H] or null,
  * state [B,H,P,N] or null for zeros -> y [B,T,H,P] and the state after the last step [B,H,P,N]. Both outputs and
  * all inputs are differentiable. `chunk` changes the speed and the rounding, nothing else.
  * Throws `E_SHAPE`, `E_DTYPE` (all inputs share one float type) and `E_ARGUMENT` (chunk).

@@ -8,6 +8,7 @@
 import { check } from "@lenggen/kernels";
 import * as v from "valibot";
 
+/** A configuration with everything derived; made by {@link parseMamba2Config}. */
 export interface Mamba2Config {
   readonly width: number;
   readonly layers: number;
@@ -100,6 +101,7 @@ const TRANSFORMERS = v.object({
   hidden_act: v.optional(v.literal("silu"), "silu"),
 });
 
+/** `config.json` in the state-spaces form; fields left out have the published defaults. */
 export type Mamba2Json = v.InferInput<typeof STATE_SPACES>;
 
 /** Reads either published form. Throws `E_CONFIG` naming the field, its value and what it may be. */

@@ -9,6 +9,7 @@ import { type Mamba2, mamba2 } from "./model";
 
 const RENAMED: Readonly<Record<string, string>> = { "backbone.embeddings.weight": "backbone.embedding.weight" };
 
+/** A model with its parameters, which are the caller's to dispose. */
 export interface LoadedMamba2 {
   readonly model: Mamba2;
   readonly parameters: Parameters;

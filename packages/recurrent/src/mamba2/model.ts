@@ -28,11 +28,13 @@ export interface Mamba2LayerState {
   readonly conv: Tensor;
 }
 
+/** The state after a prefix, one entry for each layer. */
 export interface Mamba2State {
   readonly [leaf: string]: readonly Mamba2LayerState[];
   readonly layers: readonly Mamba2LayerState[];
 }
 
+/** Mamba-2 (Dao & Gu 2024, "Transformers are SSMs", section 7) as a {@link SequenceModel}; made by {@link mamba2}. */
 export interface Mamba2 extends SequenceModel<Mamba2State> {
   readonly family: "mamba2";
   readonly settings: Mamba2Config;

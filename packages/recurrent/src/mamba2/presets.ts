@@ -16,6 +16,7 @@ function published(width: number, layers: number): Mamba2Json {
   };
 }
 
+/** Configurations by name: `tiny-byte`, and the published sizes of state-spaces/mamba2-* (130m ... 1.3b parameters). */
 export const MAMBA2_PRESETS = {
   /**
    * 256 byte tokens, four layers, 0.5 million parameters: trains on a laptop's CPU in minutes. -A starts between 0.02 and 0.6,
@@ -41,4 +42,5 @@ export const MAMBA2_PRESETS = {
   "1.3b": published(2048, 48),
 } as const satisfies Record<string, Mamba2Json>;
 
+/** A name in {@link MAMBA2_PRESETS}. */
 export type Mamba2Preset = keyof typeof MAMBA2_PRESETS;
