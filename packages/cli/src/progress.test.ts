@@ -2,10 +2,10 @@ import { describe, expect, it } from "vitest";
 import { Progress } from "./progress";
 
 /** A stream that keeps what is written, and a clock that is set by hand. */
-function bench(isTTY: boolean) {
+function bench(isTTY: boolean, columns = 100) {
   const lines: string[] = [];
   let time = 0;
-  const stream = { isTTY, columns: 100, write: (text: string) => lines.push(text) } as unknown as NodeJS.WriteStream;
+  const stream = { isTTY, columns, write: (text: string) => lines.push(text) } as unknown as NodeJS.WriteStream;
   return { lines, options: { unit: "steps", rate: { unit: "tokens", perUnit: 100 }, stream, now: () => time }, at: (ms: number) => (time = ms) };
 }
 
@@ -36,6 +36,18 @@ describe("progress", () => {
     expect(lines[0]).toMatch(/^\rtrain: \[={12} {12}\] 5\/10 steps, 500 tokens\/s, 1\.0 s left/);
     expect(lines[1]).toBe("\r\u001B[K");
     expect(lines[2]).toBe("train: done\n");
+  });
+
+  it("shortens the bar, and then leaves it out, so that the words stay whole", () => {
+    const drawn = (columns: number): string => {
+      const { lines, options, at } = bench(true, columns);
+      const progress = new Progress("train", 10, options);
+      at(1000);
+      progress.update(5, "loss 2.000");
+      return lines[0]!.replace("\r", "").replace("\u001B[K", "");
+    };
+    expect(drawn(73)).toBe("train: [=======       ] 5/10 steps, 500 tokens/s, 1.0 s left, loss 2.000");
+    expect(drawn(60)).toBe("train: 5/10 steps, 500 tokens/s, 1.0 s left, loss 2.000");
   });
 
   it("counts the rate from where a resumed run begins", () => {

@@ -15,7 +15,8 @@ export interface ProgressOptions {
   readonly now?: () => number;
 }
 
-const BAR = 24;
+/** Most and least characters of the bar; it gives way to the words. */
+const [BAR, SHORTEST_BAR] = [24, 6];
 const REDRAW_MS = 100;
 const LINE_MS = 10_000;
 const FIRST_LINE_MS = 5_000;
@@ -49,7 +50,7 @@ export class Progress {
     this.#written = now;
     const text = this.#text(done, note, now);
     if (this.#stream.isTTY) {
-      this.#stream.write(`\r${text.slice(0, Math.max(20, (this.#stream.columns ?? 80) - 1))}\u001B[K`);
+      this.#stream.write(`\r${text.slice(0, this.#room())}\u001B[K`);
       this.#drawn = true;
     } else this.#stream.write(`${text}\n`);
   }
@@ -74,8 +75,15 @@ export class Progress {
       parts.push(`${count(speed * (rate?.perUnit ?? 1))} ${rate?.unit ?? unit}/s`, `${duration((this.total - done) / speed)} left`);
     }
     if (note) parts.push(note);
-    const filled = Math.round(share * BAR);
-    const bar = this.#stream.isTTY ? `[${"=".repeat(filled)}${" ".repeat(BAR - filled)}] ` : "";
-    return `${this.label}: ${bar}${parts.join(", ")}`;
+    const words = parts.join(", ");
+    const width = Math.min(BAR, this.#room() - this.label.length - words.length - 5);
+    if (!this.#stream.isTTY || width < SHORTEST_BAR) return `${this.label}: ${words}`;
+    const filled = Math.round(share * width);
+    return `${this.label}: [${"=".repeat(filled)}${" ".repeat(width - filled)}] ${words}`;
+  }
+
+  /** Characters of a line, the last column left free. */
+  #room(): number {
+    return Math.max(20, (this.#stream.columns ?? 80) - 1);
   }
 }

@@ -64,7 +64,7 @@ export function sharedPlan(given: Readonly<Record<string, unknown>>, context: nu
 export function reportTraining({ out }: Context, folder: string, steps: number, outcome: TrainingOutcome): void {
   const { status, step, loss, tokens, tokensPerSecond, seconds, peakBytes, checkpoint } = outcome;
   const facts = [
-    `step ${count(step)} of ${count(steps)}`,
+    step === steps ? `${count(steps)} steps` : `step ${count(step)} of ${count(steps)}`,
     loss === null ? "" : `loss ${(loss / Math.LN2).toFixed(3)} bits/byte`,
     `${count(tokens)} bytes in ${duration(seconds)}`,
     peakBytes === null ? "" : `peak ${bytes(peakBytes)}`,

@@ -20,8 +20,10 @@ export interface TerminalOptions {
 const ANSI: Readonly<Record<Method, number>> = {
   base: 250, control: 244, "random-noise": 208, "fitted-noise": 176, "state-passing": 39, tbtt: 42,
 };
-/** For lines that belong to no method. */
-const SIGNS = "*o+x#%";
+/** For lines that belong to no method, by their place among the series. */
+const SIGNS: readonly Pen[] = [
+  { letter: "*", code: 39 }, { letter: "o", code: 208 }, { letter: "+", code: 42 }, { letter: "x", code: 176 }, { letter: "#", code: 244 },
+];
 const LETTER_OF: Readonly<Record<Method, string>> = {
   base: "b", control: "c", "random-noise": "r", "fitted-noise": "f", "state-passing": "s", tbtt: "t",
 };
@@ -65,7 +67,7 @@ interface Pen {
 function styleOf({ method }: Series, index: number): Pen {
   return method
     ? { letter: LETTER_OF[method], code: ANSI[method] }
-    : { letter: SIGNS[index % SIGNS.length]!, code: 245 };
+    : SIGNS[index % SIGNS.length]!;
 }
 
 class Scale {
