@@ -16,7 +16,7 @@ import { mamba2 } from "../packages/recurrent/dist/index.js";
 const DEFAULTS = {
   name: "", seed: 0, width: 128, layers: 4, stateSize: 64, headSize: 32, chunk: 64, aRange: "1,16", dtRange: "0.001,0.1", T: 256, batch: 16,
   steps: 1500, rate: 3e-3, warmup: 50, decay: 0.1, postSteps: 75, postRate: 1e-3, postWarmup: 10, methods: "control,state-passing,tbtt,fitted-noise,random-noise",
-  reset: 0.1, tbttReset: 0, std: 0, plant: 0, answerWeight: 10, length: 65536, sequences: 4, threads: 2,
+  reset: 0.1, tbttReset: 0, join: 0, std: 0, plant: 0, answerWeight: 10, length: 65536, sequences: 4, threads: 2,
 };
 const options = { ...DEFAULTS };
 for (const argument of process.argv.slice(2)) {
@@ -58,7 +58,7 @@ async function trained(method, steps, rate, warmup, parameters) {
   const started = performance.now();
   const result = await train({
     model, device, steps, seed: options.seed, parameters: parameters && (async () => mapTree(parameters, (t) => keep(scale(t, 1)))),
-    batches: source === "tbtt" ? contiguousStreams(planted.tokens, { ...from, documents: planted.documents }) : independentWindows(planted.tokens, from),
+    batches: source === "tbtt" ? contiguousStreams(planted.tokens, options.join ? from : { ...from, documents: planted.documents }) : independentWindows(planted.tokens, from),
     initialStates: createIntervention(source, model, settings),
     schedule: { learningRate: rate, warmup, schedule: "cosine" }, optimizer: { weightDecay: options.decay },
     onEvent: (event) => event.kind === "step" && event.step % 250 === 0 && console.error(`${method} ${event.step} ${(event.loss / Math.LN2).toFixed(3)} bits`),

@@ -17,6 +17,8 @@ export interface TrainingPlan extends Partial<TrainCounts> {
   readonly label: string;
   readonly model: SequenceModel;
   readonly text: Text;
+  /** tbtt: streams run on over the ends of documents instead of starting anew, so that their states can grow older than a document. */
+  readonly joinDocuments?: boolean;
   /** Source of initial states, with its options. */
   readonly method: string;
   readonly methodOptions?: JsonRecord;
@@ -95,10 +97,11 @@ export async function runTraining(device: Device, plan: TrainingPlan, signal?: A
 }
 
 /** Batches in the order that the method needs. The same seed gives the same batches for every method of that order. */
-function batchesOf({ text, method, batch, context, microBatches = 1 }: TrainingPlan, seed: number): BatchSource {
+function batchesOf({ text, method, batch, context, microBatches = 1, joinDocuments = false }: TrainingPlan, seed: number): BatchSource {
   const bytes = joined(text);
   const options = { batch, context, key: foldIn(key(seed), 2) };
   if (findIntervention(method).order === "independent") return independentWindows(bytes, options);
+  if (joinDocuments) return contiguousStreams(bytes, { ...options, microBatches });
   const documents: number[] = [];
   let start = 0;
   for (const document of text.documents) {

@@ -22,6 +22,7 @@ export interface SharedOptions {
   readonly steps?: number;
   readonly out: string;
   readonly resume: boolean;
+  readonly joinDocuments: boolean;
 }
 
 /** Adds the flags. `defaults` are those of the trainer's settings that the command wants otherwise. */
@@ -32,6 +33,7 @@ export function addTrainingOptions(command: Command, defaults: JsonRecord, conte
     .option("--context <n>", contextHelp, (text: string) => parseLength(text, "--context"))
     .option("--batch <n>", "sequences per batch", wholeNumber("--batch", 1, 2 ** 20), 16)
     .option("--resume", "go on with the run in --out; without it an existing run is refused", false)
+    .option("--join-documents", "tbtt: streams run on over the ends of documents instead of starting anew", false)
     .option("--set <name=value>", "a setting of the method, see below; can be repeated", (text: string, all: readonly string[] | undefined) => [...(all ?? []), text]);
   addSettings(command, TRAINER_SETTINGS, defaults);
   const methods = METHODS.flatMap((name) => {
@@ -43,7 +45,7 @@ export function addTrainingOptions(command: Command, defaults: JsonRecord, conte
 
 /** The plan's part that the flags decide. */
 export function sharedPlan(given: Readonly<Record<string, unknown>>, context: number) {
-  const { method: named, set = [], batch } = given as unknown as SharedOptions;
+  const { method: named, set = [], batch, joinDocuments } = given as unknown as SharedOptions;
   const method = oneOf("method", METHODS)(named);
   check(batch * context <= MOST_TOKENS, "E_MEMORY", () =>
     `--batch ${batch} times --context ${context} is more than ${count(MOST_TOKENS)} bytes in one batch; use --micro-batches to split it`);
@@ -54,6 +56,7 @@ export function sharedPlan(given: Readonly<Record<string, unknown>>, context: nu
     methodOptions: parseAssignments(method, findIntervention(method).options, set),
     batch,
     context,
+    joinDocuments,
     ...pick<TrainCounts>(["microBatches", "checkpointEvery", "keepCheckpoints", "logEvery"]),
     schedule: pick<ScheduleOptions>(["schedule", "learningRate", "warmup", "finalShare"]),
     optimizer: pick<OptimizerOptions>(["beta1", "beta2", "epsilon", "weightDecay", "clip"]),

@@ -111,7 +111,7 @@ async function trainOne(
   const initial = method === "base" || method === "control" ? "zero" : method;
   const run = join(folder, method);
   const plan: TrainingPlan = {
-    label: method, model: model, text, method: initial, methodOptions: settings.methods[method],
+    label: method, model: model, text, method: initial, methodOptions: settings.methods[method], joinDocuments: settings.joinDocuments,
     batch: settings.batch, context: settings.trainLength, steps, seed, schedule, optimizer: { weightDecay },
     folder: run, resume: true, logEvery: 10, keepCheckpoints: 1, parameters,
   };

@@ -27,6 +27,8 @@ export interface ReproductionSettings {
   readonly postTraining: TrainingSettings;
   /** Options of the interventions; the documented defaults where one is absent. */
   readonly methods: Readonly<Partial<Record<Method, JsonRecord>>>;
+  /** Whether the streams of tbtt run on over the ends of documents. */
+  readonly joinDocuments: boolean;
   /** Lengths to evaluate the loss at. */
   readonly lengths: readonly number[];
   /** Held-out sequences for the loss. */
@@ -57,17 +59,20 @@ const shared = {
 /**
  * How the models of `quick` and `full` are trained; found by the search in results/collapse-search.md. Small batches make many
  * steps of the same text: a state that is passed on grows older with each, and the models must meet old states to learn to live
- * with them. So passed states are seldom reset: after 100 batches of 256 bytes on average, where the default is after 10.
+ * with them. So passed states are seldom reset: after 100 batches of 256 bytes on average, where the default of state passing
+ * is after 10; and the streams of tbtt run on from speech to speech.
  */
 const trained = {
   batch: 8,
   base: { steps: 4000, learningRate: 3e-3, schedule: "cosine", warmup: 50, weightDecay: 0.1 },
-  postTraining: { steps: 300, learningRate: 1e-3, schedule: "cosine", warmup: 10, weightDecay: 0.1 },
+  postTraining: { steps: 300, learningRate: 3e-4, schedule: "cosine", warmup: 10, weightDecay: 0.1 },
   methods: {
     "state-passing": { resetProbability: 0.01 },
+    tbtt: { resetProbability: 0.01 },
     // About the spread of the base model's own states after a training sequence; 1, the default, is ten times that.
     "random-noise": { std: 0.1 },
   },
+  joinDocuments: true,
 } as const;
 
 export const PRESETS: Readonly<Record<string, ReproductionSettings>> = {
@@ -75,6 +80,7 @@ export const PRESETS: Readonly<Record<string, ReproductionSettings>> = {
   smoke: {
     ...shared,
     methods: {},
+    joinDocuments: false,
     model: { ...shared.model, d_model: 16, n_layer: 1, ssm_cfg: { ...shared.model.ssm_cfg, d_state: 8, headdim: 8 } },
     trainLength: 32,
     batch: 4,

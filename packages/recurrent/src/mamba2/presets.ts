@@ -19,17 +19,17 @@ function published(width: number, layers: number): Mamba2Json {
 /** Configurations by name: `tiny-byte`, and the published sizes of state-spaces/mamba2-* (130m ... 1.3b parameters). */
 export const MAMBA2_PRESETS = {
   /**
-   * 256 byte tokens, four layers, 0.5 million parameters: trains on a laptop's CPU in minutes. -A starts between 0.02 and 0.6,
-   * where the published models have 1 to 16: heads remember for up to 50,000 bytes instead of 1,000, as those of large models come
-   * to do over long training. That is what makes so small a model leave its training's states behind: with 1 to 16 its states
-   * have settled before a context of 256 ends (results/collapse-search.md).
+   * 256 byte tokens, four layers, 0.5 million parameters: trains on a laptop's CPU in minutes. -A starts between 0.01 and 0.1,
+   * where the published models have 1 to 16: heads remember for up to 100,000 bytes instead of 1,000.
+   * That is what makes so small a model leave the states of its training behind: with 1 to 16 its states
+   * have all but settled when a context of 256 ends (results/collapse-search.md).
    */
   "tiny-byte": {
     d_model: 128,
     d_intermediate: 0,
     n_layer: 4,
     vocab_size: 256,
-    ssm_cfg: { layer: "Mamba2", d_state: 64, headdim: 32, chunk_size: 64, A_init_range: [0.02, 0.6] },
+    ssm_cfg: { layer: "Mamba2", d_state: 64, headdim: 32, chunk_size: 64, A_init_range: [0.01, 0.1] },
     attn_layer_idx: [],
     rms_norm: true,
     residual_in_fp32: true,
