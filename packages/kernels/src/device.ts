@@ -63,7 +63,7 @@ export interface OpenOptions {
   readonly threads?: number;
   /** CPU: instruction set; the widest that the processor has unless given. */
   readonly isa?: string;
-  /** Most bytes that tensors may hold (the kernels' scratch memory has the same limit again); unless given, the machine's memory less 5%. */
+  /** Most bytes that tensors may hold (the kernels' scratch memory has the same limit again); unless given, what the machine has available less 5%. */
   readonly memoryLimit?: number;
 }
 

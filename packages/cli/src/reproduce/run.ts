@@ -3,7 +3,7 @@
  * interventions from it, all six evaluated far beyond the training length. Each model has its own run directory below the
  * reproduction's, so that an interrupted reproduction goes on where it was.
  */
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Method, METHODS, type ReportModel, type Settings, type UnexploredStatesReport } from "@lenggen/evals";
 import { type Device, dispose, LenggenError, type Parameters } from "@lenggen/kernels";
@@ -45,7 +45,6 @@ export async function reproduceUnexploredStates(input: ReproductionInput): Promi
   const model = mamba2(settings.model);
   const training = await readText(settings.trainingText, settings.trainLength + 1);
   const heldOut = joined(await readText(settings.heldOutText, Math.max(...settings.lengths) + 1));
-  await makeFolder(folder);
 
   const base = await prepareBase(input, model, training);
   const all = [base];
@@ -67,14 +66,6 @@ export async function reproduceUnexploredStates(input: ReproductionInput): Promi
     command: `lenggen ${process.argv.slice(2).join(" ")}`,
     settings: { ...(settings as unknown as Settings), device: input.device.description, parameters: countOf(model) },
   };
-}
-
-async function makeFolder(folder: string): Promise<void> {
-  try {
-    await mkdir(folder, { recursive: true });
-  } catch (error) {
-    throw new LenggenError("E_IO", `${folder} can't be made: ${(error as Error).message}`, { cause: error });
-  }
 }
 
 function countOf(model: Mamba2): number {

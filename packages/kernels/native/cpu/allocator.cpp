@@ -65,7 +65,7 @@ double Allocator::allocate(double bytes) {
   if (!(bytes >= 0) || bytes != std::floor(bytes)) throw Failure("E_ARGUMENT", "allocate: the size must be a whole number of bytes");
   const auto full = [&] {
     return Failure("E_MEMORY", "there is no room for " + show(bytes) + ": tensors hold " + show(static_cast<double>(used_)) + " of " +
-                                   show(static_cast<double>(limit_)) + "; make the batch, the length or the model smaller, or raise memoryLimit");
+                                   show(static_cast<double>(limit_)) + "; make the batch, the length or the model smaller");
   };
   if (bytes > static_cast<double>(limit_)) throw full();
   const size_t asked = static_cast<size_t>(bytes);

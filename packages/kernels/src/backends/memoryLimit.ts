@@ -1,13 +1,12 @@
 import { check } from "../errors";
 
-/** The machine's memory, or what its control group grants, less 5%; 4 GiB where that can't be asked. */
-async function defaultMemoryLimit(): Promise<number> {
+/**
+ * What the machine, or the process's control group, has available now, less 5%: what other programs hold is not ours, and asking for
+ * it would get some program killed. 4 GiB where that can't be asked.
+ */
+function defaultMemoryLimit(): number {
   if (typeof process === "undefined" || !process.versions?.node) return 4 * 2 ** 30;
-  const { totalmem } = await import("node:os");
-  const total = totalmem();
-  // 0 or a number beyond the machine's memory: there is no limit.
-  const granted = process.constrainedMemory?.() ?? 0;
-  return Math.floor((granted > 0 ? Math.min(granted, total) : total) * 0.95);
+  return Math.floor(process.availableMemory() * 0.95);
 }
 
 /** The limit that the user gave, checked, or the default. */

@@ -55,7 +55,7 @@ class ReferenceDevice implements Device {
     this.#checkOpen();
     check(this.#used + byteLength <= this.#limit, "E_MEMORY", () =>
       `reference: there is no room for ${byteLength} bytes: tensors hold ${this.#used} of ${this.#limit}; ` +
-      `make the batch, the length or the model smaller, or raise memoryLimit`);
+      `make the batch, the length or the model smaller`);
     let bytes: ArrayBuffer;
     try {
       bytes = new ArrayBuffer(byteLength);
