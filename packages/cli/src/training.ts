@@ -17,6 +17,8 @@ export interface TrainingPlan extends Partial<TrainCounts> {
   readonly label: string;
   readonly model: SequenceModel;
   readonly text: Text;
+  /** Batches of another kind than windows of the text. */
+  readonly batches?: BatchSource;
   /** tbtt: streams run on over the ends of documents instead of starting anew, so that their states can grow older than a document. */
   readonly joinDocuments?: boolean;
   /** Source of initial states, with its options. */
@@ -58,7 +60,7 @@ export async function runTraining(device: Device, plan: TrainingPlan, signal?: A
   const result = await train({
     model,
     device,
-    batches: batchesOf(plan, seed),
+    batches: plan.batches ?? batchesOf(plan, seed),
     initialStates: createIntervention(method, model, methodOptions),
     steps,
     seed,

@@ -108,7 +108,10 @@ describe("reproduce unexplored-states", () => {
   it("writes its report in the format that others rely on, and ends with ten lines", async () => {
     const args = ["reproduce", "unexplored-states", "--preset", "smoke", "--seed", "7", "--out", "runs/smoke"];
     const document = await json(...args);
-    expect(document).toMatchObject({ experiment: "unexplored-states", preset: "smoke", seed: 7, trainLength: 32, tokensTrained: (6 + 5 * 2) * 4 * 32 });
+    expect(document).toMatchObject({ experiment: "unexplored-states", preset: "smoke", seed: 7, trainLength: 32, tokensTrained: (6 + 5 * 2) * 4 * 32 + (4 + 4 * 2) * 16 * 32 });
+    const recall = document["recall"] as { method: string; results: { task: string; cells: { length: number }[] }[] }[];
+    expect(recall.map(({ method }) => method)).toEqual(["base", "control", "random-noise", "fitted-noise", "state-passing"]);
+    for (const { results } of recall) expect(results.map(({ task, cells }) => [task, ...cells.map(({ length }) => length)])).toEqual([["recall", 32, 128]]);
     const models = document["models"] as Record<string, Record<string, unknown>[]>[];
     expect(models.map(({ method }) => method)).toEqual(["base", "control", "random-noise", "fitted-noise", "state-passing", "tbtt"]);
     for (const { lossByPosition, effectiveRemembrance, stateStd } of models) {

@@ -1,6 +1,6 @@
 /**
  * "Unexplored states" (Buitrago Ruiz & Gu 2025) from beginning to end: a base model trained on short contexts, a control and four
- * interventions from it, all six evaluated far beyond the training length. Each model has its own run directory below the
+ * interventions from it, all six evaluated far beyond the training length; then recall, by models of its own (recall.ts). Each model has its own run directory below the
  * reproduction's, so that an interrupted reproduction goes on where it was.
  */
 import { readFile } from "node:fs/promises";
@@ -14,6 +14,7 @@ import { packageFolder } from "../package";
 import { joined, readText, type Text } from "../text";
 import { runTraining, type TrainingPlan } from "../training";
 import { evaluateModel } from "./evaluate";
+import { reproduceRecall } from "./recall";
 import type { ReproductionSettings, TrainingSettings } from "./settings";
 
 export interface ReproductionInput {
@@ -52,15 +53,17 @@ export async function reproduceUnexploredStates(input: ReproductionInput): Promi
 
   const evaluations: Evaluation[] = [];
   for (const trained of all) evaluations.push(await evaluated(input, trained, heldOut));
-  const spent = [...all, ...evaluations].reduce((sum, { seconds }) => sum + seconds, 0);
+  const recalled = settings.recallTraining && (await reproduceRecall(input, settings.recallTraining, training, heldOut));
+  const spent = [...all, ...evaluations, ...(recalled ? [recalled] : [])].reduce((sum, { seconds }) => sum + seconds, 0);
   return {
     experiment: "unexplored-states",
     preset,
     seed,
     trainLength: settings.trainLength,
-    tokensTrained: all.reduce((sum, { tokens }) => sum + tokens, 0),
+    tokensTrained: all.reduce((sum, { tokens }) => sum + tokens, recalled?.tokens ?? 0),
     seconds: Math.round(spent * 10) / 10,
     models: evaluations.map(({ model: measured }) => measured),
+    recall: recalled?.recall,
     remembranceLength: settings.remembrance.length,
     sequences: settings.sequences,
     command: `lenggen ${process.argv.slice(2).join(" ")}`,

@@ -15,6 +15,20 @@ export interface TrainingSettings {
   readonly weightDecay: number;
 }
 
+/** Models of their own that learn to recall a planted key; see recall.ts. */
+export interface RecallTraining {
+  readonly model: Mamba2Json;
+  /** Bytes per training sequence. */
+  readonly trainLength: number;
+  readonly batch: number;
+  readonly base: TrainingSettings;
+  readonly postTraining: TrainingSettings;
+  readonly methods: Readonly<Partial<Record<Method, JsonRecord>>>;
+  /** Lengths of the prompts to ask at, and samples at each. */
+  readonly lengths: readonly number[];
+  readonly samples: number;
+}
+
 export interface ReproductionSettings {
   readonly model: Mamba2Json;
   readonly trainingText: string;
@@ -37,7 +51,9 @@ export interface ReproductionSettings {
   readonly remembrance: { readonly length: number; readonly sequences: number };
   /** How far state statistics go, and sequences for them. */
   readonly states: { readonly length: number; readonly sequences: number };
-  /** Recall tasks on the same models. */
+  /** Recall by models of their own; left out where absent. */
+  readonly recallTraining?: RecallTraining;
+  /** Recall tasks on the same models, which never saw such a task. */
   readonly recall: { readonly tasks: readonly string[]; readonly lengths: readonly number[]; readonly samples: number };
   /** Tokens per forward pass of the evaluations. */
   readonly chunk: number;
@@ -75,6 +91,18 @@ const trained = {
   joinDocuments: true,
 } as const;
 
+/** Small enough to learn recall within 1,000 steps; it is lost beyond a few times the training length. */
+const recallTraining = {
+  model: { ...MAMBA2_PRESETS["tiny-byte"], d_model: 96, n_layer: 3 },
+  trainLength: 160,
+  batch: 16,
+  base: { steps: 1500, learningRate: 3e-3, schedule: "cosine", warmup: 50, weightDecay: 0.1 },
+  postTraining: { steps: 200, learningRate: 1e-3, schedule: "cosine", warmup: 10, weightDecay: 0.1 },
+  methods: { "random-noise": { std: 0.1 } },
+  lengths: [80, 160, 320, 640, 1280, 2560, 5120, 12800],
+  samples: 32,
+} as const satisfies RecallTraining;
+
 export const PRESETS: Readonly<Record<string, ReproductionSettings>> = {
   /** A few seconds: shows that all parts work together, and nothing else. */
   smoke: {
@@ -91,6 +119,15 @@ export const PRESETS: Readonly<Record<string, ReproductionSettings>> = {
     remembrance: { length: 128, sequences: 2 },
     states: { length: 256, sequences: 2 },
     recall: { tasks: ["copying"], lengths: [64], samples: 2 },
+    recallTraining: {
+      ...recallTraining,
+      model: { ...recallTraining.model, d_model: 16, n_layer: 1, ssm_cfg: { ...recallTraining.model.ssm_cfg, d_state: 8, headdim: 8 } },
+      trainLength: 32,
+      base: { ...recallTraining.base, steps: 4, warmup: 0 },
+      postTraining: { ...recallTraining.postTraining, steps: 2, warmup: 0 },
+      lengths: [32, 128],
+      samples: 2,
+    },
   },
   /** At most ten minutes on two cores, to 64k bytes. */
   quick: {
@@ -100,6 +137,7 @@ export const PRESETS: Readonly<Record<string, ReproductionSettings>> = {
     sequences: 4,
     remembrance: { length: 2048, sequences: 4 },
     states: { length: 65536, sequences: 2 },
+    recallTraining,
     recall: { tasks: ["passkey", "passkey-text", "copying"], lengths: [192, 1024, 4096], samples: 16 },
   },
   /** The same models, measured with more text and to a million bytes. */
@@ -110,6 +148,7 @@ export const PRESETS: Readonly<Record<string, ReproductionSettings>> = {
     sequences: 4,
     remembrance: { length: 8192, sequences: 4 },
     states: { length: 262144, sequences: 2 },
+    recallTraining: { ...recallTraining, samples: 100 },
     recall: { tasks: ["passkey", "passkey-text", "copying"], lengths: [192, 1024, 4096, 16384], samples: 32 },
   },
 };

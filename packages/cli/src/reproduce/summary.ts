@@ -7,10 +7,12 @@ import { table } from "../table";
 export function summary(report: UnexploredStatesReport, place: string): string[] {
   const found = findings(report);
   const farthest = Math.max(...found.map(({ length }) => length));
-  const recallLength = report.models[0]?.recall?.[0]?.cells.at(-1)?.length;
+  // Far beyond the training length, but not so far that nobody recalls anything.
+  const asked = report.recall?.[0]?.results[0]?.cells ?? [];
+  const recallLength = asked[Math.floor(asked.length / 2)]?.length;
   const rows = found.map((finding) => {
     const { method, ratio, worstRatio, worstAt, insideBits, verdict } = finding;
-    const recalled = report.models.find((model) => model.method === method)?.recall?.[0]?.cells.at(-1);
+    const recalled = report.recall?.find((model) => model.method === method)?.results[0]?.cells.find(({ length }) => length === recallLength);
     return [
       METHOD_STYLES[method].label, insideBits.toFixed(3), ratio.toFixed(3), `${worstRatio.toFixed(3)} at ${lengthName(worstAt)}`,
       recalled ? percent(recalled.accuracy) : "", verdict,
@@ -18,7 +20,7 @@ export function summary(report: UnexploredStatesReport, place: string): string[]
   });
   const head = [
     "model", `bits/byte\u2264${lengthName(report.trainLength)}`, `ratio at ${lengthName(farthest)}`, "worst ratio",
-    recallLength === undefined ? "" : `${report.models[0]!.recall![0]!.task} ${lengthName(recallLength)}`, "",
+    recallLength === undefined ? "" : `recall at ${lengthName(recallLength)}`, "",
   ];
   return [
     `${report.experiment} ${report.preset}, seed ${report.seed}, T = ${lengthName(report.trainLength)}; ratio = loss \u00f7 short-context loss`,

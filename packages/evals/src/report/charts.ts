@@ -120,8 +120,8 @@ function layerOf(key: string): number {
 /** One map per task: models down, lengths across. */
 export function recallMaps(report: UnexploredStatesReport): (HeatMap & { title: string; caption: string })[] {
   const results = [
-    ...report.models.map(({ method, recall }) => ({ method, results: recall ?? [] })),
     ...(report.recall ?? []),
+    ...report.models.map(({ method, recall }) => ({ method, results: recall ?? [] })),
   ];
   const tasks = [...new Set(results.flatMap((r) => r.results.map(({ task }) => task)))];
   return tasks.map((task) => {
@@ -131,7 +131,7 @@ export function recallMaps(report: UnexploredStatesReport): (HeatMap & { title: 
     const samples = found[0]?.result.cells[0]?.samples ?? 0;
     return {
       id: `recall-${task}`, description: `Percent of right answers to ${task} by prompt length.`, columnLabel: "prompt length", cells,
-      title: RECALL_TITLES[task] ?? task, caption: `Percent answered exactly, over ${samples} samples or more in each cell.`,
+      title: recallTitle(task), caption: `Percent answered exactly, over ${samples} samples or more in each cell.`,
     };
   });
 }
@@ -139,6 +139,10 @@ export function recallMaps(report: UnexploredStatesReport): (HeatMap & { title: 
 const RECALL_TITLES: Readonly<Record<string, string>> = {
   passkey: "Passkey in repeated filler", "passkey-text": "Passkey in real text", recall: "Three letters in real text", copying: "Copying",
 };
+
+export function recallTitle(task: string): string {
+  return RECALL_TITLES[task] ?? task;
+}
 
 /** Mean over depths. */
 function byLength({ cells }: TaskAccuracy): { length: number; share: number }[] {

@@ -4,7 +4,7 @@ import { heatMap } from "../figures/heatMap";
 import { lineChart } from "../figures/lineChart";
 import { METHOD_STYLES, type Method, methodColor } from "../methods";
 import type { Interval } from "../statistics";
-import { charts, recallMaps } from "./charts";
+import { charts, recallMaps, recallTitle } from "./charts";
 import { findingInWords, findings, ratioOf } from "./findings";
 import { details, escape, figure, page, paragraph, section, settingsTable, table } from "./html";
 import type { ReportModel, UnexploredStatesReport } from "./types";
@@ -55,7 +55,7 @@ export function buildUnexploredStatesReport(report: UnexploredStatesReport): str
     ),
     maps.length === 0 ? "" : section(
       "Recall",
-      paragraph("Loss over long text rewards memory little. These tasks ask for it: a key to be found again, or a string to be copied, by the length of the prompt."),
+      paragraph(`Loss over long text rewards memory little. These tasks ask for it: a key to be found again, or a string to be copied, by the length of the prompt.${aboutRecall(report)}`),
       ...maps.map((map) => figure((size) => heatMap(map, size), `${map.title}.`, map.caption)),
     ),
     section("Numbers", paragraph("Every number behind the figures; the state of each single head is in report.json."), ...numberTables(report)),
@@ -71,6 +71,17 @@ export function buildUnexploredStatesReport(report: UnexploredStatesReport): str
     `<footer>Hypothesis, interventions and measures after R. Buitrago Ruiz and A. Gu, \u201cUnderstanding and Improving Length Generalization in Recurrent Models\u201d, ICML 2025. `
       + `Made by lenggen; every sentence and figure is computed from report.json.</footer>`,
   );
+}
+
+/** Which models answered which tasks. */
+function aboutRecall({ models, recall }: UnexploredStatesReport): string {
+  const tasksOf = (results: readonly { readonly task: string }[]) => [...new Set(results.map(({ task }) => recallTitle(task).toLowerCase()))].join(", ");
+  const own = tasksOf((recall ?? []).flatMap(({ results }) => results));
+  const untrained = tasksOf(models.flatMap((model) => model.recall ?? []));
+  return [
+    own === "" ? "" : ` Models of their own were trained on this task, and then trained on with each method: ${own}.`,
+    untrained === "" ? "" : ` The models above answer without ever having seen such a task: ${untrained}.`,
+  ].join("");
 }
 
 function summaryTable(report: UnexploredStatesReport): string {

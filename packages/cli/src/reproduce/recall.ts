@@ -1,0 +1,82 @@
+/**
+ * Recall beyond the training length: small models of their own, trained on short texts with a planted key that is asked for at the
+ * end (task `recall`), a control and interventions from them, each asked at lengths far beyond. Apart from the models that only
+ * read text, since planted keys change what those learn.
+ */
+import { join } from "node:path";
+import { type Method, METHODS, taskAccuracy, type TaskAccuracy, taskBatches, TASKS } from "@lenggen/evals";
+import type { BatchSource } from "@lenggen/interventions";
+import { dispose, foldIn, key, type Parameters } from "@lenggen/kernels";
+import { mamba2 } from "@lenggen/recurrent";
+import { loadCheckpoint } from "../models";
+import { Progress } from "../progress";
+import { joined, type Text } from "../text";
+import { runTraining } from "../training";
+import type { ReproductionInput } from "./run";
+import type { RecallTraining } from "./settings";
+
+export interface RecallOutcome {
+  readonly recall: readonly { readonly method: Method; readonly results: readonly TaskAccuracy[] }[];
+  readonly tokens: number;
+  readonly seconds: number;
+}
+
+/** TBTT is left out: it needs text that goes on from one sequence to the next, and these samples do not. */
+const WITHOUT: readonly Method[] = ["tbtt"];
+
+/** Trains and measures all recall models. Each has a run directory `recall-<method>` below the reproduction's. */
+export async function reproduceRecall(input: ReproductionInput, settings: RecallTraining, text: Text, heldOut: Uint8Array): Promise<RecallOutcome> {
+  const { device, folder, seed, signal } = input;
+  const model = mamba2(settings.model);
+  const started = performance.now();
+  const recall: { method: Method; results: TaskAccuracy[] }[] = [];
+  let base = "";
+  let tokens = 0;
+  for (const method of METHODS.filter((name) => !WITHOUT.includes(name))) {
+    const { steps, weightDecay, ...schedule } = method === "base" ? settings.base : settings.postTraining;
+    const start = async (): Promise<Parameters> => (await loadCheckpoint(base, device)).parameters;
+    const { checkpoint, parameters } = await runTraining(device, {
+      label: `recall, ${method}`, model, text, method: method === "base" || method === "control" ? "zero" : method,
+      methodOptions: settings.methods[method], batches: samples(settings, joined(text), seed, method === "base" ? 5 : 6),
+      batch: settings.batch, context: settings.trainLength, steps, seed, schedule, optimizer: { weightDecay },
+      folder: join(folder, `recall-${method}`), resume: true, logEvery: 10, keepCheckpoints: 1, parameters: method === "base" ? undefined : start,
+    }, signal);
+    signal.throwIfAborted();
+    if (method === "base") base = checkpoint;
+    tokens += steps * settings.batch * settings.trainLength;
+    const bar = new Progress(`recall, ${method}: asked`, settings.samples * settings.lengths.reduce((sum, length) => sum + length, 0), { unit: "tokens" });
+    try {
+      recall.push({
+        method,
+        results: [await taskAccuracy(model, parameters, TASKS.recall, {
+          key: foldIn(key(seed), 7), lengths: settings.lengths, samples: settings.samples, text: heldOut, signal, onProgress: (done) => bar.update(done),
+        })],
+      });
+    } finally {
+      bar.finish();
+      dispose(parameters);
+    }
+  }
+  return { recall, tokens, seconds: (performance.now() - started) / 1000 };
+}
+
+/** Samples as batches. The answer weighs as much as all the text before it together. */
+function samples({ batch, trainLength }: RecallTraining, text: Uint8Array, seed: number, stream: number): BatchSource {
+  const answerWeight = Math.floor(trainLength / 3);
+  const source = taskBatches(TASKS.recall, { key: foldIn(key(seed), stream), batch, length: trainLength, text, answerWeight });
+  return {
+    order: "independent",
+    batch,
+    context: trainLength,
+    settings: { kind: "recall samples", batch, context: trainLength, answerWeight, seed, stream },
+    at(step) {
+      const { tokens, weights } = source.batch(step); // tokens [B,T+1]
+      const rows = Array.from({ length: batch }, (_, row) => tokens.subarray(row * (trainLength + 1), (row + 1) * (trainLength + 1)));
+      return {
+        tokens: Int32Array.from(rows.flatMap((row) => Array.from(row.subarray(0, trainLength)))),
+        targets: Int32Array.from(rows.flatMap((row) => Array.from(row.subarray(1)))),
+        weights,
+      };
+    },
+  };
+}
