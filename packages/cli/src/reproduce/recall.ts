@@ -22,7 +22,7 @@ export interface RecallOutcome {
 }
 
 /** TBTT is left out: it needs text that goes on from one sequence to the next, and these samples do not. */
-const WITHOUT: readonly Method[] = ["tbtt"];
+const WITHOUT: ReadonlySet<Method> = new Set(["tbtt"]);
 
 /** Trains and measures all recall models. Each has a run directory `recall-<method>` below the reproduction's. */
 export async function reproduceRecall(input: ReproductionInput, settings: RecallTraining, text: Text, heldOut: Uint8Array): Promise<RecallOutcome> {
@@ -32,7 +32,7 @@ export async function reproduceRecall(input: ReproductionInput, settings: Recall
   const recall: { method: Method; results: TaskAccuracy[] }[] = [];
   let base = "";
   let tokens = 0;
-  for (const method of METHODS.filter((name) => !WITHOUT.includes(name))) {
+  for (const method of METHODS.filter((name) => !WITHOUT.has(name))) {
     const { steps, weightDecay, ...schedule } = method === "base" ? settings.base : settings.postTraining;
     const start = async (): Promise<Parameters> => (await loadCheckpoint(base, device)).parameters;
     const { checkpoint, parameters } = await runTraining(device, {

@@ -6,7 +6,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Method, METHODS, type ReportModel, type Settings, type UnexploredStatesReport } from "@lenggen/evals";
-import { type Device, dispose, LenggenError, type Parameters } from "@lenggen/kernels";
+import { type Device, dispose, type Parameters } from "@lenggen/kernels";
 import { writeWhole } from "@lenggen/kernels/node";
 import { type Mamba2, mamba2 } from "@lenggen/recurrent";
 import { loadCheckpoint } from "../models";
@@ -42,7 +42,7 @@ const BASE_NAME = "base";
 
 /** Runs all stages and returns the report. Throws `E_INTERRUPTED` when the signal came; what is done stays on disk. */
 export async function reproduceUnexploredStates(input: ReproductionInput): Promise<UnexploredStatesReport> {
-  const { preset, settings, seed, folder } = input;
+  const { preset, settings, seed } = input;
   const model = mamba2(settings.model);
   const training = await readText(settings.trainingText, settings.trainLength + 1);
   const heldOut = joined(await readText(settings.heldOutText, Math.max(...settings.lengths) + 1));
