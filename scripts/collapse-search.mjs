@@ -88,5 +88,5 @@ for (const method of options.methods.split(",").filter((name) => name !== "")) {
   dispose(post.parameters);
 }
 const tokens = options.steps * options.batch * options.T;
-console.log(JSON.stringify({ ...options, tokens, tokensPerSecond: Math.round(tokens / base.seconds), positions: lengths, results }));
+console.log(JSON.stringify({ ...options, heldOut: "from chapter 1", tokens, tokensPerSecond: Math.round(tokens / base.seconds), positions: lengths, results }));
 device.close();

@@ -20,7 +20,7 @@ const rows = runs.map((run) => [
   run.aRange.replace(",", " to "),
   `${run.layers} × ${run.width}, ${run.stateSize}`, run.T, run.batch, run.steps, `${(run.tokens / 1e6).toFixed(1)}M`,
   `${run.postSteps}, ${run.postRate}, ${run.reset}`,
-  [run.plant ? "planted keys" : "", run.std ? `noise ${run.std}` : ""].filter(Boolean).join(", "),
+  [run.plant ? "planted keys" : "", run.std ? `noise ${run.std}` : "", run.heldOut].filter(Boolean).join(", "),
   ...METHODS.map((method) => (run.results[method] ? `${at(run, method, run.length)} (${worst(run, method)})` : "")),
   run.seed,
 ]);
@@ -29,7 +29,8 @@ writeFileSync("results/collapse-search.md", `# Searching for a small setting tha
 
 Byte models of Mamba-2 trained on the State of the Union addresses and read on *Moby-Dick*. Each cell is the loss with the whole
 history over the loss with only the last T/2 to T bytes, at ${length / 1024}k bytes, and in brackets the worst at any length beyond T.
--A is the range that the decay rates start from; the published models have 1 to 16. One line is one command:
+-A is the range that the decay rates start from; the published models have 1 to 16. The first runs read the whole book, with the list
+of contents and the quotations before chapter 1. One line is one command:
 \`node scripts/collapse-search.mjs name=... aRange=0.02,0.6 ... >> results/collapse-search.jsonl\`; every setting of each run stands in
 [collapse-search.jsonl](collapse-search.jsonl). The table is made by \`node scripts/collapse-table.mjs\`.
 

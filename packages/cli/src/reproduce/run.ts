@@ -66,7 +66,7 @@ export async function reproduceUnexploredStates(input: ReproductionInput): Promi
     recall: recalled?.recall,
     remembranceLength: settings.remembrance.length,
     sequences: settings.sequences,
-    command: `lenggen ${process.argv.slice(2).join(" ")}`,
+    command: `lenggen reproduce unexplored-states --preset ${preset} --seed ${seed}`,
     settings: { ...(settings as unknown as Settings), device: input.device.description, parameters: countOf(model) },
   };
 }
