@@ -127,7 +127,9 @@ interface Evaluation {
 async function evaluated({ settings, seed, folder, device, signal }: ReproductionInput, trained: Trained, heldOut: Uint8Array): Promise<Evaluation> {
   const { method, checkpoint, steps, tokens, seconds } = trained;
   const file = join(folder, `${method}-evaluation.json`);
-  const wanted = JSON.stringify({ settings, seed });
+  // What decides the numbers: how this model was trained and what is measured, but not how the others are trained.
+  const { methods: _methods, recallTraining: _recallTraining, postTraining: _postTraining, baseCheckpoint: _baseCheckpoint, ...shared } = settings;
+  const wanted = JSON.stringify({ shared, trained: trained.settings, seed });
   const found = await readFile(file, "utf8").then((text) => JSON.parse(text) as Evaluation & { wanted: string }, () => undefined);
   if (found?.wanted === wanted) return found;
   const started = performance.now();
