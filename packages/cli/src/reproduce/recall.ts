@@ -33,17 +33,17 @@ export async function reproduceRecall(input: ReproductionInput, settings: Recall
   let base = "";
   let tokens = 0;
   for (const method of METHODS.filter((name) => !WITHOUT.has(name))) {
-    const { steps, weightDecay, ...schedule } = method === "base" ? settings.base : settings.postTraining;
+    const { batch, steps, weightDecay, ...schedule } = method === "base" ? settings.base : settings.postTraining;
     const start = async (): Promise<Parameters> => (await loadCheckpoint(base, device)).parameters;
     const { checkpoint, parameters } = await runTraining(device, {
       label: `recall, ${method}`, model, text, method: method === "base" || method === "control" ? "zero" : method,
-      methodOptions: settings.methods[method], batches: samples(settings, joined(text), seed, method === "base" ? 5 : 6),
-      batch: settings.batch, context: settings.trainLength, steps, seed, schedule, optimizer: { weightDecay },
+      methodOptions: settings.methods[method], batches: samples(settings.trainLength, batch, joined(text), seed, method === "base" ? 5 : 6),
+      batch, context: settings.trainLength, steps, seed, schedule, optimizer: { weightDecay },
       folder: join(folder, `recall-${method}`), resume: true, logEvery: 10, keepCheckpoints: 1, parameters: method === "base" ? undefined : start,
     }, signal);
     signal.throwIfAborted();
     if (method === "base") base = checkpoint;
-    tokens += steps * settings.batch * settings.trainLength;
+    tokens += steps * batch * settings.trainLength;
     const bar = new Progress(`recall, ${method}: asked`, settings.samples * settings.lengths.reduce((sum, length) => sum + length, 0), { unit: "tokens" });
     try {
       recall.push({
@@ -61,7 +61,7 @@ export async function reproduceRecall(input: ReproductionInput, settings: Recall
 }
 
 /** Samples as batches. The answer weighs as much as all the text before it together. */
-function samples({ batch, trainLength }: RecallTraining, text: Uint8Array, seed: number, stream: number): BatchSource {
+function samples(trainLength: number, batch: number, text: Uint8Array, seed: number, stream: number): BatchSource {
   const answerWeight = Math.floor(trainLength / 3);
   const source = taskBatches(TASKS.recall, { key: foldIn(key(seed), stream), batch, length: trainLength, text, answerWeight });
   return {

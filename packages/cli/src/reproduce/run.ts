@@ -101,19 +101,19 @@ async function trainOne(
   { settings, seed, folder, device, signal }: ReproductionInput, model: Mamba2, text: Text, method: Method, training: TrainingSettings,
   parameters?: () => Promise<Parameters>,
 ): Promise<Trained> {
-  const { steps, weightDecay, ...schedule } = training;
+  const { batch, steps, weightDecay, ...schedule } = training;
   const initial = method === "base" || method === "control" ? "zero" : method;
   const run = join(folder, method);
   const plan: TrainingPlan = {
     label: method, model: model, text, method: initial, methodOptions: settings.methods[method], joinDocuments: settings.joinDocuments,
-    batch: settings.batch, context: settings.trainLength, steps, seed, schedule, optimizer: { weightDecay },
+    batch, context: settings.trainLength, steps, seed, schedule, optimizer: { weightDecay },
     folder: run, resume: true, logEvery: 10, keepCheckpoints: 1, parameters,
   };
   const outcome = await runTraining(device, plan, signal);
   dispose(outcome.parameters);
   signal.throwIfAborted();
   return {
-    method, checkpoint: outcome.checkpoint, steps, tokens: steps * settings.batch * settings.trainLength, seconds: outcome.seconds,
+    method, checkpoint: outcome.checkpoint, steps, tokens: steps * batch * settings.trainLength, seconds: outcome.seconds,
     settings: { initialStates: initial, ...training, ...(settings.methods[method] as Settings | undefined) },
   };
 }
