@@ -47,6 +47,9 @@ const COMMON = [
   "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
 ];
 
+// With the last one, an error that can't be thrown because its worker is being terminated is dropped; without it, it ends the process.
+const NODE_API_DEFINES = ["-DNAPI_VERSION=8", "-DNAPI_CPP_EXCEPTIONS", "-DNODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"];
+
 const { values: options } = parseArgs({
   options: { sanitize: { type: "boolean", default: false }, families: { type: "string" }, out: { type: "string" } },
 });
@@ -128,7 +131,7 @@ function plan(compiler, isas) {
   };
   const list = `-DLENGGEN_FAMILIES(X)=${families.map((name) => `X(${name})`).join(" ")}`;
   return [
-    ...once.map((name) => object(name, ["-DNAPI_VERSION=8", "-DNAPI_CPP_EXCEPTIONS"])),
+    ...once.map((name) => object(name, NODE_API_DEFINES)),
     ...Object.entries(isas).flatMap(([isa, flags]) => perIsa.map((name) => object(name, [`-DLENGGEN_ISA=${isa}`, ...(name === "registry" ? [list] : []), ...flags]))),
   ];
 }

@@ -170,12 +170,18 @@ void CpuDevice::onFinished(napi_env env, napi_value, void* context, void* data) 
   if (env == nullptr) return;
   auto* self = static_cast<CpuDevice*>(context);
   const std::unique_ptr<Read> read(static_cast<Read*>(data));
-  const Napi::HandleScope scope(env);
-  if (read->failure) read->promise.Reject(jsError(env, read->failure->code(), read->failure->what()).Value());
-  else read->promise.Resolve(read->array.Value());
-  if (--self->pending_ == 0) {
-    if (self->queue_) napi_unref_threadsafe_function(env, self->finished_);
-    self->Unref();
+  // A worker that is being terminated still delivers, but every call into its JavaScript fails, and this function has
+  // no caller who could catch that: the promise stays unsettled, as at teardown.
+  try {
+    const Napi::HandleScope scope(env);
+    if (read->failure) read->promise.Reject(jsError(env, read->failure->code(), read->failure->what()).Value());
+    else read->promise.Resolve(read->array.Value());
+    if (--self->pending_ == 0) {
+      if (self->queue_) napi_unref_threadsafe_function(env, self->finished_);
+      self->Unref();
+    }
+  } catch (const Napi::Error&) {
+    return;
   }
 }
 
