@@ -75,7 +75,7 @@ const shared = {
 /**
  * How the models of `quick` and `full` are trained; found by the search in results/collapse-search.md. A state that is passed on grows
  * older with each step, and the models must meet old states to learn to live with them. So passed states are seldom reset: after 100
- * batches of 256 bytes on average (50 for tbtt), where the default of state passing is after 10; and the streams of tbtt run on from
+ * batches of 256 bytes on average (67 for tbtt), where the default of state passing is after 10; and the streams of tbtt run on from
  * speech to speech.
  */
 const trained = {
@@ -83,7 +83,7 @@ const trained = {
   postTraining: { batch: 16, steps: 300, learningRate: 3e-4, schedule: "cosine", warmup: 10, weightDecay: 0.1 },
   methods: {
     "state-passing": { resetProbability: 0.01 },
-    tbtt: { resetProbability: 0.02 },
+    tbtt: { resetProbability: 0.015 },
     // About the spread of the base model's own states after a training sequence; 1, the default, is ten times that.
     "random-noise": { std: 0.1 },
   },
