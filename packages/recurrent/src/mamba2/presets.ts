@@ -22,7 +22,7 @@ export const MAMBA2_PRESETS = {
    * 256 byte tokens, four layers, 0.5 million parameters: trains on a laptop's CPU in minutes. -A starts between 0.01 and 0.1,
    * where the published models have 1 to 16: heads remember for up to 100,000 bytes instead of 1,000.
    * That is what makes so small a model leave the states of its training behind: with 1 to 16 its states
-   * have all but settled when a context of 256 ends (results/collapse-search.md).
+   * settle within a few contexts of 256 (results/collapse-search.md).
    */
   "tiny-byte": {
     d_model: 128,
