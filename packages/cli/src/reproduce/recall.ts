@@ -13,7 +13,7 @@ import { Progress } from "../progress";
 import { joined, type Text } from "../text";
 import { runTraining } from "../training";
 import type { ReproductionInput } from "./run";
-import type { RecallTraining } from "./settings";
+import { initialStatesOf, type RecallTraining } from "./settings";
 
 export interface RecallOutcome {
   readonly recall: readonly { readonly method: Method; readonly results: readonly TaskAccuracy[] }[];
@@ -28,6 +28,7 @@ const WITHOUT: ReadonlySet<Method> = new Set(["tbtt"]);
 export async function reproduceRecall(input: ReproductionInput, settings: RecallTraining, text: Text, heldOut: Uint8Array): Promise<RecallOutcome> {
   const { device, folder, seed, signal } = input;
   const model = mamba2(settings.model);
+  const bytes = joined(text);
   const started = performance.now();
   const recall: { method: Method; results: TaskAccuracy[] }[] = [];
   let base = "";
@@ -36,8 +37,8 @@ export async function reproduceRecall(input: ReproductionInput, settings: Recall
     const { batch, steps, weightDecay, ...schedule } = method === "base" ? settings.base : settings.postTraining;
     const start = async (): Promise<Parameters> => (await loadCheckpoint(base, device)).parameters;
     const { checkpoint, parameters } = await runTraining(device, {
-      label: `recall, ${method}`, model, text, method: method === "base" || method === "control" ? "zero" : method,
-      methodOptions: settings.methods[method], batches: samples(settings.trainLength, batch, joined(text), seed, method === "base" ? 5 : 6),
+      label: `recall, ${method}`, model, text, method: initialStatesOf(method),
+      methodOptions: settings.methods[method], batches: samples(settings.trainLength, batch, bytes, seed, method === "base" ? 5 : 6),
       batch, context: settings.trainLength, steps, seed, schedule, optimizer: { weightDecay },
       folder: join(folder, `recall-${method}`), resume: true, logEvery: 10, keepCheckpoints: 1, parameters: method === "base" ? undefined : start,
     }, signal);

@@ -15,7 +15,7 @@ import { joined, readText, type Text } from "../text";
 import { runTraining, type TrainingPlan } from "../training";
 import { evaluateModel } from "./evaluate";
 import { reproduceRecall } from "./recall";
-import type { ReproductionSettings, TrainingSettings } from "./settings";
+import { initialStatesOf, type ReproductionSettings, type TrainingSettings } from "./settings";
 
 export interface ReproductionInput {
   readonly preset: string;
@@ -102,7 +102,7 @@ async function trainOne(
   parameters?: () => Promise<Parameters>,
 ): Promise<Trained> {
   const { batch, steps, weightDecay, ...schedule } = training;
-  const initial = method === "base" || method === "control" ? "zero" : method;
+  const initial = initialStatesOf(method);
   const run = join(folder, method);
   const plan: TrainingPlan = {
     label: method, model: model, text, method: initial, methodOptions: settings.methods[method], joinDocuments: settings.joinDocuments,

@@ -149,3 +149,8 @@ export const PRESETS: Readonly<Record<string, ReproductionSettings>> = {
     recall: { tasks: ["passkey", "passkey-text", "copying"], lengths: [192, 1024, 4096, 16384], samples: 32 },
   },
 };
+
+/** The source of initial states behind a model of the report: the base and the control start from zeros. */
+export function initialStatesOf(method: Method): string {
+  return method === "base" || method === "control" ? "zero" : method;
+}
