@@ -1,19 +1,68 @@
 import { fileURLToPath } from "node:url";
-import { defineConfig } from "vitest/config";
+import { playwright } from "@vitest/browser-playwright";
+import { defineConfig, type TestProjectConfiguration } from "vitest/config";
 
 const source = (path: string) => fileURLToPath(new URL(`packages/${path}`, import.meta.url));
 
 // Tests run on the sources: one alias per entry of a room, so that no build is needed first.
-export default defineConfig({
-  resolve: {
-    alias: [
-      { find: /^@lenggen\/([a-z]+)$/, replacement: source("$1/src/index.ts") },
-      { find: /^@lenggen\/([a-z]+)\/node$/, replacement: source("$1/src/node/index.ts") },
-    ],
-  },
+const ROOMS = [
+  { find: /^@lenggen\/([a-z]+)$/, replacement: source("$1/src/index.ts") },
+  { find: /^@lenggen\/([a-z]+)\/node$/, replacement: source("$1/src/node/index.ts") },
+];
+
+/** Tests of what only Node has; all others run in the browser too. */
+const NODE_ONLY = [
+  "packages/cli/src/**", // the command line
+  "packages/*/src/node/**", // files and run directories
+  "packages/kernels/src/backends/cpu/**", // the native addon
+  "packages/kernels/src/leaks.test.ts", // asks V8 for a garbage collection
+];
+
+const node: TestProjectConfiguration = {
+  resolve: { alias: ROOMS },
   test: {
+    name: "node",
     include: ["packages/*/{src,test,fuzz}/**/*.test.ts"],
+    exclude: ["**/*.browser.test.ts"],
     testTimeout: 60_000,
     pool: "forks",
   },
+};
+
+/**
+ * The same tests in a page of a headless Chromium, on the devices that there are in a browser. WebGPU runs on SwiftShader,
+ * which every machine has, unless LENGGEN_BROWSER_GPU=1 asks for the machine's own.
+ */
+const browser = (executablePath: string): TestProjectConfiguration => ({
+  resolve: { alias: [...ROOMS, { find: /^(.*)\/backends\/cpu(\/ceiling)?$/, replacement: "$1/backends/cpu/absent" }] },
+  test: {
+    name: "browser",
+    include: ["packages/{kernels,recurrent,interventions,evals}/src/**/*.test.ts", "packages/*/test/**/*.browser.test.ts"],
+    exclude: NODE_ONLY,
+    testTimeout: 60_000,
+    // After the tests in Node: both want all cores.
+    sequence: { groupOrder: 1 },
+    browser: {
+      enabled: true,
+      headless: true,
+      screenshotFailures: false,
+      instances: [{ browser: "chromium" }],
+      provider: playwright({
+        launchOptions: {
+          executablePath,
+          args: [
+            "--no-sandbox", "--enable-unsafe-webgpu", ...(process.env["LENGGEN_BROWSER_GPU"] === "1" ? [] : ["--use-webgpu-adapter=swiftshader"]),
+            "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
+          ],
+        },
+      }),
+    },
+  },
+});
+
+// scripts/test.mjs looks for a Chromium; without one, only the tests in Node are there.
+const chromium = process.env["LENGGEN_CHROMIUM"] ?? "none";
+
+export default defineConfig({
+  test: { projects: [node, ...(chromium === "none" ? [] : [browser(chromium)])] },
 });

@@ -1,5 +1,6 @@
 /**
- * `npm test`: set-up, then vitest over all packages. Arguments after `--` go to vitest: `npm test -- ssd`.
+ * `npm test`: set-up, then vitest over all packages. Arguments after `--` go to vitest: `npm test -- ssd`, and with
+ * `--project node` or `--project browser` one of the two halves.
  * The packages are built too, as the tests of the command line run the command that users run.
  */
 import { spawn } from "node:child_process";
@@ -7,9 +8,20 @@ import { join } from "node:path";
 import { root, setUp } from "./setup.mjs";
 
 const { native } = setUp({ packages: true });
-if (!native) console.error("test: the cpu device is missing, so every test that runs on each device runs on reference alone");
+if (!native) console.error("test: the cpu device is missing, so every test that runs on each device runs without it");
 
-const vitest = spawn(process.execPath, [join(root, "node_modules/vitest/vitest.mjs"), "run", ...process.argv.slice(2)], { stdio: "inherit", cwd: root });
+// Loaded now, as set-up may just have installed what it needs.
+const { findChromium, webgpuInNode } = await import("./webgpu.mjs");
+const webgpu = webgpuInNode();
+if (webgpu.reason) console.error(`test: in Node, tests on device webgpu do not run: ${webgpu.reason}`);
+const chromium = findChromium();
+if (chromium.reason) console.error(`test: tests in a browser do not run: ${chromium.reason}`);
+
+const vitest = spawn(process.execPath, [join(root, "node_modules/vitest/vitest.mjs"), "run", ...process.argv.slice(2)], {
+  stdio: "inherit",
+  cwd: root,
+  env: { ...process.env, ...webgpu.variables, LENGGEN_CHROMIUM: chromium.path ?? "none" },
+});
 process.on("SIGINT", () => {});
 process.on("SIGTERM", () => vitest.kill("SIGTERM"));
 vitest.on("exit", (code, signal) => process.exit(code ?? (signal === "SIGINT" ? 130 : 1)));

@@ -1,12 +1,16 @@
 import { describe, expect, it } from "vitest";
-import { devices, type DeviceKind, open } from "./device";
+import { devices, type DeviceKind, open, type OpenOptions } from "./device";
 import { full, scope, tensor, zeros } from "./tensor";
 import { expectError, hasDevice } from "./testing";
+
+const KINDS = ["cpu", "webgpu", "reference"] as const;
+/** Software adapters will do. */
+const here = (kind: DeviceKind, options: OpenOptions = {}) => open(kind, { fallback: true, ...options });
 
 describe("devices", () => {
   it("are listed, absent ones with their reason", async () => {
     const listing = await devices();
-    expect(listing.map(({ name }) => name)).toEqual(["cpu", "reference"]);
+    expect(listing.map(({ name }) => name)).toEqual(["cpu", "webgpu", "reference"]);
     for (const { available, reason } of listing) expect(reason === "").toBe(available);
   });
 
@@ -15,16 +19,16 @@ describe("devices", () => {
     await expect(open("constructor" as DeviceKind)).rejects.toMatchObject({ code: "E_DEVICE_UNKNOWN" });
   });
 
-  it.each(["cpu", "reference"] as const)("refuse impossible memory limits: %s", async (kind) => {
+  it.each(KINDS)("refuse impossible memory limits: %s", async (kind) => {
     if (!hasDevice(kind)) return console.warn(`${kind} is not here: its memory limit is not tested`);
     for (const memoryLimit of [0, -1, 1.5, NaN, Infinity]) {
-      await expect(open(kind, { memoryLimit })).rejects.toMatchObject({ code: "E_ARGUMENT" });
+      await expect(here(kind, { memoryLimit })).rejects.toMatchObject({ code: "E_ARGUMENT" });
     }
   });
 
-  it.each(["cpu", "reference"] as const)("hold to their memory limit: %s", async (kind) => {
+  it.each(KINDS)("hold to their memory limit: %s", async (kind) => {
     if (!hasDevice(kind)) return console.warn(`${kind} is not here: its memory limit is not tested`);
-    const device = await open(kind, { memoryLimit: 1 << 20 });
+    const device = await here(kind, { memoryLimit: 1 << 20 });
     const half = zeros(device, [1 << 17]);
     expectError(() => zeros(device, [1 << 18]), "E_MEMORY", /no room for .* make the batch, the length or the model smaller/);
     expect(device.memory().used).toBe(1 << 19);
@@ -34,16 +38,16 @@ describe("devices", () => {
     device.close();
   });
 
-  it.each(["cpu", "reference"] as const)("refuse what no machine has: %s", async (kind) => {
+  it.each(KINDS)("refuse what no machine has: %s", async (kind) => {
     if (!hasDevice(kind)) return console.warn(`${kind} is not here: its memory limit is not tested`);
-    const device = await open(kind);
+    const device = await here(kind);
     expectError(() => zeros(device, [2 ** 50]), "E_MEMORY");
     device.close();
   });
 
-  it.each(["cpu", "reference"] as const)("say so when they are used after being closed: %s", async (kind) => {
+  it.each(KINDS)("say so when they are used after being closed: %s", async (kind) => {
     if (!hasDevice(kind)) return console.warn(`${kind} is not here: closing is not tested`);
-    const device = await open(kind);
+    const device = await here(kind);
     const x = tensor(device, [1, 2]);
     device.close();
     device.close();

@@ -20,9 +20,9 @@ function entry(dtype: string, shape: unknown, begin: unknown, end: unknown) {
 }
 
 async function collect(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  for await (const chunk of chunks) parts.push(chunk);
-  return new Uint8Array(Buffer.concat(parts));
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  for await (const chunk of chunks) parts.push(chunk.slice());
+  return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 
 function refused(message: RegExp, code = "E_FORMAT") {

@@ -8,14 +8,16 @@
  *  * {@link checkSameBits} compares runs with 1, 2 and 3 threads bit for bit, for each instruction set.
  *  * {@link checkLeaks} sees to it that a call leaves no memory behind.
  *
+ * All of it runs in Node and in a browser (vitest's browser mode), where the CPU device is absent.
+ *
  * Errors are relative. Float32 numbers that are sums of many terms are judged by the max-norm: the largest
  * deviation over the largest magnitude that is expected.
  */
-import { existsSync, readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+/// <reference types="vite/types/importMeta.d.ts" />
 import { afterAll, describe, expect } from "vitest";
 import { type Device, type DeviceKind, devices, open } from "./device";
 import { type Shape, showShape, sizeOf } from "./shape";
+import { type ByteSource, memorySource } from "./source";
 import { vjp } from "./tape";
 import { dispose, leakedTensors, scope, Tensor, tensor } from "./tensor";
 
@@ -30,10 +32,11 @@ export interface HostTensor {
 /** An op under test. Its inputs come in the order of the host tensors; give absent optional inputs inside of it. */
 export type TestFunction = (...inputs: Tensor[]) => Tensor | readonly Tensor[];
 
-const listings = await devices();
+/** Software adapters will do for tests. */
+const listings = await devices({ fallback: true });
 const opened: Device[] = [];
 for (const { name, available, reason } of listings) {
-  if (available) opened.push(await open(name));
+  if (available) opened.push(await open(name, { fallback: true }));
   else console.warn(`tests on device ${name} do not run: ${reason}`);
 }
 
@@ -269,14 +272,17 @@ export async function checkSameBits(
     for (const threads of [1, 2, 3]) {
       const result = await evaluate(await cpuWith(isa, threads), f, inputs, { gradients });
       if (!first) compareEvaluations((first = result), expected, tolerance);
-      else expect(bytesOf(result).equals(bytesOf(first)), `same bits on ${isa} with ${threads} threads as with 1`).toBe(true);
+      else expect(sameBits(result, first), `same bits on ${isa} with ${threads} threads as with 1`).toBe(true);
     }
   }
 }
 
-function bytesOf({ outputs, gradients }: Evaluation): Buffer {
-  return Buffer.concat([...outputs, ...gradients].flatMap((values) =>
-    values ? [Buffer.from((values as Float32Array).buffer, (values as Float32Array).byteOffset, (values as Float32Array).byteLength)] : []));
+/** Whether two evaluations agree bit for bit: 0 is not -0, and a NaN is that NaN. */
+function sameBits(a: Evaluation, b: Evaluation): boolean {
+  const words = ({ outputs, gradients }: Evaluation) =>
+    [...outputs, ...gradients].map((values) => (values ? new Int32Array((values as Float32Array).slice().buffer) : new Int32Array()));
+  const [left, right] = [words(a), words(b)];
+  return left.length === right.length && left.every((list, i) => list.length === right[i]!.length && list.every((word, j) => word === right[i]![j]));
 }
 
 /** Expects that a call of `f` with its gradients leaves the device's memory as it was. */
@@ -302,13 +308,23 @@ export function expectError(body: () => unknown, code: string, message?: RegExp)
   if (message) expect((caught as Error).message).toMatch(message);
 }
 
+// Vite's globs work in Node and in the browser, and find nothing where there is nothing.
+const FIXTURES = import.meta.glob<string>("../test/fixtures/*", { query: "?url&inline", import: "default" });
+const GOLDENS = import.meta.glob<unknown>("../../../../shared/data/goldens/*.json", { import: "default" });
+
+/** The bytes of a file in test/fixtures, as if it had been opened. */
+export async function readFixture(name: string): Promise<ByteSource> {
+  const url = await FIXTURES[`../test/fixtures/${name}`]!();
+  return memorySource(new Uint8Array(await (await fetch(url)).arrayBuffer()), name);
+}
+
 /**
  * A JSON file of golden values from other implementations, which lie beside the repository and are not part of it;
  * undefined, with the reason printed, where they are absent.
  */
-export function readGolden(name: string): unknown {
-  const path = fileURLToPath(new URL(`../../../../shared/data/goldens/${name}`, import.meta.url));
-  if (existsSync(path)) return JSON.parse(readFileSync(path, "utf8"));
-  console.warn(`tests against golden values do not run: ${path} is absent`);
+export async function readGolden(name: string): Promise<unknown> {
+  const load = GOLDENS[`../../../../shared/data/goldens/${name}`];
+  if (load) return load();
+  console.warn(`tests against golden values do not run: shared/data/goldens/${name} is not beside the repository`);
   return undefined;
 }

@@ -123,7 +123,7 @@ interface GoldenCase {
   readonly outputs: { readonly y: GoldenTensor };
   readonly gradients: { readonly x: GoldenTensor; readonly weight: GoldenTensor; readonly bias?: GoldenTensor };
 }
-const golden = readGolden("mamba_reference_cases.json") as
+const golden = (await readGolden("mamba_reference_cases.json")) as
   | { dw_causal_conv: Record<"channels_first_silu" | "channels_last_identity", GoldenCase> }
   | undefined;
 

@@ -122,7 +122,7 @@ interface GoldenCase {
   readonly outputs: Record<"y" | "y_norm_after", GoldenTensor>;
   readonly gradients: Record<"x" | "w", GoldenTensor>;
 }
-const golden = readGolden("mamba_reference_cases.json") as { layer_norms: Record<"rms_norm" | "gated_rms_norm", GoldenCase> } | undefined;
+const golden = (await readGolden("mamba_reference_cases.json")) as { layer_norms: Record<"rms_norm" | "gated_rms_norm", GoldenCase> } | undefined;
 
 describe.skipIf(!golden)("norms against mamba-ssm's Triton kernels, which ran with eps 1e-6", () => {
   const from = (t: GoldenTensor) => host(t.data.flat(Infinity) as number[], t.shape);

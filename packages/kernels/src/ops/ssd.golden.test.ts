@@ -3,13 +3,11 @@
  * (test/fixtures/ssd.safetensors), and mamba-ssm's Triton kernels, whose products keep ten bits (TF32). Of the
  * latter only head 0 is compared: head 1 of those cases grows (a > 0), and there the kernels clamp the exponent.
  */
-import { fileURLToPath } from "node:url";
 import { describe, it } from "vitest";
-import { openFile } from "../node";
 import { openSafetensors } from "../safetensors";
 import { vjp } from "../tape";
 import { dispose, full, scope } from "../tensor";
-import { eachDevice, evaluate, expectClose, host, type HostTensor, readGolden, type TestFunction } from "../testing";
+import { eachDevice, evaluate, expectClose, host, type HostTensor, readFixture, readGolden, type TestFunction } from "../testing";
 import { add, mul, silu } from "./elementwise";
 import { ssmGates } from "./gates";
 import { ssd } from "./ssd";
@@ -17,10 +15,8 @@ import { ssd } from "./ssd";
 eachDevice("ssd against mamba2-minimal", (device) => {
   it("agrees in outputs, final state and all gradients", async () => {
     const precise = device.dtypes.includes("f64");
-    const source = await openFile(fileURLToPath(new URL("../../test/fixtures/ssd.safetensors", import.meta.url)));
-    const file = await openSafetensors(source);
+    const file = await openSafetensors(await readFixture("ssd.safetensors"));
     const golden = await file.loadAll(device, { dtype: precise ? "f64" : "f32" });
-    await source.close();
     const { x, a, B, C, initial_state: initial } = golden;
     const results = scope(() => {
       const inputs = { x: x!, a: a!, B: B!, C: C!, initial_state: initial! };
@@ -54,7 +50,7 @@ type Golden = {
   ssd_components: Record<"chunk_cumsum" | "chunk_state", GoldenCase>;
   selective_state_update: Record<string, GoldenCase>;
 };
-const golden = readGolden("mamba_reference_cases.json") as Golden | undefined;
+const golden = (await readGolden("mamba_reference_cases.json")) as Golden | undefined;
 
 /** Index 0 of an axis, which stays with size 1. */
 function first({ data, shape }: GoldenTensor, axis: number): HostTensor {
