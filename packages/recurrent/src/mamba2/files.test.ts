@@ -1,8 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { type ByteSource, countElements, type Device, encodeSafetensors, key, leaves, open, openSafetensors, type Parameters, tensor, zeros } from "@lenggen/kernels";
-import { openFile, writeWhole } from "@lenggen/kernels/node";
+import { countElements, type Device, encodeSafetensors, key, leaves, memorySource, open, openSafetensors, type Parameters, tensor, zeros } from "@lenggen/kernels";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadMamba2, saveMamba2 } from "./files";
 import { mamba2 } from "./model";
@@ -11,27 +7,17 @@ const CONFIG = { d_model: 16, n_layer: 2, vocab_size: 30, pad_vocab_size_multipl
 
 describe("checkpoints", () => {
   let device: Device;
-  let folder: string;
-  const files: ByteSource[] = [];
   beforeAll(async () => {
     device = await open("reference");
-    folder = await mkdtemp(join(tmpdir(), "lenggen-files-"));
   });
-  afterAll(async () => {
-    device.close();
-    for (const file of files) await file.close();
-    await rm(folder, { recursive: true });
-  });
+  afterAll(() => device.close());
 
-  async function write(parameters: Parameters, name: string) {
-    const path = join(folder, name);
-    await writeWhole(path, encodeSafetensors(parameters, { format: "pt" }));
-    return reopen(path);
-  }
+  const write = (parameters: Parameters, name: string) => reopen(encodeSafetensors(parameters, { format: "pt" }), name);
 
-  async function reopen(path: string) {
-    files.push(await openFile(path));
-    return openSafetensors(files.at(-1)!);
+  async function reopen(file: AsyncIterable<Uint8Array>, name: string) {
+    const parts: Uint8Array<ArrayBuffer>[] = [];
+    for await (const part of file) parts.push(part.slice());
+    return openSafetensors(memorySource(new Uint8Array(await new Blob(parts).arrayBuffer()), name));
   }
   const fresh = () => mamba2(CONFIG).init(key(1), device);
   const refusal = (code: string, message: RegExp) => expect.objectContaining({ code, message: expect.stringMatching(message) });
@@ -40,9 +26,7 @@ describe("checkpoints", () => {
     const model = mamba2(CONFIG);
     const parameters = fresh();
     const saved = saveMamba2(model, parameters);
-    const path = join(folder, "model.safetensors");
-    await writeWhole(path, saved.weights);
-    const loaded = await loadMamba2(JSON.parse(saved.config), await reopen(path), device);
+    const loaded = await loadMamba2(JSON.parse(saved.config), await reopen(saved.weights, "model.safetensors"), device);
     expect(loaded.model.config).toEqual(model.config);
     expect(parameters["backbone.embedding.weight"]!.shape).toEqual([32, 16]);
     expect(countElements(loaded.parameters)).toBe(countElements(parameters));

@@ -2,20 +2,21 @@
  * Mamba-2 against golden values computed in float64 by another implementation (fixtures mamba2-tiny), and the
  * promise of every sequence model: full == chunked == step by step.
  */
-import { readFile } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
+/// <reference types="vite/types/importMeta.d.ts" />
 import {
-  type ByteSource, crossEntropy, type Device, type DType, devices, key, leaves, linear, mean, open, openSafetensors, type Parameters,
+  crossEntropy, type Device, type DeviceKind, type DType, devices, key, leaves, linear, mean, memorySource, open, openSafetensors, type Parameters,
   slice, tensor, type Tensor, tokenTensor, valueAndGradient,
 } from "@lenggen/kernels";
-import { openFile } from "@lenggen/kernels/node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadMamba2 } from "./files";
 import { mamba2 } from "./model";
 
-const fixture = (file: string) => fileURLToPath(new URL(`../../test/fixtures/mamba2-tiny/${file}`, import.meta.url));
-const CPU = (await devices()).find((d) => d.name === "cpu")!;
-if (!CPU.available) console.log(`skipped on cpu: ${CPU.reason}`);
+// As data URLs, which Node and browsers can read.
+const FIXTURES = import.meta.glob<string>("../../test/fixtures/mamba2-tiny/*", { query: "?url&inline", import: "default" });
+const fixture = async (file: string) => new Uint8Array(await (await fetch(await FIXTURES[`../../test/fixtures/mamba2-tiny/${file}`]!())).arrayBuffer());
+
+const listings = await devices({ fallback: true });
+for (const { name, available, reason } of listings) if (!available) console.warn(`tests on device ${name} do not run: ${reason}`);
 
 /** Largest deviation relative to the expected tensor's largest magnitude. */
 async function deviation(actual: Tensor, expected: ArrayLike<number>): Promise<number> {
@@ -30,31 +31,22 @@ async function deviation(actual: Tensor, expected: ArrayLike<number>): Promise<n
   return worst / (scale || 1);
 }
 
-const cases: { name: "reference" | "cpu"; dtype: DType; tolerance: number }[] = [
-  { name: "reference", dtype: "f64", tolerance: 1e-9 },
-  ...(CPU.available ? [{ name: "cpu" as const, dtype: "f32" as const, tolerance: 2e-4 }] : []),
-];
+const cases: { name: DeviceKind; dtype: DType; tolerance: number }[] = listings.filter(({ available }) => available).map(({ name }) =>
+  (name === "reference" ? { name, dtype: "f64", tolerance: 1e-9 } : { name, dtype: "f32", tolerance: 2e-4 }));
 
 describe.each(cases)("Mamba-2 on $name ($dtype)", ({ name, dtype, tolerance }) => {
   let device: Device;
-  const files: ByteSource[] = [];
   beforeAll(async () => {
-    device = await open(name);
+    device = await open(name, { fallback: true });
   });
-  afterAll(async () => {
-    device.close();
-    for (const file of files) await file.close();
-  });
+  afterAll(() => device.close());
 
-  async function opened(file: string): Promise<ByteSource> {
-    files.push(await openFile(fixture(file)));
-    return files.at(-1)!;
-  }
+  const opened = async (file: string) => openSafetensors(memorySource(await fixture(file), file));
 
   async function golden() {
-    const weights = await openSafetensors(await opened("model.safetensors"));
-    const expected = await openSafetensors(await opened("expected.safetensors"));
-    const config: unknown = JSON.parse(await readFile(fixture("config.json"), "utf8"));
+    const weights = await opened("model.safetensors");
+    const expected = await opened("expected.safetensors");
+    const config: unknown = JSON.parse(new TextDecoder().decode(await fixture("config.json")));
     const { model, parameters } = await loadMamba2(config, weights, device, dtype);
     const reference = await open("reference");
     const read = async (tensorName: string) => (await expected.load(tensorName, reference, tensorName === "tokens" ? "i32" : "f64")).read();
