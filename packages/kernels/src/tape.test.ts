@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { apply, type Op } from "./op";
+import { reshape } from "./ops/view";
 import { detach, valueAndGradient, vjp, withoutGradient } from "./tape";
 import { dispose, full, scope, type Tensor, tensor, zeros } from "./tensor";
 import { eachDevice, expectError } from "./testing";
@@ -75,6 +76,27 @@ eachDevice("the tape", (device) => {
     });
     expect(await gradients.read()).toEqual(new Float32Array([12]));
     dispose(gradients);
+  });
+
+  it("leaves cotangents as they were, and gives gradients that do not share their memory", async () => {
+    const result = scope(() => {
+      const x = tensor(device, [1, 2]);
+      const ones = full(device, [2], 1);
+      // Two paths from u, the first of which hands the cotangent on as it is: the second must not be added to it.
+      const { pullback } = vjp((x: Tensor) => {
+        const u = combine(x, null, 2, 0);
+        return { u, v: combine(reshape(u, [1, 2]), null, 3, 0), w: reshape(u, [2, 1]), x };
+      }, x);
+      const gradient = pullback({ u: ones, v: full(device, [1, 2], 1), w: reshape(ones, [2, 1]), x: ones });
+      return { ones, gradient };
+    });
+    // x + 2 (1 + 3 + 1)
+    expect([...(await result.gradient.read())]).toEqual([11, 11]);
+    expect([...(await result.ones.read())]).toEqual([1, 1]);
+    const same = scope(() => vjp((x: Tensor) => x, result.gradient).pullback(result.ones));
+    same.write([5, 5]);
+    expect([...(await result.ones.read())]).toEqual([1, 1]);
+    dispose([result, same]);
   });
 
   it("gives value, gradient and what else was asked for", async () => {

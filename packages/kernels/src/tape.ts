@@ -5,6 +5,7 @@
  * notes backwards. A note's outputs and temporaries are freed as soon as the walk has passed it, so that
  * the memory of a training step peaks at the start of the walk. Tensors that f returns are never freed.
  */
+import type { DeviceBuffer } from "./device";
 import type { Op, OpInput, OpRecord } from "./op";
 import { check } from "./errors";
 import { sameShape, showShape } from "./shape";
@@ -102,52 +103,84 @@ export function valueAndGradient<P, A = undefined>(
 }
 
 function walkBack<I, O>(tape: Tape, inputs: I, outputs: O, cotangents: TreeLike<O, Tensor | null>): TreeLike<I, Tensor> {
-  const gradients = new Map<number, Tensor>();
+  const gradients = new Gradients();
   const escaped = new Set<number>([...tensorsIn(inputs), ...tensorsIn(outputs)].map((t) => t.id));
   seed(gradients, outputs, cotangents);
   for (let note = tape.notes.pop(); note; note = tape.notes.pop()) {
-    const incoming = note.outputs.map((t) => gradients.get(t.id) ?? null);
+    const incoming = note.outputs.map((t) => gradients.of(t));
     if (incoming.some((g) => g !== null)) {
       const results = note.op.gradient(note, incoming);
       note.inputs.forEach((input, i) => {
         const g = results[i];
-        if (input && g) accumulate(gradients, input, g);
+        if (input && g) gradients.add(input, g);
       });
     }
     dispose(note.saved);
     for (const t of note.outputs) {
       if (escaped.has(t.id)) continue;
-      gradients.get(t.id)?.dispose();
-      gradients.delete(t.id);
+      gradients.drop(t);
       t.dispose();
     }
   }
-  return mapTree(inputs, (t) => gradients.get(t.id) ?? zeros(t.device, t.shape, t.dtype));
+  return mapTree(inputs, (t) => gradients.own(t));
 }
 
-/** Adds a gradient to what has arrived for `t` so far, in place. */
-function accumulate(gradients: Map<number, Tensor>, t: Tensor, gradient: Tensor): void {
-  check(sameShape(t.shape, gradient.shape), "E_SHAPE", () =>
-    `a gradient ${showShape(gradient.shape)} does not fit its tensor ${showShape(t.shape)}`);
-  const sum = gradients.get(t.id);
-  if (!sum) gradients.set(t.id, gradient);
-  else {
+/** What has arrived for each tensor so far. */
+class Gradients {
+  readonly #byTensor = new Map<number, Tensor>();
+  /** Buffers of the cotangents: the caller keeps them, so nothing is added to them in place. */
+  readonly #borrowed = new Set<DeviceBuffer>();
+
+  of(t: Tensor): Tensor | null {
+    return this.#byTensor.get(t.id) ?? null;
+  }
+
+  /** Adds a gradient, in place, and takes it over. */
+  add(t: Tensor, gradient: Tensor): void {
+    check(sameShape(t.shape, gradient.shape), "E_SHAPE", () =>
+      `a gradient ${showShape(gradient.shape)} does not fit its tensor ${showShape(t.shape)}`);
+    const before = this.of(t);
+    if (!before) {
+      this.#byTensor.set(t.id, gradient);
+      return;
+    }
+    const sum = this.#borrowed.has(before.buffer) ? copied(before) : before;
     t.device.kernels.accumulate({ out: sum, x: gradient, scale: 1 });
     gradient.dispose();
+    if (sum !== before) before.dispose();
+    this.#byTensor.set(t.id, sum);
+  }
+
+  /** Adds a cotangent, which stays the caller's. */
+  borrow(t: Tensor, cotangent: Tensor): void {
+    check(sameShape(t.shape, cotangent.shape), "E_SHAPE", () =>
+      `pullback: a cotangent ${showShape(cotangent.shape)} does not fit its output ${showShape(t.shape)}`);
+    this.#borrowed.add(cotangent.buffer);
+    this.add(t, cotangent.window(cotangent.shape));
+  }
+
+  drop(t: Tensor): void {
+    this.of(t)?.dispose();
+    this.#byTensor.delete(t.id);
+  }
+
+  /** A gradient for the caller to keep: zeros where nothing arrived. */
+  own(t: Tensor): Tensor {
+    const gradient = this.of(t);
+    if (!gradient) return zeros(t.device, t.shape, t.dtype);
+    return this.#borrowed.has(gradient.buffer) ? copied(gradient) : gradient;
   }
 }
 
-function seed(gradients: Map<number, Tensor>, outputs: unknown, cotangents: unknown): void {
+function copied(t: Tensor): Tensor {
+  const copy = zeros(t.device, t.shape, t.dtype);
+  t.device.kernels.accumulate({ out: copy, x: t, scale: 1 });
+  return copy;
+}
+
+function seed(gradients: Gradients, outputs: unknown, cotangents: unknown): void {
   if (outputs instanceof Tensor) {
-    if (!(cotangents instanceof Tensor)) return;
-    // A copy, since accumulation writes in place and the caller keeps the cotangent.
-    const copy = zeros(outputs.device, outputs.shape, outputs.dtype);
-    check(sameShape(outputs.shape, cotangents.shape), "E_SHAPE", () =>
-      `pullback: a cotangent ${showShape(cotangents.shape)} does not fit its output ${showShape(outputs.shape)}`);
-    outputs.device.kernels.accumulate({ out: copy, x: cotangents, scale: 1 });
-    const before = gradients.get(outputs.id);
-    if (before) accumulate(gradients, outputs, copy);
-    else gradients.set(outputs.id, copy);
+    if (cotangents instanceof Tensor) gradients.borrow(outputs, cotangents);
   } else if (outputs !== null && typeof outputs === "object" && cotangents !== null && typeof cotangents === "object") {
     for (const [key, child] of Object.entries(outputs)) seed(gradients, child, (cotangents as Record<string, unknown>)[key]);
   }

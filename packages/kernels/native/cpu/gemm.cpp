@@ -69,7 +69,7 @@ void block(int64_t rows, int64_t n, int64_t steps, Operand a, const float* packe
       const Range r = share(rows, tiles, t);
       const Tile run = tileFor<false>(static_cast<int>(r.size()), vectors);
       run(steps, a.data + r.from * a.row, a.row, a.column, packedB + column * steps, vectors * WIDTH, c + r.from * cRow + column, cRow,
-          lastOf(n - column, vectors), accumulate);
+          lastOf(n - column, vectors), accumulate, {packedB, 0, 0});
     }
   }
 }
@@ -145,8 +145,9 @@ void transpose(int64_t rows, int64_t columns, const float* from, int64_t fromRow
   }
 }
 
-void gemmSmall(int64_t m, int64_t n, int64_t k, Operand a, const float* b, int64_t bRow, float* c, int64_t cRow, bool accumulate, Skip skip) {
+void gemmSmall(int64_t m, int64_t n, int64_t k, Operand a, const float* b, int64_t bRow, float* c, int64_t cRow, bool accumulate, Skip skip, Ahead ahead) {
   const int64_t tiles = ceilDiv(m, TILE_ROWS);
+  AheadStream stream(ahead);
   for (int64_t t = 0; t < tiles; t++) {
     const Range r = share(m, tiles, t);
     const int height = static_cast<int>(r.size());
@@ -158,7 +159,7 @@ void gemmSmall(int64_t m, int64_t n, int64_t k, Operand a, const float* b, int64
       const int vectors = vectorsOf(columns - column);
       const int64_t last = lastOf(columns - column, vectors);
       const Tile run = last == WIDTH ? tileFor<false>(height, vectors) : tileFor<true>(height, vectors);
-      run(steps, rows.data, a.row, a.column, b + first * bRow + column, bRow, c + r.from * cRow + column, cRow, last, accumulate);
+      run(steps, rows.data, a.row, a.column, b + first * bRow + column, bRow, c + r.from * cRow + column, cRow, last, accumulate, stream.next(steps, b));
     }
   }
 }

@@ -42,11 +42,20 @@ enum class Skip {
   LowerC,  // C(i, j) is wanted for j <= i alone
 };
 
+// Memory that the calling thread will read or write soon: `count` pieces of 256 bytes, `stride` floats apart. A product asks for
+// them one by one while it works (as many as fit into it), which costs nothing; all at once they would keep other reads waiting.
+constexpr int64_t AHEAD_FLOATS = 64;
+struct Ahead {
+  const float* data = nullptr;
+  int64_t stride = AHEAD_FLOATS;
+  int64_t count = 0;
+};
+
 // C[m,n] (+)= A[m,k] · B[k,n] on the calling thread, straight from memory: A with any strides (its elements are broadcast),
 // rows of B contiguous and bRow apart, rows of C contiguous and cRow apart. Meant for operands that fit the L1 or L2
 // cache, up to about 256 each way; right for all sizes. C must not overlap A or B.
 void gemmSmall(int64_t m, int64_t n, int64_t k, Operand a, const float* b, int64_t bRow, float* c, int64_t cRow,
-               bool accumulate, Skip skip = Skip::None);
+               bool accumulate, Skip skip = Skip::None, Ahead ahead = {});
 
 // to[j * toRow + i] = from[i * fromRow + j] for i < rows, j < columns: brings a k-contiguous matrix into the form that
 // `gemmSmall` takes for B.

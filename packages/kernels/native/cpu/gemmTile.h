@@ -1,60 +1,85 @@
 // The innermost part of matrix products: one tile of C, ROWS x (VECTORS · WIDTH), held in registers while k runs.
-// Each step loads a row piece of B, broadcasts ROWS elements of A and does ROWS · VECTORS multiply-adds. A tile must hide
-// the latency of a multiply-add (4 cycles x 2 units = 8 sums in flight) and leave registers for B and one element of A:
-// 14 x 2 of 32 registers (AVX-512, NEON), 6 x 2 of 16 (SSE, AVX2). After BLIS (Van Zee & van de Geijn 2015).
+// Each step loads a row piece of B, broadcasts ROWS elements of A and does ROWS · VECTORS multiply-adds. Sizes: vector.h.
+// After BLIS (Van Zee & van de Geijn 2015).
 #pragma once
+#include <algorithm>
 #include <utility>
 
-#include "vector.h"
+#include "gemm.h"
 
 namespace lenggen {
 namespace LENGGEN_ISA {
 namespace {
 
-#if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int TILE_ROWS = 14;
-#else
-constexpr int TILE_ROWS = 6;
-#endif
-constexpr int TILE_VECTORS = 2;
-constexpr int TILE_COLUMNS = TILE_VECTORS * WIDTH;
-
 // How far ahead, in steps, a tile asks for columns of A: they lie further apart than the processor looks ahead.
 constexpr int64_t TILE_AHEAD = 8;
+// Steps between two requests for what comes later (Ahead in gemm.h). So slow that they leave room for the misses of the tile itself.
+constexpr int64_t AHEAD_STEPS = 8;
 
-// C (+)= A·B for one tile. Element (i, p) of A is a[i * aRow + p * aStep], rows of B and C are contiguous. `last` (1 ... WIDTH) floats
-// of the last vector of each row of C are written; with RAGGED, B too has no more than those to read.
-template <int ROWS, int VECTORS, bool RAGGED>
-void tile(int64_t k, const float* a, int64_t aRow, int64_t aStep, const float* b, int64_t bRow, float* c, int64_t cRow, int64_t last,
-          bool accumulate) {
-  // Rows of C are far apart, so the processor does not foresee them.
-#pragma GCC unroll 16
-  for (int i = 0; i < ROWS; i++)
-    for (int v = 0; v < VECTORS * WIDTH; v += 16) __builtin_prefetch(c + i * cRow + v, 1);
-  vf sums[ROWS][VECTORS] = {};
+// Walks an Ahead, tile by tile.
+class AheadStream {
+ public:
+  explicit AheadStream(Ahead ahead) : ahead_(ahead) {}
+  // What a tile of k steps asks for: pieces from data on, `stride` apart. When all have been asked for, `idle` again and again.
+  Ahead next(int64_t k, const float* idle) {
+    if (ahead_.count <= 0) return {idle, 0, 0};
+    const Ahead part = ahead_;
+    const int64_t pieces = (k + AHEAD_STEPS - 1) / AHEAD_STEPS;
+    ahead_.data += pieces * ahead_.stride;
+    ahead_.count -= pieces;
+    return part;
+  }
+
+ private:
+  Ahead ahead_;
+};
+
+// sums += A·B. Element (i, p) of A is a[i * aRow + p * aStep], rows of B are contiguous; with RAGGED they have `last` floats in
+// their last vector. Asks for `ahead` meanwhile, whatever its count.
+template <bool RAGGED, int ROWS, int VECTORS>
+LENGGEN_INLINE void multiply(vf (&sums)[ROWS][VECTORS], int64_t k, const float* a, int64_t aRow, int64_t aStep, const float* b, int64_t bRow,
+                             int64_t last, Ahead ahead) {
   // Every third row gets a pointer; the two after it are reached by index. One pointer a row would not fit the registers.
   constexpr int POINTERS = (ROWS + 2) / 3;
   const float* rows[POINTERS];
   for (int i = 0; i < POINTERS; i++) rows[i] = a + 3 * i * aRow;
   const bool columns = aStep != 1;
-  for (int64_t p = 0; p < k; p++) {
-    vf row[VECTORS];
+  for (int64_t p = 0; p < k;) {
 #pragma GCC unroll 4
-    for (int v = 0; v < VECTORS; v++) row[v] = RAGGED && v == VECTORS - 1 ? loadFirst(b + v * WIDTH, last) : load(b + v * WIDTH);
-    b += bRow;
-    if (columns) {
-      __builtin_prefetch(rows[0] + TILE_AHEAD * aStep);
-      __builtin_prefetch(rows[POINTERS - 1] + TILE_AHEAD * aStep);
-    }
+    for (int64_t i = 0; i < AHEAD_FLOATS; i += 16) __builtin_prefetch(ahead.data + i, 0, 2);
+    ahead.data += ahead.stride;
+    const int64_t stop = std::min(k, p + AHEAD_STEPS);
+    do {
+      vf row[VECTORS];
+#pragma GCC unroll 4
+      for (int v = 0; v < VECTORS; v++) row[v] = RAGGED && v == VECTORS - 1 ? loadFirst(b + v * WIDTH, last) : load(b + v * WIDTH);
+      b += bRow;
+      if (columns) {
+        __builtin_prefetch(rows[0] + TILE_AHEAD * aStep);
+        __builtin_prefetch(rows[POINTERS - 1] + TILE_AHEAD * aStep);
+      }
 #pragma GCC unroll 16
-    for (int i = 0; i < ROWS; i++) {
-      const vf element = broadcast(rows[i / 3][i % 3 * aRow]);
+      for (int i = 0; i < ROWS; i++) {
+        const vf element = broadcast(rows[i / 3][i % 3 * aRow]);
 #pragma GCC unroll 4
-      for (int v = 0; v < VECTORS; v++) sums[i][v] += element * row[v];
-    }
+        for (int v = 0; v < VECTORS; v++) sums[i][v] += element * row[v];
+      }
 #pragma GCC unroll 8
-    for (int i = 0; i < POINTERS; i++) rows[i] += aStep;
+      for (int i = 0; i < POINTERS; i++) rows[i] += aStep;
+    } while (++p < stop);
   }
+}
+
+// C (+)= A·B for one tile, operands as above. `last` (1 ... WIDTH) floats of the last vector of each row of C are written.
+template <int ROWS, int VECTORS, bool RAGGED>
+void tile(int64_t k, const float* a, int64_t aRow, int64_t aStep, const float* b, int64_t bRow, float* c, int64_t cRow, int64_t last,
+          bool accumulate, Ahead ahead) {
+  // Rows of C are far apart, so the processor does not foresee them.
+#pragma GCC unroll 16
+  for (int i = 0; i < ROWS; i++)
+    for (int v = 0; v < VECTORS * WIDTH; v += 16) __builtin_prefetch(c + i * cRow + v, 1);
+  vf sums[ROWS][VECTORS] = {};
+  multiply<RAGGED>(sums, k, a, aRow, aStep, b, bRow, last, ahead);
 #pragma GCC unroll 16
   for (int i = 0; i < ROWS; i++) {
     float* to = c + i * cRow;
@@ -71,7 +96,7 @@ void tile(int64_t k, const float* a, int64_t aRow, int64_t aStep, const float* b
 }
 
 typedef void (*Tile)(int64_t k, const float* a, int64_t aRow, int64_t aStep, const float* b, int64_t bRow, float* c, int64_t cRow,
-                     int64_t last, bool accumulate);
+                     int64_t last, bool accumulate, Ahead ahead);
 
 template <bool RAGGED, int VECTORS, int... ROWS>
 constexpr Tile tileOf(int rows, std::integer_sequence<int, ROWS...>) {

@@ -77,9 +77,9 @@ struct Workspace {
 };
 
 // Chunk k of one head, from its state [N,P] at the start (nullptr: zeros) to the one at the end, `after` (may be the
-// same memory).
+// same memory). nextX: where the head that comes next has its x, or nullptr.
 void scanChunk(const Forward& f, Workspace& w, int64_t batch, int64_t head, int64_t k, const float* scores, const float* state,
-               float* after) {
+               float* after, const float* nextX) {
   const SsdSizes& s = f.s;
   const int64_t P = s.headSize, N = s.stateSize, group = head / s.headsPerGroup(), length = s.length(k);
   const float* x = f.x + s.vector(batch, k, head);
@@ -87,24 +87,21 @@ void scanChunk(const Forward& f, Workspace& w, int64_t batch, int64_t head, int6
   const float* b = f.b + s.shared(batch, k, group);
   const float* c = f.c + s.shared(batch, k, group);
   float* y = f.y + s.vector(batch, k, head);
-  // On their way while the decays are summed.
-  for (int64_t t = 0; t < length; t++) prefetch(x + t * s.vectorRow(), P);
   w.decays.set(f.a + s.scalar(batch, k, head), s.heads, length);
-  for (int64_t t = 0; t < length; t++) {
-    scaled(x + t * s.vectorRow(), w.values + t * s.valueRow(), dt[t * s.heads], P);
-    prefetchWrite(y + t * s.vectorRow(), P);
-  }
+  for (int64_t t = 0; t < length; t++) scaled(x + t * s.vectorRow(), w.values + t * s.valueRow(), dt[t * s.heads], P);
 
   if (state) {
-    gemmSmall(length, P, N, {c, s.sharedRow(), 1}, state, P, w.rows, s.valueRow(), false);
+    gemmSmall(length, P, N, {c, s.sharedRow(), 1}, state, P, w.rows, s.valueRow(), false, Skip::None,
+              after == state ? ahead(nullptr, 0) : ahead(after, s.state()));
     for (int64_t t = 0; t < length; t++) scaled(w.rows + t * s.valueRow(), w.rows + t * s.valueRow(), w.decays.fromStart[t], P);
   }
   maskScores(s, w.decays, scores, length, w.masked);
-  gemmSmall(length, P, length, {w.masked, s.chunkRow(), 1}, w.values, s.valueRow(), w.rows, s.valueRow(), state != nullptr, Skip::LowerA);
+  gemmSmall(length, P, length, {w.masked, s.chunkRow(), 1}, w.values, s.valueRow(), w.rows, s.valueRow(), state != nullptr, Skip::LowerA,
+            {y, s.vectorRow(), length});
   writeOutputs(s, w.rows, x, f.d ? f.d[head] : 0.0f, length, y);
 
   for (int64_t t = 0; t < length; t++) scaled(w.values + t * s.valueRow(), w.values + t * s.valueRow(), w.decays.toEnd[t], P);
-  productThen(N, P, length, {b, 1, s.sharedRow()}, w.values, s.valueRow(), AddScaled{state, after, P, w.decays.total});
+  productThen(N, P, length, {b, 1, s.sharedRow()}, w.values, s.valueRow(), AddScaled{state, after, P, w.decays.total}, {nextX, s.vectorRow(), nextX ? length : 0});
 }
 
 int64_t scanScratch(const SsdSizes& s, int64_t heads) { return Workspace::floats(s) + heads * padded(s.state()); }
@@ -126,7 +123,8 @@ void scanHeads(const Forward& f, int64_t batch, int64_t first, int64_t end, cons
   for (int64_t k = 0; k < chunks; k++) {
     for (int64_t head = first; head < end; head++) {
       const float* scores = allScores + (head / s.headsPerGroup() * chunks + k) * s.chunk * s.chunkRow();
-      scanChunk(f, w, batch, head, k, scores, k > 0 || f.state ? stateAt(head, k) : nullptr, stateAt(head, k + 1));
+      const float* nextX = head + 1 < end ? f.x + s.vector(batch, k, head + 1) : k + 1 < chunks ? f.x + s.vector(batch, k + 1, first) : nullptr;
+      scanChunk(f, w, batch, head, k, scores, k > 0 || f.state ? stateAt(head, k) : nullptr, stateAt(head, k + 1), nextX);
     }
   }
   for (int64_t head = first; head < end; head++)

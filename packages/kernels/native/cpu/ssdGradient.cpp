@@ -78,11 +78,12 @@ void walkHeads(const Gradient& f, int64_t batch, int64_t begin, int64_t stop, in
       const int64_t length = s.length(k);
       const float* dy = f.dy + s.vector(batch, k, head);
       const float* c = f.c + s.shared(batch, k, head / s.headsPerGroup());
-      for (int64_t t = 0; t < length; t++) prefetch(dy + t * s.vectorRow(), P);
+      const float* nextDy = head + 1 < stop ? dy + P : k > first ? f.dy + s.vector(batch, k - 1, begin) : nullptr;
       decays.set(f.a + s.scalar(batch, k, head), s.heads, length);
       for (int64_t t = 0; t < length; t++) scaled(dy + t * s.vectorRow(), values + t * s.valueRow(), decays.fromStart[t], P);
       productThen(N, P, length, {c, 1, s.sharedRow()}, values, s.valueRow(),
-                  AddScaled{f.hasEnd(k) ? endAt(head, k) : nullptr, k > first ? endAt(head, k - 1) : carryOf(head), P, decays.total});
+                  AddScaled{f.hasEnd(k) ? endAt(head, k) : nullptr, k > first ? endAt(head, k - 1) : carryOf(head), P, decays.total},
+                  {nextDy, s.vectorRow(), nextDy ? s.length(head + 1 < stop ? k : k - 1) : 0});
     }
   }
 }
@@ -201,35 +202,30 @@ void headGradient(const Gradient& f, Workspace& w, int64_t batch, int64_t k, int
   const float* x = f.x + s.vector(batch, k, head);
   const float* dy = f.dy + s.vector(batch, k, head);
   const float* dt = f.dt + s.scalar(batch, k, head);
-  // Later heads' were asked for below; the first one's are on their way while the decays are summed.
-  for (int64_t t = 0; t < length; t++) prefetch(x + t * s.vectorRow(), P), prefetch(dy + t * s.vectorRow(), P);
   w.decays.set(f.a + s.scalar(batch, k, head), s.heads, length);
   // dt goes along the rows before they are turned; dvalues is free until later.
   for (int64_t t = 0; t < length; t++) {
     scaled(x + t * s.vectorRow(), w.dvalues + t * s.valueRow(), dt[t * s.heads], P);
     std::copy(dy + t * s.vectorRow(), dy + t * s.vectorRow() + P, w.dy + t * s.valueRow());
-    prefetchWrite(f.dx + s.vector(batch, k, head) + t * s.vectorRow(), P);
   }
   transpose(length, P, w.dvalues, s.valueRow(), w.valuesT, s.chunkRow());
   transpose(length, P, w.dy, s.valueRow(), w.dyT, s.chunkRow());
 
-  gemmSmall(length, length, P, {w.dy, s.valueRow(), 1}, w.valuesT, s.chunkRow(), w.dmasked, s.chunkRow(), false, Skip::LowerC);
+  gemmSmall(length, length, P, {w.dy, s.valueRow(), 1}, w.valuesT, s.chunkRow(), w.dmasked, s.chunkRow(), false, Skip::LowerC, ahead(E, s.state()));
   maskGradient(s, w, length);
 
-  if (E) gemmSmall(length, P, N, {f.b + s.shared(batch, k, group), s.sharedRow(), 1}, E, P, w.dvalues, s.valueRow(), false);
+  if (E) gemmSmall(length, P, N, {f.b + s.shared(batch, k, group), s.sharedRow(), 1}, E, P, w.dvalues, s.valueRow(), false, Skip::None, ahead(S, s.state()));
   const bool more = (head + 1) % s.headsPerGroup() != 0;
-  for (int64_t t = 0; t < length; t++) {
-    if (E) scaled(w.dvalues + t * s.valueRow(), w.dvalues + t * s.valueRow(), w.decays.toEnd[t], P);
-    if (more) prefetch(x + t * s.vectorRow() + P, P), prefetch(dy + t * s.vectorRow() + P, P);
-  }
-  gemmSmall(length, P, length, {w.masked, 1, s.chunkRow()}, w.dy, s.valueRow(), w.dvalues, s.valueRow(), E != nullptr, Skip::UpperA);
+  for (int64_t t = 0; t < length && E; t++) scaled(w.dvalues + t * s.valueRow(), w.dvalues + t * s.valueRow(), w.decays.toEnd[t], P);
+  gemmSmall(length, P, length, {w.masked, 1, s.chunkRow()}, w.dy, s.valueRow(), w.dvalues, s.valueRow(), E != nullptr, Skip::UpperA,
+            {f.dx + s.vector(batch, k, head), s.vectorRow(), length});
 
   std::fill(w.throughStart, w.throughStart + s.chunkRow(), 0.0f);
   std::fill(w.throughEnd, w.throughEnd + s.chunkRow(), 0.0f);
   const SumAndProject throughStart{w.decays.fromStart, w.cT, w.dcT, w.throughStart, s.chunkRow()};
   const SumAndProject throughEnd{w.decays.toEnd, w.bT, w.dbT, w.throughEnd, s.chunkRow()};
-  if (S) productThen(N, length, P, {S, P, 1}, w.dyT, s.chunkRow(), throughStart);
-  if (E) productThen(N, length, P, {E, P, 1}, w.valuesT, s.chunkRow(), throughEnd);
+  if (S) productThen(N, length, P, {S, P, 1}, w.dyT, s.chunkRow(), throughStart, {x + P, s.vectorRow(), more ? length : 0});
+  if (E) productThen(N, length, P, {E, P, 1}, w.valuesT, s.chunkRow(), throughEnd, {dy + P, s.vectorRow(), more ? length : 0});
 
   const double carried = S && E ? static_cast<double>(w.decays.total) * dot(E, S, s.state()) : 0;
   writeDecayGradient(w, carried, length, s.heads, f.da + s.scalar(batch, k, head));

@@ -4,60 +4,39 @@
 #pragma once
 #include <utility>
 
-#include "gemm.h"
+#include "gemmTile.h"
+#include "ssd.h"
 
 namespace lenggen {
 namespace LENGGEN_ISA {
 namespace {
 
-// As many sums as registers allow beside a row of B and one element of A: see gemmTile.h.
-#if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int SSD_TILE_ROWS = 14;
-#else
-constexpr int SSD_TILE_ROWS = 6;
-#endif
-
 template <int ROWS, int VECTORS, typename Finish>
-void ssdTile(int64_t i, int64_t j, int64_t k, Operand a, const float* b, int64_t bRow, int64_t last, const Finish& finish) {
+void ssdTile(int64_t i, int64_t j, int64_t k, Operand a, const float* b, int64_t bRow, int64_t last, Ahead ahead, const Finish& finish) {
   vf sums[ROWS][VECTORS] = {};
-  // Every third row gets a pointer; the two after it are reached by index. One pointer a row would not fit the registers.
-  const float* rows[(ROWS + 2) / 3];
-  for (int r = 0; r < (ROWS + 2) / 3; r++) rows[r] = a.data + (i + 3 * r) * a.row;
-  b += j;
-  for (int64_t p = 0; p < k; p++, b += bRow) {
-    vf row[VECTORS];
-#pragma GCC unroll 2
-    for (int v = 0; v < VECTORS; v++) row[v] = load(b + v * WIDTH);
-#pragma GCC unroll 16
-    for (int r = 0; r < ROWS; r++) {
-      const vf element = broadcast(rows[r / 3][r % 3 * a.row]);
-#pragma GCC unroll 2
-      for (int v = 0; v < VECTORS; v++) sums[r][v] += element * row[v];
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < (ROWS + 2) / 3; r++) rows[r] += a.column;
-  }
+  multiply<false>(sums, k, a.data + i * a.row, a.row, a.column, b + j, bRow, last, ahead);
   finish(i, j, sums, last);
 }
 
 template <int VECTORS, typename Finish, int... ROWS>
 void ssdTileOf(int rows, std::integer_sequence<int, ROWS...>, int64_t i, int64_t j, int64_t k, Operand a, const float* b, int64_t bRow,
-               int64_t last, const Finish& finish) {
-  constexpr void (*tiles[])(int64_t, int64_t, int64_t, Operand, const float*, int64_t, int64_t, const Finish&) = {ssdTile<ROWS + 1, VECTORS, Finish>...};
-  tiles[rows - 1](i, j, k, a, b, bRow, last, finish);
+               int64_t last, Ahead ahead, const Finish& finish) {
+  constexpr void (*tiles[])(int64_t, int64_t, int64_t, Operand, const float*, int64_t, int64_t, Ahead, const Finish&) = {ssdTile<ROWS + 1, VECTORS, Finish>...};
+  tiles[rows - 1](i, j, k, a, b, bRow, last, ahead, finish);
 }
 
 // A[m,k] · B[k,n]; rows of B are readable up to the next whole vector.
 template <typename Finish>
-void productThen(int64_t m, int64_t n, int64_t k, Operand a, const float* b, int64_t bRow, const Finish& finish) {
-  const int64_t tiles = (m + SSD_TILE_ROWS - 1) / SSD_TILE_ROWS;
-  constexpr std::make_integer_sequence<int, SSD_TILE_ROWS> heights{};
+void productThen(int64_t m, int64_t n, int64_t k, Operand a, const float* b, int64_t bRow, const Finish& finish, Ahead ahead = {}) {
+  AheadStream stream(ahead);
+  const int64_t tiles = (m + TILE_ROWS - 1) / TILE_ROWS;
+  constexpr std::make_integer_sequence<int, TILE_ROWS> heights{};
   for (int64_t j = 0; j < n; j += 2 * WIDTH) {
     for (int64_t t = 0; t < tiles; t++) {
       const int64_t i = m * t / tiles;
       const int rows = static_cast<int>(m * (t + 1) / tiles - i);
-      if (n - j > WIDTH) ssdTileOf<2>(rows, heights, i, j, k, a, b, bRow, std::min<int64_t>(WIDTH, n - j - WIDTH), finish);
-      else ssdTileOf<1>(rows, heights, i, j, k, a, b, bRow, n - j, finish);
+      if (n - j > WIDTH) ssdTileOf<2>(rows, heights, i, j, k, a, b, bRow, std::min<int64_t>(WIDTH, n - j - WIDTH), stream.next(k, b), finish);
+      else ssdTileOf<1>(rows, heights, i, j, k, a, b, bRow, n - j, stream.next(k, b), finish);
     }
   }
 }

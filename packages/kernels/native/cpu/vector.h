@@ -39,6 +39,17 @@ constexpr int WIDTH = 8;
 constexpr int WIDTH = 4;
 #endif
 
+// A tile of a matrix product, held in registers while the summed axis runs: rows times vectors of columns. It must hide the
+// latency of a multiply-add (4 cycles x 2 units = 8 sums in flight) and leave registers for a row piece of B and one element
+// of A: 14 x 2 of 32 registers (AVX-512, NEON), 6 x 2 of 16 (SSE, AVX2).
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int TILE_ROWS = 14;
+#else
+constexpr int TILE_ROWS = 6;
+#endif
+constexpr int TILE_VECTORS = 2;
+constexpr int TILE_COLUMNS = TILE_VECTORS * WIDTH;
+
 typedef float vf __attribute__((vector_size(WIDTH * 4)));
 typedef int32_t vi __attribute__((vector_size(WIDTH * 4)));
 
