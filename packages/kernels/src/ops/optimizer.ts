@@ -27,7 +27,7 @@ export interface AdamWItem {
 }
 
 export interface OptimizerKernels {
-  /** norm [1] = √ of the sum of squares of all elements, summed in float64 in an order fixed by the sizes. */
+  /** norm [1] = √ of the sum of squares of all elements, which must not overflow before the norm does, in an order fixed by the sizes. */
   globalNorm(args: { tensors: readonly Tensor[]; norm: Tensor }): void;
   /** factor [1] = min(1, maxNorm / norm); a norm that is not a number gives NaN. */
   clipFactor(args: { norm: Tensor; factor: Tensor; maxNorm: number }): void;

@@ -7,8 +7,8 @@
  *   normal    p = (2·(⌊word / 2⁸⌋ mod 2²³) + 1) · 2⁻²⁵,   out = mean + std · (±Φ⁻¹(p)),   minus when word < 2³¹
  *
  * p in (0, ½) is exact. Φ⁻¹ is PPND7 of Wichura's algorithm AS 241 (Applied Statistics 37, 1988), with relative
- * error about 10⁻⁷; |Φ⁻¹(2⁻²⁵)| = 5.42 is the largest value. A device whose division or root is not correctly
- * rounded must fill on the host instead.
+ * error about 10⁻⁷; |Φ⁻¹(2⁻²⁵)| = 5.42 is the largest value. A device that does not round so computes in integers
+ * (backends/webgpu/softFloat.ts).
  */
 import type { Device } from "../device";
 import type { DType } from "../dtype";
