@@ -1,0 +1,157 @@
+import type { ConvKernels } from "../../ops/conv";
+import { Tensor } from "../../tensor";
+import { ACROSS, convForward, convGradient, convPack, mayBeVectors, MOST_OUTPUTS, SLICES, STEPS } from "./convShaders";
+import { type Launcher, part } from "./launcher";
+import { sumPartials } from "./partials";
+
+interface Sizes {
+  readonly batch: number;
+  readonly steps: number;
+  readonly channels: number;
+  readonly width: number;
+}
+
+/** Steps `first` to `first + steps` of sequences `item` to `item + items`: what one launch takes. */
+interface Piece {
+  readonly item: number;
+  readonly items: number;
+  readonly first: number;
+  readonly steps: number;
+}
+
+/**
+ * Whole sequences, as many as can be bound (with `extra` rows beside them, and `perItem` rows of other tensors for each); or
+ * where not even one can be, parts of single ones. A part is bound with up to `halo` rows of its neighbours.
+ */
+function piecesOf({ batch, steps, channels }: Sizes, maxBinding: number, rows: { halo: number; perItem: number; extra: number }): Piece[] {
+  const bound = Math.floor(maxBinding / 4 / channels);
+  const pieces: Piece[] = [];
+  if (bound >= steps) {
+    const beside = rows.perItem > 0 ? (bound - rows.extra) / rows.perItem : Infinity;
+    const most = Math.max(1, Math.floor(Math.min(bound / steps, beside)));
+    for (let item = 0; item < batch; item += most) pieces.push({ item, items: Math.min(most, batch - item), first: 0, steps });
+    return pieces;
+  }
+  // At least one, even where that can't be bound: the launch says so.
+  let most = Math.max(1, bound - rows.halo);
+  if (most > STEPS * SLICES) most -= most % (STEPS * SLICES);
+  for (let item = 0; item < batch; item++) {
+    for (let first = 0; first < steps; first += most) pieces.push({ item, items: 1, first, steps: Math.min(most, steps - first) });
+  }
+  return pieces;
+}
+
+/** Outputs that one launch covers, and their channels. */
+interface Run<T> {
+  readonly outputs: readonly T[];
+  readonly sizes: readonly number[];
+  readonly from: number;
+  readonly count: number;
+}
+
+function runsOf<T>(outputs: readonly T[], split: readonly number[]): Run<T>[] {
+  const runs: Run<T>[] = [];
+  let from = 0;
+  for (let i = 0; i < split.length; i += MOST_OUTPUTS) {
+    const sizes = split.slice(i, i + MOST_OUTPUTS);
+    const count = sizes.reduce((sum, size) => sum + size, 0);
+    runs.push({ outputs: outputs.slice(i, i + MOST_OUTPUTS), sizes, from, count });
+    from += count;
+  }
+  return runs;
+}
+
+const unitOf = ({ channels, width }: Sizes, split: readonly number[]) =>
+  mayBeVectors(width) && [channels, ...split].every((size) => size % 4 === 0) ? 4 : 1;
+
+/** The rows of x that a piece binds, from `from` on in each of its sequences. */
+function rowsAround({ first, steps }: Piece, total: number, past: number, after: number): { from: number; rows: number } {
+  const from = Math.max(0, first - past);
+  return { from, rows: Math.min(total, first + steps + after) - from };
+}
+
+/** Numbers of a launch that both directions take. */
+function numbersOf(piece: Piece, around: { from: number; rows: number }, run: Run<unknown>, channels: number, unit: number) {
+  const ends = run.sizes.map((_, i) => run.sizes.slice(0, i + 1).reduce((sum, size) => sum + size, 0) / unit);
+  const last = run.count / unit;
+  return {
+    channels: channels / unit, offset: run.from / unit, covered: last, first: piece.first, steps: piece.steps,
+    before: piece.first - around.from, xRows: around.rows, end0: ends[0] ?? last, end1: ends[1] ?? last, end2: ends[2] ?? last,
+  };
+}
+
+export const conv = (gpu: Launcher): ConvKernels => ({
+  causalConv({ x, weight, bias, state, silu, outputs, final, ...sizes }) {
+    const { steps: total, channels, width } = sizes;
+    const past = width - 1;
+    const split = outputs.map((t) => t.shape[2]!);
+    const unit = unitOf(sizes, split);
+    for (const piece of piecesOf(sizes, gpu.maxBinding, { halo: past, perItem: past, extra: 0 })) {
+      const { item, items, first, steps } = piece;
+      const around = rowsAround(piece, total, past, 0);
+      const last = first + steps === total;
+      const walks = Math.ceil(steps / STEPS);
+      const states = (t: Tensor) => part(t, item * past * channels, items * past * channels);
+      for (const run of runsOf(outputs, split)) {
+        const [out0, out1, out2] = run.outputs.map((t, i) => part(t, (item * total + first) * run.sizes[i]!, items * steps * run.sizes[i]!));
+        gpu.run(
+          convForward(width, unit === 4, bias !== null, state !== null, silu, run.outputs.length, last),
+          {
+            x: part(x, (item * total + around.from) * channels, items * around.rows * channels), weight, bias,
+            state: state && states(state), out0, out1, out2, left: states(final),
+          },
+          { ...numbersOf(piece, around, run, channels, unit), items, walks },
+          Math.ceil((items * (walks + (last ? past : 0)) * run.count) / unit / 256),
+        );
+      }
+    }
+  },
+
+  causalConvGradient({ x, weight, bias, state, silu, split, douts, dfinal, dx, dweight, dbias, dstate, ...sizes }) {
+    const { steps: total, channels, width } = sizes;
+    const past = width - 1;
+    const unit = unitOf(sizes, split);
+    const [stateRows, finalRows] = [state ? past : 0, dfinal ? past : 0];
+    const pieces = piecesOf(sizes, gpu.maxBinding, { halo: 2 * past, perItem: stateRows + finalRows, extra: width + 1 });
+    const blocksOf = (piece: Piece) => Math.ceil(piece.steps / (STEPS * SLICES));
+    const blocks = pieces.reduce((sum, piece) => sum + piece.items * blocksOf(piece), 0);
+    const sums = (width + 1) * channels; // of a block
+    using partials = Tensor.empty(x.device, [blocks, width + 1, channels]);
+    let done = 0;
+    for (const piece of pieces) {
+      const { item, items, first, steps } = piece;
+      const around = rowsAround(piece, total, past, past);
+      const gRows = Math.min(total, first + steps + past) - first;
+      const states = (t: Tensor | null) => t && part(t, item * past * channels, items * past * channels);
+      const stateAt = sums;
+      const finalAt = stateAt + items * stateRows * channels;
+      const size = finalAt + items * finalRows * channels;
+      using small = Tensor.empty(x.device, [size]);
+      gpu.run(
+        convPack(bias !== null, state !== null, dfinal !== null),
+        { weight, bias, state: states(state), dfinal: states(dfinal), small },
+        { size, width, channels, stateAt, finalAt },
+        Math.ceil(size / 256),
+      );
+      const here = items * blocksOf(piece);
+      for (const run of runsOf(douts, split)) {
+        const given = run.outputs.map((t, i) => t && part(t, (item * total + first) * run.sizes[i]!, items * gRows * run.sizes[i]!));
+        const has = (i: number) => (given[i] ?? null) !== null;
+        const tiles = Math.ceil(run.count / unit / ACROSS);
+        gpu.run(
+          convGradient(width, unit === 4, silu, state !== null, dfinal !== null, dstate !== null, has(0), has(1), has(2)),
+          {
+            small, x: part(x, (item * total + around.from) * channels, items * around.rows * channels),
+            out0: given[0], out1: given[1], out2: given[2],
+            dx: part(dx, (item * total + first) * channels, items * steps * channels), dstate: states(dstate),
+            partials: part(partials, done * sums, here * sums),
+          },
+          { ...numbersOf(piece, around, run, channels, unit), total, gRows, tiles, blocks: blocksOf(piece), stateAt: stateAt / unit, finalAt: finalAt / unit },
+          here * tiles,
+        );
+      }
+      done += here;
+    }
+    sumPartials(gpu, partials, { first: dweight, inner: channels, second: dbias });
+  },
+});
