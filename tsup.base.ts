@@ -1,3 +1,5 @@
+import { existsSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
 import type { Options } from "tsup";
 
 /**
@@ -18,7 +20,44 @@ export function room(entry: Record<string, string>): Options {
     sourcemap: true,
     splitting: true,
     treeshake: true,
-    clean: true,
+    // `node:fs` stays `node:fs`: no bundler takes it for a package.
+    removeNodeProtocol: false,
+    // All but what browserRoom writes at the same time.
+    clean: ["!browser/**"],
     silent: true,
+  };
+}
+
+type Plugin = NonNullable<Options["esbuildPlugins"]>[number];
+
+/** Imports between our own files stay imports, of `x.browser.ts` where there is one beside `x.ts`. */
+const moduleByModule: Plugin = {
+  name: "module-by-module",
+  setup(build) {
+    build.onResolve({ filter: /^\.\.?(\/|$)/ }, ({ path, importer, resolveDir, kind }) => {
+      if (kind === "entry-point") return undefined;
+      const base = join(resolveDir, path);
+      const file = [`${base}.browser.ts`, `${base}.ts`, join(base, "index.ts")].find((candidate) => existsSync(candidate));
+      if (file === undefined) return { errors: [{ text: `${importer} imports ${path}, which is no file` }] };
+      const target = relative(dirname(importer), file).replaceAll("\\", "/").replace(/\.ts$/, ".js");
+      return { path: target.startsWith(".") ? target : `./${target}`, external: true };
+    });
+  },
+};
+
+/**
+ * The build for bundlers that make something for the browser, from these files (globs): without what only Node has, and module by
+ * module, so that a bundle holds no module that it does not use (`sideEffects: false`). Types are those of {@link room}.
+ */
+export function browserRoom(entry: string[]): Options {
+  return {
+    ...room({}),
+    entry: [...entry, "!src/**/*.test.ts", "!src/**/*.fixture.ts"],
+    outDir: "dist/browser",
+    dts: false,
+    splitting: false,
+    treeshake: false,
+    clean: true,
+    esbuildPlugins: [moduleByModule],
   };
 }

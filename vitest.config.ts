@@ -34,7 +34,7 @@ const node: TestProjectConfiguration = {
  * which every machine has, unless LENGGEN_BROWSER_GPU=1 asks for the machine's own.
  */
 const browser = (executablePath: string): TestProjectConfiguration => ({
-  resolve: { alias: [...ROOMS, { find: /^(.*)\/backends\/cpu(\/ceiling)?$/, replacement: "$1/backends/cpu/absent" }] },
+  resolve: { alias: [...ROOMS, { find: /^(\.+.*)\/platform$/, replacement: "$1/platform.browser" }] },
   test: {
     name: "browser",
     include: ["packages/{kernels,recurrent,interventions,evals}/src/**/*.test.ts", "packages/*/test/**/*.browser.test.ts"],

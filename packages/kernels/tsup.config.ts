@@ -1,4 +1,9 @@
 import { defineConfig } from "tsup";
-import { room } from "../../tsup.base";
+import { browserRoom, room } from "../../tsup.base";
 
-export default defineConfig(room({ index: "src/index.ts", "node/index": "src/node/index.ts" }));
+const NODE_ONLY = ["!src/node/**", "!src/backends/cpu/**", "!src/platform.ts", "!src/backends/webgpu/dawn.ts", "!src/testing.ts"];
+
+export default defineConfig([
+  room({ index: "src/index.ts", "node/index": "src/node/index.ts" }),
+  browserRoom(["src/**/*.ts", ...NODE_ONLY]),
+]);

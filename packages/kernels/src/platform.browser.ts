@@ -1,7 +1,7 @@
-/** Stands in for the CPU device where Node is not: bundles for the browser hold this and none of its code. */
-import type { Backend } from "../../device";
-import { LenggenError } from "../../errors";
-import type { measureCeiling as measure } from "./ceiling";
+/** Takes the place of platform.ts in bundles for the browser: the same names, without what only Node has. */
+import type { Backend } from "./device";
+import { LenggenError } from "./errors";
+import type * as node from "./platform";
 
 const REASON = "the CPU device needs Node; it does not run in a browser";
 
@@ -11,6 +11,8 @@ export const cpu: Backend = {
   open: () => Promise.reject(new LenggenError("E_DEVICE_UNAVAILABLE", `device cpu can't be opened: ${REASON}`)),
 };
 
-/** See measureCeiling in ceiling.ts. */
-export const measureCeiling: typeof measure = (device) =>
+export const measureCeiling: typeof node.measureCeiling = (device) =>
   Promise.reject(new LenggenError("E_DEVICE", `measureCeiling: device ${device.kind} has no ceiling to measure; ${REASON}`));
+
+/** There is none: a browser has its own WebGPU or goes without. */
+export const dawn: typeof node.dawn = undefined;

@@ -1,0 +1,59 @@
+/** Finds WebGPU: the browser's own, or in Node what dawn.ts loads. Says what is missing and how to get it. */
+import { dawn } from "../../platform";
+
+/** WebGPU, with what to say when it has no adapter; or the reason why there is none. */
+export type FoundGpu = { readonly gpu: GPU; readonly withoutAdapter: string } | { readonly gpu: null; readonly reason: string };
+
+export type FoundAdapter =
+  | { readonly adapter: GPUAdapter; readonly gpu: GPU; readonly reason: "" }
+  | { readonly adapter: null; readonly gpu: null; readonly reason: string };
+
+interface Surroundings {
+  readonly navigator?: { readonly gpu?: GPU; readonly userAgent?: string };
+  readonly isSecureContext?: boolean;
+}
+
+async function findGpu(): Promise<FoundGpu> {
+  const { navigator, isSecureContext } = globalThis as unknown as Surroundings;
+  if (navigator?.gpu) {
+    return {
+      gpu: navigator.gpu,
+      withoutAdapter: "this browser has WebGPU, but gives it no GPU: hardware acceleration is off in its settings, or it does not trust this GPU or its driver " +
+        "(chrome://gpu and about:support say why); update the driver, or try another browser",
+    };
+  }
+  if (dawn) return dawn();
+  if (isSecureContext === false) {
+    return { gpu: null, reason: "this page did not come over https, and browsers give WebGPU to secure pages only; serve it over https, or open it from http://localhost" };
+  }
+  return { gpu: null, reason: `this browser has no WebGPU, or has it turned off; ${remedyFor(navigator?.userAgent ?? "")}` };
+}
+
+/** Where a browser's users find WebGPU. */
+function remedyFor(userAgent: string): string {
+  if (userAgent.includes("Firefox/")) {
+    return "Firefox has it from 141 on Windows and from 145 on Macs with Apple's chips; elsewhere set dom.webgpu.enabled in about:config, or take Chrome";
+  }
+  if (/Chrom(e|ium)\/|Edg\//.test(userAgent)) {
+    const name = userAgent.includes("Edg/") ? "edge" : "chrome";
+    if (/Linux(?!.*Android)/.test(userAgent)) {
+      return `on Linux it is on for some GPUs only: turn on ${name}://flags/#enable-unsafe-webgpu and ${name}://flags/#enable-vulkan, and start the browser anew`;
+    }
+    return `Chrome and Edge have it from 113 (Android 121); update the browser, or turn on ${name}://flags/#enable-unsafe-webgpu and start it anew`;
+  }
+  if (userAgent.includes("Safari/")) return "Safari has it from 26 (macOS, iOS and iPadOS); update the system, or take Chrome on a Mac";
+  return "Chrome and Edge have it from 113, Safari from 26, Firefox from 141 on Windows";
+}
+
+/** An adapter, or the reason why there is none. */
+export async function findAdapter(): Promise<FoundAdapter> {
+  const found = await findGpu();
+  if (!found.gpu) return { adapter: null, ...found };
+  const { gpu, withoutAdapter } = found;
+  try {
+    const adapter = await gpu.requestAdapter();
+    return adapter ? { adapter, gpu, reason: "" } : { adapter: null, gpu: null, reason: withoutAdapter };
+  } catch (error) {
+    return { adapter: null, gpu: null, reason: `WebGPU refused an adapter: ${error instanceof Error ? error.message : String(error)}` };
+  }
+}

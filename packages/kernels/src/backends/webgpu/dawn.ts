@@ -1,0 +1,27 @@
+/** WebGPU in Node: the npm package `webgpu`, which brings Dawn. Imported by a name that bundlers do not follow. */
+import type { FoundGpu } from "./adapter";
+
+/** Times as they are, for benchmarks; and on Linux no look at OpenGL, which would print what it lacks. */
+const options = (): string[] => ["disable-dawn-features=timestamp_quantization", ...(process.platform === "linux" ? ["backend=vulkan"] : [])];
+
+const withoutAdapter = (): string => process.platform === "linux"
+  ? "no GPU with a Vulkan driver was found (Debian and Ubuntu: apt-get install libvulkan1, and the GPU's own driver); " +
+    "to go without a GPU, slowly, install chromium and set VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json"
+  : "no GPU that WebGPU can use was found; update the system and the GPU's driver";
+
+export async function dawn(): Promise<FoundGpu> {
+  const name = "webgpu";
+  let module: { create(options: string[]): GPU };
+  try {
+    module = (await import(/* @vite-ignore */ name)) as typeof module;
+  } catch (error) {
+    const missing = (error as { code?: string }).code === "ERR_MODULE_NOT_FOUND";
+    return {
+      gpu: null,
+      reason: missing
+        ? "Node has no WebGPU of its own; install the package that brings it: npm install webgpu"
+        : `the npm package webgpu does not load: ${error instanceof Error ? error.message : String(error)}`,
+    };
+  }
+  return { gpu: module.create(options()), withoutAdapter: withoutAdapter() };
+}
