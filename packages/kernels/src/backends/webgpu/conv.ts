@@ -19,22 +19,34 @@ interface Piece {
   readonly steps: number;
 }
 
+/** Rows of C numbers that a launch binds as one tensor. */
+interface Demand {
+  readonly always: number;
+  /** More for each sequence, and for each block of STEPS · SLICES steps. */
+  readonly perItem: number;
+  readonly perBlock: number;
+}
+
+const BLOCK = STEPS * SLICES;
+const blocksOf = ({ steps }: { readonly steps: number }) => Math.ceil(steps / BLOCK);
+
 /**
- * Whole sequences, as many as can be bound (with `extra` rows beside them, and `perItem` rows of other tensors for each); or
- * where not even one can be, parts of single ones. A part is bound with up to `halo` rows of its neighbours.
+ * Whole sequences, as many as can be bound; or where not even one can be, parts of single ones, each bound with up to `halo`
+ * rows of its neighbours. `demands` are those of tensors that do not have a row per step.
  */
-function piecesOf({ batch, steps, channels }: Sizes, maxBinding: number, rows: { halo: number; perItem: number; extra: number }): Piece[] {
+function piecesOf({ batch, steps, channels }: Sizes, maxBinding: number, halo: number, demands: readonly Demand[]): Piece[] {
   const bound = Math.floor(maxBinding / 4 / channels);
+  const fits = (count: number, each: number, always = 0) => (each > 0 ? Math.floor((bound - always) / each) : count);
   const pieces: Piece[] = [];
+  // At least one sequence or step, even where that can't be bound: the launch says so.
   if (bound >= steps) {
-    const beside = rows.perItem > 0 ? (bound - rows.extra) / rows.perItem : Infinity;
-    const most = Math.max(1, Math.floor(Math.min(bound / steps, beside)));
+    const items = demands.map(({ always, perItem, perBlock }) => fits(batch, perItem + perBlock * blocksOf({ steps }), always));
+    const most = Math.max(1, Math.min(batch, fits(batch, steps), ...items));
     for (let item = 0; item < batch; item += most) pieces.push({ item, items: Math.min(most, batch - item), first: 0, steps });
     return pieces;
   }
-  // At least one, even where that can't be bound: the launch says so.
-  let most = Math.max(1, bound - rows.halo);
-  if (most > STEPS * SLICES) most -= most % (STEPS * SLICES);
+  let most = Math.max(1, Math.min(bound - halo, ...demands.map(({ perBlock }) => BLOCK * fits(steps, perBlock))));
+  if (most > BLOCK) most -= most % BLOCK;
   for (let item = 0; item < batch; item++) {
     for (let first = 0; first < steps; first += most) pieces.push({ item, items: 1, first, steps: Math.min(most, steps - first) });
   }
@@ -86,7 +98,7 @@ export const conv = (gpu: Launcher): ConvKernels => ({
     const past = width - 1;
     const split = outputs.map((t) => t.shape[2]!);
     const unit = unitOf(sizes, split);
-    for (const piece of piecesOf(sizes, gpu.maxBinding, { halo: past, perItem: past, extra: 0 })) {
+    for (const piece of piecesOf(sizes, gpu.maxBinding, past, [{ always: 0, perItem: past, perBlock: 0 }])) {
       const { item, items, first, steps } = piece;
       const around = rowsAround(piece, total, past, 0);
       const last = first + steps === total;
@@ -112,8 +124,10 @@ export const conv = (gpu: Launcher): ConvKernels => ({
     const past = width - 1;
     const unit = unitOf(sizes, split);
     const [stateRows, finalRows] = [state ? past : 0, dfinal ? past : 0];
-    const pieces = piecesOf(sizes, gpu.maxBinding, { halo: 2 * past, perItem: stateRows + finalRows, extra: width + 1 });
-    const blocksOf = (piece: Piece) => Math.ceil(piece.steps / (STEPS * SLICES));
+    const pieces = piecesOf(sizes, gpu.maxBinding, 2 * past, [
+      { always: width + 1, perItem: stateRows + finalRows, perBlock: 0 }, // small
+      { always: 0, perItem: 0, perBlock: width + 1 }, // partials
+    ]);
     const blocks = pieces.reduce((sum, piece) => sum + piece.items * blocksOf(piece), 0);
     const sums = (width + 1) * channels; // of a block
     using partials = Tensor.empty(x.device, [blocks, width + 1, channels]);
