@@ -20,6 +20,8 @@ interface TrainerState {
   /** Targets trained on. */
   readonly tokens: number;
   readonly seconds: number;
+  /** The device that took the last of them, in words. */
+  readonly device: string;
   /** Values of the source of initial states. */
   readonly initialStates: Json;
 }

@@ -1,6 +1,6 @@
 /** The optimiser of a run: AdamW with clipping, decaying only what the model says. */
 import {
-  adamW, type AdamWMoments, adamWMoments, clipFactor, globalNorm, keep, type Parameters, type SequenceModel, type Tensor,
+  adamW, type AdamWMoments, adamWMoments, clipFactor, globalNorm, keep, type Parameters, scope, type SequenceModel, type Tensor,
 } from "@lenggen/kernels";
 import { number, type Settings } from "./settings";
 
@@ -26,7 +26,7 @@ export const optimizerSettings: Settings<OptimizerOptions> = {
 export type Moments = AdamWMoments<Parameters>;
 
 export function newMoments(parameters: Parameters): Moments {
-  return keep(adamWMoments(parameters));
+  return keep(scope(() => adamWMoments(parameters)));
 }
 
 /** Update number `step` (from 1), in place. Returns the norm of the gradients before clipping: [1]. */

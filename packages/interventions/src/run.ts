@@ -10,7 +10,7 @@ export const METRICS_FILE = "metrics.jsonl";
 export interface RunRecord {
   /** Version of the layout of the run directory. */
   readonly format: 1;
-  /** What decides the result to the last bit. A run is resumed only with the same. */
+  /** What decides the result, on one device to the last bit. A run is resumed only with the same. */
   readonly settings: JsonRecord;
   /** What is good to know, e.g. versions and the machine; may differ when a run is resumed. */
   readonly about: JsonRecord;
@@ -39,7 +39,9 @@ export async function openRun(store: RunStore, record: Omit<RunRecord, "format">
   const last = (await store.checkpoints()).at(-1);
   check(resume, "E_EXISTS", () =>
     `${store.location} holds a run already (${last === undefined ? "without a checkpoint" : `checkpoint at step ${last}`}); resume it${last ? "" : ", delete it"} or choose another folder`);
-  const differing = differences(run.settings, record.settings);
+  // Older runs name their device here, which may change: see trainer.ts.
+  const { device: _, ...settings } = run.settings;
+  const differing = differences(settings, record.settings);
   check(differing.length === 0, "E_CONFIG", () =>
     `the run in ${store.location} has other settings, so it can't be resumed with these: ${differing.join("; ")}`);
   await truncateMetrics(store, last ?? 0);

@@ -1,5 +1,6 @@
-import { devices, dispose, key, LenggenError, open, type Parameters } from "@lenggen/kernels";
-import { afterAll, describe, expect, it } from "vitest";
+import { dispose, key, LenggenError, type Parameters } from "@lenggen/kernels";
+import { expect, it } from "vitest";
+import { eachDevice } from "../test/devices";
 import { coded } from "../test/expectations";
 import { tinyModel } from "../test/tinyModel";
 import { type TinyRun, tinyOptions, tinyTrain } from "../test/tinyRun";
@@ -8,17 +9,9 @@ import { INTERVENTIONS, type InterventionName } from "./interventions";
 import type { StepEvent } from "./meter";
 import { train, type TrainEvent } from "./trainer";
 
-const device = await open("reference");
-/** Software adapters will do. */
-const listings = await devices({ fallback: true });
-const available = listings.filter((listing) => listing.available).map(({ name }) => name);
-for (const { name, available: here, reason } of listings) if (!here) console.warn(`training on device ${name} does not run: ${reason}`);
-
 const METHODS = Object.keys(INTERVENTIONS) as InterventionName[];
 
-afterAll(() => device.close());
-
-describe("training", () => {
+eachDevice("training", (device) => {
   it.each(METHODS)("learns with %s", async (method) => {
     const losses: number[] = [];
     const onEvent = (event: TrainEvent) => { if (event.kind === "step") losses.push(event.loss); };
@@ -29,18 +22,16 @@ describe("training", () => {
     expect(mean(losses.slice(-10))).toBeLessThan(1.6);
   });
 
-  it.each(available)("keeps device memory where it was after step 10 on %s", async (kind) => {
-    const here = await open(kind, { fallback: true });
+  it("keeps device memory where it was after step 10", async () => {
     const used: number[] = [];
-    const before = here.memory().used;
+    const before = device.memory().used;
     await tinyTrain({
-      device: here, method: "state-passing", steps: 1000, context: 2, batch: 2, microBatches: 2,
-      evaluations: [{ name: "memory", every: 10, run: async () => { used.push(here.memory().used); return {}; } }],
+      device, method: "state-passing", steps: 1000, context: 2, batch: 2, microBatches: 2,
+      evaluations: [{ name: "memory", every: 10, run: async () => { used.push(device.memory().used); return {}; } }],
     });
     expect(used).toHaveLength(100);
     expect(used[99]).toBe(used[0]);
-    expect(here.memory().used).toBe(before);
-    here.close();
+    expect(device.memory().used).toBe(before);
   });
 
   it("adds micro-batches up to one large batch", async () => {

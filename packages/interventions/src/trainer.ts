@@ -7,10 +7,11 @@
  * evaluations and checkpoints first wait for all losses and look at all numbers that they would write.
  *
  * Resume is exact because a step depends on nothing but the checkpoint and its own number: batches and noise are
- * functions of keys and the step, and the source of initial states is saved along with parameters and moments.
+ * functions of keys and the step, and the source of initial states is saved along with parameters and moments. All of
+ * that is the same on every device, so that a run may go on on any; only the rounding of a step differs from one to another.
  */
 import {
-  check, type Device, dispose, foldIn, keep, key as keyOf, LenggenError, type Parameters, type SequenceModel, type Tree,
+  check, type Device, dispose, type ErrorCode, foldIn, keep, key as keyOf, LenggenError, type Parameters, scope, type SequenceModel, type Tree,
 } from "@lenggen/kernels";
 import { loadCheckpoint, nonFiniteNumbers, saveCheckpoint, type Snapshot } from "./checkpoint";
 import type { BatchSource } from "./data";
@@ -83,7 +84,10 @@ export interface TrainOptions<State extends Tree> extends Partial<TrainCounts> {
   readonly optimizer?: Partial<OptimizerOptions>;
   /** Where checkpoints and metrics go; without one nothing is saved. */
   readonly store?: RunStore;
-  /** Goes on with the run in the store, if there is one. Otherwise a store that holds a run is refused. */
+  /**
+   * Goes on with the run in the store, if there is one: to the same bits on a device like that which it was begun on, within
+   * rounding on any other. Otherwise a store that holds a run is refused.
+   */
   readonly resume?: boolean;
   /** Further settings of the caller that decide the result, e.g. the checkpoint that post-training starts from. */
   readonly settings?: JsonRecord;
@@ -109,17 +113,20 @@ export interface TrainResult {
  *
  * Throws `E_CONFIG` and `E_ARGUMENT` for wrong settings, `E_EXISTS`, `E_CONFIG`, `E_FORMAT` and `E_WEIGHTS` for a
  * store that holds something else (see {@link openRun}), `E_NOT_FINITE` naming the step and the last good checkpoint,
- * and `E_IO` when writing fails; the last good checkpoint is never touched.
+ * and `E_IO` when writing fails. When the device fails (`E_DEVICE_LOST`, `E_MEMORY`, `E_SHADER`, `E_DEVICE`), the error says
+ * what was being done and names the last good checkpoint, from which the run can be resumed on another device. The last
+ * good checkpoint is never touched.
  */
 export async function train<State extends Tree>(options: TrainOptions<State>): Promise<TrainResult> {
-  const { initialStates } = options;
+  const { initialStates, store } = options;
+  const at: Whereabouts = { doing: "preparing the run", saved: undefined };
   let run: Run<State> | undefined;
   try {
-    run = await start(options);
+    run = await start(options, at);
     return await loop(run, options);
   } catch (error) {
     if (run !== undefined) dispose(run.context.parameters);
-    throw error;
+    throw located(error, at, run !== undefined, store);
   } finally {
     if (run !== undefined) {
       await run.meter.close();
@@ -129,18 +136,25 @@ export async function train<State extends Tree>(options: TrainOptions<State>): P
   }
 }
 
+/** How far a run has come, for its errors. */
+interface Whereabouts {
+  /** What is being done, in words. */
+  doing: string;
+  /** Step of the newest checkpoint. */
+  saved: number | undefined;
+}
+
 interface Run<State extends Tree> {
+  readonly at: Whereabouts;
   readonly context: StepContext<State>;
   readonly counts: TrainCounts;
   readonly schedule: ScheduleOptions;
   readonly meter: Meter;
   /** Steps done. */
   step: number;
-  /** Step of the newest checkpoint. */
-  saved: number | undefined;
 }
 
-async function start<State extends Tree>(options: TrainOptions<State>): Promise<Run<State>> {
+async function start<State extends Tree>(options: TrainOptions<State>, at: Whereabouts): Promise<Run<State>> {
   const { model, device, batches, initialStates, steps, seed, store, resume = false } = options;
   const counts = resolve("training", countSettings, pickCounts(options));
   const schedule = resolve("schedule", scheduleSettings, options.schedule);
@@ -151,7 +165,6 @@ async function start<State extends Tree>(options: TrainOptions<State>): Promise<
 
   const settings: JsonRecord = {
     model: { family: model.family, ...(model.config as JsonRecord) },
-    device: device.kind,
     seed,
     steps,
     microBatches: counts.microBatches,
@@ -163,6 +176,8 @@ async function start<State extends Tree>(options: TrainOptions<State>): Promise<
   };
   const last = await (store && openRun(store, { settings, about: { device: device.description, ...options.about } }, resume));
   if (store && last !== undefined) await prune(store, counts); // a killed process may not have come to it
+  at.saved = last;
+  at.doing = last === undefined ? "making the parameters" : `loading the checkpoint of step ${last}`;
   const { parameters, moments, tokens, seconds } = last === undefined
     ? await freshParts(options)
     : await restoredParts(options, last);
@@ -174,7 +189,7 @@ async function start<State extends Tree>(options: TrainOptions<State>): Promise<
       model, device, dtype: dtypeOf(parameters), parameters, moments, batches, initialStates,
       microBatches: counts.microBatches, optimizer, key: foldIn(keyOf(seed), 1),
     },
-    counts, schedule, meter, step: last ?? 0, saved: last,
+    at, counts, schedule, meter, step: last ?? 0,
   };
   if (last !== undefined) options.onEvent?.({ kind: "resumed", step: last, steps });
   return run;
@@ -188,8 +203,13 @@ interface Parts {
 }
 
 async function freshParts<State extends Tree>({ model, device, seed, parameters: given }: TrainOptions<State>): Promise<Parts> {
-  const parameters = keep(await (given?.() ?? model.init(foldIn(keyOf(seed), 0), device)));
-  return { parameters, moments: newMoments(parameters), tokens: 0, seconds: 0 };
+  const parameters = keep(await (given?.() ?? scope(() => model.init(foldIn(keyOf(seed), 0), device))));
+  try {
+    return { parameters, moments: newMoments(parameters), tokens: 0, seconds: 0 };
+  } catch (error) {
+    dispose(parameters);
+    throw error;
+  }
 }
 
 async function restoredParts<State extends Tree>({ model, device, store, initialStates }: TrainOptions<State>, step: number): Promise<Parts> {
@@ -203,9 +223,10 @@ function pickCounts({ microBatches, checkpointEvery, keepCheckpoints, logEvery }
 
 async function loop<State extends Tree>(run: Run<State>, options: TrainOptions<State>): Promise<TrainResult> {
   const { steps, signal, store, evaluations = [] } = options;
-  const { context, counts, meter } = run;
-  if (run.saved === undefined) await save(run, options); // so that there is always a last good checkpoint
+  const { at, context, counts, meter } = run;
+  if (at.saved === undefined) await save(run, options); // so that there is always a last good checkpoint
   while (run.step < steps && !signal?.aborted) {
+    at.doing = `training step ${run.step + 1}`;
     const learningRate = learningRateAt(run.step + 1, steps, run.schedule);
     meter.queued(run.step + 1, learningRate, trainingStep(context, run.step, learningRate));
     run.step++;
@@ -216,13 +237,14 @@ async function loop<State extends Tree>(run: Run<State>, options: TrainOptions<S
     await breathe();
   }
   await settle(run, options, 0);
-  if (run.saved !== run.step) await save(run, options);
+  if (at.saved !== run.step) await save(run, options);
   return { status: run.step < steps ? "interrupted" : "done", step: run.step, parameters: context.parameters };
 }
 
 /** Reads losses until at most `ahead` steps are still unread, and reports them. */
 async function settle<State extends Tree>(run: Run<State>, { store, onEvent }: TrainOptions<State>, ahead: number): Promise<void> {
   while (run.meter.unread > ahead) {
+    run.at.doing = `training step ${run.step + 1 - run.meter.unread}`;
     const { step, loss, gradientNorm, event } = await run.meter.read();
     checkFinite(run, store, Number.isFinite(loss), `the loss is ${loss} at step ${step}`);
     checkFinite(run, store, Number.isFinite(gradientNorm), `the gradient's norm is ${gradientNorm} at step ${step}`);
@@ -234,17 +256,30 @@ async function settle<State extends Tree>(run: Run<State>, { store, onEvent }: T
 }
 
 function checkFinite<State extends Tree>(run: Run<State>, store: RunStore | undefined, finite: boolean, what: string): void {
-  check(finite, "E_NOT_FINITE", () => {
-    const last = store === undefined || run.saved === undefined
-      ? "no checkpoint was kept"
-      : `the last good checkpoint is ${store.checkpointPath(run.saved)} (step ${run.saved})`;
-    return `${what}: training has diverged; a lower learning rate or more warm-up may help; ${last}`;
-  });
+  check(finite, "E_NOT_FINITE", () =>
+    `${what}: training has diverged; a lower learning rate or more warm-up may help; ${lastGood(run.at, store)}`);
+}
+
+/** Codes of errors that come from below and know nothing of the run. */
+const FROM_BELOW: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["E_DEVICE", "E_DEVICE_LOST", "E_MEMORY", "E_SHADER", "E_IO"]);
+
+/** An error of the device or of the files with what was being done and, once the run is on its way, what is left; others as they are. */
+function located(error: unknown, at: Whereabouts, started: boolean, store: RunStore | undefined): unknown {
+  if (!(error instanceof LenggenError && FROM_BELOW.has(error.code))) return error;
+  const left = started || at.saved !== undefined ? `; ${lastGood(at, store)}` : "";
+  return new LenggenError(error.code, `${at.doing}: ${error.message}${left}`, { cause: error });
+}
+
+function lastGood({ saved }: Whereabouts, store: RunStore | undefined): string {
+  return store === undefined || saved === undefined
+    ? "no checkpoint was kept"
+    : `the last good checkpoint is ${store.checkpointPath(saved)} (step ${saved})`;
 }
 
 async function evaluate<State extends Tree>(run: Run<State>, options: TrainOptions<State>, evaluation: Evaluation): Promise<void> {
   await settle(run, options, 0);
   const resume = run.meter.pause();
+  run.at.doing = `evaluation ${evaluation.name} after step ${run.step}`;
   try {
     const results = await evaluation.run(run.context.parameters, run.step, options.signal);
     await options.store?.append(METRICS_FILE, `${JSON.stringify({ step: run.step, evaluation: evaluation.name, results })}\n`);
@@ -261,19 +296,14 @@ async function save<State extends Tree>(run: Run<State>, options: TrainOptions<S
   await settle(run, options, 0);
   if (store === undefined) return;
   const resume = run.meter.pause();
-  const { model, parameters, moments, initialStates } = run.context;
+  run.at.doing = `saving the checkpoint of step ${run.step}`;
+  const { model, device, parameters, moments, initialStates } = run.context;
   const { tokens, seconds } = run.meter;
-  const snapshot: Snapshot = { model, parameters, moments, initialStates, progress: { step: run.step, tokens, seconds } };
+  const snapshot: Snapshot = { model, parameters, moments, initialStates, progress: { step: run.step, tokens, seconds, device: device.description } };
   const bad = await nonFiniteNumbers(snapshot);
   checkFinite(run, store, bad === 0, `${bad} parameters, moments or states are not finite after step ${run.step}`);
-  try {
-    await saveCheckpoint(store, snapshot);
-  } catch (error) {
-    if (!(error instanceof LenggenError)) throw error;
-    const last = run.saved === undefined ? "there is none yet" : store.checkpointPath(run.saved);
-    throw new LenggenError(error.code, `${error.message}; the last good checkpoint: ${last}`, { cause: error });
-  }
-  run.saved = run.step;
+  await saveCheckpoint(store, snapshot);
+  run.at.saved = run.step;
   await prune(store, run.counts);
   onEvent?.({ kind: "checkpoint", step: run.step, path: store.checkpointPath(run.step) });
   resume();
