@@ -23,6 +23,21 @@ export function workgroupReduce(joiner: Joiner, width: number, subgroups: boolea
   return subgroups ? bySubgroups(joiner, width, type, name) : byTree(joiner, width, type, name);
 }
 
+/**
+ * The same for groups of `width` that hold several rows of `lanes` each (both powers of two): `fn row_<joiner>(value: T,
+ * lane: u32) -> T` joins the values of the lanes of one's own row. `lane` counts in the whole group.
+ */
+export function rowReduce(joiner: Joiner, width: number, lanes: number, subgroups: boolean, type: Joined = "f32"): string {
+  const name = `row_${joiner}`;
+  if (lanes === width) return workgroupReduce(joiner, width, subgroups, type, name);
+  return byTree(joiner, lanes, type, name, width / lanes);
+}
+
+/** The least power of two that is at least `size`: of lanes for so many elements. */
+export function powerOfTwoFrom(size: number): number {
+  return 2 ** Math.ceil(Math.log2(Math.max(1, size)));
+}
+
 /** {@link workgroupReduce} for sums: `fn workgroup_sum(value: T, lane: u32) -> T`. */
 export function workgroupSum(width: number, subgroups: boolean, type: Joined = "f32"): string {
   return workgroupReduce("sum", width, subgroups, type);
@@ -37,22 +52,23 @@ export function workgroupMax(width: number, subgroups: boolean, type: Joined = "
  * Two flat steps instead of a tree, since barriers cost more than reads: some lanes join a column of values each, then
  * every lane joins those. Who calls again writes `slots` first, which nobody reads any more, so two barriers will do.
  */
-function byTree(joiner: Joiner, width: number, type: Joined, name: string): string {
+function byTree(joiner: Joiner, width: number, type: Joined, name: string, rows = 1): string {
   const columns = 2 ** Math.ceil(Math.log2(width) / 2);
   return `
-var<workgroup> ${name}_slots: array<${type}, ${width}>;
-var<workgroup> ${name}_columns: array<${type}, ${columns}>;
+var<workgroup> ${name}_slots: array<${type}, ${rows * width}>;
+var<workgroup> ${name}_columns: array<${type}, ${rows * columns}>;
 fn ${name}(value: ${type}, lane: u32) -> ${type} {
   ${name}_slots[lane] = value;
   workgroupBarrier();
-  if (lane < ${columns}u) {
-    var joined = ${name}_slots[lane];
-    for (var i = lane + ${columns}u; i < ${width}u; i += ${columns}u) { joined = ${JOIN[joiner]("joined", `${name}_slots[i]`)}; }
-    ${name}_columns[lane] = joined;
+  let first = lane / ${width}u * ${columns}u;
+  if (lane % ${width}u < ${columns}u) {
+    var joined = value;
+    for (var i = ${columns}u; i < ${width}u; i += ${columns}u) { joined = ${JOIN[joiner]("joined", `${name}_slots[lane + i]`)}; }
+    ${name}_columns[first + lane % ${width}u] = joined;
   }
   workgroupBarrier();
-  var result = ${name}_columns[0];
-  for (var i = 1u; i < ${columns}u; i++) { result = ${JOIN[joiner]("result", `${name}_columns[i]`)}; }
+  var result = ${name}_columns[first];
+  for (var i = 1u; i < ${columns}u; i++) { result = ${JOIN[joiner]("result", `${name}_columns[first + i]`)}; }
   return result;
 }`;
 }
