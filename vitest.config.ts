@@ -15,6 +15,7 @@ const NODE_ONLY = [
   "packages/cli/src/**", // the command line
   "packages/*/src/node/**", // files and run directories
   "packages/kernels/src/backends/cpu/**", // the native addon
+  "packages/kernels/src/backends/webgpu/{adapter,dawn}.test.ts", // the npm package webgpu; browsers that have none, played
   "packages/kernels/src/leaks.test.ts", // asks V8 for a garbage collection
 ];
 

@@ -8,4 +8,4 @@ export { cpu } from "./backends/cpu";
 export { measureCeiling } from "./backends/cpu/ceiling";
 
 /** WebGPU for Node; undefined where Node is not. */
-export const dawn: typeof loadDawn | undefined = typeof process !== "undefined" && process.versions?.node ? loadDawn : undefined;
+export const dawn: (() => ReturnType<typeof loadDawn>) | undefined = typeof process !== "undefined" && process.versions?.node ? () => loadDawn() : undefined;

@@ -1,19 +1,29 @@
 /** WebGPU in Node: the npm package `webgpu`, which brings Dawn. Imported by a name that bundlers do not follow. */
 import type { FoundGpu } from "./adapter";
 
-/** Times as they are, for benchmarks; and on Linux no look at OpenGL, which would print what it lacks. */
-const options = (): string[] => ["disable-dawn-features=timestamp_quantization", ...(process.platform === "linux" ? ["backend=vulkan"] : [])];
+/**
+ * Times as they are, for benchmarks. No zeros in a group's memory before it starts: kernels write before they read, and software
+ * adapters compile that a hundred times longer. On Linux no look at OpenGL, which would print what it lacks.
+ */
+const options = (): string[] => ["disable-dawn-features=timestamp_quantization", "enable-dawn-features=disable_workgroup_init", ...(process.platform === "linux" ? ["backend=vulkan"] : [])];
 
 const withoutAdapter = (): string => process.platform === "linux"
   ? "no GPU with a Vulkan driver was found (Debian and Ubuntu: apt-get install libvulkan1, and the GPU's own driver); " +
     "to go without a GPU, slowly, install chromium and set VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json"
   : "no GPU that WebGPU can use was found; update the system and the GPU's driver";
 
-export async function dawn(): Promise<FoundGpu> {
-  const name = "webgpu";
-  let module: { create(options: string[]): GPU };
+interface Dawn {
+  create(options: string[]): GPU;
+}
+
+const NAME = "webgpu";
+const load = (): Promise<Dawn> => import(/* @vite-ignore */ NAME) as Promise<Dawn>;
+
+/** Dawn's WebGPU, or why there is none. */
+export async function dawn(loading = load): Promise<FoundGpu> {
+  let module: Dawn;
   try {
-    module = (await import(/* @vite-ignore */ name)) as typeof module;
+    module = await loading();
   } catch (error) {
     const missing = (error as { code?: string }).code === "ERR_MODULE_NOT_FOUND";
     return {
