@@ -21,10 +21,11 @@ export interface NormShape {
 }
 
 /** Declarations that both directions use. */
-const common = (vector: boolean, lanes: number, subgroups: boolean) => `${MATH}${workgroupSum(lanes, subgroups)}
+const common = (gated: boolean, vector: boolean, lanes: number, subgroups: boolean) => `${workgroupSum(lanes, subgroups)}
 alias Unit = ${vector ? "vec4f" : "f32"};
 fn total(v: Unit) -> f32 { return ${vector ? "(v.x + v.y) + (v.z + v.w)" : "v"}; }
-fn sigmoids(v: Unit) -> Unit { return ${vector ? "vec4f(sigmoid(v.x), sigmoid(v.y), sigmoid(v.z), sigmoid(v.w))" : "sigmoid(v)"}; }`;
+${gated ? `${MATH}
+fn sigmoids(v: Unit) -> Unit { return ${vector ? "vec4f(sigmoid(v.x), sigmoid(v.y), sigmoid(v.z), sigmoid(v.w))" : "sigmoid(v)"}; }` : ""}`;
 
 /** One copy of `text` per kept unit: its number, and its place in the row. */
 const perUnit = (kept: number, lanes: number, text: (k: number, place: string) => string) =>
@@ -42,7 +43,7 @@ export const normForward = variants((gated: boolean, residual: boolean, vector: 
     params: { units: "u32", norms: "u32", size: "f32", eps: "f32" },
     workgroup: lanes,
     subgroups,
-    code: `${common(vector, lanes, subgroups)}
+    code: `${common(gated, vector, lanes, subgroups)}
 fn input(at: u32) -> Unit { ${before} }
 fn input_again(at: u32) -> Unit { ${residual ? "return sum[at];" : "return input(at);"} }
 // Group: one norm of one row. x, y [rows, norms, units].
@@ -79,7 +80,7 @@ export const normGradient = variants((
     params: { rows: "u32", block: "u32", units: "u32", norms: "u32", size: "f32" },
     workgroup: lanes,
     subgroups,
-    code: `${common(vector, lanes, subgroups)}
+    code: `${common(gated, vector, lanes, subgroups)}
 // What one place of a row has: dy, x, and with a gate that and its sigmoid.
 struct Place { g: Unit, v: Unit,${gated ? " z: Unit, s: Unit," : ""} }
 fn place_at(at: u32) -> Place {
