@@ -18,8 +18,11 @@ const MAY_IMPORT = {
   cli: ["kernels", "recurrent", "interventions", "evals"],
 };
 
+/** Every example may import these. */
+const EXAMPLES_MAY_IMPORT = ["kernels", "recurrent", "interventions", "evals"];
+
 /** Where Node's own modules may be imported; everything else must run in a browser too. */
-const NODE_ALLOWED = [/^packages\/cli\//, /^packages\/[a-z]+\/src\/node\//, /^packages\/kernels\/src\/backends\/cpu\//, /(\.test|\/testing)\.ts$/, /\/(test|examples|scripts)\//, /\/tsup\.config\.ts$/];
+const NODE_ALLOWED = [/^packages\/cli\//, /^packages\/[a-z]+\/src\/node\//, /^packages\/kernels\/src\/backends\/cpu\//, /(\.test|\/testing)\.ts$/, /\/(test|scripts)\//, /\/(tsup|vite|vitest)\.config\.ts$/];
 
 const LONGEST = 400;
 
@@ -51,16 +54,17 @@ function resolveRelative(from, specifier, known) {
   return [base, `${base}.ts`, join(base, "index.ts")].find((path) => known.has(path));
 }
 
-const rooms = readdirSync(join(root, "packages"), { withFileTypes: true }).filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+const foldersIn = (place) => readdirSync(join(root, place), { withFileTypes: true }).filter((entry) => entry.isDirectory()).map((entry) => ({ place, room: entry.name }));
 const graph = new Map(); // file -> files whose values it imports as it loads
 
-for (const room of rooms) {
-  const allowed = MAY_IMPORT[room];
+for (const { place, room } of [...foldersIn("packages"), ...foldersIn("examples")]) {
+  const allowed = place === "examples" ? EXAMPLES_MAY_IMPORT : MAY_IMPORT[room];
   if (!allowed) {
-    problems.push(`packages/${room}: not in the table of scripts/check-rooms.mjs`);
+    problems.push(`${place}/${room}: not in the table of scripts/check-rooms.mjs`);
     continue;
   }
-  const files = new Set(filesUnder(join(root, "packages", room), /\.ts$/));
+  const folder = join(root, place, room);
+  const files = new Set(filesUnder(folder, /\.ts$/));
   for (const file of files) {
     const path = relative(root, file);
     const text = readFileSync(file, "utf8");
@@ -76,12 +80,12 @@ for (const room of rooms) {
       }
       if (!specifier.startsWith(".")) continue;
       const target = resolveRelative(file, specifier, files);
-      if (target?.startsWith(join(root, "packages", room)) === false) problems.push(`${path}: reaches out of its package with ${specifier}`);
+      if (target?.startsWith(folder) === false) problems.push(`${path}: reaches out of its package with ${specifier}`);
       if (target && !typeOnly && !lazy) values.push(target);
     }
     graph.set(file, values);
   }
-  for (const file of filesUnder(join(root, "packages", room), /\.(ts|cpp|h|mjs)$/)) {
+  for (const file of filesUnder(folder, /\.(ts|cpp|h|mjs)$/)) {
     const lines = readFileSync(file, "utf8").split("\n").length - 1;
     if (lines >= LONGEST) warnings.push(`${relative(root, file)}: ${lines} lines; is it still one idea?`);
   }

@@ -9,11 +9,14 @@ const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Ar
 export const TEXT_SIZE = 12;
 
 /** The little of the DOM that is used here; the full types would make browser globals look available in Node. */
-interface SvgElement {
-  outerHTML: string;
+interface SvgNode {
   textContent: string | null;
+}
+
+interface SvgElement extends SvgNode {
+  outerHTML: string;
   setAttribute(name: string, value: string): void;
-  appendChild(child: SvgElement): unknown;
+  appendChild(child: SvgNode): unknown;
 }
 
 interface SvgDocument {

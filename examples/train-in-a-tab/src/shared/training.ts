@@ -1,0 +1,67 @@
+/** One phase of training, on any device and into any store: what the worker runs, and the test runs in Node. */
+import { type LossByPosition, lossByPosition } from "@lenggen/evals";
+import {
+  contiguousStreams, createIntervention, findIntervention, independentWindows, type JsonRecord, type RunStore, train, type TrainEvent,
+  type TrainResult,
+} from "@lenggen/interventions";
+import { type Device, foldIn, key, type Parameters } from "@lenggen/kernels";
+import { type Mamba2, mamba2 } from "@lenggen/recurrent";
+import { type Method, MODELS, phaseOptions, type Plan } from "./plan";
+import { measuredLengths, type SplitText } from "./text";
+
+/** Name of the measurement in metrics.jsonl. */
+export const LOSS_BY_POSITION = "loss-by-position";
+
+export interface Phase {
+  readonly method: Method;
+  /** Whether it starts from fresh weights. Later phases go on from those of the one before, gently. */
+  readonly first: boolean;
+  /** Checkpoint that it starts from, as the run records it. */
+  readonly base?: string;
+}
+
+export interface PhaseInput {
+  readonly device: Device;
+  readonly plan: Plan;
+  readonly phase: Phase;
+  readonly text: SplitText;
+  readonly store: RunStore;
+  /** Configuration of the model; the plan's unless given. */
+  readonly config?: unknown;
+  /** Weights to start from; fresh ones unless given. */
+  readonly parameters?: () => Promise<Parameters>;
+  readonly signal?: AbortSignal;
+  readonly onEvent?: (event: TrainEvent) => void;
+}
+
+/** Trains, or goes on with the run in the store. The parameters of the result are the caller's to dispose. */
+export function trainPhase({ device, plan, phase, text, store, config, parameters, signal, onEvent }: PhaseInput): Promise<TrainResult> {
+  const options = phaseOptions(plan, phase.method, phase.first);
+  const { steps, batch, context, seed, schedule, optimizer, methodOptions, measureEvery } = options;
+  const model = mamba2(config ?? MODELS[plan.model].config);
+  // As the command line has it, so that `lenggen train --resume` takes the run for its own.
+  const windows = { batch, context, key: foldIn(key(seed), 2) };
+  const independent = findIntervention(phase.method).order === "independent";
+  return train({
+    model, device, steps, seed, schedule, optimizer, store, parameters, signal, onEvent,
+    batches: independent ? independentWindows(text.train, windows) : contiguousStreams(text.train, windows),
+    initialStates: createIntervention(phase.method, model, methodOptions),
+    resume: true,
+    checkpointEvery: measureEvery,
+    keepCheckpoints: 1,
+    settings: { text: text.trainName, ...(phase.base === undefined ? {} : { base: phase.base }) },
+    about: { page: "train-in-a-tab" },
+    evaluations: [{
+      name: LOSS_BY_POSITION,
+      every: measureEvery,
+      run: (current, _step, stop) => measure(model, current, text, context, stop),
+    }],
+  });
+}
+
+/** Loss by position over the held-out text, as metrics.jsonl records it. */
+export async function measure(model: Mamba2, parameters: Parameters, text: SplitText, context: number, signal?: AbortSignal): Promise<JsonRecord> {
+  const { lengths, sequences } = measuredLengths(text.heldOut, context);
+  const result: LossByPosition = await lossByPosition(model, parameters, sequences, { trainLength: context, lengths, chunk: 1024, signal });
+  return result as unknown as JsonRecord;
+}
