@@ -5,7 +5,7 @@
 import { dawn as loadDawn } from "./backends/webgpu/dawn";
 
 export { cpu } from "./backends/cpu";
-export { measureCeiling } from "./backends/cpu/ceiling";
+export { cpuCeiling } from "./backends/cpu/ceiling";
 
 /** WebGPU for Node; undefined where Node is not. */
 export const dawn: (() => ReturnType<typeof loadDawn>) | undefined = typeof process !== "undefined" && process.versions?.node ? () => loadDawn() : undefined;

@@ -2,6 +2,7 @@
  * Finds and loads the native addon: the clone's own build first, then the prebuilt platform package. Node modules are
  * imported on demand, so that a bundle for the browser may hold this file.
  */
+import type { Ceiling } from "../../ceiling";
 import { LenggenError, type ErrorCode } from "../../errors";
 
 /** The addon's device; see native/cpu/cpuDevice.cpp. Errors carry a `code`. */
@@ -18,13 +19,6 @@ export interface NativeDevice {
   resetProfile(): void;
   close(): void;
   describe(): { isa: string; threads: number; kernels: string[] };
-}
-
-/** What a processor can do at most, in 10⁹ floating-point operations and in 10⁹ bytes (read and written) a second. */
-export interface Ceiling {
-  readonly gflopsOneThread: number;
-  readonly gflopsAllThreads: number;
-  readonly copyGBs: number;
 }
 
 export interface Addon {

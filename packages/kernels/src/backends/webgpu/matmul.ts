@@ -178,7 +178,7 @@ function rangeOf(matrix: Matrix, column: number, count: number, rows: number, co
 }
 
 /** Picks the tile size and the number of splits by how many groups they give; few rows have their own kernels. */
-export function planOf(gpu: Launcher, { a, b, out, batch, m, n, k }: Product): Plan {
+function planOf(gpu: Launcher, { a, b, out, batch, m, n, k }: Product): Plan {
   const summed = batch !== 1 && out.stride === 0;
   const matrices = summed ? 1 : batch;
   if (Math.min(m, n) <= MOST_FEW && !summed) {
