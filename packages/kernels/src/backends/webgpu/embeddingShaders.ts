@@ -1,5 +1,6 @@
 /** Programs of src/ops/embedding.ts. */
 import { type BindingType, program, variants } from "./program";
+import { columnReduce } from "./wgsl";
 
 export const WORKGROUP = 256;
 /** Tokens that a group of {@link embeddingGradient} looks through at once, and that one bit of {@link tokenBlocks} stands for. */
@@ -90,7 +91,7 @@ export const embeddingGradient = variants((columns: number, vector: boolean, spa
 ${TOKEN}
 var<workgroup> marks: array<atomic<u32>, ${BLOCK / 32}>;
 var<workgroup> places: array<u32, ${BLOCK}>;
-var<workgroup> slots: array<${type}, WORKGROUP>;
+${columnReduce(WORKGROUP, columns, type, (a, b) => `${a} + ${b}`)}
 
 fn sum_of_block(block: u32, row: u32, column: u32, lane: u32) -> ${type} {
   if (lane < ${BLOCK / 32}u) { atomicStore(&marks[lane], 0u); }
@@ -130,24 +131,20 @@ fn run(group: u32, lane: u32) {
   let piece = group / tiles / params.rows;
   let row = params.first + own;
   var sum = ${type}();
+  var found = true;
   ${sparse
-    ? `for (var word = 0u; word < params.words; word++) {
+    ? `found = false;
+  for (var word = 0u; word < params.words; word++) {
     var left = blocks[own * params.words + word];
     while (left != 0u) {
       sum += sum_of_block(word * 32u + firstTrailingBit(left), row, column, lane);
       left &= left - 1u;
+      found = true;
     }
   }`
     : `let end = min((piece + 1u) * params.per_piece, (params.count + ${BLOCK - 1}u) / ${BLOCK}u);
   for (var block = piece * params.per_piece; block < end; block++) { sum += sum_of_block(block, row, column, lane); }`}
-  slots[lane] = sum;
-  for (var half = ${turns / 2}u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (lane < half * ${columns}u) {
-      sum += slots[lane + half * ${columns}u];
-      slots[lane] = sum;
-    }
-  }
+  if (found) { sum = join_columns(sum, lane); }
   if (lane < ${columns}u && column < params.width) {
     let at = (piece * params.rows + own) * params.width + column;
     if (params.onto == 1u) { sum += out[at]; }

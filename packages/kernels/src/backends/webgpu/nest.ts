@@ -99,7 +99,7 @@ function launchBox(
     strides[k]!.forEach((step, axis) => (numbers[`${name}_step${axis}`] = axis === rank - 1 ? step : step / unit));
   });
   const steps = sizes.reduce((product, size) => product * size, 1) / (vector ? 4 : 1);
-  const buffers = Object.fromEntries(names.map((name, k) => [name === "out" ? name : `${name}_in`, places[k]!.part]));
+  const buffers = { ...Object.fromEntries(spec.reads.map((name, k) => [`${name}_in`, places[k]!.part])), out: places.at(-1)!.part };
   gpu.run(programs(rank, kinds, vector), buffers, { ...numbers, steps }, Math.ceil(steps / (WORKGROUP * eachOf(vector))));
 }
 
@@ -117,16 +117,16 @@ function nestProgram(spec: NestSpec, rank: number, kinds: string, vector: boolea
       if (axis < rank - 1) return [`i${axis} * params.${name}_step${axis}`];
       return kinds[k] === "0" ? [] : [kinds[k] === "1" ? `i${axis}` : `i${axis} * params.${name}_step${axis}`];
     })].join(" + ");
-  const indices = axes.slice(1).reverse().map((axis) => `let i${axis} = rest % params.size${axis}; rest /= params.size${axis};`);
+  const indices = axes.slice(1).toReversed().map((axis) => `let i${axis} = rest % params.size${axis}; rest /= params.size${axis};`);
   const numbers = ["steps", ...axes.map((axis) => `size${axis}`), ...names.flatMap((name) => [`${name}_base`, ...axes.map((axis) => `${name}_step${axis}`)])];
   return program({
     name: spec.name,
     reads: Object.fromEntries(spec.reads.map((name, k) => [`${name}_in`, type(k)])) as Record<string, BindingType>,
-    writes: { out: type(names.length - 1) } as Record<string, BindingType>,
+    writes: { out: type(names.length - 1) },
     params: {
       ...Object.fromEntries(numbers.map((name) => [name, "u32" as const])),
       ...Object.fromEntries((spec.params ?? []).map((name) => [name, "f32" as const])),
-    } as Record<string, "u32" | "f32">,
+    },
     workgroup: WORKGROUP,
     code: `
 ${spec.declarations ?? ""}

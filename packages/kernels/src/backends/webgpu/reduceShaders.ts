@@ -1,6 +1,6 @@
 /** Programs that reduce one axis: src/ops/reduce.ts. Sums are of f32; the largest is sought among floats as integers in order, so that NaN wins. */
 import { type BindingType, program, variants } from "./program";
-import { ORDER, rowReduce } from "./wgsl";
+import { columnReduce, ORDER, rowReduce } from "./wgsl";
 
 export type Reduction = "sum" | "max";
 
@@ -43,6 +43,14 @@ fn finish_one(value: i32) -> u32 { return bits_of(value); }`,
   };
 }
 
+/** Joins what is at i, i + step, ... below `end` to `value`: four at a time, so that they do not wait for one another. */
+const joinAll = (step: number, at: (i: string) => string) => {
+  const take = (k: number) => `take(${at(k === 0 ? "i" : `(i + ${k * step}u)`)})`;
+  return `
+    for (; i + ${3 * step}u < end; i += ${4 * step}u) { value = join(value, join(join(${take(0)}, ${take(1)}), join(${take(2)}, ${take(3)}))); }
+    for (; i < end; i += ${step}u) { value = join(value, ${take(0)}); }`;
+};
+
 /**
  * x [outer, length] -> out [outer, blocks], blocks of `block` numbers each. `lanes` lanes share a block, so that a group has
  * WORKGROUP / lanes of them. `vector`: x is read by fours; length and block are multiples of 4.
@@ -67,7 +75,8 @@ fn run(group: u32, lane: u32) {
   if (index < params.outer * params.blocks) {
     let row = index / params.blocks * params.length;
     let end = (row + min(start + params.block, params.length)) / ${unit}u;
-    for (var i = (row + start) / ${unit}u + lane % ${lanes}u; i < end; i += ${lanes}u) { value = join(value, take(x[i])); }
+    var i = (row + start) / ${unit}u + lane % ${lanes}u;
+    ${joinAll(lanes, (at) => `x[${at}]`)}
   }
   let result = row_${kind}(${vector ? "across(value)" : "value"}, lane);
   if (lane % ${lanes}u == 0u && index < params.outer * params.blocks) { out[index] = finish_one(result); }
@@ -91,7 +100,7 @@ export const reduceColumns = variants((kind: Reduction, columns: number, vector:
     workgroup: WORKGROUP,
     code: `
 ${code}
-var<workgroup> slots: array<Value, WORKGROUP>;
+${columnReduce(WORKGROUP, columns, "Value", (a, b) => `join(${a}, ${b})`)}
 fn run(group: u32, lane: u32) {
   let tiles = (params.inner + ${columns - 1}u) / ${columns}u;
   let column = group % tiles * ${columns}u + lane % ${columns}u;
@@ -101,16 +110,10 @@ fn run(group: u32, lane: u32) {
   let first = index / params.blocks * params.length;
   var value = EMPTY;
   if (column < params.inner) {
-    for (var i = start + lane / ${columns}u; i < end; i += ${rows}u) { value = join(value, take(x[(first + i) * params.inner + column])); }
+    var i = start + lane / ${columns}u;
+    ${joinAll(rows, (at) => `x[(first + ${at}) * params.inner + column]`)}
   }
-  slots[lane] = value;
-  for (var half = ${rows / 2}u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (lane < half * ${columns}u) {
-      value = join(value, slots[lane + half * ${columns}u]);
-      slots[lane] = value;
-    }
-  }
+  value = join_columns(value, lane);
   if (lane < ${columns}u && column < params.inner) { out[index * params.inner + column] = finish(value); }
 }`,
   });

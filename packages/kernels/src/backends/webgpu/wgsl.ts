@@ -33,6 +33,32 @@ export function rowReduce(joiner: Joiner, width: number, lanes: number, subgroup
   return byTree(joiner, lanes, type, name, width / lanes);
 }
 
+/** Rows that a lane adds up by itself. */
+const FEW_ROWS = 16;
+
+/**
+ * Declares `fn join_columns(value: T, lane: u32) -> T` for a group of `width` whose lanes stand in rows of `columns`: lane c
+ * below `columns` gets the values of its whole column, joined by `join` (WGSL of two values) in a fixed order; others get
+ * nothing of use. All lanes must call it in uniform control flow, once. Group memory: `width` values.
+ */
+export function columnReduce(width: number, columns: number, type: string, join: (a: string, b: string) => string): string {
+  const rows = width / columns;
+  const step = (from: number, rows: number) => `
+  if (lane < ${from}u) {
+    for (var i = 1u; i < ${rows}u; i++) { joined = ${join("joined", `column_slots[lane + i * ${from}u]`)}; }
+  }`;
+  return `
+var<workgroup> column_slots: array<${type}, ${width}>;
+fn join_columns(value: ${type}, lane: u32) -> ${type} {
+  var joined = value;
+  column_slots[lane] = value;
+  workgroupBarrier();${rows > FEW_ROWS ? `${step(FEW_ROWS * columns, rows / FEW_ROWS)}
+  if (lane < ${FEW_ROWS * columns}u) { column_slots[lane] = joined; }
+  workgroupBarrier();` : ""}${step(columns, Math.min(rows, FEW_ROWS))}
+  return joined;
+}`;
+}
+
 /** The least power of two that is at least `size`: of lanes for so many elements. */
 export function powerOfTwoFrom(size: number): number {
   return 2 ** Math.ceil(Math.log2(Math.max(1, size)));
