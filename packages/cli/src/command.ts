@@ -16,7 +16,7 @@ export interface Context {
   readonly common: CommonOptions;
   /** Aborts at the first Ctrl-C. */
   readonly signal: AbortSignal;
-  /** Opens the device that was asked for: cpu unless it is missing, then reference, with a note. */
+  /** Opens the device that was asked for: cpu unless it is missing, then webgpu on a real GPU, then reference, with a note. */
   openDevice(options?: OpenOptions): Promise<Device>;
 }
 
@@ -49,9 +49,11 @@ export class Devices {
   }
 
   async #best(): Promise<DeviceKind> {
-    const cpu = (await devices()).find(({ name }) => name === "cpu")!;
-    if (cpu.available) return "cpu";
-    this.out.note(`lenggen: going on with the reference device, which is slow; cpu is not available: ${cpu.reason}`);
-    return "reference";
+    const listings = await devices();
+    const { available, reason } = listings.find(({ name }) => name === "cpu")!;
+    if (available) return "cpu";
+    const next = listings.some((listing) => listing.name === "webgpu" && listing.available) ? "webgpu" : "reference";
+    this.out.note(`lenggen: going on with the ${next} device${next === "reference" ? ", which is slow" : ""}; cpu is not available: ${reason}`);
+    return next;
   }
 }

@@ -48,7 +48,7 @@ function commandOf(spec: CommandSpec): Command {
   const command = new Command(spec.name).description(spec.summary).exitOverride().configureOutput({ outputError: () => {} });
   return spec
     .define(command)
-    .option("--device <name>", "cpu or reference; cpu where it is available unless given")
+    .option("--device <name>", "cpu, webgpu or reference; the first of them that works here unless given")
     .option("--threads <n>", "worker threads of the cpu device; all cores unless given. Results do not depend on it", wholeNumber("--threads", 1, 256))
     .option("--seed <n>", "where random numbers start", wholeNumber("--seed", 0), 0)
     .option("--json", "print one JSON document on stdout and everything else on stderr", false)

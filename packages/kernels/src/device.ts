@@ -2,15 +2,19 @@
  * Devices. A device is a queue with memory: kernels are launched in order and return at once, and only
  * opening, reading back and synchronising give promises. There is no default device: tensors know theirs.
  */
-import { cpu } from "./backends/cpu";
 import { reference } from "./backends/reference";
 import type { DType } from "./dtype";
 import { check, LenggenError } from "./errors";
 import type { Kernels } from "./kernels";
+import { webgpu } from "./backends/webgpu";
 import { nearest } from "./nearest";
+import { cpu } from "./platform";
 
-/** Names of the devices: `reference` (plain TypeScript, float64 where asked) and `cpu` (the native addon, Node only). */
-export type DeviceKind = "reference" | "cpu";
+/**
+ * Names of the devices: `cpu` (the native addon, Node only), `webgpu` (browsers, and Node with the npm package webgpu) and
+ * `reference` (plain TypeScript, float64 where asked).
+ */
+export type DeviceKind = "cpu" | "webgpu" | "reference";
 
 /** A backend's own handle of a buffer; only that backend looks inside. */
 export type DeviceBuffer = object;
@@ -27,6 +31,18 @@ export interface KernelTime {
   readonly kernel: string;
   readonly calls: number;
   readonly seconds: number;
+}
+
+/** What a device has been asked to do since it was opened. */
+export interface LaunchCounts {
+  /** Kernels started. One op may need several. */
+  readonly dispatches: number;
+  /** Copies from one buffer to another, those for reading back among them. */
+  readonly copies: number;
+  /** Submissions to the device, each of many dispatches. */
+  readonly submissions: number;
+  /** Buffers made because none that was free would do. */
+  readonly allocations: number;
 }
 
 /** A queue of kernels with its own memory. Made by {@link open}; `close` it when done. */
@@ -49,11 +65,13 @@ export interface Device {
   /** Starts a new count of `peak` from what is used now. */
   resetPeak(): void;
   /**
-   * Time by kernel of all launches finished since opening or {@link resetProfile}, the longest first; synchronize first
-   * to have all that is queued. Absent where a device can't tell. Wall time beyond their sum is the queue's waiting.
+   * Waits for all that is queued and gives the time by kernel of all launches since opening or {@link resetProfile}, the
+   * longest first. Absent where a device can't tell. Wall time beyond their sum is the queue's waiting.
    */
-  profile?(): readonly KernelTime[];
+  profile?(): Promise<readonly KernelTime[]>;
   resetProfile?(): void;
+  /** Absent where launches cost nothing worth counting. */
+  counts?(): LaunchCounts;
   close(): void;
 }
 
@@ -63,15 +81,31 @@ export interface OpenOptions {
   readonly threads?: number;
   /** CPU: instruction set; the widest that the processor has unless given. */
   readonly isa?: string;
-  /** Most bytes that tensors may hold (the kernels' scratch memory has the same limit again); unless given, what the machine has available less 5%. */
+  /** Most bytes that tensors may hold (the kernels' scratch memory has the same limit again); unless given, what the machine has available less 5%; on WebGPU, which can't be asked, none. */
   readonly memoryLimit?: number;
+  /** WebGPU: whether an adapter that is software will do; unless given, whether the environment variable LENGGEN_WEBGPU_FALLBACK is 1. */
+  readonly fallback?: boolean;
+  /** WebGPU: time each kernel, where the adapter has timestamp queries ({@link Device.profile}); slows the device down. */
+  readonly profile?: boolean;
+  /** WebGPU: what to ask the adapter for. Results may differ in rounding, nothing else. */
+  readonly webgpu?: WebGpuOptions;
+}
+
+/** What a WebGPU adapter is asked for; all that helps unless given. */
+export interface WebGpuOptions {
+  /** Optional features; throws `E_DEVICE_UNAVAILABLE` when the adapter lacks one that is given here. */
+  readonly features?: readonly ("subgroups" | "timestamp-query")[];
+  /** Go without more than WebGPU's default limits. */
+  readonly defaultLimits?: boolean;
+  /** Most bytes of a tensor that are bound at once, when less than the adapter's limit; larger ones are bound in parts. */
+  readonly maxBinding?: number;
 }
 
 /** What a backend contributes to the table of devices. */
 export interface Backend {
   readonly kind: DeviceKind;
   /** Says whether it can be opened here, and if not, why and how to get it. */
-  probe(): Promise<DeviceListing>;
+  probe(options?: OpenOptions): Promise<DeviceListing>;
   open(options: OpenOptions): Promise<Device>;
 }
 
@@ -84,7 +118,7 @@ export interface DeviceListing {
   readonly details: Readonly<Record<string, string | number>>;
 }
 
-const BACKENDS: Readonly<Record<DeviceKind, Backend>> = { cpu, reference };
+const BACKENDS: Readonly<Record<DeviceKind, Backend>> = { cpu, webgpu, reference };
 
 /**
  * Opens a device. Throws `E_DEVICE_UNKNOWN` (with the nearest name) or `E_DEVICE_UNAVAILABLE` (with what is
@@ -94,12 +128,12 @@ export async function open(kind: DeviceKind, options: OpenOptions = {}): Promise
   const backend = (BACKENDS as Record<string, Backend | undefined>)[kind];
   check(backend && Object.hasOwn(BACKENDS, kind), "E_DEVICE_UNKNOWN", () =>
     `no device is named "${kind}"${nearest(kind, Object.keys(BACKENDS))}; there are ${Object.keys(BACKENDS).join(", ")}`);
-  const listing = await backend.probe();
+  const listing = await backend.probe(options);
   if (!listing.available) throw new LenggenError("E_DEVICE_UNAVAILABLE", `device ${kind} can't be opened: ${listing.reason}`);
   return backend.open(options);
 }
 
-/** Every device that this build knows, with the reason for each that is absent. */
-export function devices(): Promise<DeviceListing[]> {
-  return Promise.all(Object.values(BACKENDS).map((backend) => backend.probe()));
+/** Every device that this build knows, with the reason for each that is absent; `options` as for {@link open}. */
+export function devices(options: OpenOptions = {}): Promise<DeviceListing[]> {
+  return Promise.all(Object.values(BACKENDS).map((backend) => backend.probe(options)));
 }

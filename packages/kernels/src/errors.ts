@@ -10,6 +10,8 @@ export const ERROR_CODES = {
   E_DEVICE: "tensors live on different devices, or on a device that is closed",
   E_DEVICE_UNKNOWN: "no device of that name exists",
   E_DEVICE_UNAVAILABLE: "the device exists but can't be opened on this machine",
+  E_DEVICE_LOST: "the device went away, and what it held with it",
+  E_SHADER: "a kernel does not compile on this device",
   E_DISPOSED: "the tensor was used after it had been freed",
   E_MEMORY: "more memory was asked for than there is",
   E_ARGUMENT: "an argument is outside its range",

@@ -2,9 +2,9 @@
 
 // Devices
 export { open, devices } from "./device";
-export type { Device, DeviceBuffer, DeviceKind, DeviceListing, KernelTime, MemoryUse, OpenOptions } from "./device";
-export { measureCeiling } from "./backends/cpu/ceiling";
-export type { Ceiling } from "./backends/cpu/addon";
+export type { Device, DeviceBuffer, DeviceKind, DeviceListing, KernelTime, LaunchCounts, MemoryUse, OpenOptions, WebGpuOptions } from "./device";
+export { measureCeiling } from "./ceiling";
+export type { Ceiling } from "./ceiling";
 
 // Tensors, trees, gradients
 export { dispose, full, keep, leakedTensors, scope, Tensor, tensor, tensorsIn, zeros } from "./tensor";

@@ -151,3 +151,10 @@ export const OP_CASES: readonly BenchCase[] = [
   crossEntropyCase(1024, 768, 16384, "both"),
 ];
 
+/** Sizes at which a GPU is busy. */
+export const GPU_OP_CASES: readonly BenchCase[] = [
+  ...[2048, 4096].map((n) => matmulCase(n, n, n, "forward")),
+  ...(["forward", "both"] as const).map((pass) => ssdCase({ batch: 8, steps: 2048, heads: 24, headSize: 64, groups: 1, stateSize: 128 }, pass)),
+  ...(["forward", "both"] as const).map((pass) => convCase(8, 2048, 1792, pass)),
+  ...(["forward", "both"] as const).map((pass) => normCase(16384, 1536, pass)),
+];

@@ -1,4 +1,4 @@
-import { type Device, dispose, scope } from "@lenggen/kernels";
+import { type Device, dispose, type KernelTime, scope } from "@lenggen/kernels";
 
 /** Shortest time of one repetition that a clock reading is trusted for. */
 const ENOUGH_MS = 20;
@@ -23,6 +23,25 @@ export async function bestTime(device: Device, body: () => unknown, options: { b
   for (let round = 0; round < 3 || performance.now() < end; round++) {
     signal?.throwIfAborted();
     best = Math.min(best, await timed(repetitions));
+  }
+  return best;
+}
+
+/**
+ * Like {@link bestTime}, but the sum of the kernels' own times by the device's timestamps, for devices that
+ * have them: without launches and waiting, which are the host's. Undefined where the device can't tell.
+ */
+export async function bestKernelTime(device: Device, body: () => unknown, options: { rounds?: number; signal?: AbortSignal } = {}): Promise<number | undefined> {
+  const { rounds = 5, signal } = options;
+  if (!device.profile) return undefined;
+  const total = (times: readonly KernelTime[]): number => times.reduce((sum, { seconds }) => sum + 1000 * seconds, 0);
+  let best = Infinity;
+  for (let round = 0; round < rounds; round++) {
+    signal?.throwIfAborted();
+    await device.profile();
+    device.resetProfile?.();
+    dispose(scope(body));
+    best = Math.min(best, total(await device.profile()));
   }
   return best;
 }

@@ -1,10 +1,10 @@
 import { availableParallelism } from "node:os";
-import type { Ceiling, Device } from "@lenggen/kernels";
+import { type Ceiling, type Device, type DeviceKind, devices, dispose, type LaunchCounts, scope } from "@lenggen/kernels";
 import type { BenchCase, Pass } from "../bench/case";
 import { ceilingOf } from "../bench/ceiling";
-import { MODEL_CASES } from "../bench/modelCases";
-import { OP_CASES } from "../bench/opCases";
-import { bestTime } from "../bench/timing";
+import { GPU_MODEL_CASES, MODEL_CASES } from "../bench/modelCases";
+import { GPU_OP_CASES, OP_CASES } from "../bench/opCases";
+import { bestKernelTime, bestTime } from "../bench/timing";
 import type { CommandSpec, Context } from "../command";
 import { count, percent } from "../format";
 import { oneOf } from "../parse";
@@ -17,7 +17,11 @@ export interface BenchResult {
   readonly shape: string;
   readonly pass: Pass;
   readonly threads: number;
+  /** Wall time; on a GPU with timestamps, for all but training steps, the kernels' own time. */
   readonly ms: number;
+  /** What one run needs at least: operations (a multiply-add is two), and bytes read and written. */
+  readonly operations: number;
+  readonly bytes: number;
   /** Arithmetic reached, in 10⁹ operations a second. */
   readonly gflops: number;
   /** Bytes that must move at least, in 10⁹ a second. */
@@ -28,6 +32,8 @@ export interface BenchResult {
   readonly tokensPerSecond?: number;
   /** With --profile: what one run launches, the longest first. */
   readonly profile?: readonly KernelShare[];
+  /** What one run asks of the device, where that is counted. */
+  readonly counts?: LaunchCounts;
 }
 
 export interface KernelShare {
@@ -49,6 +55,12 @@ const CASES = [...OP_CASES, ...MODEL_CASES];
 const argumentOf = (kernel: string): string => kernel.replaceAll(" ", "-");
 const ARGUMENTS = [...new Set(CASES.map(({ kernel }) => argumentOf(kernel)))];
 
+/** The sizes that a GPU needs to show what it can do are too much for a processor, and for an adapter that is one. */
+async function casesFor(device: Device): Promise<readonly BenchCase[]> {
+  const hardware = device.kind === "webgpu" && (await devices({ fallback: false })).some(({ name, available }) => name === "webgpu" && available);
+  return hardware ? [...CASES, ...GPU_OP_CASES, ...GPU_MODEL_CASES] : CASES;
+}
+
 export const bench: CommandSpec = {
   name: "bench",
   summary: "Time the kernels and whole training steps, as shares of what the device can do, measured in the same run.",
@@ -58,48 +70,58 @@ export const bench: CommandSpec = {
   async run(context, args, options) {
     const { out, common } = context;
     const wanted = args.map((name) => oneOf("kernel", ARGUMENTS)(argumentOf(name)));
-    const cases = CASES.filter(({ kernel }) => wanted.length === 0 || wanted.includes(argumentOf(kernel)));
-    const threadCounts = common.threads === undefined ? [...new Set([1, availableParallelism()])] : [common.threads];
+    const profiled = options["profile"] === true;
+    const first = await context.openDevice();
+    const { kind, description } = first;
+    const cases = (await casesFor(first)).filter(({ kernel }) => wanted.length === 0 || wanted.includes(argumentOf(kernel)));
+    first.close();
+    // Only the cpu device has threads.
+    const threadCounts = kind !== "cpu" ? [1] : common.threads === undefined ? [...new Set([1, availableParallelism()])] : [common.threads];
     const timings: Timing[] = [];
     // Measured before, between and after, and the best of each counts: a processor's clock is not the same all the time.
     const ceilings: Ceiling[] = [];
-    let description = "";
     const progress = new Progress("bench", cases.length * threadCounts.length, { unit: "cases" });
     const measureCeilings = async (): Promise<void> => {
       const device = await context.openDevice({ threads: Math.max(...threadCounts) });
-      description = device.description;
       ceilings.push(await ceilingOf(device));
       device.close();
     };
     for (const threads of threadCounts) {
       await measureCeilings();
-      const device = await context.openDevice({ threads });
+      const device = await context.openDevice({ threads, profile: profiled });
+      // Timestamps slow a GPU's wall time down, so that they come from a device of their own.
+      const stamped = kind === "webgpu" ? await context.openDevice({ profile: true }) : undefined;
       for (const item of cases) {
         context.signal.throwIfAborted();
         progress.update(timings.length, `${item.kernel} ${item.shape}`);
-        timings.push({ item, threads, ...(await time(device, item, context, options["profile"] === true)) });
+        timings.push({ item, threads, ...(await time(device, stamped, item, context, profiled)) });
       }
       device.close();
+      stamped?.close();
     }
     await measureCeilings();
     const ceiling = bestOf(ceilings);
     const results = timings.map((timing) => resultOf(timing, ceiling));
     progress.finish();
-    out.print(`${description}; ceiling ${count(ceiling.gflopsOneThread)} Gflop/s on one thread, ${count(ceiling.gflopsAllThreads)} on all; copy ${count(ceiling.copyGBs)} GB/s`);
+    out.print(`${description}; ${ceilingLine(kind, ceiling)}`);
     for (const line of table(["kernel", "shape", "pass", "threads", "ms", "Gflop/s", "GB/s", "share", "of", "tokens/s"], results.map(row))) out.print(line);
-    for (const result of results.filter(({ profile }) => profile !== undefined)) for (const line of profileLines(result)) out.print(line);
+    for (const result of results) {
+      if (result.pass === "step" && result.counts) out.print(countsLine(result, result.counts));
+      if (result.profile) for (const line of profileLines(result)) out.print(line);
+    }
     out.document({ device: description, ceiling, results } satisfies BenchDocument);
   },
 };
 
-interface Timing {
+type Measured = Pick<BenchResult, "ms" | "profile" | "counts">;
+
+interface Timing extends Measured {
   readonly item: BenchCase;
   readonly threads: number;
-  readonly ms: number;
-  readonly profile?: readonly KernelShare[];
 }
 
-async function time(device: Device, item: BenchCase, { common, signal }: Context, profiled: boolean): Promise<Pick<Timing, "ms" | "profile">> {
+/** Times a case on `device`; on a GPU, kernels (not whole steps) by the timestamps of `stamped`, where it has them. */
+async function time(device: Device, stamped: Device | undefined, item: BenchCase, { common, signal }: Context, profiled: boolean): Promise<Measured> {
   const run = item.prepare(device, common.seed);
   try {
     await device.synchronize();
@@ -109,13 +131,40 @@ async function time(device: Device, item: BenchCase, { common, signal }: Context
       runs++;
       return run.body();
     };
-    const ms = await bestTime(device, body, { signal });
-    const kernels = profiled ? device.profile?.() : undefined;
-    if (kernels === undefined) return { ms };
-    return { ms, profile: kernels.map(({ kernel, calls, seconds }) => ({ kernel, calls: calls / runs, ms: (1000 * seconds) / runs })) };
+    const ms = (item.pass === "step" ? undefined : await kernelTime(stamped, item, common.seed, signal)) ?? (await bestTime(device, body, { signal }));
+    const counts = await countsOf(device, run.body);
+    const kernels = profiled ? await device.profile?.() : undefined;
+    return {
+      ms,
+      ...(counts === undefined ? {} : { counts }),
+      ...(kernels === undefined ? {} : { profile: kernels.map(({ kernel, calls, seconds }) => ({ kernel, calls: calls / runs, ms: (1000 * seconds) / runs })) }),
+    };
   } finally {
     run.dispose();
   }
+}
+
+async function kernelTime(device: Device | undefined, item: BenchCase, seed: number, signal: AbortSignal): Promise<number | undefined> {
+  if (!device?.profile) return undefined;
+  const run = item.prepare(device, seed);
+  try {
+    return await bestKernelTime(device, run.body, { signal });
+  } finally {
+    run.dispose();
+  }
+}
+
+/** What one run asks of the device once it has been warmed up. */
+async function countsOf(device: Device, body: () => unknown): Promise<LaunchCounts | undefined> {
+  if (!device.counts) return undefined;
+  for (let i = 0; i < 2; i++) dispose(scope(body));
+  await device.synchronize();
+  const before = device.counts();
+  dispose(scope(body));
+  await device.synchronize();
+  const after = device.counts();
+  const since = (pick: (counts: LaunchCounts) => number): number => pick(after) - pick(before);
+  return { dispatches: since((c) => c.dispatches), copies: since((c) => c.copies), submissions: since((c) => c.submissions), allocations: since((c) => c.allocations) };
 }
 
 function bestOf(ceilings: readonly Ceiling[]): Ceiling {
@@ -123,7 +172,16 @@ function bestOf(ceilings: readonly Ceiling[]): Ceiling {
   return { gflopsOneThread: most((c) => c.gflopsOneThread), gflopsAllThreads: most((c) => c.gflopsAllThreads), copyGBs: most((c) => c.copyGBs) };
 }
 
-function resultOf({ item, threads, ms, profile }: Timing, ceiling: Ceiling): BenchResult {
+function ceilingLine(kind: DeviceKind, { gflopsOneThread, gflopsAllThreads, copyGBs }: Ceiling): string {
+  const arithmetic = kind === "cpu" ? `${count(gflopsOneThread)} Gflop/s on one thread, ${count(gflopsAllThreads)} on all` : `${count(gflopsAllThreads)} Gflop/s`;
+  return `ceiling ${arithmetic}; copy ${count(copyGBs)} GB/s`;
+}
+
+function countsLine({ kernel, shape }: BenchResult, { dispatches, copies, submissions, allocations }: LaunchCounts): string {
+  return `${kernel} ${shape}: ${dispatches} dispatches, ${copies} copies, ${submissions} submissions, ${allocations} buffer allocations`;
+}
+
+function resultOf({ item, threads, ms, profile, counts }: Timing, ceiling: Ceiling): BenchResult {
   // Operations in 10⁹ a second are 10⁶ a millisecond.
   const arithmeticMs = item.operations / (1e6 * arithmeticCeiling(ceiling, threads));
   const bandwidthMs = item.bytes / (1e6 * ceiling.copyGBs);
@@ -133,12 +191,15 @@ function resultOf({ item, threads, ms, profile }: Timing, ceiling: Ceiling): Ben
     pass: item.pass,
     threads,
     ms,
+    operations: item.operations,
+    bytes: item.bytes,
     gflops: item.operations / (1e6 * ms),
     gbs: item.bytes / (1e6 * ms),
     share: Math.max(arithmeticMs, bandwidthMs) / ms,
     bound: arithmeticMs >= bandwidthMs ? "arithmetic" : "bandwidth",
     ...(item.tokens === undefined ? {} : { tokensPerSecond: (1000 * item.tokens) / ms }),
     ...(profile === undefined ? {} : { profile }),
+    ...(counts === undefined ? {} : { counts }),
   };
 }
 

@@ -11,7 +11,7 @@ import { dispose, full, tensor, zeros } from "../../tensor";
 import { expectError, instructionSets } from "../../testing";
 import { loadAddon } from "./addon";
 import { CpuDevice } from "./index";
-import { measureCeiling } from "./ceiling";
+import { measureCeiling } from "../../ceiling";
 
 const loaded = await loadAddon();
 if (!loaded.addon) console.warn(`tests of the cpu device do not run: ${loaded.reason}`);
@@ -186,16 +186,15 @@ describe.runIf(loaded.addon)("the cpu device", () => {
     const device = (await open("cpu", { threads: 2 })) as CpuDevice;
     const [x, one] = [zeros(device, [100_000]), full(device, [100_000], 1)];
     for (let i = 0; i < 50; i++) device.kernels.accumulate({ out: x, x: one, scale: 1 });
-    await device.synchronize();
-    const profile = device.profile();
+    const profile = await device.profile();
     expect(Object.fromEntries(profile.map(({ kernel, calls }) => [kernel, calls]))).toEqual({ "accumulate.f32": 50, "fill.f32": 2 });
     for (const { seconds } of profile) expect(seconds).toBeGreaterThan(0);
     expect(profile.map(({ seconds }) => seconds)).toEqual(profile.map(({ seconds }) => seconds).sort((a, b) => b - a));
     device.resetProfile();
-    expect(device.profile()).toEqual([]);
+    expect(await device.profile()).toEqual([]);
     dispose([x, one]);
     device.close();
-    expect(device.profile()).toEqual([]);
+    expect(await device.profile()).toEqual([]);
   });
 
   it("measures its ceiling without blocking", async () => {

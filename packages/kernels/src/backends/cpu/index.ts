@@ -97,8 +97,9 @@ export class CpuDevice implements Device {
     if (!this.#closed) this.#native.resetPeak();
   }
 
-  profile(): KernelTime[] {
+  async profile(): Promise<KernelTime[]> {
     if (this.#closed) return [];
+    await this.synchronize();
     const numbers = this.#native.profile();
     return this.#native.describe().kernels
       .map((kernel, i) => ({ kernel, calls: numbers[2 * i]!, seconds: numbers[2 * i + 1]! }))
