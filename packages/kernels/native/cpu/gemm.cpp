@@ -1,10 +1,11 @@
-// Blocking and splitting of matrix products. A block of steps of B is packed once into panels that all threads share;
-// then each item of work takes a block of rows and runs the tiles of gemmTile.h over all panels. A is read in place: its
-// elements are broadcast, so that packing would save nothing but misses of the cache, and cost more (measured).
-// Products with few rows take shorter ways, since there packing B costs more than it saves.
+// Blocking and splitting of matrix products. C is split into one or two blocks a thread. Each packs what it needs of B into panels, for
+// itself, and runs the tiles of gemmTile.h over them; shared panels would be packed once less and waited for. A is read in place: its
+// elements are broadcast, so that packing would save nothing but misses of the cache, and cost more (measured). What comes after
+// is asked for meanwhile (ahead.h). Products with few rows take shorter ways, since there packing B costs more than it saves.
 #include "gemm.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "gemmPack.h"
 #include "gemmTile.h"
@@ -17,14 +18,15 @@ namespace {
 // (ROW_BLOCK x K_BLOCK) and the panels of B that it meets the L2 cache.
 constexpr int64_t K_BLOCK = 256;
 constexpr int64_t ROW_BLOCK = 64;
-constexpr int64_t SMALL_ROW_BLOCK = 32;
-// gemmSingle packs this many columns of B at a time; with K_BLOCK, less than half of a 1 MB L2 cache.
-constexpr int64_t COLUMN_BLOCK = 384;
-// gemm packs up to this many columns of B at a time, and floats of B in all.
-constexpr int64_t SHARED_COLUMNS = 1 << 13;
-constexpr int64_t SHARED_LIMIT = 1 << 22;
-// Floats of B that stay in the L2 cache while items of rows go by.
-constexpr int64_t CACHED_PANELS = 3 << 16;
+// Floats of B that are packed at a time: less than half of a 1 MB L2 cache. Narrower bands would save nothing, and cut rows of C.
+constexpr int64_t PACKED_FLOATS = 384 * K_BLOCK;
+// Blocks of A whose columns lie a multiple of so many floats apart are copied, if so many columns of B use them: `copiesA`.
+constexpr int64_t COPY_STRIDE = 1024;
+constexpr int64_t COPY_COLUMNS = 256;
+// Multiply-adds of a thread from which on two blocks of work a thread are better than one.
+constexpr double TWO_BLOCKS_WORK = 1 << 24;
+// Cycles to pack an element of B and to read one of A for the first time; a multiply-add takes 1 / (2 WIDTH).
+constexpr double PACK_COST = 0.25, READ_COST = 0.125;
 // Up to so many rows, a B whose columns are contiguous is read in place, by dot products.
 constexpr int64_t DOT_ROWS = 8;
 // Products of fewer multiply-adds are not worth waking other threads for.
@@ -60,16 +62,22 @@ void packPanel(Operand b, int64_t n, int64_t steps, int64_t j, float* packed) {
   pack(from(b, 0, column), columns, steps, packed + column * steps, vectorsOf(columns) * WIDTH);
 }
 
-// C[rows, n] (+)= A[rows, steps] · B[steps, n] with B packed.
-void block(int64_t rows, int64_t n, int64_t steps, Operand a, const float* packedB, float* c, int64_t cRow, bool accumulate) {
+// C[rows, n] (+)= A[rows, steps] · B[steps, n] with B packed. Asks for what the next block reads, and for C before its turn comes:
+// nextC is where the next block's is, or nullptr.
+void block(int64_t rows, int64_t n, int64_t steps, Operand a, const float* packedB, float* c, int64_t cRow, bool accumulate,
+           Ahead nextA, const float* nextC) {
   const int64_t tiles = ceilDiv(rows, TILE_ROWS);
   for (int64_t column = 0; column < n; column += TILE_COLUMNS) {
     const int vectors = vectorsOf(n - column);
+    // A piece of C is as wide as two panels: they ask for that of the two after them.
+    const float* later = column + Ahead::ROW < n ? c + column + Ahead::ROW : nextC;
+    Ahead laterC;
+    if (later && column % Ahead::ROW == 0) laterC.add(later, Ahead::ROW, cRow, rows);
     for (int64_t t = 0; t < tiles; t++) {
       const Range r = share(rows, tiles, t);
       const Tile run = tileFor<false>(static_cast<int>(r.size()), vectors);
       run(steps, a.data + r.from * a.row, a.row, a.column, packedB + column * steps, vectors * WIDTH, c + r.from * cRow + column, cRow,
-          lastOf(n - column, vectors), accumulate, {packedB, 0, 0});
+          lastOf(n - column, vectors), accumulate, laterC.empty() ? nextA.next(steps, packedB) : laterC.next(steps, packedB));
     }
   }
 }
@@ -145,9 +153,8 @@ void transpose(int64_t rows, int64_t columns, const float* from, int64_t fromRow
   }
 }
 
-void gemmSmall(int64_t m, int64_t n, int64_t k, Operand a, const float* b, int64_t bRow, float* c, int64_t cRow, bool accumulate, Skip skip, Ahead ahead) {
+void gemmSmall(int64_t m, int64_t n, int64_t k, Operand a, const float* b, int64_t bRow, float* c, int64_t cRow, bool accumulate, Skip skip, Ahead* ahead) {
   const int64_t tiles = ceilDiv(m, TILE_ROWS);
-  AheadStream stream(ahead);
   for (int64_t t = 0; t < tiles; t++) {
     const Range r = share(m, tiles, t);
     const int height = static_cast<int>(r.size());
@@ -159,13 +166,71 @@ void gemmSmall(int64_t m, int64_t n, int64_t k, Operand a, const float* b, int64
       const int vectors = vectorsOf(columns - column);
       const int64_t last = lastOf(columns - column, vectors);
       const Tile run = last == WIDTH ? tileFor<false>(height, vectors) : tileFor<true>(height, vectors);
-      run(steps, rows.data, a.row, a.column, b + first * bRow + column, bRow, c + r.from * cRow + column, cRow, last, accumulate, stream.next(steps, b));
+      float* to = c + r.from * cRow + column;
+      // Rows of C are far apart, so the processor does not foresee them.
+      for (int64_t i = 0; i < height; i++)
+        for (int64_t v = 0; v < vectors * WIDTH; v += 16) __builtin_prefetch(to + i * cRow + v, 1);
+      run(steps, rows.data, a.row, a.column, b + first * bRow + column, bRow, to, cRow, last, accumulate, nextOf(ahead, steps, b));
     }
   }
 }
 
+namespace {
+
+// Whether a block of A is copied before use: its columns are contiguous and so far apart that all of them fall into the same few
+// sets of a cache, where they push each other out.
+bool copiesA(int64_t n, Operand a) { return a.row == 1 && a.column % COPY_STRIDE == 0 && n >= COPY_COLUMNS; }
+
+// a [rows, steps] with contiguous columns, in `to`.
+Operand copyA(Operand a, int64_t rows, int64_t steps, float* to) {
+  const int64_t stride = roundUp(rows, WIDTH);
+  pack(transposed(a), rows, steps, to, stride);
+  return {to, 1, stride};
+}
+
+// What asks for a [rows, steps], if one of its axes is contiguous.
+Ahead asked(Operand a, int64_t rows, int64_t steps) {
+  Ahead ahead;
+  if (a.column == 1)
+    for (int64_t p = 0; p < steps; p += Ahead::ROW) ahead.add(a.data + p, Ahead::ROW, a.row, rows);
+  else if (a.row == 1)
+    for (int64_t i = 0; i < rows; i += Ahead::ROW) ahead.add(a.data + i, Ahead::ROW, a.column, steps);
+  return ahead;
+}
+
+// Bands of columns of B that are packed one after the other.
+int64_t bandCount(int64_t n, int64_t k) { return ceilDiv(paddedColumns(n) * Blocks(k).step, PACKED_FLOATS); }
+
+// C (+)= A·B through packed panels of B.
+void packedProduct(float* scratch, int64_t m, int64_t n, int64_t k, Operand a, Operand b, float* c, int64_t cRow, bool accumulate) {
+  const Blocks blocks(k);
+  const int64_t bands = bandCount(n, k), panels = panelCount(n), rowBlocks = ceilDiv(m, ROW_BLOCK);
+  for (int64_t band = 0; band < bands; band++) {
+    const Range panel = share(panels, bands, band);
+    const int64_t column = panel.from * TILE_COLUMNS, columns = std::min(n, panel.to * TILE_COLUMNS) - column;
+    float* copy = scratch + paddedColumns(columns) * blocks.step;
+    for (int64_t p = 0; p < blocks.count; p++) {
+      const Range steps = blocks[p];
+      for (int64_t j = 0; j < panel.size(); j++) packPanel(from(b, steps.from, column), columns, steps.size(), j, scratch);
+      for (int64_t i = 0; i < rowBlocks; i++) {
+        const Range rows = share(m, rowBlocks, i);
+        Operand part = from(a, rows.from, steps.from);
+        if (copiesA(n, a)) part = copyA(part, rows.size(), steps.size(), copy);
+        const bool more = i + 1 < rowBlocks, last = !more && p + 1 == blocks.count;
+        const Range nextRows = last ? Range{0, 0} : share(m, rowBlocks, more ? i + 1 : 0), nextSteps = last ? steps : blocks[more ? p : p + 1];
+        block(rows.size(), columns, steps.size(), part, scratch, c + rows.from * cRow + column, cRow, accumulate || p > 0,
+              asked(from(a, nextRows.from, nextSteps.from), nextRows.size(), nextSteps.size()), last ? nullptr : c + nextRows.from * cRow + column);
+      }
+    }
+  }
+}
+
+}  // namespace
+
 size_t gemmScratch(int64_t n, int64_t k) {
-  return k == 0 ? 0 : static_cast<size_t>(paddedColumns(std::min(n, COLUMN_BLOCK)) * Blocks(k).step);
+  if (k == 0) return 0;
+  const int64_t columns = std::min(paddedColumns(n), ceilDiv(panelCount(n), bandCount(n, k)) * TILE_COLUMNS);
+  return static_cast<size_t>(columns * Blocks(k).step + roundUp(ROW_BLOCK, WIDTH) * K_BLOCK);
 }
 
 void gemmSingle(float* scratch, int64_t m, int64_t n, int64_t k, Operand a, Operand b, float* c, int64_t cRow, bool accumulate) {
@@ -173,61 +238,30 @@ void gemmSingle(float* scratch, int64_t m, int64_t n, int64_t k, Operand a, Oper
   if (k == 0) return accumulate ? void() : clear(m, n, c, cRow);
   if (byDots(m, a, b)) return dotProducts(m, {0, n}, k, a, b, c, cRow, accumulate);
   if (byOneTile(m, b)) return gemmSmall(m, n, k, a, b.data, b.row, c, cRow, accumulate);
-  const Blocks blocks(k);
-  for (int64_t column = 0; column < n; column += COLUMN_BLOCK) {
-    const int64_t columns = std::min(COLUMN_BLOCK, n - column);
-    for (int64_t p = 0; p < blocks.count; p++) {
-      const Range steps = blocks[p];
-      for (int64_t j = 0; j < panelCount(columns); j++) packPanel(from(b, steps.from, column), columns, steps.size(), j, scratch);
-      const int64_t rowBlocks = ceilDiv(m, ROW_BLOCK);
-      for (int64_t i = 0; i < rowBlocks; i++) {
-        const Range rows = share(m, rowBlocks, i);
-        block(rows.size(), columns, steps.size(), from(a, rows.from, steps.from), scratch, c + rows.from * cRow + column, cRow,
-              accumulate || p > 0);
-      }
-    }
-  }
+  packedProduct(scratch, m, n, k, a, b, c, cRow, accumulate);
 }
 
 namespace {
 
-// How gemm splits C: into so many blocks of rows times so many of columns, the same for any number of threads.
+// How gemm splits C over threads: into so many blocks of rows times so many of columns. Each packs what it needs of B for
+// itself, so that threads wait for each other at the end alone. Changes no number.
 struct Split {
-  int64_t rows, columns;
-  Split(int64_t m, int64_t n) {
-    // Multiples of 16 blocks leave no thread of 2, 4, 8 or 16 idle at the end; small products must do with 4.
-    rows = m >= 16 * ROW_BLOCK ? roundUp(ceilDiv(m, ROW_BLOCK), 16) : m > 4 * SMALL_ROW_BLOCK ? roundUp(ceilDiv(m, SMALL_ROW_BLOCK), 4) : ceilDiv(m, SMALL_ROW_BLOCK);
-    // Few blocks of rows: split columns too.
-    columns = std::max<int64_t>(1, std::min(ceilDiv(8, rows), panelCount(n) / 4));
+  int64_t rows = 1, columns = 1;
+  Split(int64_t m, int64_t n, int64_t k, int64_t threads) {
+    if (threads == 1) return;
+    const double work = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+    // Two blocks a thread even out some of what disturbs one of them; small products do without.
+    const int64_t most = work >= static_cast<double>(threads) * TWO_BLOCKS_WORK ? 2 * threads : threads;
+    double best = std::numeric_limits<double>::infinity();
+    for (int64_t r = 1; r <= most && r <= ceilDiv(m, TILE_ROWS); r++)
+      for (int64_t c = std::min(most / r, panelCount(n)); c > 0; c--) {
+        const double height = static_cast<double>(ceilDiv(m, r)), width = static_cast<double>(ceilDiv(panelCount(n), c) * TILE_COLUMNS);
+        const double time = static_cast<double>(ceilDiv(r * c, threads)) * (height * width / WIDTH / 2 + PACK_COST * width + READ_COST * height);
+        // Of two that are as good, the one with more blocks.
+        if (time < best * (r * c > rows * columns ? 1.001 : 1)) best = time, rows = r, columns = c;
+      }
   }
 };
-
-template <typename Body>
-void forItems(Pool& pool, bool parallel, int64_t items, const Body& body) {
-  if (parallel) return pool.parallel(items, body);
-  for (int64_t i = 0; i < items; i++) body(i, 0);
-}
-
-// gemm for the blocks of steps `part`, and columns that fit the shared buffer with them.
-void gemmPart(Pool& pool, bool parallel, int64_t m, int64_t n, const Blocks& blocks, Range part, Operand a, Operand b, float* c, int64_t cRow,
-              bool accumulate) {
-  const int64_t panels = panelCount(n), padded = paddedColumns(n), first = blocks[part.from].from;
-  float* packedB = pool.shared(static_cast<size_t>(padded * (blocks[part.to - 1].to - first)));
-  forItems(pool, parallel, panels * part.size(), [&](int64_t item, int) {
-    const Range steps = blocks[part.from + item / panels];
-    packPanel(from(b, steps.from, 0), n, steps.size(), item % panels, packedB + padded * (steps.from - first));
-  });
-  const Split split(m, n);
-  forItems(pool, parallel, split.rows * split.columns, [&](int64_t item, int) {
-    const Range rows = share(m, split.rows, item / split.columns), band = share(panels, split.columns, item % split.columns);
-    const int64_t column = band.from * TILE_COLUMNS, columns = std::min(n, band.to * TILE_COLUMNS) - column;
-    for (int64_t p = part.from; p < part.to; p++) {
-      const Range steps = blocks[p];
-      block(rows.size(), columns, steps.size(), from(a, rows.from, steps.from), packedB + padded * (steps.from - first) + column * steps.size(),
-            c + rows.from * cRow + column, cRow, accumulate || p > 0);
-    }
-  });
-}
 
 }  // namespace
 
@@ -237,21 +271,22 @@ void gemm(Pool& pool, int64_t m, int64_t n, int64_t k, Operand a, Operand b, flo
   const bool parallel = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) > PARALLEL_WORK;
   if (byDots(m, a, b) || byOneTile(m, b)) {
     const int64_t parts = ceilDiv(n, 4 * TILE_COLUMNS);
-    return forItems(pool, parallel, parts, [&](int64_t i, int) {
+    const auto part = [&](int64_t i, int) {
       const Range columns{i * 4 * TILE_COLUMNS, std::min<int64_t>(n, (i + 1) * 4 * TILE_COLUMNS)};
       if (byDots(m, a, b)) dotProducts(m, columns, k, a, b, c, cRow, accumulate);
       else gemmSmall(m, columns.size(), k, a, b.data + columns.from, b.row, c + columns.from, cRow, accumulate);
-    });
+    };
+    if (parallel) return pool.parallel(parts, part);
+    for (int64_t i = 0; i < parts; i++) part(i, 0);
+    return;
   }
-  const Blocks blocks(k);
-  for (int64_t column = 0; column < n; column += SHARED_COLUMNS) {
-    const int64_t columns = std::min(SHARED_COLUMNS, n - column), panels = paddedColumns(columns) * blocks.step;
-    // While a block of B stays in the L2 cache, all rows go by before the next block. One too large to stay comes from
-    // memory each time; then a row had better meet all blocks at once, while its part of C is in the cache.
-    const int64_t depth = panels <= CACHED_PANELS ? 1 : std::max<int64_t>(1, SHARED_LIMIT / panels);
-    for (int64_t p = 0; p < blocks.count; p += depth)
-      gemmPart(pool, parallel, m, columns, blocks, {p, std::min(blocks.count, p + depth)}, a, from(b, 0, column), c + column, cRow, accumulate);
-  }
+  const Split split(m, n, k, parallel ? pool.threads() : 1);
+  pool.parallel(split.rows * split.columns, [&](int64_t item, int worker) {
+    const Range rows = share(m, split.rows, item / split.columns), band = share(panelCount(n), split.columns, item % split.columns);
+    const int64_t column = band.from * TILE_COLUMNS, columns = std::min(n, band.to * TILE_COLUMNS) - column;
+    packedProduct(pool.scratch(worker, gemmScratch(columns, k)), rows.size(), columns, k, from(a, rows.from, 0), from(b, 0, column),
+                  c + rows.from * cRow + column, cRow, accumulate);
+  });
 }
 
 }  // namespace LENGGEN_ISA

@@ -1,7 +1,7 @@
 // Products of float matrices: C = A·B or C += A·B.
 //
 // Three entrances, from large to small:
-//   gemm         on all threads of a pool; packs, blocks for the caches, splits by shape
+//   gemm         on all threads of a pool; packs, blocks for the caches, splits by shape and threads
 //   gemmSingle   the same on the calling thread, for kernels that split their work themselves
 //   gemmSmall    small matrices already in cache, no packing, no scratch; can skip triangles
 //
@@ -26,10 +26,10 @@ inline Operand transposed(Operand x) { return {x.data, x.column, x.row}; }
 inline Operand from(Operand x, int64_t i, int64_t j) { return {x.data + i * x.row + j * x.column, x.row, x.column}; }
 
 // C[m,n] (+)= A[m,k] · B[k,n]; rows of C are contiguous and cRow floats apart. C must not overlap A or B.
-// Uses pool.shared; call it from the queue thread, not inside pool.parallel.
+// Uses pool.scratch; call it from the queue thread, not inside pool.parallel.
 void gemm(Pool& pool, int64_t m, int64_t n, int64_t k, Operand a, Operand b, float* c, int64_t cRow, bool accumulate);
 
-// The same on the calling thread. `scratch`: gemmScratch(n, k) floats, 64-byte aligned; never above 98,304 (384 KB).
+// The same on the calling thread. `scratch`: gemmScratch(n, k) floats, 64-byte aligned; never above 122,880 (480 KB).
 size_t gemmScratch(int64_t n, int64_t k);
 void gemmSingle(float* scratch, int64_t m, int64_t n, int64_t k, Operand a, Operand b, float* c, int64_t cRow, bool accumulate);
 
@@ -42,20 +42,15 @@ enum class Skip {
   LowerC,  // C(i, j) is wanted for j <= i alone
 };
 
-// Memory that the calling thread will read or write soon: `count` pieces of 256 bytes, `stride` floats apart. A product asks for
-// them one by one while it works (as many as fit into it), which costs nothing; all at once they would keep other reads waiting.
-constexpr int64_t AHEAD_FLOATS = 64;
-struct Ahead {
-  const float* data = nullptr;
-  int64_t stride = AHEAD_FLOATS;
-  int64_t count = 0;
-};
+// Memory that the calling thread will read or write soon. Products ask for it row by row while they work, which costs nothing; all
+// at once it would keep other reads waiting. Defined in ahead.h.
+class Ahead;
 
 // C[m,n] (+)= A[m,k] · B[k,n] on the calling thread, straight from memory: A with any strides (its elements are broadcast),
 // rows of B contiguous and bRow apart, rows of C contiguous and cRow apart. Meant for operands that fit the L1 or L2
 // cache, up to about 256 each way; right for all sizes. C must not overlap A or B.
 void gemmSmall(int64_t m, int64_t n, int64_t k, Operand a, const float* b, int64_t bRow, float* c, int64_t cRow,
-               bool accumulate, Skip skip = Skip::None, Ahead ahead = {});
+               bool accumulate, Skip skip = Skip::None, Ahead* ahead = nullptr);
 
 // to[j * toRow + i] = from[i * fromRow + j] for i < rows, j < columns: brings a k-contiguous matrix into the form that
 // `gemmSmall` takes for B.

@@ -9,12 +9,16 @@ namespace lenggen {
 namespace LENGGEN_ISA {
 namespace {
 
+// How many rows ahead `pack` asks for them: they are short and far apart.
+constexpr int64_t PACK_AHEAD = 12;
+
 // Writes b [steps, columns] to to[p * stride + j]; stride is `columns` rounded up to whole vectors, and what
 // lies between them is written with anything.
 void pack(Operand b, int64_t columns, int64_t steps, float* to, int64_t stride) {
   if (b.column == 1) {  // rows are contiguous: copy
     for (int64_t p = 0; p < steps; p++, to += stride) {
       const float* from = b.data + p * b.row;
+      for (int64_t j = 0; j < columns; j += 16) __builtin_prefetch(from + PACK_AHEAD * b.row + j);
       for (int64_t j = 0; j < columns; j += WIDTH) store(to + j, j + WIDTH <= columns ? load(from + j) : loadFirst(from + j, columns - j));
     }
     return;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "ahead.h"
 #include "gemm.h"
 
 namespace lenggen {
@@ -13,42 +14,20 @@ namespace {
 
 // How far ahead, in steps, a tile asks for columns of A: they lie further apart than the processor looks ahead.
 constexpr int64_t TILE_AHEAD = 8;
-// Steps between two requests for what comes later (Ahead in gemm.h). So slow that they leave room for the misses of the tile itself.
-constexpr int64_t AHEAD_STEPS = 8;
-
-// Walks an Ahead, tile by tile.
-class AheadStream {
- public:
-  explicit AheadStream(Ahead ahead) : ahead_(ahead) {}
-  // What a tile of k steps asks for: pieces from data on, `stride` apart. When all have been asked for, `idle` again and again.
-  Ahead next(int64_t k, const float* idle) {
-    if (ahead_.count <= 0) return {idle, 0, 0};
-    const Ahead part = ahead_;
-    const int64_t pieces = (k + AHEAD_STEPS - 1) / AHEAD_STEPS;
-    ahead_.data += pieces * ahead_.stride;
-    ahead_.count -= pieces;
-    return part;
-  }
-
- private:
-  Ahead ahead_;
-};
-
 // sums += A·B. Element (i, p) of A is a[i * aRow + p * aStep], rows of B are contiguous; with RAGGED they have `last` floats in
-// their last vector. Asks for `ahead` meanwhile, whatever its count.
+// their last vector. Asks for `ahead` meanwhile.
 template <bool RAGGED, int ROWS, int VECTORS>
 LENGGEN_INLINE void multiply(vf (&sums)[ROWS][VECTORS], int64_t k, const float* a, int64_t aRow, int64_t aStep, const float* b, int64_t bRow,
-                             int64_t last, Ahead ahead) {
+                             int64_t last, AheadPart ahead) {
   // Every third row gets a pointer; the two after it are reached by index. One pointer a row would not fit the registers.
   constexpr int POINTERS = (ROWS + 2) / 3;
   const float* rows[POINTERS];
   for (int i = 0; i < POINTERS; i++) rows[i] = a + 3 * i * aRow;
   const bool columns = aStep != 1;
   for (int64_t p = 0; p < k;) {
-#pragma GCC unroll 4
-    for (int64_t i = 0; i < AHEAD_FLOATS; i += 16) __builtin_prefetch(ahead.data + i, 0, 2);
+    for (int64_t i = 0; i < ahead.floats; i += 16) __builtin_prefetch(ahead.data + i, 0, 2);
     ahead.data += ahead.stride;
-    const int64_t stop = std::min(k, p + AHEAD_STEPS);
+    const int64_t stop = std::min(k, p + ahead.steps);
     do {
       vf row[VECTORS];
 #pragma GCC unroll 4
@@ -73,11 +52,7 @@ LENGGEN_INLINE void multiply(vf (&sums)[ROWS][VECTORS], int64_t k, const float* 
 // C (+)= A·B for one tile, operands as above. `last` (1 ... WIDTH) floats of the last vector of each row of C are written.
 template <int ROWS, int VECTORS, bool RAGGED>
 void tile(int64_t k, const float* a, int64_t aRow, int64_t aStep, const float* b, int64_t bRow, float* c, int64_t cRow, int64_t last,
-          bool accumulate, Ahead ahead) {
-  // Rows of C are far apart, so the processor does not foresee them.
-#pragma GCC unroll 16
-  for (int i = 0; i < ROWS; i++)
-    for (int v = 0; v < VECTORS * WIDTH; v += 16) __builtin_prefetch(c + i * cRow + v, 1);
+          bool accumulate, AheadPart ahead) {
   vf sums[ROWS][VECTORS] = {};
   multiply<RAGGED>(sums, k, a, aRow, aStep, b, bRow, last, ahead);
 #pragma GCC unroll 16
@@ -96,7 +71,7 @@ void tile(int64_t k, const float* a, int64_t aRow, int64_t aStep, const float* b
 }
 
 typedef void (*Tile)(int64_t k, const float* a, int64_t aRow, int64_t aStep, const float* b, int64_t bRow, float* c, int64_t cRow,
-                     int64_t last, bool accumulate, Ahead ahead);
+                     int64_t last, bool accumulate, AheadPart ahead);
 
 template <bool RAGGED, int VECTORS, int... ROWS>
 constexpr Tile tileOf(int rows, std::integer_sequence<int, ROWS...>) {

@@ -87,21 +87,24 @@ void scanChunk(const Forward& f, Workspace& w, int64_t batch, int64_t head, int6
   const float* b = f.b + s.shared(batch, k, group);
   const float* c = f.c + s.shared(batch, k, group);
   float* y = f.y + s.vector(batch, k, head);
+  Ahead ahead;
+  ahead.add(y, P, s.vectorRow(), length);
+  if (after != state) ahead.add(after, s.state());
+  if (nextX) ahead.add(nextX, P, s.vectorRow(), length);
+  ahead.spread((state ? stepsOf(length, P, N) : 0) + stepsOf(length, P, length) / 2 + stepsOf(N, P, length));
   w.decays.set(f.a + s.scalar(batch, k, head), s.heads, length);
   for (int64_t t = 0; t < length; t++) scaled(x + t * s.vectorRow(), w.values + t * s.valueRow(), dt[t * s.heads], P);
 
   if (state) {
-    gemmSmall(length, P, N, {c, s.sharedRow(), 1}, state, P, w.rows, s.valueRow(), false, Skip::None,
-              after == state ? ahead(nullptr, 0) : ahead(after, s.state()));
+    gemmSmall(length, P, N, {c, s.sharedRow(), 1}, state, P, w.rows, s.valueRow(), false, Skip::None, &ahead);
     for (int64_t t = 0; t < length; t++) scaled(w.rows + t * s.valueRow(), w.rows + t * s.valueRow(), w.decays.fromStart[t], P);
   }
   maskScores(s, w.decays, scores, length, w.masked);
-  gemmSmall(length, P, length, {w.masked, s.chunkRow(), 1}, w.values, s.valueRow(), w.rows, s.valueRow(), state != nullptr, Skip::LowerA,
-            {y, s.vectorRow(), length});
+  gemmSmall(length, P, length, {w.masked, s.chunkRow(), 1}, w.values, s.valueRow(), w.rows, s.valueRow(), state != nullptr, Skip::LowerA, &ahead);
   writeOutputs(s, w.rows, x, f.d ? f.d[head] : 0.0f, length, y);
 
   for (int64_t t = 0; t < length; t++) scaled(w.values + t * s.valueRow(), w.values + t * s.valueRow(), w.decays.toEnd[t], P);
-  productThen(N, P, length, {b, 1, s.sharedRow()}, w.values, s.valueRow(), AddScaled{state, after, P, w.decays.total}, {nextX, s.vectorRow(), nextX ? length : 0});
+  productThen(N, P, length, {b, 1, s.sharedRow()}, w.values, s.valueRow(), AddScaled{state, after, P, w.decays.total}, &ahead);
 }
 
 int64_t scanScratch(const SsdSizes& s, int64_t heads) { return Workspace::floats(s) + heads * padded(s.state()); }
@@ -113,6 +116,8 @@ void scanHeads(const Forward& f, int64_t batch, int64_t first, int64_t end, cons
   Arena arena(scratch);
   Workspace w(arena, s);
   float* own = arena.take((end - first) * padded(s.state()));
+  // Later ones are asked for by the chunk before.
+  for (int64_t t = 0; t < s.length(0); t++) prefetch(f.x + s.vector(batch, 0, first) + t * s.vectorRow(), P);
   // The state [N,P] before chunk k: kept for the gradient, or each in the place of the one before.
   const auto stateAt = [&](int64_t head, int64_t k) {
     return f.starts && k < chunks ? f.starts + ((batch * s.heads + head) * chunks + k) * s.state()

@@ -148,9 +148,6 @@ inline void scaled(const float* from, float* to, float factor, int64_t n) {
   if (i < n) storeFirst(to + i, loadFirst(from + i, n - i) * factor, n - i);
 }
 
-// `n` floats in a row, to be asked for by a product; nullptr for none.
-inline Ahead ahead(const float* data, int64_t n) { return {data, AHEAD_FLOATS, data ? (n + AHEAD_FLOATS - 1) / AHEAD_FLOATS : 0}; }
-
 // Asks for `n` floats that will be read or written soon. Neighbouring steps of one head lie on different pages, which the
 // processor does not foresee.
 inline void prefetch(const float* from, int64_t n) {

@@ -72,6 +72,7 @@ void walkHeads(const Gradient& f, int64_t batch, int64_t begin, int64_t stop, in
   float* values = arena.take(s.chunk * s.valueRow());
   const auto endAt = [&](int64_t head, int64_t k) { return ends + ((batch * s.heads + head) * segment + k - first) * s.state(); };
   const auto carryOf = [&](int64_t head) { return carry + (batch * s.heads + head) * s.state(); };
+  for (int64_t t = 0; t < s.length(end - 1); t++) prefetch(f.dy + s.vector(batch, end - 1, begin) + t * s.vectorRow(), P);
   for (int64_t head = begin; head < stop && f.hasEnd(end - 1); head++) std::copy_n(carryOf(head), s.state(), endAt(head, end - 1));
   for (int64_t k = end - 1; k >= first && (k > 0 || f.dstate); k--) {
     for (int64_t head = begin; head < stop; head++) {
@@ -79,11 +80,14 @@ void walkHeads(const Gradient& f, int64_t batch, int64_t begin, int64_t stop, in
       const float* dy = f.dy + s.vector(batch, k, head);
       const float* c = f.c + s.shared(batch, k, head / s.headsPerGroup());
       const float* nextDy = head + 1 < stop ? dy + P : k > first ? f.dy + s.vector(batch, k - 1, begin) : nullptr;
+      Ahead ahead;
+      if (nextDy) ahead.add(nextDy, P, s.vectorRow(), s.length(head + 1 < stop ? k : k - 1));
+      ahead.spread(stepsOf(N, P, length));
       decays.set(f.a + s.scalar(batch, k, head), s.heads, length);
       for (int64_t t = 0; t < length; t++) scaled(dy + t * s.vectorRow(), values + t * s.valueRow(), decays.fromStart[t], P);
       productThen(N, P, length, {c, 1, s.sharedRow()}, values, s.valueRow(),
                   AddScaled{f.hasEnd(k) ? endAt(head, k) : nullptr, k > first ? endAt(head, k - 1) : carryOf(head), P, decays.total},
-                  {nextDy, s.vectorRow(), nextDy ? s.length(head + 1 < stop ? k : k - 1) : 0});
+                  &ahead);
     }
   }
 }
@@ -202,6 +206,14 @@ void headGradient(const Gradient& f, Workspace& w, int64_t batch, int64_t k, int
   const float* x = f.x + s.vector(batch, k, head);
   const float* dy = f.dy + s.vector(batch, k, head);
   const float* dt = f.dt + s.scalar(batch, k, head);
+  const bool more = (head + 1) % s.headsPerGroup() != 0;
+  Ahead ahead;
+  if (E) ahead.add(E, s.state());
+  if (S) ahead.add(S, s.state());
+  ahead.add(f.dx + s.vector(batch, k, head), P, s.vectorRow(), length);
+  if (more) ahead.add(x + P, P, s.vectorRow(), length), ahead.add(dy + P, P, s.vectorRow(), length);
+  ahead.spread((stepsOf(length, length, P) + stepsOf(length, P, length)) / 2 + (E ? stepsOf(length, P, N) + stepsOf(N, length, P) : 0) +
+               (S ? stepsOf(N, length, P) : 0));
   w.decays.set(f.a + s.scalar(batch, k, head), s.heads, length);
   // dt goes along the rows before they are turned; dvalues is free until later.
   for (int64_t t = 0; t < length; t++) {
@@ -211,21 +223,19 @@ void headGradient(const Gradient& f, Workspace& w, int64_t batch, int64_t k, int
   transpose(length, P, w.dvalues, s.valueRow(), w.valuesT, s.chunkRow());
   transpose(length, P, w.dy, s.valueRow(), w.dyT, s.chunkRow());
 
-  gemmSmall(length, length, P, {w.dy, s.valueRow(), 1}, w.valuesT, s.chunkRow(), w.dmasked, s.chunkRow(), false, Skip::LowerC, ahead(E, s.state()));
+  gemmSmall(length, length, P, {w.dy, s.valueRow(), 1}, w.valuesT, s.chunkRow(), w.dmasked, s.chunkRow(), false, Skip::LowerC, &ahead);
   maskGradient(s, w, length);
 
-  if (E) gemmSmall(length, P, N, {f.b + s.shared(batch, k, group), s.sharedRow(), 1}, E, P, w.dvalues, s.valueRow(), false, Skip::None, ahead(S, s.state()));
-  const bool more = (head + 1) % s.headsPerGroup() != 0;
+  if (E) gemmSmall(length, P, N, {f.b + s.shared(batch, k, group), s.sharedRow(), 1}, E, P, w.dvalues, s.valueRow(), false, Skip::None, &ahead);
   for (int64_t t = 0; t < length && E; t++) scaled(w.dvalues + t * s.valueRow(), w.dvalues + t * s.valueRow(), w.decays.toEnd[t], P);
-  gemmSmall(length, P, length, {w.masked, 1, s.chunkRow()}, w.dy, s.valueRow(), w.dvalues, s.valueRow(), E != nullptr, Skip::UpperA,
-            {f.dx + s.vector(batch, k, head), s.vectorRow(), length});
+  gemmSmall(length, P, length, {w.masked, 1, s.chunkRow()}, w.dy, s.valueRow(), w.dvalues, s.valueRow(), E != nullptr, Skip::UpperA, &ahead);
 
   std::fill(w.throughStart, w.throughStart + s.chunkRow(), 0.0f);
   std::fill(w.throughEnd, w.throughEnd + s.chunkRow(), 0.0f);
   const SumAndProject throughStart{w.decays.fromStart, w.cT, w.dcT, w.throughStart, s.chunkRow()};
   const SumAndProject throughEnd{w.decays.toEnd, w.bT, w.dbT, w.throughEnd, s.chunkRow()};
-  if (S) productThen(N, length, P, {S, P, 1}, w.dyT, s.chunkRow(), throughStart, {x + P, s.vectorRow(), more ? length : 0});
-  if (E) productThen(N, length, P, {E, P, 1}, w.valuesT, s.chunkRow(), throughEnd, {dy + P, s.vectorRow(), more ? length : 0});
+  if (S) productThen(N, length, P, {S, P, 1}, w.dyT, s.chunkRow(), throughStart, &ahead);
+  if (E) productThen(N, length, P, {E, P, 1}, w.valuesT, s.chunkRow(), throughEnd, &ahead);
 
   const double carried = S && E ? static_cast<double>(w.decays.total) * dot(E, S, s.state()) : 0;
   writeDecayGradient(w, carried, length, s.heads, f.da + s.scalar(batch, k, head));
@@ -242,9 +252,15 @@ void groupGradient(const Gradient& f, int64_t batch, int64_t k, int64_t group, c
   const bool hasStart = f.hasStart(k), hasEnd = f.hasEnd(k);
   Arena arena(scratch);
   Workspace w(arena, s);
+  // What the first head needs; it asks for what the second one needs, and so on.
+  const int64_t first = s.vector(batch, k, group * s.headsPerGroup());
+  Ahead ahead;
+  ahead.add(f.x + first, s.headSize, s.vectorRow(), length);
+  ahead.add(f.dy + first, s.headSize, s.vectorRow(), length);
+  ahead.spread(stepsOf(length, length, N) / 2);
   transpose(length, N, b, row, w.bT, s.chunkRow());
   if (hasStart) transpose(length, N, c, row, w.cT, s.chunkRow());
-  gemmSmall(length, length, N, {c, row, 1}, w.bT, s.chunkRow(), w.scores, s.chunkRow(), false, Skip::LowerC);
+  gemmSmall(length, length, N, {c, row, 1}, w.bT, s.chunkRow(), w.scores, s.chunkRow(), false, Skip::LowerC, &ahead);
   std::fill(w.dscores, w.dscores + s.chunk * s.chunkRow(), 0.0f);
   if (hasEnd) std::fill(w.dbT, w.dbT + N * s.chunkRow(), 0.0f);
   if (hasStart) std::fill(w.dcT, w.dcT + N * s.chunkRow(), 0.0f);
