@@ -89,7 +89,7 @@ async function begin(): Promise<void> {
     });
     return;
   }
-  update({ ...state, activity: "starting", problem: undefined, rates: [] });
+  update({ ...state, activity: "starting", problem: undefined });
   try {
     const bytes = await text.bytes.arrayBuffer();
     send({ kind: "begin", text: { name: text.name, bytes }, plan, method, device }, [bytes]);
@@ -146,7 +146,7 @@ async function takeDrop(transfer: DataTransfer): Promise<void> {
 
 async function discard(): Promise<void> {
   if (!(await confirmed("Start over?", "The run in this browser will be deleted. Save it first to keep it."))) return;
-  update({ ...state, method: "zero", rates: [], problem: undefined });
+  update({ ...state, method: "zero", problem: undefined });
   send({ kind: "discard" });
 }
 

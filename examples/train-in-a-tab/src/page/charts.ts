@@ -2,10 +2,11 @@
 import type { LossByPosition } from "@lenggen/evals";
 import type { PhaseView, ProjectView } from "../shared/messages";
 import { plotMarkup, type Point, smoothed, thinned } from "./plot";
-import type { PageState } from "./state";
+import { currentPhase, type PageState, ratesOf } from "./state";
 import { count, lastMeasurement, length, meanRate, METHOD_NAMES } from "./words";
 
 const NATS = Math.LN2;
+const NOTHING = "while it trains";
 /** Points that a line has at most. */
 const MOST_POINTS = 400;
 
@@ -66,6 +67,7 @@ export function positionFigure({ project, plan }: PageState, size: Size): Figure
       lines: [...reference, ...lines],
       marks: [{ x: trainLength, label: `trained to ${length(trainLength)}` }],
       tintFrom: trainLength,
+      empty: "not measured yet",
     }),
     description: `Loss by position. ${described.length > 0 ? described.join("; ") : "Nothing is measured yet"}.`,
   };
@@ -114,22 +116,24 @@ export function lossFigure({ project, plan }: PageState, size: Size): Figure {
       ...size,
       x: { type: "linear", domain: [0, offset > 0 ? offset : plan.steps], format: count },
       y: { type: "linear", domain: around(bounds, [1, 8]), format: short },
-      xLabel: "step \u2192", yLabel: "\u2191 loss, bits per byte", lines, marks,
+      xLabel: "step \u2192", yLabel: "\u2191 loss, bits per byte", lines, marks, empty: NOTHING,
     }),
     description: latest ? `Training loss by step: ${latest[1].toFixed(2)} bits per byte at step ${count(latest[0])}.` : "Training loss by step. Nothing yet.",
   };
 }
 
-/** Bytes per second, of the steps since the page was opened. */
-export function rateFigure({ rates }: PageState, size: Size): Figure {
-  const points = rates.map((_, i): Point => [i, meanRate(rates.slice(Math.max(0, i - 7), i + 1))]);
-  const top = Math.max(1, ...points.map(([, y]) => y)) * 1.1;
+/** Bytes per second over the steps of the phase. */
+export function rateFigure(state: PageState, size: Size): Figure {
+  const phase = currentPhase(state);
+  const rates = ratesOf(phase);
+  const points = thinned(rates.map((_, i): Point => [i + 1, meanRate(rates.slice(Math.max(0, i - 7), i + 1))]), MOST_POINTS);
+  const top = Math.max(1, ...points.map(([, y]) => y)) * 1.15;
   return {
     markup: plotMarkup({
       ...size,
-      x: { type: "linear", domain: [0, Math.max(1, rates.length - 1)], format: () => "" },
-      y: { type: "linear", domain: [0, top], format: rates.length > 0 ? thousands : () => "" },
-      xLabel: "now", yLabel: "\u2191 bytes per second", lines: [{ points, className: "rate" }],
+      x: { type: "linear", domain: [0, phase?.steps ?? state.plan.steps], format: count },
+      y: { type: "linear", domain: [0, top], format: thousands },
+      xLabel: "step of this phase \u2192", yLabel: "\u2191 bytes per second", lines: [{ points, className: "rate" }], empty: NOTHING,
     }),
     description: rates.length > 0 ? `Training speed: ${count(rates.at(-1)!)} bytes per second.` : "Training speed. Nothing yet.",
   };

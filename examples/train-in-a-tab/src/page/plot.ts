@@ -27,6 +27,8 @@ export interface Plot {
   readonly marks?: readonly { readonly x: number; readonly label: string }[];
   /** The part of the x axis from here on is tinted. */
   readonly tintFrom?: number;
+  /** Stands in the middle where there are no lines to draw. */
+  readonly empty: string;
 }
 
 const [LEFT, RIGHT, TOP, BOTTOM] = [40, 10, 26, 38];
@@ -44,9 +46,12 @@ export function plotMarkup(plot: Plot): string {
     const from = Math.max(LEFT, placeX(tintFrom));
     parts.push(`<rect class="tint" x="${n(from)}" y="${TOP}" width="${n(right - from)}" height="${n(bottom - TOP)}"/>`);
   }
+  const empty = plot.lines.every(({ points }) => points.length === 0);
   for (const tick of ticks(y, Math.max(2, Math.floor((bottom - TOP) / 44)))) {
     const at = n(placeY(tick));
-    parts.push(`<path class="grid" d="M${LEFT} ${at}H${right}"/><text class="tick" x="${LEFT - 8}" y="${at}" dy="0.32em" text-anchor="end">${escape(y.format(tick))}</text>`);
+    parts.push(`<path class="grid" d="M${LEFT} ${at}H${right}"/>`);
+    // Numbers beside an axis that nothing is measured on would be made up.
+    if (!empty) parts.push(`<text class="tick" x="${LEFT - 8}" y="${at}" dy="0.32em" text-anchor="end">${escape(y.format(tick))}</text>`);
   }
   for (const tick of ticks(x, Math.max(2, Math.floor((right - LEFT) / 56)))) {
     parts.push(`<text class="tick" x="${n(placeX(tick))}" y="${bottom + 17}" text-anchor="middle">${escape(x.format(tick))}</text>`);
@@ -63,6 +68,9 @@ export function plotMarkup(plot: Plot): string {
     const at = ([px, py]: Point) => `${n(placeX(px))} ${n(Math.min(bottom, Math.max(TOP, placeY(py))))}`;
     if (shown.length > 1) parts.push(`<path class="line ${className}" d="M${shown.map(at).join("L")}"/>`);
     else if (shown[0]) parts.push(`<path class="line dot ${className}" d="M${at(shown[0])}h0.01"/>`);
+  }
+  if (empty) {
+    parts.push(`<text class="empty" x="${n((LEFT + right) / 2)}" y="${n((TOP + bottom) / 2)}" dy="0.32em" text-anchor="middle">${escape(plot.empty)}</text>`);
   }
   parts.push(`<text class="axis-label" x="0" y="11">${escape(plot.yLabel)}</text>`);
   parts.push(`<text class="axis-label" x="${right}" y="${height - 4}" text-anchor="end">${escape(plot.xLabel)}</text>`);

@@ -1,6 +1,7 @@
 /** What the page knows, and how each message of the worker changes it. No DOM here. */
 import type { DeviceListing } from "@lenggen/kernels";
 import type { DeviceChoice, FromWorker, LoadedView, PhaseRecord, PhaseView, ProjectView } from "../shared/messages";
+import { lighter } from "../shared/records";
 import { FAST_PLAN, type Method, phaseOptions, type Plan, SLOW_PLAN } from "../shared/plan";
 
 /** A text that was chosen and not yet trained on. */
@@ -34,13 +35,11 @@ export interface PageState {
   readonly problem: Problem | undefined;
   /** Whether the device has not trained a step yet. */
   readonly fresh: boolean;
-  /** Bytes per second of the steps since the page was opened. */
-  readonly rates: readonly number[];
 }
 
 export const FIRST_STATE: PageState = {
   activity: "opening", devices: [], device: undefined, deviceName: undefined, lasting: true, elsewhere: false, text: undefined, plan: FAST_PLAN,
-  method: "zero", project: undefined, loaded: undefined, problem: undefined, fresh: true, rates: [],
+  method: "zero", project: undefined, loaded: undefined, problem: undefined, fresh: true,
 };
 
 /** Wishes from the page's address: `?fallback` takes a software adapter, `?device=reference` goes without a GPU. */
@@ -48,8 +47,6 @@ export interface Wishes {
   readonly fallback: boolean;
   readonly reference: boolean;
 }
-
-const MOST_RATES = 600;
 
 /** The state after a message. */
 export function received(state: PageState, message: FromWorker, wishes: Wishes): PageState {
@@ -113,7 +110,6 @@ function withEvent(state: PageState, event: Extract<FromWorker, { kind: "event" 
         ...withRecord(state, project, event),
         activity: state.activity === "training" && measuring ? "measuring" : state.activity,
         fresh: false,
-        rates: [...state.rates.slice(1 - MOST_RATES), event.tokensPerSecond],
       };
     }
   }
@@ -123,7 +119,7 @@ function withEvent(state: PageState, event: Extract<FromWorker, { kind: "event" 
 function withRecord(state: PageState, project: ProjectView, record: PhaseRecord): PageState {
   const phases = project.phases.slice();
   const at = record.step === 0 ? 0 : phases.length - 1;
-  phases[at] = { ...phases[at]!, records: [...phases[at]!.records, record] };
+  phases[at] = { ...phases[at]!, records: lighter([...phases[at]!.records, record]) };
   return { ...state, project: { ...project, phases } };
 }
 
@@ -134,6 +130,11 @@ function withPhase(state: PageState, phase: PhaseView): PageState {
 /** Whether a phase began from fresh weights. */
 function isFirst(project: ProjectView, phase: PhaseView): boolean {
   return project.phases[0] === phase;
+}
+
+/** Bytes per second at each step of a phase, as far as it was told. */
+export function ratesOf(phase: PhaseView | undefined): number[] {
+  return (phase?.records ?? []).flatMap((record) => (record.kind === "step" ? [record.tokensPerSecond] : []));
 }
 
 /** Steps done in a phase, as far as they were told. */

@@ -1,8 +1,8 @@
 /** Brings the page into line with the state. Only what has changed is touched, and figures only when they can be seen. */
 import { lossFigure, positionFigure, positionLegend, positionTable, rateFigure, type Figure, type Size } from "./charts";
 import { byId, element, setText } from "./dom";
-import { currentPhase, mainAction, type PageState, stepsDone } from "./state";
-import { count, finding, meanRate, problemWords, sentence, size, statusLine } from "./words";
+import { currentPhase, mainAction, type PageState, ratesOf, stepsDone } from "./state";
+import { count, finding, meanRate, problemWords, sentence, size, statusLine, wantsSwitch } from "./words";
 
 const FIGURES: readonly { readonly id: string; readonly draw: (state: PageState, size: Size) => Figure; readonly height: number }[] = [
   { id: "position-figure", draw: positionFigure, height: 320 },
@@ -20,7 +20,8 @@ export function showControls(state: PageState): void {
   const main = byId("main", HTMLButtonElement);
   setText(main, action.kind === "stop" ? "Stop" : action.label);
   main.disabled = action.kind === "none";
-  main.classList.toggle("stop", action.kind === "stop");
+  main.classList.toggle("calm", action.kind === "stop" || wantsSwitch(state));
+  byId("switch-row").classList.toggle("next", wantsSwitch(state));
   setText(byId("status"), action.kind === "none" && action.why ? action.why : statusLine(state));
 
   showText(state);
@@ -84,7 +85,7 @@ function showDevice({ device, devices, deviceName, activity }: PageState): void 
   const badge = byId("device");
   badge.hidden = device === undefined;
   const slow = device?.kind === "reference";
-  setText(badge, slow ? "Without a GPU: slow, and with a smaller network" : (deviceName ?? `${String(software ?? "GPU")} by WebGPU`));
+  setText(badge, slow ? "Without a GPU: slow, and with a smaller model" : (deviceName ?? `${String(software ?? "GPU")} by WebGPU`));
 }
 
 /** Draws the figures and numbers. */
@@ -93,7 +94,8 @@ export function showFigures(state: PageState): void {
   const step = phase?.records.findLast(({ kind }) => kind === "step");
   setText(byId("now-step"), phase && phase.folder !== "0-loaded" ? `${count(stepsDone(phase))} of ${count(phase.steps)}` : "\u2013");
   setText(byId("now-loss"), step?.kind === "step" ? (step.loss / Math.LN2).toFixed(3) : "\u2013");
-  setText(byId("now-rate"), state.rates.length > 0 ? count(meanRate(state.rates.slice(-8))) : "\u2013");
+  const rates = ratesOf(phase).slice(-8);
+  setText(byId("now-rate"), rates.length > 0 ? count(meanRate(rates)) : "\u2013");
   setText(byId("finding"), finding(state.project));
   for (const { id, draw, height } of FIGURES) {
     const svg = byId(id, SVGSVGElement);
@@ -105,6 +107,9 @@ export function showFigures(state: PageState): void {
     if (drawn.get(id) !== markup) svg.innerHTML = markup;
     drawn.set(id, markup);
   }
+  const words = JSON.stringify([positionLegend(state), positionTable(state)]);
+  if (drawn.get("words") === words) return;
+  drawn.set("words", words);
   showLegend(state);
   showTable(state);
 }

@@ -3,7 +3,7 @@ import type { LossByPosition, LossRecord } from "@lenggen/evals";
 import type { PhaseView, ProjectView } from "../shared/messages";
 import type { Method } from "../shared/plan";
 import type { PageState, Problem } from "./state";
-import { currentPhase, stepsDone } from "./state";
+import { currentPhase, ratesOf, stepsDone } from "./state";
 
 export const METHOD_NAMES: Readonly<Record<Method, string>> = { zero: "from zero states", "state-passing": "state passing" };
 
@@ -83,14 +83,20 @@ export function statusLine(state: PageState): string {
   const where = lasting ? "kept in this browser" : "not kept: save it before you close the page";
   const done = stepsDone(phase) >= phase.steps;
   if (phase.saved === null) return "";
-  const collapsed = phase.method === "zero" && (lastMeasurement(phase)?.lengths.at(-1)?.ratio ?? 1) > 1.1;
-  return `${done ? "Done" : `Stopped at step ${count(phase.saved)}`}; ${where}.${done && collapsed ? " Now turn on state passing." : ""}`;
+  return `${done ? "Done" : `Stopped at step ${count(phase.saved)}`}; ${where}.${wantsSwitch(state) ? " Now turn on state passing." : ""}`;
+}
+
+/** Whether state passing is what comes next: a phase from zero states is done, and its model collapses. */
+export function wantsSwitch(state: PageState): boolean {
+  const phase = currentPhase(state);
+  return state.activity === "idle" && state.method === "zero" && phase?.method === "zero" && phase.folder !== "0-loaded"
+    && stepsDone(phase) >= phase.steps && (lastMeasurement(phase)?.lengths.at(-1)?.ratio ?? 1) > 1.1;
 }
 
 function timeLeft(state: PageState): string {
   const phase = currentPhase(state);
   if (!phase || state.fresh) return "Compiling the kernels for this device; the first time takes a while\u2026";
-  const perStep = (state.plan.batch * state.plan.context) / meanRate(state.rates.slice(-20));
+  const perStep = (state.plan.batch * state.plan.context) / meanRate(ratesOf(phase).slice(-20));
   return `About ${duration((phase.steps - stepsDone(phase)) * perStep)} of training left`;
 }
 

@@ -10,6 +10,7 @@ import { loadMamba2 } from "@lenggen/recurrent";
 import type { SavedPhase } from "../shared/commands";
 import type { PhaseRecord, PhaseView, ProjectView } from "../shared/messages";
 import { type Method, phaseOptions, type Plan, problemsOf } from "../shared/plan";
+import { lighter } from "../shared/records";
 import { type SplitText, textFiles } from "../shared/text";
 import type { Phase } from "../shared/training";
 import type { Files } from "./files";
@@ -157,7 +158,7 @@ export class Project {
     return {
       folder: phase.folder, method: phase.method, steps: this.#stepsOf(phase),
       saved: (await this.#lastStep(phase)) ?? null,
-      records: (metrics ?? "").split("\n").flatMap(recordOf),
+      records: lighter((metrics ?? "").split("\n").flatMap(recordOf)),
     };
   }
 
