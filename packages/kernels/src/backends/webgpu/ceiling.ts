@@ -35,6 +35,7 @@ fn run(group: u32, lane: u32) {
 
 /** Quads that a lane copies, WORKGROUP apart. */
 const EACH = 4;
+const LEAST_COPIED = 1 << 24;
 const MOST_COPIED = 1 << 28;
 
 const copy = program({
@@ -63,14 +64,28 @@ export async function webGpuCeiling(device: WebGpuDevice): Promise<{ readonly gf
 
   // Whole groups, so that the shader has no bounds to look at.
   const block = WORKGROUP * EACH * 16;
-  const bytes = Math.max(block, Math.floor(Math.min(MOST_COPIED, gpu.maxBinding / 2) / block) * block);
+  const most = Math.max(block, Math.floor(Math.min(MOST_COPIED, gpu.maxBinding / 2) / block) * block);
+  // What is slow has small caches, and would take long.
+  let bytes = Math.min(most, LEAST_COPIED);
+  while (bytes < most && (await copied(device, bytes, once)) < ENOUGH_SECONDS) bytes = Math.min(most, 4 * bytes);
+  return { gflops: (operations * turns) / 1e9, copyGBs: (2 * bytes * (await copied(device, bytes, best))) / 1e9 };
+}
+
+/** Measures copies of so many bytes. */
+async function copied(device: WebGpuDevice, bytes: number, measure: typeof best): Promise<number> {
   using source = Tensor.empty(device, [bytes / 4]);
   using target = Tensor.empty(device, [bytes / 4]);
   device.kernels.fill({ out: source, value: 1 });
-  const copies = await best(device, (count) => {
-    for (let i = 0; i < count; i++) gpu.run(copy, { x: source, out: target }, {}, bytes / block);
+  // Awaited here, so that the tensors live until then.
+  return await measure(device, (count) => {
+    for (let i = 0; i < count; i++) device.launcher.run(copy, { x: source, out: target }, {}, bytes / (WORKGROUP * EACH * 16));
   });
-  return { gflops: (operations * turns) / 1e9, copyGBs: (2 * bytes * copies) / 1e9 };
+}
+
+/** Seconds of one unit of work. */
+async function once(device: WebGpuDevice, work: (count: number) => void): Promise<number> {
+  await secondsOf(device, () => work(1));
+  return secondsOf(device, () => work(1));
 }
 
 /** The most units of work a second: as many at once as take long enough to be timed, again and again. */

@@ -8,6 +8,7 @@ import { Tensor } from "../../tensor";
 import { joinGroups, joinSums, logitGradients, logitSums } from "./crossEntropyShaders";
 import { type Launcher, part, type RowRange, rowParts } from "./launcher";
 import { multiply, stagesFor, tileSizeFor } from "./matmul";
+import { tileStep } from "./matmulTile";
 import { memory } from "./memory";
 
 /** Logits whose gradients are held at once (32 MiB). */
@@ -36,7 +37,7 @@ function tileOf(gpu: Launcher, { hidden, weight, targets, rows, columns, width, 
     },
     params: {
       m, n, k: width, a_start: 0, a_row: width, a_stride: 0, b_start: 0, b_row: width, b_stride: 0,
-      summed: 1, splits: 1, steps: Math.ceil(width / 16), vocabulary, first_column: columns.start,
+      summed: 1, splits: 1, steps: Math.ceil(width / tileStep(size)), vocabulary, first_column: columns.start,
     },
     groups: Math.ceil(m / size) * Math.ceil(n / size),
     across: Math.ceil(n / size),

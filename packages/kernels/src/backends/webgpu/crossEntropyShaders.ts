@@ -2,7 +2,7 @@
  * The cross-entropy's programs: tile products of hidden states (a, [rows, width]) and weight (b, [vocabulary, width]) whose
  * ends turn the logits, while they are in registers, into what is kept of them.
  */
-import { boundAs, TILE_PARAMS, tileCode, type TileEnd, type TileSize } from "./matmulTile";
+import { boundAs, TILE_PARAMS, tileCode, type TileEnd, tileLanes, type TileSize } from "./matmulTile";
 import { program, variants } from "./program";
 import { MATH } from "./wgsl";
 
@@ -19,7 +19,7 @@ fn present(column: u32) -> vec4<bool> { return vec4u(column) + vec4u(0u, 1u, 2u,
 /** Below all logits; what is not there counts as this. */
 const LOWEST = "-3.4e38";
 
-const quads = (count: number, line: (i: number) => string): string => Array.from({ length: count }, (_, i) => line(i)).join("\n  ");
+const each = (count: number, line: (i: number) => string): string => Array.from({ length: count }, (_, i) => line(i)).join("\n  ");
 
 /**
  * Of each row and tile of columns, into `partials` [tiles, 2, rows]: the largest logit, and Σ exp(logit - largest). The logit
@@ -32,23 +32,23 @@ export const logitSums = variants((size: TileSize, vector: boolean, stages: 1 | 
     reads: { a: boundAs(vector), b: boundAs(vector), targets: "i32" },
     writes: { losses: "f32", partials: "f32" },
     params: { ...TILE_PARAMS, vocabulary: "u32", first_column: "u32", first_tile: "u32" },
-    workgroup: 2 * size,
+    workgroup: tileLanes(size),
     code: VECTORS + tileCode({ size, aAlongK: true, bAlongK: true, vector, stages }, sumsEnd(size)),
   }));
 
-const sumsEnd = (size: TileSize) => ({ rowQuads, columnQuads, lanesAcross, row, column, rowQuad, sum, memory: [most, sums] }: TileEnd): string => {
+const sumsEnd = (size: TileSize) => ({ quads, lanesAcross, row, column, rowQuad, sum, memory: [most, sums] }: TileEnd): string => {
   // A lane's row: its target if it is here, its largest, its sum.
   const ofRow = (r: number): string => `
   {
     let row = ${row(r)};
     let target_column = min(u32(targets[min(row, params.m - 1u)]), params.vocabulary - 1u) - params.first_column;
     let here = row < params.m && targets[min(row, params.m - 1u)] >= 0 && target_column < params.n;
-    ${quads(columnQuads, (c) => `if (here && target_column - ${column(c)} < 4u) { losses[row] = component(${sum(r, c)}, target_column - ${column(c)}); }
+    ${each(quads, (c) => `if (here && target_column - ${column(c)} < 4u) { losses[row] = component(${sum(r, c)}, target_column - ${column(c)}); }
     let z${c} = select(vec4f(${LOWEST}), ${sum(r, c)}, present(${column(c)}));
     most4 = ${c === 0 ? "z0" : `max(most4, z${c})`};`)}
     let most = max(max(most4.x, most4.y), max(most4.z, most4.w));
     sum4 = vec4f();
-    ${quads(columnQuads, (c) => `sum4 += select(vec4f(), exp(z${c} - most), present(${column(c)}));`)}
+    ${each(quads, (c) => `sum4 += select(vec4f(), exp(z${c} - most), present(${column(c)}));`)}
     most_of_rows[${r & 3}] = most;
     sum_of_rows[${r & 3}] = sum4.x + sum4.y + sum4.z + sum4.w;
   }`;
@@ -59,7 +59,7 @@ const sumsEnd = (size: TileSize) => ({ rowQuads, columnQuads, lanesAcross, row, 
   var sum_of_rows: vec4f;
   // The tiles are done with: their memory takes [lanes across][quads of rows].
   workgroupBarrier();
-  ${quads(rowQuads, (q) => `${[0, 1, 2, 3].map((i) => ofRow(4 * q + i)).join("")}
+  ${each(quads, (q) => `${[0, 1, 2, 3].map((i) => ofRow(4 * q + i)).join("")}
   ${most}[x][${rowQuad(q)}] = most_of_rows;
   ${sums}[x][${rowQuad(q)}] = sum_of_rows;`)}
   workgroupBarrier();
@@ -130,18 +130,18 @@ export const logitGradients = variants((size: TileSize, vector: boolean, stages:
     reads: { a: boundAs(vector), b: boundAs(vector), targets: "i32", logsumexp: "f32", dlosses: "f32" },
     writes: { dz: "vec4f" },
     params: { ...TILE_PARAMS, vocabulary: "u32", first_column: "u32", dz_row: "u32" },
-    workgroup: 2 * size,
+    workgroup: tileLanes(size),
     code: VECTORS + tileCode({ size, aAlongK: true, bAlongK: true, vector, stages }, gradientEnd),
   }));
 
-const gradientEnd = ({ rowQuads, columnQuads, row, column, sum }: TileEnd): string =>
-  quads(4 * rowQuads, (r) => `if (${row(r)} < params.m) {
+const gradientEnd = ({ quads, row, column, sum }: TileEnd): string =>
+  each(4 * quads, (r) => `if (${row(r)} < params.m) {
     let row = ${row(r)};
     let ignored = targets[row] < 0;
     let target_column = min(u32(targets[row]), params.vocabulary - 1u) - params.first_column;
     let s = logsumexp[row];
     let g = dlosses[row];
-    ${quads(columnQuads, (c) => `if (${column(c)} < params.n) {
+    ${each(quads, (c) => `if (${column(c)} < params.n) {
       let hit = select(vec4f(), vec4f(1.0), vec4u(target_column - ${column(c)}) == vec4u(0u, 1u, 2u, 3u));
       let gradient = g * (exp(${sum(r, c)} - s) - hit);
       dz[(row * params.dz_row + ${column(c)}) / 4u] = select(vec4f(), gradient, present(${column(c)}) & vec4<bool>(!ignored));

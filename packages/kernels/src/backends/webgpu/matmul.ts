@@ -6,7 +6,7 @@ import type { MatmulKernels } from "../../ops/matmul";
 import { Tensor } from "../../tensor";
 import { type Launcher, type Part, part, rowParts } from "./launcher";
 import { fewAcross, fewAcrossGroups, fewAlong, fewAlongGroups, MOST_FEW } from "./matmulFew";
-import { boundAs, STEP, TILE_PARAMS, tileCode, tileMemory, type TileSize } from "./matmulTile";
+import { boundAs, TILE_PARAMS, tileCode, tileLanes, tileMemory, type TileSize, tileStep } from "./matmulTile";
 import { memory } from "./memory";
 import { program, variants } from "./program";
 
@@ -49,8 +49,9 @@ export type Plan =
 const MANY_LARGE = 256;
 const MANY_MEDIUM = 96;
 const MANY_SMALL = 128;
-/** Steps of the inner axis that a piece has at least: 128 numbers. */
-const LEAST_STEPS = 8;
+/** Numbers of the inner axis that a split has at least, and when it is worth the second kernel to have splits. */
+const LEAST_SPLIT = 128;
+const WORTH_SPLITS = 512;
 /** Longest inner axis that few lanes walk through. */
 const LONGEST_FEW = { along: 16384, across: 1024 } as const;
 
@@ -137,8 +138,9 @@ function multiplyPiece(gpu: Launcher, piece: Piece, plan = planOf(gpu, piece)): 
   const { size, stages } = plan;
   const summed = batch !== 1 && out.stride === 0 ? batch : 1;
   const matrices = summed > 1 ? 1 : batch;
-  const steps = Math.ceil((Math.ceil(k / STEP) * summed) / plan.splits);
-  const splits = Math.ceil((Math.ceil(k / STEP) * summed) / steps);
+  const allSteps = Math.ceil(k / tileStep(size)) * summed;
+  const steps = Math.ceil(allSteps / plan.splits);
+  const splits = Math.ceil(allSteps / steps);
   const tiles = Math.ceil(m / size) * Math.ceil(n / size);
   const vector = inQuads(a, columns.a, a.transposed ? m : k) && inQuads(b, columns.b, b.transposed ? k : n);
   const params = {
@@ -187,11 +189,11 @@ function planOf(gpu: Launcher, { a, b, out, batch, m, n, k }: Product): Plan {
   }
   const size = tileSizeFor(m, n, matrices);
   const groups = (of: TileSize): number => Math.ceil(m / of) * Math.ceil(n / of) * matrices;
-  const steps = Math.ceil(k / STEP) * (summed ? batch : 1);
+  const inner = k * (summed ? batch : 1);
   const room = Math.floor(gpu.maxBinding / (4 * matrices * m * n));
-  if (groups(size) < MANY_SMALL && steps >= 4 * LEAST_STEPS) {
+  if (groups(size) < MANY_SMALL && inner >= WORTH_SPLITS) {
     const larger = Math.min(m, n) > 32 ? 64 : 32;
-    const splits = Math.min(Math.floor(MANY_LARGE / groups(larger)), Math.floor(steps / LEAST_STEPS), room);
+    const splits = Math.min(Math.floor(MANY_LARGE / groups(larger)), Math.floor(inner / LEAST_SPLIT), room);
     if (splits > 1) return { kind: "tile", size: larger, splits, stages: stagesFor(gpu, larger) };
   }
   return { kind: "tile", size, splits: 1, stages: stagesFor(gpu, size) };
@@ -204,7 +206,7 @@ export function tileSizeFor(m: number, n: number, matrices: number): TileSize {
   return takes(64, MANY_MEDIUM) ? 64 : 32;
 }
 
-/** Two stages where the group's memory has room for them and more, so that they don't cost whole groups. */
+/** Two stages where the group's memory has room for them and more. */
 export function stagesFor(gpu: Launcher, size: TileSize): 1 | 2 {
   return gpu.groupMemory > tileMemory(size, 2) ? 2 : 1;
 }
@@ -224,7 +226,7 @@ const tiled = variants((size: TileSize, aAlongK: boolean, bAlongK: boolean, vect
     reads: { a: boundAs(vector), b: boundAs(vector) },
     writes: { out: boundAs(quads) },
     params: { ...TILE_PARAMS, out_start: "u32", out_row: "u32", out_stride: "u32", out_split: "u32", accumulate: "u32" },
-    workgroup: 2 * size,
+    workgroup: tileLanes(size),
     code: `
 fn store(at: u32, column: u32, value: vec4f) {
   if (column >= params.n) { return; }
@@ -234,9 +236,9 @@ fn store(at: u32, column: u32, value: vec4f) {
 }
 ${tileCode({ size, aAlongK, bAlongK, vector, stages }, (tile) => `
   let base = params.out_start + split * params.out_split + batch * params.out_stride;
-  ${Array.from({ length: 4 * tile.rowQuads }, (_, r) => `if (${tile.row(r)} < params.m) {
+  ${Array.from({ length: 4 * tile.quads }, (_, r) => `if (${tile.row(r)} < params.m) {
     let at = base + ${tile.row(r)} * params.out_row;
-    ${Array.from({ length: tile.columnQuads }, (_, c) => `store(at + ${tile.column(c)}, ${tile.column(c)}, ${tile.sum(r, c)});`).join(" ")}
+    ${Array.from({ length: tile.quads }, (_, c) => `store(at + ${tile.column(c)}, ${tile.column(c)}, ${tile.sum(r, c)});`).join(" ")}
   }`).join("\n  ")}`)}`,
   }));
 

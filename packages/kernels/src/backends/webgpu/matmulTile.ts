@@ -2,13 +2,13 @@
  * The tile product: WGSL that multiplies a square tile of the output in registers. The matrix product and the
  * cross-entropy are this with different ends.
  *
- * A group of 2S lanes makes the S by S tile out[row0 .. row0+S, column0 .. column0+S], 16 of the inner axis at a time:
- *  - Every lane fetches one block of 4 by 4 numbers, the first S lanes of a, the others of b, while the group still
+ * A group makes the tile out[row0 .. row0 + size, column0 .. column0 + size], a step of the inner axis at a time:
+ *  - Every lane fetches one block of 4 by 4 numbers, half of the lanes of a, the others of b, while the group still
  *    multiplies the numbers before. Blocks whose inner axis is the contiguous one are transposed in registers.
- *  - Tiles lie in the group's memory as [16 of k][S/4 quads of rows or columns]. The quads of k are swizzled
- *    (quad ^ 2⌊k/4⌋), so that neighbouring lanes never meet in a bank, when storing or when reading.
- *  - A lane keeps 4A by 4B numbers of the output in registers: S = 128: 8 by 8, S = 64: 8 by 4, S = 32: 4 by 4. Lanes
- *    stand in blocks of 8 by 4, so that 32 of them read 8 quads of b and 4 of a.
+ *  - Tiles lie in the group's memory as [step of k][size / 4 quads of rows or columns]. The quads are swizzled by ⌊k/4⌋, so
+ *    that 8 neighbouring lanes never meet in a bank, when storing or when reading.
+ *  - A lane keeps 8 by 8 numbers of the output in registers (4 by 4 in the smallest tile). Lanes stand in blocks of 8 by 4,
+ *    so that 32 of them read 8 quads of b and 4 of a.
  * Beyond the last k both operands count as 0; beyond the last row or column the last one stands in, and is not stored.
  */
 import type { BindingType } from "./program";
@@ -34,15 +34,14 @@ export const TILE_PARAMS = {
   b_start: "u32", b_row: "u32", b_stride: "u32",
   /** So many matrices are added up; 1 unless the output is the sum of the batch. */
   summed: "u32",
-  /** The inner axis is cut into so many pieces of so many steps of 16. */
+  /** The inner axis is cut into so many pieces of so many steps. */
   splits: "u32", steps: "u32",
 } as const;
 
 /** What the code after the product may use; see {@link tileCode}. */
 export interface TileEnd {
-  /** Quads of rows and of columns that a lane has. */
-  readonly rowQuads: number;
-  readonly columnQuads: number;
+  /** Quads of rows, and of columns, that a lane has. */
+  readonly quads: number;
   /** Lanes side by side along the columns. */
   readonly lanesAcross: number;
   /** The row, and the first column of a quad, in the whole matrix. */
@@ -52,18 +51,34 @@ export interface TileEnd {
   rowQuad(quad: number): string;
   /** The sums of a lane's row in a quad of columns, a vec4f. */
   sum(row: number, quad: number): string;
-  /** The group's memory once the product is done (after a barrier): [16][S/4] vec4f each. */
+  /** The group's memory once the product is done (after a barrier): at least [lanesAcross][size / 4] vec4f each. */
   readonly memory: readonly [string, string];
 }
+
+interface Shape {
+  readonly lanes: number;
+  /** Numbers of the inner axis in a step: lanes · 8 / size, one block a lane. */
+  readonly step: number;
+  /** Quads of rows, and of columns, that a lane has. */
+  readonly quads: 1 | 2;
+}
+
+const SHAPES: Readonly<Record<TileSize, Shape>> = {
+  32: { lanes: 64, step: 16, quads: 1 },
+  64: { lanes: 64, step: 8, quads: 2 },
+  128: { lanes: 256, step: 16, quads: 2 },
+};
+
+/** Lanes of a group, and numbers of the inner axis in a step. */
+export const tileLanes = (size: TileSize): number => SHAPES[size].lanes;
+export const tileStep = (size: TileSize): number => SHAPES[size].step;
 
 /** Type that an operand or output is bound as. */
 export const boundAs = (vector: boolean): BindingType => (vector ? "vec4f" : "f32");
 
 /** Bytes of the group's memory that a tile product takes. */
-export const tileMemory = (size: TileSize, stages: 1 | 2): number => 2 * stages * STEP * size * 4;
+export const tileMemory = (size: TileSize, stages: 1 | 2): number => 2 * stages * tileStep(size) * size * 4;
 
-/** Inner axis of a step. */
-export const STEP = 16;
 /** Rows of tiles that are worked off together, column by column: what they read stays in the cache. */
 const BAND = 8;
 
@@ -74,58 +89,63 @@ const BAND = 8;
  */
 export function tileCode(options: TileOptions, end: (tile: TileEnd) => string): string {
   const { size, aAlongK, bAlongK, vector, stages } = options;
-  const quads = size / 4;
-  const [rowQuads, columnQuads] = size === 32 ? [1, 1] : [2, size / 64];
-  const [lanesAcross, lanesDown] = [quads / columnQuads, quads / rowQuads];
+  const { lanes, step, quads } = SHAPES[size];
+  const across = size / 4;
+  /** Lanes side by side, and one below the other. */
+  const lanesAcross = across / quads;
   const tile = (name: string, stage: string): string => (stages === 2 ? `${name}[${stage}]` : name);
-  const type = stages === 2 ? `array<array<array<vec4f, ${quads}>, ${STEP}>, 2>` : `array<array<vec4f, ${quads}>, ${STEP}>`;
-  const rows = Array.from({ length: 4 * rowQuads }, (_, i) => i);
-  const columns = Array.from({ length: columnQuads }, (_, i) => i);
+  const type = stages === 2 ? `array<array<array<vec4f, ${across}>, ${step}>, 2>` : `array<array<vec4f, ${across}>, ${step}>`;
+  const rows = Array.from({ length: 4 * quads }, (_, i) => i);
+  const columns = Array.from({ length: quads }, (_, i) => i);
   const sum = (row: number, quad: number): string => `c${row}_${quad}`;
 
   const multiplyAt = (j: number): string => `{
       let k = 4u * q + ${j}u;
-      ${rowsOf(rowQuads, (i) => `let a${i} = ${tile("a_tile", "stage")}[k][at_a + ${i * lanesDown}u];`)}
-      ${rowsOf(columnQuads, (i) => `let b${i} = ${tile("b_tile", "stage")}[k][at_b + ${i * lanesAcross}u];`)}
+      ${rowsOf(quads, (i) => `let a${i} = ${tile("a_tile", "stage")}[k][at_a + ${i * lanesAcross}u];`)}
+      ${rowsOf(quads, (i) => `let b${i} = ${tile("b_tile", "stage")}[k][at_b + ${i * lanesAcross}u];`)}
       ${rows.flatMap((r) => columns.map((c) => `${sum(r, c)} = fma(vec4f(a${r >> 2}.${"xyzw"[r & 3]}), b${c}, ${sum(r, c)});`)).join("\n      ")}
     }`;
-  const fetch = "if (lane < SIZE) { fetched = fetch_a(block, place, k0, matrix); } else { fetched = fetch_b(block, place, k0, matrix); }";
-  const store = (stage: string): string => `if (lane < SIZE) { store_a(block, fetched, ${stage}); } else { store_b(block, fetched, ${stage}); }`;
+  const fetch = "if (lane < HALF) { fetched = fetch_a(block, place, k0, matrix); } else { fetched = fetch_b(block, place, k0, matrix); }";
+  const store = (stage: string): string => `if (lane < HALF) { store_a(block, fetched, ${stage}); } else { store_b(block, fetched, ${stage}); }`;
   const next = `
-    k0 += ${STEP}u;
+    k0 += STEP;
     if (k0 >= params.k) { k0 = 0u; matrix++; }`;
   const multiply = `
-    for (var q = 0u; q < 4u; q++) {
-      let at_a = y ^ (2u * q);
-      let at_b = x ^ (2u * q);
+    for (var q = 0u; q < STEP / 4u; q++) {
+      let at_a = y ^ (q * SWIZZLE);
+      let at_b = x ^ (q * SWIZZLE);
       ${[0, 1, 2, 3].map(multiplyAt).join("\n      ")}
     }`;
   const oneStage = `
-  for (var step = 0u; step < count; step++) {
-    if (step > 0u) { workgroupBarrier(); }
+  for (var i = 0u; i < count; i++) {
+    if (i > 0u) { workgroupBarrier(); }
     ${store("0u")}
     workgroupBarrier();
     ${next}
-    if (step + 1u < count) { ${fetch} }
+    if (i + 1u < count) { ${fetch} }
     ${multiply}
   }`;
   const twoStages = `
   ${store("0u")}
-  for (var step = 0u; step < count; step++) {
-    let stage = step & 1u;
+  for (var i = 0u; i < count; i++) {
+    let stage = i & 1u;
     workgroupBarrier();
     ${next}
-    if (step + 1u < count) { ${fetch} }
+    if (i + 1u < count) { ${fetch} }
     ${multiply}
-    if (step + 1u < count) { ${store("1u - stage")} }
+    if (i + 1u < count) { ${store("1u - stage")} }
   }`;
 
   return `
 const SIZE = ${size}u;
+const STEP = ${step}u;
+const HALF = ${lanes / 2}u;
+// Lanes of 8 blocks in a row, with STEP / 4 different quads of k, store into 8 different quads modulo 8.
+const SWIZZLE = ${32 / step}u;
 var<workgroup> a_tile: ${type};
 var<workgroup> b_tile: ${type};
-${operandCode("a", "m", aAlongK, vector, quads, tile("a_tile", "stage"))}
-${operandCode("b", "n", bAlongK, vector, quads, tile("b_tile", "stage"))}
+${operandCode("a", "m", aAlongK, vector, size, step, tile("a_tile", "stage"))}
+${operandCode("b", "n", bAlongK, vector, size, step, tile("b_tile", "stage"))}
 
 fn run(group: u32, lane: u32) {
   let tiles_down = (params.m + SIZE - 1u) / SIZE;
@@ -142,23 +162,23 @@ fn run(group: u32, lane: u32) {
   let x = lane % 8u + 8u * (lane / 32u % ${lanesAcross / 8}u);
   let y = lane / 8u % 4u + 4u * (lane / ${4 * lanesAcross}u);
 
-  let matrix_steps = (params.k + ${STEP - 1}u) / ${STEP}u;
+  let matrix_steps = (params.k + STEP - 1u) / STEP;
   let first = split * params.steps;
   let count = min(params.steps, params.summed * matrix_steps - first);
   var matrix = batch + first / matrix_steps;
-  var k0 = first % matrix_steps * ${STEP}u;
-  let block = lane % SIZE;
+  var k0 = first % matrix_steps * STEP;
+  let block = lane % HALF;
   var place: vec4u;
-  if (lane < SIZE) { place = place_a(block, row0); } else { place = place_b(block, column0); }
+  if (lane < HALF) { place = place_a(block, row0); } else { place = place_b(block, column0); }
   var fetched: mat4x4f;
   ${fetch}
   ${rows.flatMap((r) => columns.map((c) => `var ${sum(r, c)} = vec4f();`)).join(" ")}
   ${stages === 2 ? twoStages : oneStage}
   ${end({
-    rowQuads, columnQuads, lanesAcross, sum,
-    row: (row) => `(row0 + 4u * (y + ${(row >> 2) * lanesDown}u) + ${row & 3}u)`,
+    quads, lanesAcross, sum,
+    row: (row) => `(row0 + 4u * (y + ${(row >> 2) * lanesAcross}u) + ${row & 3}u)`,
     column: (quad) => `(column0 + 4u * (x + ${quad * lanesAcross}u))`,
-    rowQuad: (quad) => `(y + ${quad * lanesDown}u)`,
+    rowQuad: (quad) => `(y + ${quad * lanesAcross}u)`,
     memory: [tile("a_tile", "0"), tile("b_tile", "0")],
   })}
 }`;
@@ -170,11 +190,12 @@ const rowsOf = (count: number, line: (i: number) => string): string => Array.fro
  * Three functions of an operand. `place_` is where a lane's block starts, for k = 0: a number for each row of the block
  * (alongK) or each column. `fetch_` reads the block from k0 of a matrix, one k a column of the result. `store_` puts it into the tile.
  */
-function operandCode(name: "a" | "b", extent: "m" | "n", alongK: boolean, vector: boolean, quads: number, tile: string): string {
+function operandCode(name: "a" | "b", extent: "m" | "n", alongK: boolean, vector: boolean, extentOfTile: number, step: number, tile: string): string {
   const size = `params.${extent}`;
   const [start, row, stride] = [`params.${name}_start`, `params.${name}_row`, `params.${name}_stride`];
   // Neighbouring lanes take neighbouring quads of the contiguous axis.
-  const [k, quad] = alongK ? ["block % 4u", "block / 4u"] : [`block / ${quads}u`, `block % ${quads}u`];
+  const [quadsOfK, quads] = [step / 4, extentOfTile / 4];
+  const [k, quad] = alongK ? [`block % ${quadsOfK}u`, `block / ${quadsOfK}u`] : [`block / ${quads}u`, `block % ${quads}u`];
   const signature = `fn fetch_${name}(block: u32, place: vec4u, k0: u32, matrix: u32) -> mat4x4f`;
   const lanes = ["x", "y", "z", "w"];
   const columns = (column: (lane: string) => string): string => `mat4x4f(\n    ${lanes.map(column).join(",\n    ")})`;
@@ -215,8 +236,8 @@ fn place_${name}(block: u32, first: u32) -> vec4u {
 ${signature} {${fetch}
 }
 fn store_${name}(block: u32, values: mat4x4f, stage: u32) {
-  let k = 4u * (${k});
-  let at = (${quad}) ^ (k / 2u);
-  ${rowsOf(4, (i) => `${tile}[k + ${i}u][at] = values[${i}];`)}
+  let q = ${k};
+  let at = (${quad}) ^ (q * SWIZZLE);
+  ${rowsOf(4, (i) => `${tile}[4u * q + ${i}u][at] = values[${i}];`)}
 }`;
 }
