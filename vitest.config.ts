@@ -1,6 +1,8 @@
 import { fileURLToPath } from "node:url";
 import { playwright } from "@vitest/browser-playwright";
 import { defineConfig, type TestProjectConfiguration } from "vitest/config";
+import type { BrowserCommand } from "vitest/node";
+import { traceCommands } from "./packages/cli/test/browser/traceCommands.ts";
 
 const source = (path: string) => fileURLToPath(new URL(`packages/${path}`, import.meta.url));
 
@@ -47,6 +49,7 @@ const browser = (executablePath: string): TestProjectConfiguration => ({
       enabled: true,
       headless: true,
       screenshotFailures: false,
+      commands: traceCommands as unknown as Record<string, BrowserCommand<unknown[]>>,
       instances: [{ browser: "chromium" }],
       provider: playwright({
         launchOptions: {
