@@ -18,8 +18,11 @@ export const absent = found.reason;
 if (absent) console.warn(`tests of examples/train-in-a-tab in a browser do not run: ${absent}`);
 
 const QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"];
-/** WebGPU in software, which is the same on every machine. */
-const WEBGPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+/**
+ * WebGPU in software, which is the same on every machine. SwiftShader compiles the zeros that a group's memory starts with for longer
+ * than everything else; kernels write before they read.
+ */
+const WEBGPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-dawn-features=disable_workgroup_init"];
 
 const server = absent ? undefined : await preview({ root: here, preview: { port: 0 }, logLevel: "warn" });
 const browsers: Browser[] = [];

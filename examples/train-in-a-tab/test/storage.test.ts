@@ -44,7 +44,7 @@ describe.skipIf(absent !== undefined)("runs of the page", () => {
     const run = JSON.parse(readFileSync(join(folder, "2-state-passing", "run.json"), "utf8")) as { settings: object };
     expect(run.settings).toMatchObject({ base: "1-zero/checkpoints/step-30", initialStates: { name: "state-passing", resetProbability: 0.01 } });
     const resume = /^lenggen post-train .*$/m.exec(readFileSync(join(folder, "README.txt"), "utf8"))![0];
-    expect(execFileSync(process.execPath, [lenggen, ...resume.split(" ").slice(1)], { cwd: folder, encoding: "utf8" })).toMatch(/^done: 10 steps/);
+    expect(execFileSync(process.execPath, [lenggen, ...resume.split(" ").slice(1)], { cwd: folder, encoding: "utf8", stdio: "pipe" })).toMatch(/^done: 10 steps/);
 
     const elsewhere = await openPage(await openBrowser(), REFERENCE);
     await elsewhere.locator("#run-file").setInputFiles(archive);
@@ -68,7 +68,7 @@ describe.skipIf(absent !== undefined)("runs of the page", () => {
     const config = { d_model: 16, n_layer: 1, vocab_size: 256, ssm_cfg: { layer: "Mamba2", d_state: 8, headdim: 8 } };
     writeFileSync(join(scratch, "config.json"), JSON.stringify(config));
     const options = ["--model", "config.json", "--text", "text.txt", "--out", "base", "--steps", "5", "--context", "24", "--batch", "2", "--warmup", "0", "--device", "reference"];
-    execFileSync(process.execPath, [lenggen, "train", ...options], { cwd: scratch });
+    execFileSync(process.execPath, [lenggen, "train", ...options], { cwd: scratch, stdio: "pipe" });
 
     const page = await openPage(await openBrowser(), REFERENCE);
     await page.locator("#run-folder").setInputFiles(join(scratch, "base"));
