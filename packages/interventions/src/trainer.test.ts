@@ -15,22 +15,23 @@ eachDevice("training", (device) => {
   it.each(METHODS)("learns with %s", async (method) => {
     const losses: number[] = [];
     const onEvent = (event: TrainEvent) => { if (event.kind === "step") losses.push(event.loss); };
-    await tinyTrain({ device, method, steps: 150, batch: 8, onEvent });
+    await tinyTrain({ device, method, steps: 50, batch: 8, schedule: { learningRate: 0.1, warmup: 2 }, onEvent });
     const mean = (values: number[]) => values.reduce((a, b) => a + b) / values.length;
-    expect(losses).toHaveLength(150);
-    expect(mean(losses.slice(0, 5))).toBeGreaterThan(2.2); // ln 11 = 2.40: nothing known
-    expect(mean(losses.slice(-10))).toBeLessThan(1.6);
+    expect(losses).toHaveLength(50);
+    expect(mean(losses.slice(0, 3))).toBeGreaterThan(2.2); // ln 11 = 2.40: nothing known
+    expect(mean(losses.slice(-10))).toBeLessThan(1.3);
   });
 
   it("keeps device memory where it was after step 10", async () => {
+    const steps = device.kind === "webgpu" ? 100 : 1000; // a software adapter takes a second for twenty
     const used: number[] = [];
     const before = device.memory().used;
     await tinyTrain({
-      device, method: "state-passing", steps: 1000, context: 2, batch: 2, microBatches: 2,
+      device, method: "state-passing", steps, context: 2, batch: 2, microBatches: 2,
       evaluations: [{ name: "memory", every: 10, run: async () => { used.push(device.memory().used); return {}; } }],
     });
-    expect(used).toHaveLength(100);
-    expect(used[99]).toBe(used[0]);
+    expect(used).toHaveLength(steps / 10);
+    expect(used.at(-1)).toBe(used[0]);
     expect(device.memory().used).toBe(before);
   });
 

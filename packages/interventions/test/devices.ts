@@ -10,9 +10,12 @@ export const available: readonly DeviceKind[] = listings.filter((listing) => lis
 
 export const openHere = (kind: DeviceKind, options = {}): Promise<Device> => open(kind, { fallback: true, ...options });
 
-const opened = await Promise.all(available.map((kind) => openHere(kind)));
+const opened = new Map(await Promise.all(available.map(async (kind): Promise<[DeviceKind, Device]> => [kind, await openHere(kind)])));
 afterAll(() => opened.forEach((device) => device.close()));
 
+/** The device of that kind that all tests of a file share: a WebGPU device compiles its kernels anew each time it is opened. */
+export const shared = (kind: DeviceKind): Device => opened.get(kind)!;
+
 export function eachDevice(name: string, suite: (device: Device) => void): void {
-  for (const device of opened) describe(`${name} on ${device.kind}`, () => suite(device));
+  for (const [kind, device] of opened) describe(`${name} on ${kind}`, () => suite(device));
 }

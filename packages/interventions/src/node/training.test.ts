@@ -2,9 +2,11 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Device, devices, key, open, type Parameters, type Tensor } from "@lenggen/kernels";
+import { type Device, key, open, type Parameters, type Tensor } from "@lenggen/kernels";
 import { afterAll, describe, expect, it } from "vitest";
+import { available, eachDevice, openHere } from "../../test/devices";
 import { abortAt, coded } from "../../test/expectations";
+import { loseDevice } from "../../test/loseDevice";
 import { temporaryFolder } from "../../test/temporaryFolder";
 import { tinyModel } from "../../test/tinyModel";
 import { type TinyRun, tinyOptions, tinyTrain } from "../../test/tinyRun";
@@ -15,8 +17,6 @@ import { runDirectory } from ".";
 
 const device = await open("reference");
 const METHODS = Object.keys(INTERVENTIONS) as InterventionName[];
-const cpu = (await devices()).find(({ name }) => name === "cpu")!;
-if (!cpu.available) console.warn(`training on device cpu does not run: ${cpu.reason}`);
 
 afterAll(() => device.close());
 
@@ -54,24 +54,6 @@ describe("a run directory", () => {
     const config = JSON.parse(await readFile(join(folder, "checkpoints", "step-7", "config.json"), "utf8")) as object;
     expect(config).toEqual(tinyModel().config);
     expect(Object.keys(parameters)).toEqual(Object.keys(tinyModel().parameterShapes()));
-  });
-
-  it.each(METHODS)("resumes %s to the same bits, and metrics to the same losses", async (method) => {
-    const [straight, broken] = [await temporaryFolder(), await temporaryFolder()];
-    const run: TinyRun = { device, method, steps: 11, microBatches: 2, checkpointEvery: 100 };
-    await tinyTrain({ ...run, store: runDirectory(straight) });
-    for (const stop of [3, 6, 8]) {
-      const { status, step } = await tinyTrain({ ...run, store: runDirectory(broken), resume: true, ...abortAt(stop) });
-      expect([status, step]).toEqual(["interrupted", stop + 1]); // the queue was one step ahead
-    }
-    const resumed: TrainEvent[] = [];
-    const last = await tinyTrain({ ...run, store: runDirectory(broken), resume: true, onEvent: (event) => resumed.push(event) });
-    expect(last.status).toBe("done");
-    expect(resumed[0]).toEqual({ kind: "resumed", step: 9, steps: 11 });
-    expect(await digests(broken, 11)).toEqual(await digests(straight, 11));
-    const lossesOf = (lines: Record<string, unknown>[]) => lines.map(({ step, loss, tokens }) => ({ step, loss, tokens }));
-    expect(lossesOf(await metrics(broken))).toEqual(lossesOf(await metrics(straight)));
-    expect(device.memory().used).toBe(0);
   });
 
   it("resumed when done, gives the parameters and runs nothing", async () => {
@@ -142,7 +124,27 @@ describe("a run directory", () => {
   });
 });
 
-describe("numbers that are not finite", () => {
+eachDevice("a run", (device) => {
+  it.each(METHODS)("resumes %s to the same bits, and metrics to the same losses", async (method) => {
+    const [straight, broken] = [await temporaryFolder(), await temporaryFolder()];
+    const run: TinyRun = { device, method, steps: 11, microBatches: 2, checkpointEvery: 100 };
+    await tinyTrain({ ...run, store: runDirectory(straight) });
+    for (const stop of [3, 6, 8]) {
+      const { status, step } = await tinyTrain({ ...run, store: runDirectory(broken), resume: true, ...abortAt(stop) });
+      expect([status, step]).toEqual(["interrupted", stop + 1]); // the queue was one step ahead
+    }
+    const resumed: TrainEvent[] = [];
+    const last = await tinyTrain({ ...run, store: runDirectory(broken), resume: true, onEvent: (event) => resumed.push(event) });
+    expect(last.status).toBe("done");
+    expect(resumed[0]).toEqual({ kind: "resumed", step: 9, steps: 11 });
+    expect(await digests(broken, 11)).toEqual(await digests(straight, 11));
+    const lossesOf = (lines: Record<string, unknown>[]) => lines.map(({ step, loss, tokens }) => ({ step, loss, tokens }));
+    expect(lossesOf(await metrics(broken))).toEqual(lossesOf(await metrics(straight)));
+    expect(device.memory().used).toBe(0);
+  });
+});
+
+eachDevice("numbers that are not finite", (device) => {
   /** Batches that are fine until a target's weight is infinite at that step. */
   function poisoned(step: number): BatchSource {
     const { batches } = tinyOptions({ device });
@@ -176,7 +178,34 @@ describe("numbers that are not finite", () => {
   });
 });
 
-describe.runIf(cpu.available)("training on the cpu", () => {
+describe.runIf(available.includes("webgpu"))("a device that is lost", () => {
+  it("while a checkpoint is written leaves no file of it", async () => {
+    const folder = await temporaryFolder();
+    const doomed = await openHere("webgpu");
+    const store = runDirectory(folder);
+    await expect(tinyTrain({
+      device: doomed, steps: 5, checkpointEvery: 2,
+      store: {
+        ...store,
+        writeCheckpoint(step, files) {
+          if (step < 4) return store.writeCheckpoint(step, files);
+          // The other files are there already when it happens.
+          const { "optimizer.safetensors": moments, ...others } = files;
+          const lost = async function* (): AsyncGenerator<Uint8Array> {
+            loseDevice(doomed);
+            yield* moments as AsyncIterable<Uint8Array>;
+          };
+          return store.writeCheckpoint(step, { ...others, "optimizer.safetensors": lost() });
+        },
+      },
+    })).rejects.toEqual(coded("E_DEVICE_LOST", "saving the checkpoint of step 4", join(folder, "checkpoints", "step-2")));
+    doomed.close();
+    expect((await readdir(join(folder, "checkpoints"))).toSorted()).toEqual(["step-0", "step-2"]);
+    expect(await tinyTrain({ device, steps: 5, checkpointEvery: 2, store, resume: true })).toMatchObject({ status: "done", step: 5 });
+  });
+});
+
+describe.runIf(available.includes("cpu"))("training on the cpu", () => {
   it.each(METHODS)("with %s gives the same bits on 1, 2 and 3 threads, interrupted or not", async (method) => {
     const seen = new Set<string>();
     for (const threads of [1, 2, 3]) {
