@@ -16,14 +16,13 @@ struct AheadPart {
 
 class Ahead {
  public:
-  // `count` rows of `floats`, `stride` apart; first come, first asked for.
+  // `count` rows of `floats`, `stride` apart; first come, first asked for. What finds no room is not asked for.
   void add(const float* data, int64_t floats, int64_t stride, int64_t count) {
-    if (count <= 0 || end_ == MOST) return;
-    rows_[end_++] = {data, floats, stride, count};
-    waiting_ += count;
+    if (floats == stride) return add(data, floats * count);
+    for (int64_t i = 0; i < floats; i += ROW) put(data + i, std::min(floats - i, ROW), stride, count);
   }
   // As many as `floats` in one piece.
-  void add(const float* data, int64_t floats) { add(data, ROW, ROW, (floats + ROW - 1) / ROW); }
+  void add(const float* data, int64_t floats) { put(data, ROW, ROW, (floats + ROW - 1) / ROW); }
 
   // Products of `steps` steps (of one tile) follow. All is asked for within the first half of them, so that it is there in time.
   void spread(int64_t steps) { every_ = std::clamp<int64_t>(steps / (2 * std::max<int64_t>(1, waiting_)), 1, SLOWEST); }
@@ -52,6 +51,12 @@ class Ahead {
     const float* data;
     int64_t floats, stride, count;
   };
+  void put(const float* data, int64_t floats, int64_t stride, int64_t count) {
+    if (count <= 0 || end_ == MOST) return;
+    rows_[end_++] = {data, floats, stride, count};
+    waiting_ += count;
+  }
+
   Rows rows_[MOST];
   int first_ = 0, end_ = 0;
   int64_t waiting_ = 0, every_ = SLOWEST;

@@ -191,10 +191,8 @@ Operand copyA(Operand a, int64_t rows, int64_t steps, float* to) {
 // What asks for a [rows, steps], if one of its axes is contiguous.
 Ahead asked(Operand a, int64_t rows, int64_t steps) {
   Ahead ahead;
-  if (a.column == 1)
-    for (int64_t p = 0; p < steps; p += Ahead::ROW) ahead.add(a.data + p, Ahead::ROW, a.row, rows);
-  else if (a.row == 1)
-    for (int64_t i = 0; i < rows; i += Ahead::ROW) ahead.add(a.data + i, Ahead::ROW, a.column, steps);
+  if (a.column == 1) ahead.add(a.data, steps, a.row, rows);
+  else if (a.row == 1) ahead.add(a.data, rows, a.column, steps);
   return ahead;
 }
 

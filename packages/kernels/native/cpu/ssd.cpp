@@ -34,10 +34,14 @@ void checkForward(const Launch& launch) {
   requireOptional(launch, 9, product({states, s.chunks()}));
 }
 
-// scores[t,u] = c_t · b_u for u <= t.
-void computeScores(const SsdSizes& s, const float* b, const float* c, int64_t length, float* transposedB, float* scores) {
+// scores[t,u] = c_t · b_u for u <= t. `next` is the length of the chunk that comes after this one in memory.
+void computeScores(const SsdSizes& s, const float* b, const float* c, int64_t length, int64_t next, float* transposedB, float* scores) {
+  Ahead ahead;
+  ahead.add(b + length * s.sharedRow(), s.stateSize, s.sharedRow(), next);
+  ahead.add(c + length * s.sharedRow(), s.stateSize, s.sharedRow(), next);
+  ahead.spread(stepsOf(length, length, s.stateSize) / 2);
   transpose(length, s.stateSize, b, s.sharedRow(), transposedB, s.chunkRow());
-  gemmSmall(length, length, s.stateSize, {c, s.sharedRow(), 1}, transposedB, s.chunkRow(), scores, s.chunkRow(), false, Skip::LowerC);
+  gemmSmall(length, length, s.stateSize, {c, s.sharedRow(), 1}, transposedB, s.chunkRow(), scores, s.chunkRow(), false, Skip::LowerC, &ahead);
 }
 
 // masked[t,u] = scores[t,u] exp(s(t) - s(u)) for u <= t, 0 above.
@@ -77,9 +81,9 @@ struct Workspace {
 };
 
 // Chunk k of one head, from its state [N,P] at the start (nullptr: zeros) to the one at the end, `after` (may be the
-// same memory). nextX: where the head that comes next has its x, or nullptr.
+// same memory). ahead: what the calls after this one need.
 void scanChunk(const Forward& f, Workspace& w, int64_t batch, int64_t head, int64_t k, const float* scores, const float* state,
-               float* after, const float* nextX) {
+               float* after, Ahead ahead) {
   const SsdSizes& s = f.s;
   const int64_t P = s.headSize, N = s.stateSize, group = head / s.headsPerGroup(), length = s.length(k);
   const float* x = f.x + s.vector(batch, k, head);
@@ -87,10 +91,8 @@ void scanChunk(const Forward& f, Workspace& w, int64_t batch, int64_t head, int6
   const float* b = f.b + s.shared(batch, k, group);
   const float* c = f.c + s.shared(batch, k, group);
   float* y = f.y + s.vector(batch, k, head);
-  Ahead ahead;
-  ahead.add(y, P, s.vectorRow(), length);
   if (after != state) ahead.add(after, s.state());
-  if (nextX) ahead.add(nextX, P, s.vectorRow(), length);
+  ahead.add(y, P, s.vectorRow(), length);
   ahead.spread((state ? stepsOf(length, P, N) : 0) + stepsOf(length, P, length) / 2 + stepsOf(N, P, length));
   w.decays.set(f.a + s.scalar(batch, k, head), s.heads, length);
   for (int64_t t = 0; t < length; t++) scaled(x + t * s.vectorRow(), w.values + t * s.valueRow(), dt[t * s.heads], P);
@@ -108,6 +110,15 @@ void scanChunk(const Forward& f, Workspace& w, int64_t batch, int64_t head, int6
 }
 
 int64_t scanScratch(const SsdSizes& s, int64_t heads) { return Workspace::floats(s) + heads * padded(s.state()); }
+
+// What chunk k of a head needs, when no head before it has read b and c.
+void addChunk(Ahead& ahead, const Forward& f, int64_t batch, int64_t k, int64_t head) {
+  const SsdSizes& s = f.s;
+  const int64_t length = s.length(k), shared = s.shared(batch, k, head / s.headsPerGroup());
+  ahead.add(f.x + s.vector(batch, k, head), s.headSize, s.vectorRow(), length);
+  ahead.add(f.c + shared, s.stateSize, s.sharedRow(), length);
+  ahead.add(f.b + shared, s.stateSize, s.sharedRow(), length);
+}
 
 // All chunks of the heads [first, end) of one sequence. allScores [G,chunks,chunk,chunkRow]: those of the sequence.
 void scanHeads(const Forward& f, int64_t batch, int64_t first, int64_t end, const float* allScores, float* scratch) {
@@ -128,8 +139,10 @@ void scanHeads(const Forward& f, int64_t batch, int64_t first, int64_t end, cons
   for (int64_t k = 0; k < chunks; k++) {
     for (int64_t head = first; head < end; head++) {
       const float* scores = allScores + (head / s.headsPerGroup() * chunks + k) * s.chunk * s.chunkRow();
-      const float* nextX = head + 1 < end ? f.x + s.vector(batch, k, head + 1) : k + 1 < chunks ? f.x + s.vector(batch, k + 1, first) : nullptr;
-      scanChunk(f, w, batch, head, k, scores, k > 0 || f.state ? stateAt(head, k) : nullptr, stateAt(head, k + 1), nextX);
+      Ahead ahead;
+      if (head + 1 < end) ahead.add(f.x + s.vector(batch, k, head + 1), P, s.vectorRow(), s.length(k));
+      else if (k + 1 < chunks) addChunk(ahead, f, batch, k + 1, first);
+      scanChunk(f, w, batch, head, k, scores, k > 0 || f.state ? stateAt(head, k) : nullptr, stateAt(head, k + 1), ahead);
     }
   }
   for (int64_t head = first; head < end; head++)
@@ -177,7 +190,7 @@ void runForward(const Launch& launch, Pool& pool) {
   pool.parallel(s.batch * s.groups * chunks, [&](int64_t item, int worker) {
     const int64_t k = item % chunks, group = item / chunks % s.groups, batch = item / chunks / s.groups;
     const int64_t at = s.shared(batch, k, group);
-    computeScores(s, f.b + at, f.c + at, s.length(k), pool.scratch(worker, s.stateSize * s.chunkRow()), scores + item * square);
+    computeScores(s, f.b + at, f.c + at, s.length(k), k + 1 < chunks ? s.length(k + 1) : 0, pool.scratch(worker, s.stateSize * s.chunkRow()), scores + item * square);
   });
   const HeadBlocks blocks(s, pool.threads());
   pool.parallel(blocks.count, [&](int64_t item, int worker) {

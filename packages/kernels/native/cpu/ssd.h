@@ -39,14 +39,13 @@ struct SsdSizes {
   int64_t shared(int64_t b, int64_t k, int64_t g) const { return ((b * steps + k * chunk) * groups + g) * stateSize; }
 };
 
-// How heads are dealt out to threads where each walks along time. Where a step's row in x fills a page or more, a few
-// neighbours go together, since they read the same pages and the same b and c; but no fewer blocks than keep the
-// threads busy. Changes no number.
+// How heads are dealt out to threads where each walks along time. Neighbours go together, since they read the same pages and the same
+// b and c; but no fewer blocks than keep the threads busy. Changes no number.
 struct HeadBlocks {
   int64_t heads, perSequence, count;
   HeadBlocks(const SsdSizes& s, int threads) : heads(s.heads) {
-    const int64_t wanted = s.vectorRow() >= 1024 ? 4 : 1;
-    const int64_t largest = std::max<int64_t>(1, std::min(wanted, s.batch * s.heads / (3 * threads)));
+    constexpr int64_t WANTED = 8;
+    const int64_t largest = std::max<int64_t>(1, std::min(WANTED, s.batch * s.heads / (3 * threads)));
     perSequence = (heads + largest - 1) / largest;
     count = s.batch * perSequence;
   }
