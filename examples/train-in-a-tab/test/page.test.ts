@@ -60,7 +60,7 @@ describe("the state", () => {
     const stopped = tell(FIRST_STATE, ready({ project: project(phase("1-zero", 9, [step(1, 9)], 1)) }));
     expect(mainAction(stopped)).toEqual({ kind: "continue", label: "Resume" });
     const lost = tell({ ...stopped, activity: "training" }, { kind: "failed", during: "continue", code: "E_DEVICE_LOST", message: "webgpu: the device was lost" });
-    expect([lost.activity, lost.project, problemWords(lost.problem!)]).toEqual(["idle", stopped.project, { title: "The GPU went away", message: "Webgpu: the device was lost." }]);
+    expect([lost.activity, lost.project, problemWords(lost.problem!)]).toEqual(["idle", stopped.project, { title: "The GPU went away", message: "The device was lost." }]);
     const saving = tell({ ...stopped, activity: "training" }, { kind: "failed", during: "save", code: "E_IO", message: "no" });
     expect(saving.activity).toBe("training");
   });
@@ -85,7 +85,7 @@ describe("words", () => {
     expect([length(256), length(16384), length(1000), length(1536)]).toEqual(["256", "16k", "1,000", "1,536"]);
     expect([size(12), size(2048), size(1.5 * 2 ** 20)]).toEqual(["12 bytes", "2 KB", "1.5 MB"]);
     expect(meanRate([1000, 1000, 1e9])).toBeCloseTo(1500, 0);
-    expect([sentence("a b"), sentence("What?"), sentence("")]).toEqual(["A b.", "What?", ""]);
+    expect([sentence("a b"), sentence("What?"), sentence(""), sentence("a.txt is empty")]).toEqual(["A b.", "What?", "", "a.txt is empty."]);
   });
 
   it("name what is wrong with settings", () => {

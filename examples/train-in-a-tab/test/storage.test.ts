@@ -91,7 +91,7 @@ describe.skipIf(absent !== undefined)("runs of the page", () => {
     await chooseText(page, TEXT);
     await page.locator("#run-file").setInputFiles({ name: "photo.tar", mimeType: "application/x-tar", buffer: Buffer.from("not an archive".repeat(100)) });
     await page.locator("#problem", { hasText: "This can\u2019t be loaded" }).waitFor();
-    expect(await page.locator("#problem-message").innerText()).toBe("Photo.tar is not a tar archive, or it is damaged.");
+    expect(await page.locator("#problem-message").innerText()).toBe("photo.tar is not a tar archive, or it is damaged.");
     await page.locator("#dismiss").click();
     expect(await page.locator("#problem").isVisible()).toBe(false);
     expect(await page.locator("#text-name").innerText()).toBe("words.txt");

@@ -2,7 +2,7 @@
 import { lossFigure, positionFigure, positionLegend, positionTable, rateFigure, type Figure, type Size } from "./charts";
 import { byId, element, setText } from "./dom";
 import { currentPhase, mainAction, type PageState, ratesOf, stepsDone } from "./state";
-import { count, finding, meanRate, problemWords, sentence, size, statusLine, wantsSwitch } from "./words";
+import { count, finding, meanRate, problemWords, sentence, size, statusLine, timeLeft, wantsSwitch } from "./words";
 
 const FIGURES: readonly { readonly id: string; readonly draw: (state: PageState, size: Size) => Figure; readonly height: number }[] = [
   { id: "position-figure", draw: positionFigure, height: 320 },
@@ -23,6 +23,7 @@ export function showControls(state: PageState): void {
   main.classList.toggle("calm", action.kind === "stop" || wantsSwitch(state));
   byId("switch-row").classList.toggle("next", wantsSwitch(state));
   setText(byId("status"), action.kind === "none" && action.why ? action.why : statusLine(state));
+  setText(byId("left"), timeLeft(state));
 
   showText(state);
   showDevice(state);
@@ -51,6 +52,7 @@ export function showControls(state: PageState): void {
   discard.disabled = busy;
 
   const notice = byId("problem");
+  const appears = notice.hidden && problem !== undefined;
   notice.hidden = problem === undefined;
   if (problem) {
     const { title, message } = problemWords(problem);
@@ -59,6 +61,7 @@ export function showControls(state: PageState): void {
     const retry = byId("retry", HTMLButtonElement);
     retry.hidden = problem.code !== "E_DEVICE_LOST" || typeof phase?.saved !== "number";
     setText(retry, `Resume from step ${count(phase?.saved ?? 0)}`);
+    if (appears) notice.scrollIntoView({ block: "nearest" });
   }
 }
 

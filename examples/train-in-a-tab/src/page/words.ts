@@ -76,7 +76,7 @@ export function statusLine(state: PageState): string {
     case "starting": return "Opening the device\u2026";
     case "stopping": return "Finishing the step and saving\u2026";
     case "measuring": return "Reading the held-out text to measure\u2026";
-    case "training": return timeLeft(state);
+    case "training": return state.fresh ? "Compiling the kernels for this device; the first time takes a while\u2026" : "Training.";
     case "idle": break;
   }
   if (!phase || phase.folder === "0-loaded") return "";
@@ -93,11 +93,12 @@ export function wantsSwitch(state: PageState): boolean {
     && stepsDone(phase) >= phase.steps && (lastMeasurement(phase)?.lengths.at(-1)?.ratio ?? 1) > 1.1;
 }
 
-function timeLeft(state: PageState): string {
+/** How long the phase will take: not part of the status, which screen readers read out whenever it changes. */
+export function timeLeft(state: PageState): string {
   const phase = currentPhase(state);
-  if (!phase || state.fresh) return "Compiling the kernels for this device; the first time takes a while\u2026";
+  if (state.activity !== "training" || !phase || state.fresh) return "";
   const perStep = (state.plan.batch * state.plan.context) / meanRate(ratesOf(phase).slice(-20));
-  return `About ${duration((phase.steps - stepsDone(phase)) * perStep)} of training left`;
+  return `About ${duration((phase.steps - stepsDone(phase)) * perStep)} left`;
 }
 
 const TITLES: Readonly<Record<string, string>> = {
@@ -112,11 +113,11 @@ const TITLES: Readonly<Record<string, string>> = {
 /** The title of a problem, and what may be done about it. */
 export function problemWords({ code, message, during }: Problem): { title: string; message: string } {
   const title = during === "load" ? "This can\u2019t be loaded" : (TITLES[code] ?? "Something went wrong");
-  return { title, message: sentence(message) };
+  return { title, message: sentence(message.replace(/^webgpu: /, "")) };
 }
 
-/** With a capital and a full stop. */
+/** With a capital, unless it begins with a name such as `book.txt`, and a full stop. */
 export function sentence(text: string): string {
-  const trimmed = text.trim();
-  return trimmed === "" ? "" : trimmed[0]!.toUpperCase() + trimmed.slice(1) + (/[.!?]$/.test(trimmed) ? "" : ".");
+  const trimmed = text.trim().replace(/^[a-z]+(?=[ ,:])/, (word) => word[0]!.toUpperCase() + word.slice(1));
+  return trimmed === "" || /[.!?]$/.test(trimmed) ? trimmed : `${trimmed}.`;
 }
