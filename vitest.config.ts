@@ -70,5 +70,5 @@ const browser = (executablePath: string): TestProjectConfiguration => ({
 const chromium = process.env["LENGGEN_CHROMIUM"] ?? "none";
 
 export default defineConfig({
-  test: { projects: [node, ...(chromium === "none" ? [] : [browser(chromium)])] },
+  test: { projects: [node, ...(chromium === "none" ? [] : [browser(chromium)]), "examples/train-in-a-tab"] },
 });
