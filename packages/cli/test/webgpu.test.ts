@@ -1,48 +1,72 @@
-/**
- * A training step of the preset `quick` on WebGPU, counted: what it costs on any GPU, however slow this one is. The counts
- * do not depend on the number of sequences, of which one is enough.
- */
-import { type Device, devices, dispose, key, type LaunchCounts, open } from "@lenggen/kernels";
+/** A training step of the preset `quick` on WebGPU, counted: what it costs on any GPU, however slow this one is. */
+import {
+  crossEntropy, type Device, devices, dispose, key, keep, type LaunchCounts, open, type Parameters, scope, sum, tensor, tokenTensor, valueAndGradient,
+} from "@lenggen/kernels";
 import { createIntervention, independentWindows, train } from "@lenggen/interventions";
 import { mamba2 } from "@lenggen/recurrent";
-import { describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { PRESETS } from "../src/reproduce/settings";
 
 const listing = (await devices({ fallback: true })).find(({ name }) => name === "webgpu")!;
 if (!listing.available) console.warn(`training steps on webgpu are not counted: ${listing.reason}`);
 
-const { model: preset, trainLength } = PRESETS["quick"]!;
+const { model: preset, trainLength, base } = PRESETS["quick"]!;
 
-/** What a steady step of the trainer takes with so many layers, and how many tensors the optimiser updates. */
-async function steadyStep(device: Device, layers: number): Promise<LaunchCounts & { tensors: number }> {
+/** Dispatches of loss and gradients of one whole batch, with so many layers. */
+async function gradientDispatches(device: Device, layers: number): Promise<number> {
   const model = mamba2({ ...preset, n_layer: layers });
+  const parameters = keep(model.init(key(1), device));
+  const passed = keep(model.initialState(base.batch, device)); // as state passing does: the heaviest case
+  await device.synchronize();
+  const before = device.counts!().dispatches;
+  const shape = [base.batch, trainLength];
+  const bytes = Int32Array.from({ length: base.batch * trainLength }, (_, i) => (i * i) % 251);
+  scope(() => {
+    const tokens = tokenTensor(device, bytes, shape, model.vocabulary);
+    const targets = tensor(device, bytes, shape, "i32");
+    return valueAndGradient((p: Parameters) => {
+      const { hidden, state } = model.forward(p, tokens, passed);
+      return { loss: sum(crossEntropy(hidden, model.head(p), targets)), aux: state };
+    }, parameters).loss;
+  }).dispose();
+  await device.synchronize();
+  dispose([parameters, passed]);
+  return device.counts!().dispatches - before;
+}
+
+/** What a steady step of the trainer takes. */
+async function steadyStep(device: Device, batch: number): Promise<LaunchCounts> {
+  const model = mamba2(preset);
   const text = new TextEncoder().encode("All happy families are alike; each unhappy family is unhappy in its own way. ".repeat(10));
   const counts: LaunchCounts[] = [];
   const { parameters } = await train({
     model, device, steps: 4, seed: 1,
-    batches: independentWindows(text, { batch: 1, context: trainLength, key: key(1) }),
+    batches: independentWindows(text, { batch, context: trainLength, key: key(1) }),
     initialStates: createIntervention("state-passing", model, { resetProbability: 0 }),
     // Step n is reported when step n + 1 has been queued: step 4 lies between the second report and the third.
     onEvent: (event) => { if (event.kind === "step") counts.push(device.counts!()); },
   });
-  const tensors = Object.keys(parameters).length;
   dispose(parameters);
   const spent = (name: keyof LaunchCounts): number => counts[2]![name] - counts[1]![name];
-  return { tensors, dispatches: spent("dispatches"), copies: spent("copies"), submissions: spent("submissions"), allocations: spent("allocations") };
+  return { dispatches: spent("dispatches"), copies: spent("copies"), submissions: spent("submissions"), allocations: spent("allocations") };
 }
 
-describe.skipIf(!listing.available)("a training step of the preset quick on webgpu", () => {
-  it("takes at most 40 dispatches a layer, three submissions, and no new buffer", async () => {
-    const device = await open("webgpu", { fallback: true });
-    const [one, two] = [await steadyStep(device, 1), await steadyStep(device, 2)];
-    device.close();
-    // AdamW takes one dispatch for each tensor, the gradient's norm one for seven; the rest of what a layer adds is forward and backward.
-    const optimizer = (tensors: number): number => tensors + Math.ceil(tensors / 7);
-    expect(two.dispatches - optimizer(two.tensors) - (one.dispatches - optimizer(one.tensors))).toBeLessThanOrEqual(40);
-    for (const { submissions, allocations, copies } of [one, two]) {
-      expect(submissions).toBeLessThanOrEqual(3);
-      expect(allocations).toBe(0);
-      expect(copies).toBe(2); // loss and gradient norm, read back
-    }
+describe.skipIf(!listing.available)("a training step of the preset quick on webgpu", async () => {
+  const device = listing.available ? await open("webgpu", { fallback: true }) : (undefined as never);
+  afterAll(() => device?.close());
+
+  it("takes at most 40 dispatches a layer, forward and backward", async () => {
+    const [one, two] = [await gradientDispatches(device, 1), await gradientDispatches(device, 2)];
+    expect(two - one).toBeLessThanOrEqual(40);
+    expect(two - one).toBeGreaterThan(10);
+  }, 600_000);
+
+  it("makes no buffer, and takes few submissions", async () => {
+    // One sequence instead of eight: a software adapter is slow, and this does not depend on it.
+    expect(await steadyStep(device, 1)).toMatchObject({
+      allocations: 0,
+      submissions: 2, // of the step, and of its two numbers that are read back
+      copies: 2,
+    });
   }, 600_000);
 });
