@@ -1,0 +1,67 @@
+/** How a scan that is too large to be bound at once is cut: into batch rows, and where one is too large, along the steps. */
+import { check } from "../../errors";
+import type { SsdSizes } from "../../ops/ssd";
+import { rowParts } from "./launcher";
+import { recordQuads } from "./ssdGradient";
+import { CHUNK } from "./ssdTile";
+
+/** Some rows of the batch with all steps, or some chunks of one row. */
+export interface Unit {
+  readonly row: number;
+  readonly rows: number;
+  /** First step. */
+  readonly step: number;
+  readonly steps: number;
+  readonly chunks: number;
+  /** Its place among the units of its row. */
+  readonly index: number;
+  /** Whether it ends its row. */
+  readonly last: boolean;
+}
+
+/** Temporaries (a state per chunk, mostly) have at most so many bytes, unless a single row needs more. */
+const MOST_TEMPORARY = 1 << 28;
+
+/** Chunks of 64 steps. */
+export const chunksOf = (steps: number): number => Math.ceil(steps / CHUNK);
+
+/** Elements of a square [64,64]. */
+export const SQUARE = CHUNK * CHUNK;
+
+/**
+ * The units in the order of the scan; the same for forward and gradient. Throws `E_MEMORY` when even the fewest chunks that
+ * may stand alone are too large.
+ */
+export function unitsOf({ batch, steps, heads, headSize, groups, stateSize, chunk }: SsdSizes, maxBinding: number): Unit[] {
+  const limit = Math.min(maxBinding, MOST_TEMPORARY);
+  const perChunk = {
+    x: CHUNK * heads * headSize,
+    b: CHUNK * groups * stateSize,
+    state: heads * headSize * stateSize,
+    // Scores and their gradient, whose parts are at most as many as fit.
+    work: 4 * heads * recordQuads(headSize, stateSize) + 2 * groups * SQUARE,
+  };
+  const chunks = chunksOf(steps);
+  const widest = Math.max(...Object.values(perChunk));
+  if (widest * chunks * 4 <= limit) {
+    return rowParts(batch, [widest * chunks], limit).map(({ start, count }) =>
+      ({ row: start, rows: count, step: 0, steps, chunks, index: 0, last: true }));
+  }
+  // A unit begins with a state that is kept, and there are only so many (SsdKernels: one per `chunk` steps).
+  const fewest = chunksOf(chunk);
+  // What a row needs may be over the limit on temporaries, but not over what can be bound.
+  const most = Math.max(Math.floor(limit / 4 / widest), Math.min(fewest, Math.floor(maxBinding / 4 / widest)));
+  check(most >= fewest, "E_MEMORY", () => {
+    const [name] = Object.entries(perChunk).find(([, width]) => width === widest)!;
+    const what = { x: "x", b: "b", state: "the state", work: "the scores" }[name]!;
+    return `webgpu: ssd: ${what} of ${fewest * CHUNK} steps (${heads} heads of ${headSize}, ${groups} groups, states of ${stateSize}) has ` +
+      `${widest * fewest * 4} bytes, and this device binds at most ${maxBinding} at once; make the heads, the state or the chunk smaller`;
+  });
+  const perRow = Math.ceil(chunks / most);
+  return Array.from({ length: batch * perRow }, (_, i) => {
+    const index = i % perRow;
+    const step = index * most * CHUNK;
+    const count = Math.min(most * CHUNK, steps - step);
+    return { row: Math.floor(i / perRow), rows: 1, step, steps: count, chunks: chunksOf(count), index, last: index === perRow - 1 };
+  });
+}
