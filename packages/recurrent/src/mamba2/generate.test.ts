@@ -1,20 +1,27 @@
-import { type Device, generate, key, open } from "@lenggen/kernels";
+import { type Device, devices, dispose, generate, key, open } from "@lenggen/kernels";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { mamba2 } from "./model";
 
 const model = mamba2({ d_model: 16, n_layer: 2, vocab_size: 30, ssm_cfg: { layer: "Mamba2", d_state: 8, headdim: 8 } });
 
-describe("generation", () => {
+const listings = await devices({ fallback: true });
+for (const { name, available, reason } of listings) if (!available) console.warn(`tests on device ${name} do not run: ${reason}`);
+
+describe.each(listings.filter(({ available }) => available))("generation on $name", ({ name }) => {
   let device: Device;
   beforeAll(async () => {
-    device = await open("reference");
+    device = await open(name, { fallback: true });
   });
   afterAll(() => device.close());
 
   async function run(options: Parameters<typeof generate>[3] & { prompt?: number[] } = {}) {
     const made: number[] = [];
     const parameters = model.init(key(5), device);
-    for await (const token of generate(model, parameters, options.prompt ?? [1, 2, 3, 4, 5, 6, 7], { maxTokens: 12, ...options } as never)) made.push(token);
+    try {
+      for await (const token of generate(model, parameters, options.prompt ?? [1, 2, 3, 4, 5, 6, 7], { maxTokens: 12, ...options } as never)) made.push(token);
+    } finally {
+      dispose(parameters);
+    }
     return made;
   }
 
@@ -54,5 +61,6 @@ describe("generation", () => {
     const before = device.memory().used;
     for await (const _ of generate(model, parameters, [1, 2, 3], { maxTokens: 5 }));
     expect(device.memory().used).toBe(before);
+    dispose(parameters);
   });
 });
