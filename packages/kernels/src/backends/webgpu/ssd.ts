@@ -231,7 +231,7 @@ export const ssd = (gpu: Launcher): SsdKernels => {
     },
     ssdGradient(args) {
       const { x: { device }, dfinal, dstate } = args;
-      const units = unitsOf(args, gpu.maxBinding).reverse();
+      const units = unitsOf(args, gpu.maxBinding).toReversed();
       // Rare: the loss sees the final state alone.
       using none = args.dy ? null : zeros(device, args.x.shape);
       const dy = args.dy ?? none!;
