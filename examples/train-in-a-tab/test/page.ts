@@ -80,10 +80,15 @@ export async function setPlan(page: Page, plan: Partial<Plan>): Promise<void> {
   await page.locator("#settings > summary").click();
 }
 
-/** Waits until the training has ended, and gives the last words about it. */
+/** Presses the main button and waits until it trains. */
+export async function start(page: Page): Promise<void> {
+  await Promise.all([page.locator("#main", { hasText: "Stop" }).waitFor(), page.locator("#main").click()]);
+}
+
+/** Waits until the training under way has ended, and gives the last words about it. */
 export async function trained(page: Page): Promise<string> {
   const status = page.locator("#status");
-  await status.filter({ hasText: /^(Done|Stopped)/ }).waitFor({ timeout: 240_000 });
+  await status.filter({ hasText: /^(Done|Stopped at)/ }).waitFor({ timeout: 240_000 });
   expect(await page.locator("#problem").isVisible()).toBe(false);
   return status.innerText();
 }

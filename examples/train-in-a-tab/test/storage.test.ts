@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { absent, chooseText, lossesOf, openBrowser, openPage, sampleText, saved, setPlan, SMALL, trained } from "./page";
+import { absent, chooseText, lossesOf, openBrowser, openPage, sampleText, saved, setPlan, SMALL, start, trained } from "./page";
 
 const TEXT = sampleText(8_000);
 /** Without a GPU, so that it is quick everywhere; what is stored does not depend on the device. */
@@ -19,7 +19,7 @@ describe.skipIf(absent !== undefined)("runs of the page", () => {
     const page = await openPage(context, REFERENCE);
     await chooseText(page, TEXT);
     await setPlan(page, QUICK);
-    await page.locator("#main").click();
+    await start(page);
     await page.locator("#now-step", { hasText: /^(1\d|[5-9]) of 30$/ }).waitFor();
     await page.locator("#main", { hasText: "Stop" }).click();
     const status = await trained(page);
@@ -31,7 +31,7 @@ describe.skipIf(absent !== undefined)("runs of the page", () => {
     expect(await page.locator("#text-name").innerText()).toBe("words.txt");
     expect(await page.locator("#now-step").innerText()).toBe(`${step} of 30`);
     expect(await page.locator("#setting-steps").inputValue()).toBe("30");
-    await page.locator("#main").click();
+    await start(page);
     expect(await trained(page)).toMatch(/^Done; kept/);
 
     // The switch starts the next phase at once, and a turn back while it runs the one after.
@@ -50,9 +50,9 @@ describe.skipIf(absent !== undefined)("runs of the page", () => {
     await elsewhere.locator("#run-file").setInputFiles(archive);
     await elsewhere.locator("#legend li", { hasText: "state passing, step 10" }).waitFor();
     expect(await elsewhere.locator("#main").innerText()).toBe("Train on with state passing");
-    await elsewhere.locator("#main").click();
-    await elsewhere.locator("#legend li", { hasText: "state passing, step 10" }).waitFor();
+    await start(elsewhere);
     await trained(elsewhere);
+    expect(lossesOf(join((await saved(elsewhere)).folder, "3-state-passing"))).toHaveLength(10);
 
     await elsewhere.locator("#discard").click();
     await elsewhere.locator("#confirm button", { hasText: "Delete" }).click();
@@ -77,7 +77,7 @@ describe.skipIf(absent !== undefined)("runs of the page", () => {
     await chooseText(page, TEXT);
     await setPlan(page, { laterSteps: 6 });
     await page.locator("#switch").click();
-    await page.locator("#main").click();
+    await start(page);
     await page.locator("#legend li", { hasText: "as loaded" }).waitFor();
     await trained(page);
     const { folder } = await saved(page);
@@ -93,7 +93,7 @@ describe.skipIf(absent !== undefined)("runs of the page", () => {
     await page.locator("#problem", { hasText: "This can\u2019t be loaded" }).waitFor();
     expect(await page.locator("#problem-message").innerText()).toBe("photo.tar is not a tar archive, or it is damaged.");
     await page.locator("#dismiss").click();
-    expect(await page.locator("#problem").isVisible()).toBe(false);
+    await page.locator("#problem").waitFor({ state: "hidden" });
     expect(await page.locator("#text-name").innerText()).toBe("words.txt");
   });
 
@@ -101,13 +101,18 @@ describe.skipIf(absent !== undefined)("runs of the page", () => {
     const page = await openPage(await openBrowser(), REFERENCE);
     expect(await page.locator("#main").isDisabled()).toBe(true);
     expect(await page.locator("#status").innerText()).toBe("Choose a text first.");
-    await chooseText(page, "Call me Ishmael.", "short.txt");
+    await page.evaluate(() => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File(["Call me Ishmael."], "short.txt", { type: "text/plain" }));
+      document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+    });
+    await page.locator("#text-name", { hasText: "short.txt" }).waitFor();
     await page.locator("#main").click();
     await page.locator("#problem", { hasText: /short\.txt has 16 bytes; a training length of 64 needs at least 5,140/i }).waitFor();
     await chooseText(page, TEXT);
     await setPlan(page, { batch: 0 });
     await page.locator("#main").click();
-    expect(await page.locator("#setting-batch").getAttribute("aria-invalid")).toBe("true");
+    await page.locator("#setting-batch[aria-invalid=true]").waitFor();
     expect(await page.locator("#setting-batch-hint").innerText()).toBe("A whole number from 1 to 256.");
     expect(await page.locator("#setting-batch").evaluate((field) => field === document.activeElement)).toBe(true);
   });
@@ -131,7 +136,7 @@ describe.skipIf(absent !== undefined)("without a GPU", () => {
     await page.locator("#use-reference").click();
     await chooseText(page, TEXT);
     await setPlan(page, { ...QUICK, steps: 3 });
-    await page.locator("#main").click();
+    await start(page);
     expect(await trained(page)).toMatch(/^Done/);
   });
 

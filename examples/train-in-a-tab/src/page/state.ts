@@ -2,7 +2,7 @@
 import type { DeviceListing } from "@lenggen/kernels";
 import type { DeviceChoice, FromWorker, LoadedView, PhaseRecord, PhaseView, ProjectView } from "../shared/messages";
 import { lighter } from "../shared/records";
-import { FAST_PLAN, type Method, phaseOptions, type Plan, SLOW_PLAN } from "../shared/plan";
+import { FAST_PLAN, type Method, type Plan, SLOW_PLAN } from "../shared/plan";
 
 /** A text that was chosen and not yet trained on. */
 export interface ChosenText {
@@ -33,13 +33,15 @@ export interface PageState {
   readonly project: ProjectView | undefined;
   readonly loaded: LoadedView | undefined;
   readonly problem: Problem | undefined;
+  /** How far the measurement under way has come, 0 ... 1. */
+  readonly measured: number;
   /** Whether the device has not trained a step yet. */
   readonly fresh: boolean;
 }
 
 export const FIRST_STATE: PageState = {
   activity: "opening", devices: [], device: undefined, deviceName: undefined, lasting: true, elsewhere: false, text: undefined, plan: FAST_PLAN,
-  method: "zero", project: undefined, loaded: undefined, problem: undefined, fresh: true,
+  method: "zero", project: undefined, loaded: undefined, problem: undefined, fresh: true, measured: 0,
 };
 
 /** Wishes from the page's address: `?fallback` takes a software adapter, `?device=reference` goes without a GPU. */
@@ -70,6 +72,8 @@ export function received(state: PageState, message: FromWorker, wishes: Wishes):
       };
     case "event":
       return withEvent(state, message.event);
+    case "measuring":
+      return { ...state, measured: message.share, activity: state.activity === "training" ? "measuring" : state.activity };
     case "stopped":
       return { ...state, activity: "idle" };
     case "saved":
@@ -81,7 +85,8 @@ export function received(state: PageState, message: FromWorker, wishes: Wishes):
 
 /** Settings fit the device until someone changes them. */
 export function withDevice(state: PageState, device: DeviceChoice | undefined): PageState {
-  const [fitting, other] = device?.kind === "reference" ? [SLOW_PLAN, FAST_PLAN] : [FAST_PLAN, SLOW_PLAN];
+  const software = device?.kind === "reference" || state.devices.some(({ name, available }) => name === device?.kind && !available);
+  const [fitting, other] = software ? [SLOW_PLAN, FAST_PLAN] : [FAST_PLAN, SLOW_PLAN];
   return { ...state, device, plan: state.plan === other ? fitting : state.plan };
 }
 
@@ -103,15 +108,8 @@ function withEvent(state: PageState, event: Extract<FromWorker, { kind: "event" 
       return withPhase(state, { ...phase, saved: event.step });
     case "evaluation":
       return { ...withRecord(state, project, event), activity: state.activity === "measuring" ? "training" : state.activity };
-    default: { // step
-      const { measureEvery } = phaseOptions(project.plan, phase.method, isFirst(project, phase));
-      const measuring = event.step % measureEvery === 0 || event.step === event.steps;
-      return {
-        ...withRecord(state, project, event),
-        activity: state.activity === "training" && measuring ? "measuring" : state.activity,
-        fresh: false,
-      };
-    }
+    default: // step
+      return { ...withRecord(state, project, event), fresh: false };
   }
 }
 
@@ -125,11 +123,6 @@ function withRecord(state: PageState, project: ProjectView, record: PhaseRecord)
 
 function withPhase(state: PageState, phase: PhaseView): PageState {
   return { ...state, project: { ...state.project!, phases: [...state.project!.phases.slice(0, -1), phase] } };
-}
-
-/** Whether a phase began from fresh weights. */
-function isFirst(project: ProjectView, phase: PhaseView): boolean {
-  return project.phases[0] === phase;
 }
 
 /** Bytes per second at each step of a phase, as far as it was told. */

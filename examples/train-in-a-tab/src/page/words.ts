@@ -96,6 +96,7 @@ export function wantsSwitch(state: PageState): boolean {
 /** How long the phase will take: not part of the status, which screen readers read out whenever it changes. */
 export function timeLeft(state: PageState): string {
   const phase = currentPhase(state);
+  if (state.activity === "measuring") return `${Math.round(100 * state.measured)}%`;
   if (state.activity !== "training" || !phase || state.fresh) return "";
   const perStep = (state.plan.batch * state.plan.context) / meanRate(ratesOf(phase).slice(-20));
   return `About ${duration((phase.steps - stepsDone(phase)) * perStep)} left`;

@@ -32,10 +32,12 @@ export interface PhaseInput {
   readonly parameters?: () => Promise<Parameters>;
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: TrainEvent) => void;
+  /** How far a measurement of the loss by position has come, 0 ... 1. */
+  readonly onMeasuring?: (share: number) => void;
 }
 
 /** Trains, or goes on with the run in the store. The parameters of the result are the caller's to dispose. */
-export function trainPhase({ device, plan, phase, text, store, config, parameters, signal, onEvent }: PhaseInput): Promise<TrainResult> {
+export function trainPhase({ device, plan, phase, text, store, config, parameters, signal, onEvent, onMeasuring }: PhaseInput): Promise<TrainResult> {
   const options = phaseOptions(plan, phase.method, phase.first);
   const { steps, batch, context, seed, schedule, optimizer, methodOptions, measureEvery } = options;
   const model = mamba2(config ?? MODELS[plan.model].config);
@@ -54,14 +56,19 @@ export function trainPhase({ device, plan, phase, text, store, config, parameter
     evaluations: [{
       name: LOSS_BY_POSITION,
       every: measureEvery,
-      run: (current, _step, stop) => measure(model, current, text, context, stop),
+      run: (current, _step, stop) => measure(model, current, text, context, onMeasuring, stop),
     }],
   });
 }
 
 /** Loss by position over the held-out text, as metrics.jsonl records it. */
-export async function measure(model: Mamba2, parameters: Parameters, text: SplitText, context: number, signal?: AbortSignal): Promise<JsonRecord> {
+export async function measure(
+  model: Mamba2, parameters: Parameters, text: SplitText, context: number, onMeasuring?: (share: number) => void, signal?: AbortSignal,
+): Promise<JsonRecord> {
   const { lengths, sequences } = measuredLengths(text.heldOut, context);
-  const result: LossByPosition = await lossByPosition(model, parameters, sequences, { trainLength: context, lengths, chunk: 1024, signal });
+  onMeasuring?.(0);
+  const result: LossByPosition = await lossByPosition(model, parameters, sequences, {
+    trainLength: context, lengths, chunk: 1024, signal, onProgress: (done, total) => onMeasuring?.(done / total),
+  });
   return result as unknown as JsonRecord;
 }

@@ -12,6 +12,8 @@ import { type Files, memoryFiles } from "./files";
 import { openFiles } from "./opfs";
 import { type LoadedWeights, Project } from "./project";
 
+const TELL_MS = 250;
+
 export class Session {
   readonly #tell: (message: FromWorker) => void;
   #files: Files = memoryFiles();
@@ -101,7 +103,7 @@ export class Session {
       if (weights && (await project.wantsFirstMeasurement())) {
         const parameters = await weights(device);
         try {
-          const results = await measure(mamba2(config), parameters, project.text, project.plan.context, training.signal);
+          const results = await measure(mamba2(config), parameters, project.text, project.plan.context, this.#tellMeasuring, training.signal);
           const record: PhaseRecord = { kind: "evaluation", step: 0, name: LOSS_BY_POSITION, results };
           await project.keepFirstMeasurement(record);
           this.#tellEvent(record);
@@ -113,6 +115,7 @@ export class Session {
         device, plan: project.plan, phase, config, text: project.text, store: project.store(phase), signal: training.signal,
         parameters: weights && (() => weights(device)),
         onEvent: (event) => this.#tellEvent(event),
+        onMeasuring: this.#tellMeasuring,
       });
       dispose(result.parameters);
       this.#tell({ kind: "stopped", status: result.status, step: result.step });
@@ -125,12 +128,27 @@ export class Session {
     }
   }
 
+  #told = 0;
+  readonly #tellMeasuring = (share: number): void => {
+    const now = performance.now();
+    if (share > 0 && now < this.#told + TELL_MS) return;
+    this.#told = now;
+    this.#tell({ kind: "measuring", share });
+  };
+
   #tellEvent(event: TrainEvent): void {
     this.#tell({ kind: "event", event });
   }
 
   async #deviceFor(choice: DeviceChoice): Promise<Device> {
-    if (this.#device?.choice.kind === choice.kind) return this.#device.device;
+    if (this.#device?.choice.kind === choice.kind) {
+      try {
+        await this.#device.device.synchronize();
+        return this.#device.device;
+      } catch {
+        // It was lost while nothing ran: a fresh one is as good.
+      }
+    }
     this.#closeDevice();
     const device = await open(choice.kind, { fallback: choice.fallback });
     this.#device = { choice, device };
