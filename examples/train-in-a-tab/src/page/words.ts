@@ -1,5 +1,5 @@
 /** Sentences of the page that depend on what has happened, and numbers as people read them. */
-import type { LossByPosition, LossRecord } from "@lenggen/evals";
+import type { LossByPosition } from "@lenggen/evals";
 import type { PhaseView, ProjectView } from "../shared/messages";
 import type { Method } from "../shared/plan";
 import type { PageState, Problem } from "./state";
@@ -54,17 +54,17 @@ export function finding(project: ProjectView | undefined): string {
   const past = before?.lengths.at(-1);
   if (far.ratio < 1.03) {
     return past && past.ratio > 1.1
-      ? `${at} the model predicts as well as with a short memory. Before, its loss there was ${times(past)} as high.`
+      ? `${at} the model predicts as well as with a short memory. Before, its loss there was ${times(past.bitsPerByte / far.bitsPerByte)} as high.`
       : `${at} the model predicts as well as with a short memory: it holds${done ? "" : " so far"}.`;
   }
   const much = far.ratio > 1.25 ? "it has collapsed" : "the long history hurts";
   return past && past.ratio > far.ratio * 1.05
-    ? `${at} the loss is ${times(far)} that with a short memory, after ${times(past)} before.`
-    : `${at} the loss is ${times(far)} that with a short memory: ${much}.`;
+    ? `${at} the loss is ${times(far.ratio)} that with a short memory, after ${times(past.ratio)} before.`
+    : `${at} the loss is ${times(far.ratio)} that with a short memory: ${much}.`;
 }
 
-function times({ ratio }: LossRecord): string {
-  return `${ratio.toFixed(2)} times`;
+function times(factor: number): string {
+  return `${factor.toFixed(2)} times`;
 }
 
 /** One line under the button: what is going on. */
