@@ -18,7 +18,7 @@ import { access, CORNER, DECAYS, eachRow, elements, MASK, PLACES, product, share
  */
 export const stateTile = (vector: string, row: string, weights: string, store: string): string => `
 var<workgroup> weights: array<f32, 64>;
-// index: ((batch_chunk · heads + head) · tiles of P + tile) · tiles of N + tile
+// tile: (tile of P) · tiles of N + tile of N
 fn state_tile(batch_chunk: u32, head: u32, tile: u32, lane: u32) {${CORNER}
   let p0 = tile / tiles_of(params.stateSize) * 64u;
   let n0 = tile % tiles_of(params.stateSize) * 64u;

@@ -7,7 +7,7 @@
  * different banks both when they write a transposed slab and when they read.
  *
  * Variables have initial values written out everywhere: a `var` without one that stands in a loop should be zero in each round, but
- * in Dawn's Vulkan code (2025 and 2026) it is only in the first.
+ * in Dawn's code for Vulkan (npm webgpu 0.6.2) it is only in the first.
  */
 import type { BindingType } from "./program";
 
