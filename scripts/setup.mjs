@@ -69,7 +69,7 @@ function buildNative() {
 /** Every package's dist, by turbo, which skips what has not changed. */
 function buildPackages() {
   const since = performance.now();
-  const turbo = quietly(join(root, "node_modules", ".bin", process.platform === "win32" ? "turbo.cmd" : "turbo"), ["run", "build", "--output-logs=errors-only"], {
+  const turbo = quietly(join(root, "node_modules", ".bin", process.platform === "win32" ? "turbo.cmd" : "turbo"), ["run", "build", "--filter=./packages/*", "--output-logs=errors-only"], {
     shell: process.platform === "win32",
     env: { ...process.env, TURBO_TELEMETRY_DISABLED: "1", DO_NOT_TRACK: "1", TURBO_NO_UPDATE_NOTIFIER: "1" },
   });
