@@ -5,8 +5,8 @@ import { dawn } from "../../platform";
 export type FoundGpu = { readonly gpu: GPU; readonly withoutAdapter: string } | { readonly gpu: null; readonly reason: string };
 
 export type FoundAdapter =
-  | { readonly adapter: GPUAdapter; readonly gpu: GPU; readonly reason: "" }
-  | { readonly adapter: null; readonly gpu: null; readonly reason: string };
+  | { readonly adapter: GPUAdapter; readonly reason: "" }
+  | { readonly adapter: null; readonly reason: string };
 
 interface Surroundings {
   readonly navigator?: { readonly gpu?: GPU; readonly userAgent?: string };
@@ -48,12 +48,12 @@ function remedyFor(userAgent: string): string {
 /** An adapter, or the reason why there is none. */
 export async function findAdapter(): Promise<FoundAdapter> {
   const found = await findGpu();
-  if (!found.gpu) return { adapter: null, ...found };
+  if (!found.gpu) return { adapter: null, reason: found.reason };
   const { gpu, withoutAdapter } = found;
   try {
     const adapter = await gpu.requestAdapter();
-    return adapter ? { adapter, gpu, reason: "" } : { adapter: null, gpu: null, reason: withoutAdapter };
+    return adapter ? { adapter, reason: "" } : { adapter: null, reason: withoutAdapter };
   } catch (error) {
-    return { adapter: null, gpu: null, reason: `WebGPU refused an adapter: ${error instanceof Error ? error.message : String(error)}` };
+    return { adapter: null, reason: `WebGPU refused an adapter: ${error instanceof Error ? error.message : String(error)}` };
   }
 }

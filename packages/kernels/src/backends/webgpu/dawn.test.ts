@@ -18,3 +18,9 @@ describe("Node without WebGPU says why, and what to do", () => {
     expect(found).toEqual({ gpu: {}, withoutAdapter: expect.stringMatching(words) });
   });
 });
+
+it("WebGPU is made once for the whole process, since Dawn crashes when it goes before its devices", async () => {
+  const module = { create: () => ({}) as GPU };
+  const [one, two] = [await dawn(async () => module), await dawn(async () => module)];
+  expect(one.gpu).toBe(two.gpu);
+});

@@ -19,6 +19,9 @@ interface Dawn {
 const NAME = "webgpu";
 const load = (): Promise<Dawn> => import(/* @vite-ignore */ NAME) as Promise<Dawn>;
 
+/** One for the whole process, and for good: an adapter or device that outlives what made it crashes or hangs Dawn. */
+const INSTANCES = new Map<Dawn, GPU>();
+
 /** Dawn's WebGPU, or why there is none. */
 export async function dawn(loading = load): Promise<FoundGpu> {
   let module: Dawn;
@@ -33,5 +36,7 @@ export async function dawn(loading = load): Promise<FoundGpu> {
         : `the npm package webgpu does not load: ${error instanceof Error ? error.message : String(error)}`,
     };
   }
-  return { gpu: module.create(options()), withoutAdapter: withoutAdapter() };
+  const gpu = INSTANCES.get(module) ?? module.create(options());
+  INSTANCES.set(module, gpu);
+  return { gpu, withoutAdapter: withoutAdapter() };
 }

@@ -40,9 +40,6 @@ const createKernels = (gpu: Launcher): Kernels => ({
   ...view(gpu),
 });
 
-/** Dawn in Node needs the object that made a device for as long as the device is used, and keeps the process alive with it. */
-const INSTANCES = new Map<WebGpuDevice, GPU>();
-
 export class WebGpuDevice implements Device {
   readonly kind = "webgpu";
   readonly description: string;
@@ -60,9 +57,8 @@ export class WebGpuDevice implements Device {
   #closed = false;
   #open: Promise<unknown> = Promise.resolve();
 
-  constructor(gpu: GPUDevice, instance: GPU, description: string, options: { memoryLimit: number; maxBinding: number; profile: boolean }) {
+  constructor(gpu: GPUDevice, description: string, options: { memoryLimit: number; maxBinding: number; profile: boolean }) {
     this.gpu = gpu;
-    INSTANCES.set(this, instance);
     this.description = description;
     const { limits } = gpu;
     const pipelines = new Pipelines(gpu);
@@ -134,10 +130,7 @@ export class WebGpuDevice implements Device {
     if (this.#closed) return;
     this.#queue.flush();
     this.#closed = true;
-    const finish = (): void => {
-      this.gpu.destroy();
-      INSTANCES.delete(this);
-    };
+    const finish = (): void => this.gpu.destroy();
     void this.#open.then(finish, finish);
   }
 
@@ -215,7 +208,7 @@ export const webgpu: Backend = {
       `memoryLimit must be a whole number of bytes of at least 1, not ${memoryLimit}`);
     const { features = FEATURES, defaultLimits = false, maxBinding = Infinity } = wanted;
     check(maxBinding >= 1024, "E_ARGUMENT", () => `webgpu.maxBinding must be at least 1024 bytes, not ${maxBinding}`);
-    const { adapter, gpu, reason } = await findAdapter();
+    const { adapter, reason } = await findAdapter();
     if (!adapter) throw new LenggenError("E_DEVICE_UNAVAILABLE", `device webgpu can't be opened: ${reason}`);
     for (const name of wanted.features ?? []) {
       check(adapter.features.has(name), "E_DEVICE_UNAVAILABLE", () => `device webgpu can't be opened: its adapter ${nameOf(adapter.info)} lacks the feature ${name}`);
@@ -227,6 +220,6 @@ export const webgpu: Backend = {
     } catch (error) {
       throw new LenggenError("E_DEVICE_UNAVAILABLE", `device webgpu can't be opened: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
     }
-    return new WebGpuDevice(device, gpu, `${nameOf(adapter.info)} by WebGPU`, { memoryLimit: memoryLimit ?? Infinity, maxBinding, profile });
+    return new WebGpuDevice(device, `${nameOf(adapter.info)} by WebGPU`, { memoryLimit: memoryLimit ?? Infinity, maxBinding, profile });
   },
 };
