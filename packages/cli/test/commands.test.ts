@@ -50,7 +50,7 @@ describe("--json", () => {
     const document = await json("doctor");
     expect(document).toMatchObject({ node: process.versions.node, os: expect.any(String) as string });
     const devices = document["devices"] as { name: string; available: boolean; reason: string; details: object }[];
-    expect(devices.map(({ name }) => name).sort()).toEqual(["cpu", "reference"]);
+    expect(devices.map(({ name }) => name).sort()).toEqual(["cpu", "reference", "webgpu"]);
     for (const device of devices) {
       expect(device).toEqual({ name: device.name, available: expect.any(Boolean) as boolean, reason: expect.any(String) as string, details: expect.any(Object) as object });
       expect(device.available).toBe(device.reason === "");

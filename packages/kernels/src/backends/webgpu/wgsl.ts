@@ -69,11 +69,6 @@ export function workgroupSum(width: number, subgroups: boolean, type: Joined = "
   return workgroupReduce("sum", width, subgroups, type);
 }
 
-/** {@link workgroupReduce} for the largest: `fn workgroup_max(value: T, lane: u32) -> T`. */
-export function workgroupMax(width: number, subgroups: boolean, type: Joined = "f32"): string {
-  return workgroupReduce("max", width, subgroups, type);
-}
-
 /**
  * Two flat steps instead of a tree, since barriers cost more than reads: some lanes join a column of values each, then
  * every lane joins those. Who calls again writes `slots` first, which nobody reads any more, so two barriers will do.
@@ -201,7 +196,7 @@ fn softplus(x: f32) -> f32 { return max(x, 0.0) + fine_log1p(fine_exp(-abs(x)));
 
 /**
  * Floats as integers in the same order: `order_of(bits) -> i32` and back, `bits_of(order) -> u32`. NaN is the largest, -0
- * is 0. Exact where compilers may flush small numbers and forget about NaN, and it can be joined by `workgroupMax`.
+ * is 0. Exact where compilers may flush small numbers and forget about NaN, and it can be joined by the `max` of {@link workgroupReduce}.
  */
 export const ORDER = `
 fn order_of(bits: u32) -> i32 {
