@@ -12,10 +12,10 @@ import { root } from "./pack.mjs";
 /** Pages, and the most bytes that each may have, minified and compressed: what was measured, and a tenth more. */
 const PAGES = [
   { name: "one op", budget: 3_400, code: 'import { add } from "@lenggen/kernels"; globalThis.it = add;' },
-  { name: "open a device", budget: 42_000, code: 'import { open } from "@lenggen/kernels"; globalThis.it = open;' },
-  { name: "all of kernels", budget: 59_000, code: 'import * as kernels from "@lenggen/kernels"; globalThis.it = { ...kernels };' },
+  { name: "open a device", budget: 61_000, code: 'import { open } from "@lenggen/kernels"; globalThis.it = open;' },
+  { name: "all of kernels", budget: 80_000, code: 'import * as kernels from "@lenggen/kernels"; globalThis.it = { ...kernels };' },
   {
-    name: "kernels, recurrent and interventions, to train", budget: 73_000,
+    name: "kernels, recurrent and interventions, to train", budget: 94_000,
     code: ["kernels", "recurrent", "interventions"].map((room) => `import * as ${room} from "@lenggen/${room}"; globalThis.${room} = { ...${room} };`).join("\n"),
   },
   { name: "one measure", budget: 5_600, code: 'import { lossByPosition } from "@lenggen/evals"; globalThis.it = lossByPosition;' },
