@@ -2,8 +2,9 @@
  * Device buffers, kept for reuse. All work is in queue order, so a freed buffer may be handed out again at once: who
  * wrote or read it before is earlier in the queue.
  *
- * The cap: idle buffers hold at most as many bytes as tensors have held at their peak, so that a training step of
- * constant shapes allocates nothing after the first, and the device never holds more than twice what was needed.
+ * The cap: tensors and idle buffers together hold at most twice the bytes that tensors have held at their peak. That is
+ * room enough for a training step of constant shapes to allocate nothing after the first: what it frees of one size and
+ * asks for of another at its peak lies idle beside what it uses.
  */
 import type { MemoryUse } from "../../device";
 import { check, LenggenError } from "../../errors";
@@ -72,7 +73,7 @@ export class Pool {
     const idle = this.#idle.get(buffer.size);
     if (idle) idle.push(buffer);
     else this.#idle.set(buffer.size, [buffer]);
-    this.#shrink(this.#highWater);
+    this.#shrink(2 * this.#highWater - this.#used);
   }
 
   memory(): MemoryUse {

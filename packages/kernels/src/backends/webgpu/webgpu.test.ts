@@ -72,6 +72,17 @@ describe.skipIf(!listing.available)("the webgpu device", async () => {
     x.dispose();
   });
 
+  it("keeps what sizes take turns, too, up to twice the most that was used", async () => {
+    const other = await openHere();
+    const step = (): void => [40_960, 32_768].forEach((bytes) => other.free(other.allocate(bytes)));
+    for (let i = 0; i < 3; i++) step();
+    expect(other.counts().allocations).toBe(2);
+    for (const bytes of [10_240, 20_480, 30_720]) other.free(other.allocate(bytes));
+    expect(other.memory()).toMatchObject({ used: 0, peak: 40_960 });
+    expect(other.memory().pooled).toBeLessThanOrEqual(2 * 40_960);
+    other.close();
+  });
+
   it("binds what is too large in parts", async () => {
     const small = await openHere({ webgpu: { maxBinding: 1024 } });
     const x = tensor(small, Array.from({ length: 1000 }, (_, i) => i));
