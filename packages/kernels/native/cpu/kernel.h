@@ -5,8 +5,8 @@
 // picks one table at run time. Kernels run on the device's queue thread and split their work with `Pool`.
 //
 // Two rules hold for all of them:
-//  * The same bits whatever the number of threads: work is split into items by the shapes alone, and no two
-//    items write the same element. Sums across items happen in a fixed order.
+//  * The same bits whatever the number of threads: in which order a sum is taken follows from the shapes alone, and no two
+//    items of work write the same element. Sums across items happen in a fixed order.
 //  * Nothing aborts. `check` runs on the JavaScript thread before anything is queued and throws
 //    std::invalid_argument when a buffer is too small for the numbers given; `run` may
 //    throw only std::bad_alloc, which the queue turns into a rejected promise.
