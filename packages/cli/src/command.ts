@@ -1,5 +1,5 @@
 /** What a command is, and what it is given when it runs. */
-import { devices, type Device, type DeviceKind, type OpenOptions, open } from "@lenggen/kernels";
+import { devices, type Device, type DeviceKind, LenggenError, type OpenOptions, open } from "@lenggen/kernels";
 import type { Command } from "commander";
 import type { Output } from "./output";
 
@@ -33,13 +33,19 @@ export interface CommandSpec {
 /** Opens devices for one run of a command and closes them after it. */
 export class Devices {
   readonly #opened: Device[] = [];
+  /** The device that was asked for, or that was found to be the best one. */
+  #kind: string | undefined;
   constructor(
     private readonly common: CommonOptions,
     private readonly out: Output,
-  ) {}
+  ) {
+    this.#kind = common.device;
+  }
 
   async open(options: OpenOptions = {}): Promise<Device> {
-    const device = await open((this.common.device ?? (await this.#best())) as DeviceKind, { threads: this.common.threads, ...options });
+    const all = { threads: this.common.threads, ...options };
+    const device = await (this.#kind === undefined ? this.#openBest(all) : open(this.#kind as DeviceKind, all));
+    this.#kind = device.kind;
     this.#opened.push(device);
     return device;
   }
@@ -48,12 +54,15 @@ export class Devices {
     for (const device of this.#opened.splice(0)) device.close();
   }
 
-  async #best(): Promise<DeviceKind> {
-    const listings = await devices();
-    const { available, reason } = listings.find(({ name }) => name === "cpu")!;
-    if (available) return "cpu";
-    const next = listings.some((listing) => listing.name === "webgpu" && listing.available) ? "webgpu" : "reference";
-    this.out.note(`lenggen: going on with the ${next} device${next === "reference" ? ", which is slow" : ""}; cpu is not available: ${reason}`);
-    return next;
+  async #openBest(options: OpenOptions): Promise<Device> {
+    try {
+      return await open("cpu", options);
+    } catch (error) {
+      if (!(error instanceof LenggenError && error.code === "E_DEVICE_UNAVAILABLE")) throw error;
+      // Asked only now: looking for GPUs takes time, and drivers talk on the console.
+      const next = (await devices()).some(({ name, available }) => name === "webgpu" && available) ? "webgpu" : "reference";
+      this.out.note(`lenggen: ${error.message.replaceAll(/\s*\n\s*/g, " ")}; going on with the ${next} device${next === "reference" ? ", which is slow" : ""}`);
+      return open(next, options);
+    }
   }
 }

@@ -25,6 +25,7 @@ const COMMANDS: readonly CommandSpec[] = [doctor, train, postTrain, evaluate, ge
 export async function main(argv: readonly string[]): Promise<void> {
   const json = argv.includes("--json");
   process.stdout.on("error", endQuietly);
+  quietVulkan();
   try {
     await program().parseAsync(argv, { from: "user" });
     process.exitCode ??= EXIT.done;
@@ -93,6 +94,12 @@ function usageOf(error: CommanderError, argv: readonly string[]): UsageError | u
     return new UsageError(`no command is named "${given}"${nearest(given, names)}; there are ${names.join(", ")}`, "E_UNKNOWN_NAME");
   }
   return new UsageError(error.message.replace(/^error: /, "").replace(/\(Did you mean (.+?)\?\)/, '(did you mean "$1"?)'));
+}
+
+/** Mesa's Vulkan asks the screen which GPU to take, and complains on the console where there is none; this goes without asking. */
+function quietVulkan(): void {
+  const { env, platform } = process;
+  if (platform === "linux" && !env.XDG_RUNTIME_DIR && !env.DISPLAY && !env.MESA_VK_DEVICE_SELECT) env.NODEVICE_SELECT ??= "1";
 }
 
 /** A reader such as `head` closed the pipe: nobody listens any more. */

@@ -9,6 +9,8 @@ export interface ProgressOptions {
   readonly unit: string;
   /** What the rate counts, e.g. "tokens", and how many of it make one unit of progress. */
   readonly rate?: { readonly unit: string; readonly perUnit: number };
+  /** Whether units take about the same time, so that a rate and the time left can be told; true unless given. */
+  readonly alike?: boolean;
   /** Where to write; stderr unless given. */
   readonly stream?: NodeJS.WriteStream;
   /** Clock in milliseconds. */
@@ -24,8 +26,9 @@ const FIRST_LINE_MS = 5_000;
 export class Progress {
   readonly #stream: NodeJS.WriteStream;
   readonly #now: () => number;
-  readonly #started: number;
   readonly #first: number;
+  /** Where the rate counts from: the first unit that was done, as what came before happens once, such as compiling kernels. */
+  #warm: { readonly done: number; readonly at: number } | undefined;
   #written: number;
   #drawn = false;
 
@@ -38,14 +41,14 @@ export class Progress {
   ) {
     this.#stream = options.stream ?? process.stderr;
     this.#now = options.now ?? (() => performance.now());
-    this.#started = this.#now();
-    this.#written = this.#stream.isTTY ? 0 : this.#started - LINE_MS + FIRST_LINE_MS;
+    this.#written = this.#stream.isTTY ? -Infinity : this.#now() - LINE_MS + FIRST_LINE_MS;
     this.#first = done;
   }
 
   /** `done` of the total; `note` is a few words more, e.g. the loss. */
   update(done: number, note = ""): void {
     const now = this.#now();
+    if (done > this.#first) this.#warm ??= { done, at: now };
     if (now - this.#written < (this.#stream.isTTY ? REDRAW_MS : LINE_MS)) return;
     this.#written = now;
     const text = this.#text(done, note, now);
@@ -61,18 +64,14 @@ export class Progress {
     if (summary) this.#stream.write(`${this.label}: ${summary}\n`);
   }
 
-  /** Seconds since the start. */
-  get seconds(): number {
-    return (this.#now() - this.#started) / 1000;
-  }
-
   #text(done: number, note: string, now: number): string {
-    const { unit, rate } = this.options;
+    const { unit, rate, alike = true } = this.options;
     const share = this.total > 0 ? Math.min(1, done / this.total) : 1;
-    const speed = (done - this.#first) / Math.max(1e-3, (now - this.#started) / 1000);
     const parts = [`${count(done)}/${count(this.total)} ${unit}`];
-    if (speed > 0) {
-      parts.push(`${count(speed * (rate?.perUnit ?? 1))} ${rate?.unit ?? unit}/s`, `${duration((this.total - done) / speed)} left`);
+    if (alike && this.#warm && done > this.#warm.done) {
+      const speed = (done - this.#warm.done) / Math.max(1e-3, (now - this.#warm.at) / 1000);
+      parts.push(`${count(speed * (rate?.perUnit ?? 1))} ${rate?.unit ?? unit}/s`);
+      if (done < this.total) parts.push(`${duration((this.total - done) / speed)} left`);
     }
     if (note) parts.push(note);
     const words = parts.join(", ");

@@ -1,10 +1,10 @@
 /** Training from the command line: one path for `train`, `post-train` and the reproductions. */
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { type Device, foldIn, key, type Parameters, type SequenceModel } from "@lenggen/kernels";
+import { type Device, type ErrorCode, foldIn, key, LenggenError, type Parameters, type SequenceModel } from "@lenggen/kernels";
 import {
   type BatchSource, contiguousStreams, createIntervention, findIntervention, independentWindows, type JsonRecord, type OptimizerOptions,
-  type ScheduleOptions, train, type TrainCounts, type TrainEvent, type TrainResult,
+  type RunStore, type ScheduleOptions, train, type TrainCounts, type TrainEvent, type TrainResult,
 } from "@lenggen/interventions";
 import { runDirectory } from "@lenggen/interventions/node";
 import { readJson } from "./models";
@@ -37,6 +37,8 @@ export interface TrainingPlan extends Partial<TrainCounts> {
   readonly parameters?: () => Promise<Parameters>;
   /** What else decides the result, e.g. the checkpoint that it starts from. */
   readonly settings?: JsonRecord;
+  /** How to go on after a failure, in words; with `--resume` unless given. */
+  readonly again?: string;
 }
 
 export interface TrainingOutcome extends TrainResult {
@@ -54,36 +56,46 @@ export interface TrainingOutcome extends TrainResult {
 export async function runTraining(device: Device, plan: TrainingPlan, signal?: AbortSignal): Promise<TrainingOutcome> {
   const { label, model, method, methodOptions = {}, batch, context, steps, seed, folder, text, microBatches = 1 } = plan;
   const store = runDirectory(folder);
-  const tokensPerStep = batch * context * microBatches;
-  let progress = new Progress(label, steps, { unit: "steps", rate: { unit: "tokens", perUnit: tokensPerStep } });
+  const progressFrom = (step: number): Progress => {
+    const bar = new Progress(label, steps, { unit: "steps", rate: { unit: "tokens", perUnit: batch * context * microBatches } }, step);
+    bar.update(step, device.kind === "webgpu" ? "compiling kernels" : "");
+    return bar;
+  };
+  let progress = progressFrom(0);
   let last: Extract<TrainEvent, { kind: "step" }> | undefined;
-  const result = await train({
-    model,
-    device,
-    batches: plan.batches ?? batchesOf(plan, seed),
-    initialStates: createIntervention(method, model, methodOptions),
-    steps,
-    seed,
-    microBatches,
-    checkpointEvery: plan.checkpointEvery,
-    keepCheckpoints: plan.keepCheckpoints,
-    logEvery: plan.logEvery,
-    schedule: plan.schedule,
-    optimizer: plan.optimizer,
-    parameters: plan.parameters,
-    store,
-    resume: plan.resume,
-    settings: { text: text.source, ...plan.settings },
-    about: about(),
-    signal,
-    onEvent(event) {
-      if (event.kind === "resumed") progress = new Progress(label, steps, { unit: "steps", rate: { unit: "tokens", perUnit: tokensPerStep } }, event.step);
-      if (event.kind !== "step") return;
-      last = event;
-      progress.update(event.step, `loss ${event.loss.toFixed(3)}`);
-    },
-  });
-  progress.finish();
+  let result: TrainResult;
+  try {
+    result = await train({
+      model,
+      device,
+      batches: plan.batches ?? batchesOf(plan, seed),
+      initialStates: createIntervention(method, model, methodOptions),
+      steps,
+      seed,
+      microBatches,
+      checkpointEvery: plan.checkpointEvery,
+      keepCheckpoints: plan.keepCheckpoints,
+      logEvery: plan.logEvery,
+      schedule: plan.schedule,
+      optimizer: plan.optimizer,
+      parameters: plan.parameters,
+      store,
+      resume: plan.resume,
+      settings: { text: text.source, ...plan.settings },
+      about: about(),
+      signal,
+      onEvent(event) {
+        if (event.kind === "resumed") progress = progressFrom(event.step);
+        if (event.kind !== "step") return;
+        last = event;
+        progress.update(event.step, `loss ${event.loss.toFixed(3)}`);
+      },
+    });
+  } catch (error) {
+    throw await withAdvice(error, store, plan.again);
+  } finally {
+    progress.finish();
+  }
   const checkpoint = store.checkpointPath(result.step);
   // A run that was finished before has no step to report; its checkpoint knows.
   const totals = last ?? ((await readJson(join(checkpoint, "trainer.json"))) as { tokens: number; seconds: number });
@@ -97,6 +109,22 @@ export async function runTraining(device: Device, plan: TrainingPlan, signal?: A
     checkpoint,
   };
 }
+
+/** An error of a device with how to go on from what is saved, if anything is. */
+async function withAdvice(failure: unknown, store: RunStore, again = "the same command and --resume"): Promise<unknown> {
+  if (!(failure instanceof LenggenError) || !Object.hasOwn(ADVICE, failure.code)) return failure;
+  const saved = await store.checkpoints().catch(() => []);
+  if (saved.length === 0) return failure;
+  return new LenggenError(failure.code, `${failure.message}; go on with ${again}${ADVICE[failure.code]}`, { cause: failure });
+}
+
+const ANYWHERE = ", on this device or on another (--device)";
+const ADVICE: Partial<Record<ErrorCode, string>> = {
+  E_DEVICE: ANYWHERE,
+  E_DEVICE_LOST: ANYWHERE,
+  E_SHADER: " on another device (--device)",
+  E_MEMORY: " on a device with more memory (--device), or begin anew with a smaller batch",
+};
 
 /** Batches in the order that the method needs. The same seed gives the same batches for every method of that order. */
 function batchesOf({ text, method, batch, context, microBatches = 1, joinDocuments = false }: TrainingPlan, seed: number): BatchSource {

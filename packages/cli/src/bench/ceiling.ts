@@ -1,8 +1,8 @@
 import { type Ceiling, type Device, measureCeiling } from "@lenggen/kernels";
 
-/** The ceilings of a device: measured natively on cpu, with plain JavaScript loops on reference, which is plain JavaScript. */
+/** The ceilings of a device, measured on it; with plain JavaScript loops on reference, which is plain JavaScript. */
 export async function ceilingOf(device: Device): Promise<Ceiling> {
-  return device.kind === "cpu" ? measureCeiling(device) : javascriptCeiling();
+  return device.kind === "reference" ? javascriptCeiling() : measureCeiling(device);
 }
 
 const ROUNDS = 5;

@@ -36,9 +36,18 @@ export const doctor: CommandSpec = {
     out.print(`os         ${document.os}`);
     out.print(`processor  ${document.processor}, ${document.cores} cores, ${bytes(document.memory)}`);
     for (const { name, available, reason, details } of document.devices) {
-      const facts = Object.entries(details).map(([key, value]) => `${key} ${value}`).join("; ");
+      const facts = Object.entries(details).map(([key, value]) => fact(key, value)).join("; ");
       out.print(`${name.padEnd(10)} ${available ? `available${facts ? `: ${facts}` : ""}` : `not available: ${reason}`}`);
     }
     out.document(document);
   },
 };
+
+/** Details that are counted in bytes. */
+const IN_BYTES: ReadonlySet<string> = new Set(["largestBuffer", "groupMemory"]);
+
+/** "largestBuffer", 1073741824 -> "largest buffer 1.0 GiB". */
+function fact(name: string, value: string | number): string {
+  const words = name.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+  return `${words} ${IN_BYTES.has(name) ? bytes(Number(value)) : value}`;
+}

@@ -52,7 +52,7 @@ export const postTrain: CommandSpec = {
       context.signal,
     );
     dispose([outcome.parameters, parameters]);
-    reportTraining(context, folder, steps, outcome);
+    reportTraining(context, device, folder, steps, outcome);
   },
 };
 

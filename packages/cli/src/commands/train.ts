@@ -10,7 +10,7 @@ const CONTEXT = 256;
 
 export const train: CommandSpec = {
   name: "train",
-  summary: "Train a model on a text. Ctrl-C saves; --resume goes on, to the same bits.",
+  summary: "Train a model on a text. Ctrl-C saves; --resume goes on, on the same device to the same bits.",
   examples: [
     "lenggen train --out runs/base --text sotu --steps 2000",
     "lenggen train --out runs/mine --text my-books/ --model tiny-byte --context 512 --seed 1 --json",
@@ -36,6 +36,6 @@ export const train: CommandSpec = {
       context.signal,
     );
     dispose(outcome.parameters);
-    reportTraining(context, folder, steps!, outcome);
+    reportTraining(context, device, folder, steps!, outcome);
   },
 };

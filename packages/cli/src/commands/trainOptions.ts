@@ -1,6 +1,6 @@
 /** What `train` and `post-train` share: their flags, and what they say in the end. */
 import { findIntervention, INTERVENTIONS, type JsonRecord, type OptimizerOptions, type ScheduleOptions, type TrainCounts, TRAINER_SETTINGS } from "@lenggen/interventions";
-import { check } from "@lenggen/kernels";
+import { check, type Device } from "@lenggen/kernels";
 import type { Command } from "commander";
 import type { Context } from "../command";
 import { bytes, count, duration } from "../format";
@@ -64,7 +64,7 @@ export function sharedPlan(given: Readonly<Record<string, unknown>>, context: nu
 }
 
 /** Says how a run ended, to people and to programs. */
-export function reportTraining({ out }: Context, folder: string, steps: number, outcome: TrainingOutcome): void {
+export function reportTraining({ out }: Context, device: Device, folder: string, steps: number, outcome: TrainingOutcome): void {
   const { status, step, loss, tokens, tokensPerSecond, seconds, peakBytes, checkpoint } = outcome;
   const facts = [
     step === steps ? `${count(steps)} steps` : `step ${count(step)} of ${count(steps)}`,
@@ -76,6 +76,6 @@ export function reportTraining({ out }: Context, folder: string, steps: number, 
   out.print(`checkpoint: ${checkpoint}`);
   if (status === "interrupted") out.note("go on with the same command and --resume");
   out.document({
-    status, run: folder, checkpoint, step, steps, lossBitsPerByte: loss === null ? null : loss / Math.LN2, tokens, tokensPerSecond, seconds, peakBytes,
+    status, run: folder, device: device.description, checkpoint, step, steps, lossBitsPerByte: loss === null ? null : loss / Math.LN2, tokens, tokensPerSecond, seconds, peakBytes,
   });
 }

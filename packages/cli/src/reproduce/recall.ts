@@ -40,7 +40,8 @@ export async function reproduceRecall(input: ReproductionInput, settings: Recall
       label: `recall, ${method}`, model, text, method: initialStatesOf(method),
       methodOptions: settings.methods[method], batches: samples(settings.trainLength, batch, bytes, seed, method === "base" ? 5 : 6),
       batch, context: settings.trainLength, steps, seed, schedule, optimizer: { weightDecay },
-      folder: join(folder, `recall-${method}`), resume: true, logEvery: 10, keepCheckpoints: 1, parameters: method === "base" ? undefined : start,
+      folder: join(folder, `recall-${method}`), resume: true, again: "the same command", logEvery: 10, keepCheckpoints: 1,
+      parameters: method === "base" ? undefined : start,
     }, signal);
     signal.throwIfAborted();
     if (method === "base") base = checkpoint;

@@ -107,7 +107,7 @@ async function trainOne(
   const plan: TrainingPlan = {
     label: method, model: model, text, method: initial, methodOptions: settings.methods[method], joinDocuments: settings.joinDocuments,
     batch, context: settings.trainLength, steps, seed, schedule, optimizer: { weightDecay },
-    folder: run, resume: true, logEvery: 10, keepCheckpoints: 1, parameters,
+    folder: run, resume: true, again: "the same command", logEvery: 10, keepCheckpoints: 1, parameters,
   };
   const outcome = await runTraining(device, plan, signal);
   dispose(outcome.parameters);

@@ -182,6 +182,7 @@ function listingOf(found: FoundAdapter): DeviceListing {
       : "",
     details: {
       adapter: nameOf(info),
+      type: software ? "software" : "hardware",
       features: FEATURES.filter((name) => features.has(name)).join(", ") || "none",
       largestBuffer: limits.maxBufferSize,
       groupMemory: limits.maxComputeWorkgroupStorageSize,
