@@ -44,6 +44,7 @@ export { broadcastShapes, checkShape, normalizeAxis, sameShape, showShape, sizeO
 export type { Kernels } from "./kernels";
 
 // Op families
+export { alibiSlopes, attention, attentionOperations } from "./ops/attention";
 export { causalConv } from "./ops/conv";
 export { crossEntropy, logits } from "./ops/crossEntropy";
 export { add, addScalar, div, equal, exp, log, mul, neg, scale, sigmoid, silu, softplus, sqrt, square, sub, tanh } from "./ops/elementwise";
@@ -56,6 +57,9 @@ export type { AdamWMoments, AdamWOptions } from "./ops/optimizer";
 export { normal, uniform } from "./ops/random";
 export { argmax, logSoftmax, max, mean, softmax, sum } from "./ops/reduce";
 export type { ReduceOptions } from "./ops/reduce";
+export { rope } from "./ops/rope";
+export { slidingWindowAttention } from "./ops/slidingWindow";
+export type { WindowState } from "./ops/slidingWindow";
 export { ssd, ssdOperations } from "./ops/ssd";
 export { broadcastTo, concat, reshape, slice, transpose } from "./ops/view";
 

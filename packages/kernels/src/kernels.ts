@@ -3,6 +3,7 @@
  * tensors and numbers, checks nothing (the op's shape rule has), writes its outputs whole unless it says that it
  * accumulates, and returns at once. Adding a kernel here makes the compiler name each backend that lacks it.
  */
+import type { AttentionKernels } from "./ops/attention";
 import type { ConvKernels } from "./ops/conv";
 import type { CrossEntropyKernels } from "./ops/crossEntropy";
 import type { ElementwiseKernels } from "./ops/elementwise";
@@ -14,6 +15,7 @@ import type { NormKernels } from "./ops/norm";
 import type { OptimizerKernels } from "./ops/optimizer";
 import type { RandomKernels } from "./ops/random";
 import type { ReduceKernels } from "./ops/reduce";
+import type { RopeKernels } from "./ops/rope";
 import type { SsdKernels } from "./ops/ssd";
 import type { ViewKernels } from "./ops/view";
 
@@ -29,6 +31,8 @@ export interface Kernels
     ConvKernels,
     GateKernels,
     SsdKernels,
+    AttentionKernels,
+    RopeKernels,
     CrossEntropyKernels,
     OptimizerKernels,
     RandomKernels {}

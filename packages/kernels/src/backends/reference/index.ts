@@ -6,6 +6,7 @@ import type { Backend, Device, MemoryUse } from "../../device";
 import { check } from "../../errors";
 import type { Kernels } from "../../kernels";
 import { memoryLimitFrom } from "../memoryLimit";
+import { attention } from "./attention";
 import { conv } from "./conv";
 import { crossEntropy } from "./crossEntropy";
 import type { ReferenceBuffer } from "./data";
@@ -18,10 +19,12 @@ import { norm } from "./norm";
 import { optimizer } from "./optimizer";
 import { random } from "./random";
 import { reduce } from "./reduce";
+import { rope } from "./rope";
 import { ssd } from "./ssd";
 import { view } from "./view";
 
 const kernels: Kernels = {
+  ...attention,
   ...conv,
   ...crossEntropy,
   ...elementwise,
@@ -33,6 +36,7 @@ const kernels: Kernels = {
   ...optimizer,
   ...random,
   ...reduce,
+  ...rope,
   ...ssd,
   ...view,
 };

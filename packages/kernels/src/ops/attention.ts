@@ -1,0 +1,170 @@
+/**
+ * Softmax attention (Vaswani et al. 2017), causal or not, with shared keys (Ainslie et al. 2023, "GQA"), a sliding window
+ * (Beltagy et al. 2020) and linear biases (Press et al. 2022, "ALiBi"). Queries stand at the end of the keys: query t is at key
+ * position p = U - T + t. Per sequence and head h, with key head h' = floor(h · Hk / Hq):
+ *
+ *   s_tj = scale q_t · k_j - slope_h |p - j|      for the j that are seen, which are p - window < j <= p, or all
+ *   P_tj = exp(s_tj - L_t),  L_t = log Σ_j exp(s_tj)         o_t = Σ_j P_tj v_j
+ *
+ * Gradient: only L is kept, and P computed again. With δ_t = Σ_j P_tj dP_tj = do_t · o_t,
+ *
+ *   dP_tj = do_t · v_j        dS = P ∘ (dP - δ)
+ *   dq_t = scale Σ_j dS_tj k_j      dk_j = scale Σ_{h,t} dS_tj q_t      dv_j = Σ_{h,t} P_tj do_t
+ *
+ * where the sums over h go over the query heads that share a key head. Fast backends walk over tiles of keys with a running
+ * maximum (Dao 2023, "FlashAttention-2"), and leave out tiles that no query sees.
+ *
+ * Glossary: T queries, U keys, Hq and Hk heads of queries and keys, D head size.
+ */
+import { check } from "../errors";
+import { apply, type Op, type OpInput } from "../op";
+import { sameShape, type Shape, showShape } from "../shape";
+import { Tensor } from "../tensor";
+import { checkReal } from "./checks";
+
+/** Sizes and settings of one attention. */
+export interface AttentionSizes {
+  readonly batch: number;
+  /** T */
+  readonly steps: number;
+  /** U, at least T */
+  readonly keys: number;
+  readonly heads: number;
+  readonly keyHeads: number;
+  readonly headSize: number;
+  readonly causal: boolean;
+  /** Keys that a query sees, its own included; from 1 to U, and U when not causal. */
+  readonly window: number;
+  readonly scale: number;
+}
+
+export interface AttentionInputs {
+  /** [B,T,Hq,D] */
+  readonly q: Tensor;
+  /** [B,U,Hk,D] */
+  readonly k: Tensor;
+  /** [B,U,Hk,D] */
+  readonly v: Tensor;
+  /** [Hq] */
+  readonly slopes: Tensor | null;
+  /** i32 [B], to be clamped to 0 ... U; then T = U, keys from there on are not seen, and rows from there on are 0. */
+  readonly lengths: Tensor | null;
+}
+
+export interface AttentionKernels {
+  /** out as q; lse [B,T,Hq] is L for the gradient (anything in rows beyond the length), null when none will be asked for. */
+  attention(args: AttentionInputs & AttentionSizes & { out: Tensor; lse: Tensor | null }): void;
+  /** dq, dk and dv are written whole. */
+  attentionGradient(args: AttentionInputs & AttentionSizes & { out: Tensor; lse: Tensor; dout: Tensor; dq: Tensor; dk: Tensor; dv: Tensor }): void;
+}
+
+interface AttentionAttributes {
+  readonly causal: boolean;
+  readonly window: number | undefined;
+  readonly scale: number | undefined;
+}
+
+function named([q, k, v, slopes, lengths]: readonly OpInput[]): AttentionInputs {
+  return { q: q!, k: k!, v: v!, slopes: slopes!, lengths: lengths! };
+}
+
+function sizesOf({ q, k }: AttentionInputs, { causal, window, scale }: AttentionAttributes): AttentionSizes {
+  const [batch, steps, heads, headSize] = q.shape as [number, number, number, number];
+  const [, keys, keyHeads] = k.shape as [number, number, number, number];
+  return { batch, steps, keys, heads, keyHeads, headSize, causal, window: Math.min(window ?? keys, keys), scale: scale ?? headSize ** -0.5 };
+}
+
+function checkAttention({ q, k, v, slopes, lengths }: AttentionInputs, { causal, window, scale }: AttentionAttributes): void {
+  checkReal("attention", { q, k, v, slopes });
+  check(q.shape.length === 4 && q.shape[1]! >= 1 && q.shape[2]! >= 1 && q.shape[3]! >= 1, "E_SHAPE", () =>
+    `attention: q ${showShape(q.shape)} must be [B,T,Hq,D] with at least one step, head and number`);
+  const [batch, steps, heads, headSize] = q.shape as [number, number, number, number];
+  check(k.shape.length === 4 && k.shape[0] === batch && k.shape[3] === headSize, "E_SHAPE", () =>
+    `attention: k ${showShape(k.shape)} must be [B,U,Hk,D] with the B and D of q ${showShape(q.shape)}`);
+  const [, keys, keyHeads] = k.shape as [number, number, number, number];
+  check(keys >= steps, "E_SHAPE", () => `attention: ${keys} keys (k ${showShape(k.shape)}) are fewer than the ${steps} queries (q ${showShape(q.shape)})`);
+  check(keyHeads >= 1 && heads % keyHeads === 0, "E_SHAPE", () =>
+    `attention: ${heads} heads (q ${showShape(q.shape)}) do not divide over ${keyHeads} heads of keys (k ${showShape(k.shape)})`);
+  const expect = (name: string, t: Tensor | null, shape: Shape) =>
+    check(!t || sameShape(t.shape, shape), "E_SHAPE", () =>
+      `attention: ${name} ${showShape(t!.shape)} must be ${showShape(shape)} for q ${showShape(q.shape)}, k ${showShape(k.shape)}`);
+  expect("v", v, k.shape);
+  expect("slopes", slopes, [heads]);
+  expect("lengths", lengths, [batch]);
+  check(!lengths || lengths.dtype === "i32", "E_DTYPE", () => `attention: lengths are ${lengths!.dtype}; they must be i32`);
+  check(steps === keys || (causal && !lengths), "E_SHAPE", () =>
+    `attention: ${lengths ? "with lengths" : "when not causal"} there must be as many keys as queries, not ${keys} and ${steps}`);
+  check(window === undefined || (Number.isSafeInteger(window) && window >= 1), "E_ARGUMENT", () =>
+    `attention: window ${window} must be a whole number of at least 1`);
+  check(window === undefined || causal, "E_ARGUMENT", () => "attention: a window needs causal attention; leave it out");
+  check(scale === undefined || Number.isFinite(scale), "E_ARGUMENT", () => `attention: scale ${scale} must be a finite number`);
+}
+
+const attentionOp: Op<AttentionAttributes> = {
+  name: "attention",
+  outputs(inputs, attributes) {
+    checkAttention(named(inputs), attributes);
+    const { shape, dtype } = inputs[0]!;
+    return [{ shape, dtype }];
+  },
+  forward(inputs, [out], attributes, { recording, saved }) {
+    if (out!.size === 0) return;
+    const tensors = named(inputs);
+    const sizes = sizesOf(tensors, attributes);
+    const lse = recording ? Tensor.empty(out!.device, [sizes.batch, sizes.steps, sizes.heads], out!.dtype) : null;
+    if (lse) saved.push(lse);
+    out!.device.kernels.attention({ ...tensors, ...sizes, out: out!, lse });
+  },
+  gradient({ inputs, outputs: [out], saved: [lse], attributes, wanted }, [dout]) {
+    const tensors = named(inputs);
+    const [dq, dk, dv] = [tensors.q, tensors.k, tensors.v].map((t) => Tensor.empty(t.device, t.shape, t.dtype)) as [Tensor, Tensor, Tensor];
+    if (out!.size > 0) {
+      out!.device.kernels.attentionGradient({ ...tensors, ...sizesOf(tensors, attributes), out: out!, lse: lse!, dout: dout!, dq, dk, dv });
+    }
+    const gradients = [dq, dk, dv].map((gradient, i) => {
+      if (wanted[i]) return gradient;
+      gradient.dispose();
+      return null;
+    });
+    return [...gradients, null, null];
+  },
+};
+
+/**
+ * Softmax attention: q [B,T,Hq,D], k and v [B,U,Hk,D] with U >= T and Hq a multiple of Hk -> [B,T,Hq,D]. Queries stand at the end
+ * of the keys. `slopes` [Hq] are ALiBi's (not differentiated); `lengths` i32 [B] (then T = U) say how many steps of each
+ * sequence count: keys beyond are not seen, and rows beyond are exactly 0, as are their gradients.
+ * `causal` (true unless given): a query sees its own position and the `window` - 1 before it, or all before it; otherwise all of
+ * the T = U keys, and there is no window. `scale` is 1/√D unless given.
+ * Throws `E_SHAPE`, `E_DTYPE`, `E_ARGUMENT` (window, scale).
+ */
+export function attention(
+  inputs: { q: Tensor; k: Tensor; v: Tensor; slopes?: Tensor | null; lengths?: Tensor | null },
+  options: { causal?: boolean; window?: number; scale?: number } = {},
+): Tensor {
+  const { q, k, v, slopes, lengths } = inputs;
+  const { causal = true, window, scale } = options;
+  return apply(attentionOp, [q, k, v, slopes ?? null, lengths ?? null], { causal, window, scale })[0]!;
+}
+
+/** ALiBi's slopes for so many heads (Press et al. 2022, section 3): 2^(-8 (i + 1) / heads). */
+export function alibiSlopes(heads: number): number[] {
+  check(Number.isSafeInteger(heads) && heads >= 1, "E_ARGUMENT", () => `alibiSlopes: ${heads} must be a whole number of heads, at least 1`);
+  return Array.from({ length: heads }, (_, i) => 2 ** ((-8 * (i + 1)) / heads));
+}
+
+/**
+ * Floating-point operations (a multiply-add is two) of the matrix products, counting only pairs of a query and a key that it
+ * sees: 4 D a pair and head forward, 10 D for the gradient, which computes the scores again.
+ */
+export function attentionOperations(
+  sizes: { batch: number; steps: number; keys?: number; heads: number; headSize: number; causal?: boolean; window?: number },
+): { forward: number; gradient: number } {
+  const { batch, steps, keys = steps, heads, headSize, causal = true, window = keys } = sizes;
+  // Positions below window - 1 see all before them, one key more each; the others see `window`.
+  const short = Math.max(0, Math.min(steps, window - 1 - (keys - steps)));
+  const first = keys - steps + 1;
+  const pairs = causal ? short * first + (short * (short - 1)) / 2 + (steps - short) * Math.min(window, keys) : steps * keys;
+  const products = batch * heads * headSize * pairs;
+  return { forward: 4 * products, gradient: 10 * products };
+}
