@@ -57,6 +57,7 @@ export type { AdamWMoments, AdamWOptions } from "./ops/optimizer";
 export { normal, uniform } from "./ops/random";
 export { argmax, logSoftmax, max, mean, softmax, sum } from "./ops/reduce";
 export type { ReduceOptions } from "./ops/reduce";
+export { MOST_RETRIEVED, retrieve, retrieveOperations } from "./ops/retrieve";
 export { rope } from "./ops/rope";
 export { slidingWindowAttention } from "./ops/slidingWindow";
 export type { WindowState } from "./ops/slidingWindow";

@@ -15,6 +15,7 @@ import type { NormKernels } from "./ops/norm";
 import type { OptimizerKernels } from "./ops/optimizer";
 import type { RandomKernels } from "./ops/random";
 import type { ReduceKernels } from "./ops/reduce";
+import type { RetrieveKernels } from "./ops/retrieve";
 import type { RopeKernels } from "./ops/rope";
 import type { SsdKernels } from "./ops/ssd";
 import type { ViewKernels } from "./ops/view";
@@ -35,4 +36,5 @@ export interface Kernels
     RopeKernels,
     CrossEntropyKernels,
     OptimizerKernels,
+    RetrieveKernels,
     RandomKernels {}

@@ -19,6 +19,7 @@ import { norm } from "./norm";
 import { optimizer } from "./optimizer";
 import { random } from "./random";
 import { reduce } from "./reduce";
+import { retrieve } from "./retrieve";
 import { rope } from "./rope";
 import { ssd } from "./ssd";
 import { view } from "./view";
@@ -36,6 +37,7 @@ const kernels: Kernels = {
   ...optimizer,
   ...random,
   ...reduce,
+  ...retrieve,
   ...rope,
   ...ssd,
   ...view,

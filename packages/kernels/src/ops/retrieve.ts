@@ -1,0 +1,132 @@
+/**
+ * Retrieval of landmarks by queries, one per chunk of a sequence: each query finds the k landmarks of past chunks that fit
+ * it best, and how much each counts (grouped cross attention, Hu et al. 2024, "Efficient length-generalizable attention
+ * via causal retrieval for long-context language modeling"). Query c is that of chunk number first + c and sees the
+ * landmarks j < min(M, first + c):
+ *
+ *   s_j = q · l_j / √D,   I = the k visible j with the largest s_j + g_j, by descending s_j + g_j, the lower j first where they are equal
+ *   w_i = exp(s_{I_i}) / Σ_i' exp(s_{I_i'})
+ *
+ * g is 0, or Gumbel noise for training (perturbed top-k draws without replacement, Kool et al. 2019): g = -ln(-ln u) with
+ * u = (2·⌊word / 2⁹⌋ + 1) · 2⁻²⁴, from word (b·C + c)·M + j of the key (random.ts). A score that is not finite is not
+ * seen. Scores pass in tiles; no device holds C × M of them.
+ *
+ * Gradient, with the choice I as a constant:
+ *   ds_i = w_i (dw_i - Σ_i' w_i' dw_i'),   dq = Σ_i ds_i l_{I_i} / √D,   dl_j = Σ over (c,i) with I_{c,i} = j of ds_{c,i} q_c / √D
+ */
+import { check } from "../errors";
+import { apply, type Op } from "../op";
+import type { Key } from "../random";
+import { showShape } from "../shape";
+import { Tensor } from "../tensor";
+import { checkReal } from "./checks";
+
+/** The largest k: a group of a GPU ranks so many at once. */
+export const MOST_RETRIEVED = 256;
+
+export interface RetrieveSizes {
+  readonly batch: number;
+  /** Queries of a sequence, C. */
+  readonly queryCount: number;
+  /** Landmarks of a sequence, M, whether visible or not. */
+  readonly landmarkCount: number;
+  readonly width: number;
+  readonly k: number;
+}
+
+export interface RetrieveKernels {
+  /**
+   * queries [batch, queryCount, width]; landmarks [batch, landmarkCount, width], of which rows beyond what is visible may
+   * hold anything; indices i32 and weights [batch, queryCount, k]: -1 and 0 where nothing is left to see.
+   */
+  retrieve(args: RetrieveSizes & {
+    queries: Tensor; landmarks: Tensor; first: number; noise: Key | null; indices: Tensor; weights: Tensor;
+  }): void;
+  /** dweights as weights; dqueries and dlandmarks as queries and landmarks, null where not wanted. */
+  retrieveGradient(args: RetrieveSizes & {
+    queries: Tensor; landmarks: Tensor; indices: Tensor; weights: Tensor; dweights: Tensor;
+    dqueries: Tensor | null; dlandmarks: Tensor | null;
+  }): void;
+}
+
+/** How many landmarks query number `query` sees. */
+export function visibleLandmarks(query: number, first: number, landmarkCount: number): number {
+  return Math.min(landmarkCount, first + query);
+}
+
+interface RetrieveAttributes {
+  readonly k: number;
+  readonly first: number;
+  readonly noise: Key | null;
+}
+
+function sizesOf(queries: Tensor, landmarks: Tensor, k: number): RetrieveSizes {
+  const [batch, queryCount, width] = queries.shape as [number, number, number];
+  return { batch, queryCount, landmarkCount: landmarks.shape[1]!, width, k };
+}
+
+const retrieveOp: Op<RetrieveAttributes> = {
+  name: "retrieve",
+  outputs([queries, landmarks], { k, first }) {
+    const [q, l] = [queries!, landmarks!];
+    check(q.shape.length === 3 && q.shape[2]! >= 1, "E_SHAPE", () => `retrieve: queries ${showShape(q.shape)} must be [B,C,D] with D >= 1`);
+    check(l.shape.length === 3 && l.shape[0] === q.shape[0] && l.shape[2] === q.shape[2], "E_SHAPE", () =>
+      `retrieve: landmarks ${showShape(l.shape)} must be [B,M,D] with B and D as in queries ${showShape(q.shape)}`);
+    checkReal("retrieve", { queries: q, landmarks: l });
+    check(Number.isSafeInteger(k) && k >= 1 && k <= MOST_RETRIEVED, "E_ARGUMENT", () =>
+      `retrieve: k ${k} must be a whole number from 1 to ${MOST_RETRIEVED}`);
+    check(Number.isSafeInteger(first) && first >= 0, "E_ARGUMENT", () => `retrieve: first ${first} must be a whole number, at least 0`);
+    const shape = [q.shape[0]!, q.shape[1]!, k];
+    return [{ shape, dtype: "i32" }, { shape, dtype: q.dtype }];
+  },
+  forward([queries, landmarks], [indices, weights], { k, first, noise }) {
+    if (indices!.size === 0) return;
+    queries!.device.kernels.retrieve({
+      ...sizesOf(queries!, landmarks!, k), queries: queries!, landmarks: landmarks!, first, noise, indices: indices!, weights: weights!,
+    });
+  },
+  gradient({ inputs: [queries, landmarks], outputs: [indices, weights], attributes: { k }, wanted }, [, dweights]) {
+    if (!dweights) return [null, null];
+    const like = (t: Tensor) => Tensor.empty(t.device, t.shape, t.dtype);
+    const dqueries = wanted[0] ? like(queries!) : null;
+    const dlandmarks = wanted[1] ? like(landmarks!) : null;
+    queries!.device.kernels.retrieveGradient({
+      ...sizesOf(queries!, landmarks!, k), queries: queries!, landmarks: landmarks!, indices: indices!, weights: weights!, dweights,
+      dqueries, dlandmarks,
+    });
+    return [dqueries, dlandmarks];
+  },
+};
+
+/**
+ * The k best of the past landmarks for each query, and the softmax of their scores q · l / √D:
+ * queries [B,C,D], landmarks [B,M,D] -> indices i32 and weights, both [B,C,k].
+ * Query c sees the landmarks below min(M, first + c); where fewer than k are visible, the rest has index -1 and weight
+ * 0. Rows of `landmarks` beyond what is visible are never read into the results: a memory may have spare room.
+ * `noise` adds Gumbel noise of that key to the scores that are ranked, not to those that are weighted.
+ * Gradients of queries and landmarks flow through the weights; the choice is a constant.
+ * Throws `E_SHAPE`, `E_DTYPE` (both inputs share one float type) and `E_ARGUMENT` (k from 1 to 256, first >= 0).
+ */
+export function retrieve(
+  inputs: { queries: Tensor; landmarks: Tensor },
+  options: { k: number; first?: number; noise?: Key },
+): { indices: Tensor; weights: Tensor } {
+  const { k, first = 0, noise = null } = options;
+  const [indices, weights] = apply(retrieveOp, [inputs.queries, inputs.landmarks], { k, first, noise });
+  return { indices: indices!, weights: weights! };
+}
+
+/**
+ * Floating-point operations (a multiply-add is two) that retrieval needs: the products with all visible landmarks, and
+ * those of the kept ones in the gradient.
+ */
+export function retrieveOperations(sizes: RetrieveSizes & { first?: number }): { forward: number; gradient: number } {
+  const { batch, queryCount, landmarkCount, width, k, first = 0 } = sizes;
+  let [pairs, kept] = [0, 0];
+  for (let c = 0; c < queryCount; c++) {
+    const visible = visibleLandmarks(c, first, landmarkCount);
+    pairs += visible;
+    kept += Math.min(k, visible);
+  }
+  return { forward: 2 * batch * pairs * width, gradient: 4 * batch * kept * width };
+}
