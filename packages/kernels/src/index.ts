@@ -7,7 +7,7 @@ export { measureCeiling } from "./ceiling";
 export type { Ceiling } from "./ceiling";
 
 // Tensors, trees, gradients
-export { dispose, full, keep, leakedTensors, scope, Tensor, tensor, tensorsIn, zeros } from "./tensor";
+export { dispose, disposeExcept, full, keep, leakedTensors, scope, Tensor, tensor, tensorsIn, zeros } from "./tensor";
 export type { DType, TypedArray } from "./dtype";
 export type { Shape } from "./shape";
 export { countElements, leaves, mapTree, zipLeaves } from "./tree";
@@ -21,7 +21,8 @@ export type { ErrorCode } from "./errors";
 export { nearest } from "./nearest";
 
 // Models
-export type { ForwardResult, Parameters, SequenceModel, StateLeaf } from "./model";
+export { advance } from "./model";
+export type { ForwardOptions, ForwardResult, Parameters, SequenceModel, StateLeaf } from "./model";
 
 // Random keys
 export { foldIn, hostRandom, key, randomBits, split } from "./random";
@@ -45,6 +46,7 @@ export type { Kernels } from "./kernels";
 
 // Op families
 export { alibiSlopes, attention, attentionOperations } from "./ops/attention";
+export { chunkAttention, chunkAttentionOperations } from "./ops/chunkAttention";
 export { causalConv } from "./ops/conv";
 export { crossEntropy, logits } from "./ops/crossEntropy";
 export { add, addScalar, div, equal, exp, log, mul, neg, scale, sigmoid, silu, softplus, sqrt, square, sub, tanh } from "./ops/elementwise";

@@ -4,6 +4,7 @@
  * accumulates, and returns at once. Adding a kernel here makes the compiler name each backend that lacks it.
  */
 import type { AttentionKernels } from "./ops/attention";
+import type { ChunkAttentionKernels } from "./ops/chunkAttention";
 import type { ConvKernels } from "./ops/conv";
 import type { CrossEntropyKernels } from "./ops/crossEntropy";
 import type { ElementwiseKernels } from "./ops/elementwise";
@@ -32,6 +33,7 @@ export interface Kernels
     ConvKernels,
     GateKernels,
     SsdKernels,
+    ChunkAttentionKernels,
     AttentionKernels,
     RopeKernels,
     CrossEntropyKernels,

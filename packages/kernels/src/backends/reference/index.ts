@@ -7,6 +7,7 @@ import { check } from "../../errors";
 import type { Kernels } from "../../kernels";
 import { memoryLimitFrom } from "../memoryLimit";
 import { attention } from "./attention";
+import { chunkAttention } from "./chunkAttention";
 import { conv } from "./conv";
 import { crossEntropy } from "./crossEntropy";
 import type { ReferenceBuffer } from "./data";
@@ -26,6 +27,7 @@ import { view } from "./view";
 
 const kernels: Kernels = {
   ...attention,
+  ...chunkAttention,
   ...conv,
   ...crossEntropy,
   ...elementwise,
