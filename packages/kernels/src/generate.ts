@@ -1,11 +1,12 @@
 /** Generation for any sequence model: the prompt streams through in chunks, then one token at a time. */
 import { check } from "./errors";
-import type { Parameters, SequenceModel } from "./model";
+import { advance, type Parameters, type SequenceModel } from "./model";
 import { linear } from "./ops/matmul";
 import { tokenTensor } from "./ops/embedding";
 import { slice } from "./ops/view";
 import { foldIn, hostRandom, key as makeKey } from "./random";
-import { dispose, keep, scope, type Tensor } from "./tensor";
+import { withoutGradient } from "./tape";
+import { dispose, disposeExcept, keep, scope, type Tensor } from "./tensor";
 import type { Tree } from "./tree";
 
 /** Options of {@link generate}: length, temperature, top-k, top-p (nucleus sampling, Holtzman et al. 2020), seed. */
@@ -26,6 +27,12 @@ export interface GenerateOptions<State> {
   readonly stopToken?: number;
   /** Prompt tokens per forward pass; 512 unless given. Changes memory and speed, not results. */
   readonly chunk?: number;
+  /**
+   * How many segments end before the prompt's last token, so that this token and all that follow see what the rest of the prompt
+   * retrieves; 1 unless given, 0 for none. More than one makes empty segments, which retrieve by what the one before them found.
+   * Models without segments ignore it.
+   */
+  readonly segments?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -39,34 +46,41 @@ export async function* generate<State extends Tree>(
   prompt: ArrayLike<number>,
   options: GenerateOptions<State> = {},
 ): AsyncGenerator<number, void, void> {
-  const { maxTokens = 256, temperature = 1, topK, topP, seed = 0, chunk = 512, stopToken, signal } = options;
+  const { maxTokens = 256, temperature = 1, topK, topP, seed = 0, chunk = 512, segments = 1, stopToken, signal } = options;
   check(prompt.length > 0, "E_ARGUMENT", () => "generate: the prompt is empty; give at least one token");
   check(Number.isInteger(maxTokens) && maxTokens >= 0, "E_ARGUMENT", () => `generate: maxTokens ${maxTokens} must be a whole number of at least 0`);
   check(temperature >= 0 && Number.isFinite(temperature), "E_ARGUMENT", () => `generate: temperature ${temperature} must be a finite number of at least 0`);
   check(topK === undefined || (Number.isInteger(topK) && topK >= 1), "E_ARGUMENT", () => `generate: topK ${topK} must be a whole number of at least 1`);
   check(topP === undefined || (topP > 0 && topP <= 1), "E_ARGUMENT", () => `generate: topP ${topP} must be above 0 and at most 1`);
   check(Number.isInteger(chunk) && chunk >= 1, "E_ARGUMENT", () => `generate: chunk ${chunk} must be a whole number of at least 1`);
+  check(Number.isInteger(segments) && segments >= 0, "E_ARGUMENT", () => `generate: segments ${segments} must be a whole number of at least 0`);
 
   const device = model.head(parameters).device;
   let state = options.state;
-  const forward = (tokens: ArrayLike<number>): Tensor => {
-    const before = state;
-    const result = scope(() => {
-      const { hidden, state: next } = model.forward(parameters, tokenTensor(device, tokens, [1, tokens.length], model.vocabulary), before);
-      const last = slice(hidden, 1, tokens.length - 1, tokens.length); // [1,1,D]
-      return { logits: linear(last, model.head(parameters)), next };
-    });
-    keep(result);
-    state = result.next;
-    if (before !== options.state) dispose(before);
-    return result.logits;
+  const forward = async (ids: ArrayLike<number>, ends?: readonly number[]): Promise<Tensor> => {
+    const tokens = keep(tokenTensor(device, ids, [1, ids.length], model.vocabulary));
+    try {
+      const { hidden, state: next } = await advance(model, parameters, tokens, state, { ends });
+      disposeExcept(state, [next, options.state]);
+      state = next;
+      const logits = withoutGradient(() => keep(scope(() => {
+        const last = slice(hidden, 1, ids.length - 1, ids.length); // [1,1,D]
+        return linear(last, model.head(parameters));
+      })));
+      hidden.dispose();
+      return logits;
+    } finally {
+      tokens.dispose();
+    }
   };
   try {
     const all = Array.from(prompt);
     let logits: Tensor | undefined;
     for (let from = 0; from < all.length; from += chunk) {
       logits?.dispose();
-      logits = forward(all.slice(from, from + chunk));
+      const part = all.slice(from, from + chunk);
+      const last = all.length - 1 - from; // offset of the prompt's last token
+      logits = await forward(part, last < chunk ? Array<number>(segments).fill(last) : undefined);
     }
     for (let made = 0; made < maxTokens && !signal?.aborted; made++) {
       const values = (await logits!.read()).subarray(0, model.vocabulary);
@@ -74,11 +88,11 @@ export async function* generate<State extends Tree>(
       const token = sample(values, { temperature, topK, topP, random: hostRandom(foldIn(makeKey(seed), made)).uniform() });
       yield token;
       if (token === stopToken || made + 1 === maxTokens) return;
-      logits = forward([token]);
+      logits = await forward([token]);
     }
     logits?.dispose();
   } finally {
-    if (state !== options.state) dispose(state);
+    disposeExcept(state, options.state);
   }
 }
 

@@ -6,18 +6,33 @@
 import type { Device } from "./device";
 import type { DType } from "./dtype";
 import type { Key } from "./random";
-import type { Tensor } from "./tensor";
+import { withoutGradient } from "./tape";
+import { keep, scope, type Tensor } from "./tensor";
 import type { Tree } from "./tree";
 
 /** What one leaf of a state means, so that interventions and measures can treat it rightly. */
 export interface StateLeaf {
   /** Path in the state's tree, e.g. `layers.0.ssm`. The leading axis of every leaf is the batch. */
   readonly path: string;
-  /** `recurrent`: a sum over the past. `window`: a copy of the last few inputs (a convolution's state). */
-  readonly kind: "recurrent" | "window";
+  /**
+   * `recurrent`: a sum over the past. `window`: a copy of the last few inputs (a convolution's state). `memory`: a record of the past that
+   * grows with the stream; only the model knows how to change it.
+   */
+  readonly kind: "recurrent" | "window" | "memory";
   readonly layer: number;
   /** Axis that counts heads (at least 1); absent when the leaf has none. */
   readonly headAxis?: number;
+}
+
+/** What a forward pass may be told beside its tokens. */
+export interface ForwardOptions {
+  /**
+   * Where the running segment ends: offsets in 0 ... T, ascending, the same for all rows. A segment that ends at n holds the tokens before
+   * offset n; the token at n opens the next one. A repeated offset makes an empty segment. Models without segments ignore them.
+   */
+  readonly ends?: readonly number[];
+  /** Randomness of training, e.g. noise on what is retrieved; without one the pass is deterministic. Models without noise ignore it. */
+  readonly key?: Key;
 }
 
 /** What a forward pass gives. */
@@ -47,8 +62,27 @@ export interface SequenceModel<State extends Tree = Tree> {
   init(key: Key, device: Device, dtype?: DType): Parameters;
   /** The zero state. */
   initialState(batch: number, device: Device, dtype?: DType): State;
-  /** tokens [B, T] i32, T >= 1. Without a state it starts from zeros. full == chunked == step by step. */
-  forward(parameters: Parameters, tokens: Tensor, state?: State): ForwardResult<State>;
+  /**
+   * tokens [B, T] i32, T >= 1. Without a state it starts from zeros. full == chunked == step by step. The new state may share
+   * tensors with the old one, which stays as it was: more than one continuation may start from it.
+   */
+  forward(parameters: Parameters, tokens: Tensor, state?: State, options?: ForwardOptions): ForwardResult<State>;
+  /**
+   * The same result, for models that wait for files or read numbers back on the way. Never recorded for gradients; the result is
+   * the caller's to dispose. Call it by {@link advance}, which takes `forward` where there is none.
+   */
+  advance?(parameters: Parameters, tokens: Tensor, state?: State, options?: ForwardOptions): Promise<ForwardResult<State>>;
   /** The output matrix [V, D]: logits = hidden · headᵀ. For the fused cross-entropy. */
   head(parameters: Parameters): Tensor;
+}
+
+/**
+ * One pass without gradients: the model's own `advance` where it has one, else `forward`. The result is the caller's. When the old state
+ * is no longer needed, free it with `disposeExcept(old, next)`: the two may share tensors.
+ */
+export async function advance<State extends Tree>(
+  model: SequenceModel<State>, parameters: Parameters, tokens: Tensor, state?: State, options?: ForwardOptions,
+): Promise<ForwardResult<State>> {
+  if (model.advance) return model.advance(parameters, tokens, state, options);
+  return withoutGradient(() => keep(scope(() => model.forward(parameters, tokens, state, options))));
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { dispose, full, keep, leakedTensors, scope, type Tensor, tensor, tensorsIn, zeros } from "./tensor";
+import { dispose, disposeExcept, full, keep, leakedTensors, scope, type Tensor, tensor, tensorsIn, zeros } from "./tensor";
 import { eachDevice, expectError, referenceDevice } from "./testing";
 
 eachDevice("tensors", (device) => {
@@ -105,6 +105,15 @@ eachDevice("tensors", (device) => {
     }))).toThrow("planned");
     expect(survivor!.disposed).toBe(false);
     survivor!.dispose();
+    expect(used()).toBe(before);
+  });
+
+  it("are freed except those that something else holds too", () => {
+    const before = used();
+    const [a, b, c] = [zeros(device, [4]), zeros(device, [4]), zeros(device, [4])];
+    disposeExcept({ old: [a, b] }, { next: [b, c] });
+    expect([a.disposed, b.disposed, c.disposed]).toEqual([true, false, false]);
+    disposeExcept([b, c], undefined);
     expect(used()).toBe(before);
   });
 

@@ -236,3 +236,9 @@ export function keep<T>(value: T): T {
 export function dispose(value: unknown): void {
   for (const t of tensorsIn(value)) t.dispose();
 }
+
+/** Frees every tensor in a nested value that is not in `kept` too: e.g. what an old state holds and its successor does not share. */
+export function disposeExcept(value: unknown, kept: unknown): void {
+  const living = tensorsIn(kept);
+  for (const t of tensorsIn(value)) if (!living.has(t)) t.dispose();
+}
