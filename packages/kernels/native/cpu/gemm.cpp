@@ -27,8 +27,6 @@ constexpr int64_t COPY_COLUMNS = 256;
 constexpr double TWO_BLOCKS_WORK = 1 << 24;
 // Cycles to pack an element of B and to read one of A for the first time; a multiply-add takes 1 / (2 WIDTH).
 constexpr double PACK_COST = 0.25, READ_COST = 0.125;
-// Up to so many rows, a B whose columns are contiguous is read in place, by dot products.
-constexpr int64_t DOT_ROWS = 8;
 // Products of fewer multiply-adds are not worth waking other threads for.
 constexpr int64_t PARALLEL_WORK = 1 << 17;
 

@@ -29,6 +29,9 @@ inline Operand from(Operand x, int64_t i, int64_t j) { return {x.data + i * x.ro
 // Uses pool.scratch; call it from the queue thread, not inside pool.parallel.
 void gemm(Pool& pool, int64_t m, int64_t n, int64_t k, Operand a, Operand b, float* c, int64_t cRow, bool accumulate);
 
+// Up to so many rows, a B whose columns are contiguous is read in place, by dot products; `gemmSingle` then needs no scratch.
+constexpr int64_t DOT_ROWS = 8;
+
 // The same on the calling thread. `scratch`: gemmScratch(n, k) floats, 64-byte aligned; never above 122,880 (480 KB).
 size_t gemmScratch(int64_t n, int64_t k);
 void gemmSingle(float* scratch, int64_t m, int64_t n, int64_t k, Operand a, Operand b, float* c, int64_t cRow, bool accumulate);

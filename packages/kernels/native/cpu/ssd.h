@@ -5,6 +5,7 @@
 #pragma once
 #include <algorithm>
 
+#include "arena.h"
 #include "check.h"
 #include "gemm.h"
 
@@ -13,10 +14,6 @@ namespace LENGGEN_ISA {
 namespace {
 
 constexpr int64_t MAX_CHUNK = 256;
-
-// Rounds up to whole vectors of any instruction set: rows of scratch matrices are this long, so that loops over
-// columns need no tails. What lies beyond the last column is undefined.
-inline int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }
 
 struct SsdSizes {
   int64_t batch, steps, heads, headSize, groups, stateSize, chunk;
@@ -69,20 +66,6 @@ inline void checkSsdInputs(const Launch& launch) {
   requireElements(launch, 4, product({s.batch, s.steps, s.groups, s.stateSize}));
   requireOptional(launch, 5, s.heads);
 }
-
-// Scratch memory, handed out in 64-byte steps.
-class Arena {
- public:
-  explicit Arena(float* memory) : next_(memory) {}
-  float* take(int64_t floats) {
-    float* result = next_;
-    next_ += padded(floats);
-    return result;
-  }
-
- private:
-  float* next_;
-};
 
 // The decays of one head in one chunk of up to `chunk` steps. With s(t) = a_1 + ... + a_t inside the chunk:
 //   fromStart[t] = exp(s(t)),  toEnd[t] = exp(s(last) - s(t)),  total = exp(s(last)),  between(t, u) = exp(s(t) - s(u)).

@@ -1,49 +1,11 @@
-// Products of a chunk whose results go through a last step while still in registers. As `gemmSmall`, with
-// that step as a functor: finish(i, j, sums, last) gets the tile of A·B whose first element is (i, j), ROWS rows of
-// VECTORS vectors, of which the last one has `last` (1 ... WIDTH) columns that count.
+// What the products of a chunk end with (gemmThen.h).
 #pragma once
-#include <utility>
-
-#include "gemmTile.h"
+#include "gemmThen.h"
 #include "ssd.h"
 
 namespace lenggen {
 namespace LENGGEN_ISA {
 namespace {
-
-template <int ROWS, int VECTORS, typename Finish>
-void ssdTile(int64_t i, int64_t j, int64_t k, Operand a, const float* b, int64_t bRow, int64_t last, AheadPart ahead, const Finish& finish) {
-  vf sums[ROWS][VECTORS] = {};
-  multiply<false>(sums, k, a.data + i * a.row, a.row, a.column, b + j, bRow, last, ahead);
-  finish(i, j, sums, last);
-}
-
-template <int VECTORS, typename Finish, int... ROWS>
-void ssdTileOf(int rows, std::integer_sequence<int, ROWS...>, int64_t i, int64_t j, int64_t k, Operand a, const float* b, int64_t bRow,
-               int64_t last, AheadPart ahead, const Finish& finish) {
-  constexpr void (*tiles[])(int64_t, int64_t, int64_t, Operand, const float*, int64_t, int64_t, AheadPart, const Finish&) = {ssdTile<ROWS + 1, VECTORS, Finish>...};
-  tiles[rows - 1](i, j, k, a, b, bRow, last, ahead, finish);
-}
-
-// Steps that the tiles of a product take together: see Ahead::spread.
-inline int64_t stepsOf(int64_t m, int64_t n, int64_t k) {
-  return (m + TILE_ROWS - 1) / TILE_ROWS * ((n + TILE_COLUMNS - 1) / TILE_COLUMNS) * k;
-}
-
-// A[m,k] · B[k,n]; rows of B are readable up to the next whole vector.
-template <typename Finish>
-void productThen(int64_t m, int64_t n, int64_t k, Operand a, const float* b, int64_t bRow, const Finish& finish, Ahead* ahead = nullptr) {
-  const int64_t tiles = (m + TILE_ROWS - 1) / TILE_ROWS;
-  constexpr std::make_integer_sequence<int, TILE_ROWS> heights{};
-  for (int64_t j = 0; j < n; j += TILE_COLUMNS) {
-    for (int64_t t = 0; t < tiles; t++) {
-      const int64_t i = m * t / tiles;
-      const int rows = static_cast<int>(m * (t + 1) / tiles - i);
-      if (n - j > WIDTH) ssdTileOf<2>(rows, heights, i, j, k, a, b, bRow, std::min<int64_t>(WIDTH, n - j - WIDTH), nextOf(ahead, k, b), finish);
-      else ssdTileOf<1>(rows, heights, i, j, k, a, b, bRow, n - j, nextOf(ahead, k, b), finish);
-    }
-  }
-}
 
 // to = A·B + factor · from, rows `row` floats apart in both; `from` may be `to`, or nullptr for zeros.
 struct AddScaled {
