@@ -16,6 +16,7 @@
   X(optimizer) \
   X(random) \
   X(reduce) \
+  X(retrieve) \
   X(ssd) \
   X(ssdGradient) \
   X(view)

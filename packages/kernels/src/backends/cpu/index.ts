@@ -19,6 +19,7 @@ import { norm } from "./norm";
 import { optimizer } from "./optimizer";
 import { random } from "./random";
 import { reduce } from "./reduce";
+import { retrieve } from "./retrieve";
 import { ssd } from "./ssd";
 import { view } from "./view";
 
@@ -34,6 +35,7 @@ const createKernels = (launch: Launch): Kernels => ({
   ...optimizer(launch),
   ...random(launch),
   ...reduce(launch),
+  ...retrieve(launch),
   ...ssd(launch),
   ...view(launch),
 });
