@@ -40,7 +40,7 @@ const browser = (executablePath: string): TestProjectConfiguration => ({
   resolve: { alias: [...ROOMS, { find: /^(\.+.*)\/platform$/, replacement: "$1/platform.browser" }] },
   test: {
     name: "browser",
-    include: ["packages/{kernels,recurrent,interventions,evals}/src/**/*.test.ts", "packages/*/test/**/*.browser.test.ts"],
+    include: ["packages/{kernels,recurrent,gca,interventions,evals}/src/**/*.test.ts", "packages/*/test/**/*.browser.test.ts"],
     exclude: NODE_ONLY,
     testTimeout: 60_000,
     // After the tests in Node: both want all cores.

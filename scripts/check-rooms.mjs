@@ -13,9 +13,10 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const MAY_IMPORT = {
   kernels: [],
   recurrent: ["kernels"],
+  gca: ["kernels"],
   interventions: ["kernels"],
   evals: ["kernels"],
-  cli: ["kernels", "recurrent", "interventions", "evals"],
+  cli: ["kernels", "recurrent", "gca", "interventions", "evals"],
 };
 
 /** Every example may import these. */

@@ -12,7 +12,7 @@ export type { DType, TypedArray } from "./dtype";
 export type { Shape } from "./shape";
 export { countElements, leaves, mapTree, zipLeaves } from "./tree";
 export type { Tree, TreeLike } from "./tree";
-export { detach, valueAndGradient, vjp, withoutGradient } from "./tape";
+export { detach, isRecorded, valueAndGradient, vjp, withoutGradient } from "./tape";
 export type { Vjp } from "./tape";
 
 // Errors
@@ -23,6 +23,8 @@ export { nearest } from "./nearest";
 // Models
 export { advance } from "./model";
 export type { ForwardOptions, ForwardResult, Parameters, SequenceModel, StateLeaf } from "./model";
+
+export { loadParameters, type LoadParametersOptions, saveModel } from "./checkpoint";
 
 // Random keys
 export { foldIn, hostRandom, key, randomBits, split } from "./random";
@@ -64,7 +66,7 @@ export { rope } from "./ops/rope";
 export { slidingWindowAttention } from "./ops/slidingWindow";
 export type { WindowState } from "./ops/slidingWindow";
 export { ssd, ssdOperations } from "./ops/ssd";
-export { broadcastTo, concat, reshape, slice, transpose } from "./ops/view";
+export { assignSlice, broadcastTo, concat, reshape, slice, transpose } from "./ops/view";
 
 // Generation
 export { generate, sample } from "./generate";

@@ -38,6 +38,11 @@ export function activeTape(): Tape | undefined {
   return active;
 }
 
+/** Whether a tape is recording what becomes of this tensor: then nothing that it is computed into may be changed in place. */
+export function isRecorded(t: Tensor): boolean {
+  return active?.tracks(t) ?? false;
+}
+
 /** Runs `body` without recording: what it computes is a constant for gradients. */
 export function withoutGradient<R>(body: () => R): R {
   const outer = active;

@@ -3,8 +3,10 @@ import {
   checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectError, host, type HostTensor, integers,
   normals, type TestFunction, upload,
 } from "../testing";
-import { broadcastTo, concat, reshape, slice, transpose } from "./view";
+import { assignSlice, broadcastTo, concat, reshape, slice, transpose } from "./view";
 import { mul, square } from "./elementwise";
+import { vjp } from "../tape";
+import { dispose, keep, scope, type Tensor } from "../tensor";
 
 const count = (shape: readonly number[]): HostTensor => {
   const size = shape.reduce((a, b) => a * b, 1);
@@ -35,6 +37,32 @@ eachDevice("views", (device) => {
   for (const [name, { f, inputs }] of Object.entries(CASES)) {
     it(`${name}: values and gradients agree with float64`, () => compareWithReference(device, f, inputs, { tolerance: 1e-6 }));
   }
+
+  it("writes in place, and into a window of a buffer", async () => {
+    const target = keep(scope(() => {
+      const buffer = upload(device, count([2, 3, 2]));
+      assignSlice(buffer, upload(device, { data: [90, 91, 92, 93], shape: [2, 1, 2], kind: "integer" }), 1, 1);
+      assignSlice(buffer, upload(device, count([2, 0, 2])), 1, 3);
+      assignSlice(buffer.window([3, 2], 6), upload(device, { data: [7, 7], shape: [1, 2], kind: "integer" }), 0, 0);
+      return buffer;
+    }));
+    expect([...await target.read()]).toEqual([0, 1, 90, 91, 4, 5, 7, 7, 92, 93, 10, 11]);
+    target.dispose();
+  });
+
+  it("writes in place only where it fits and nothing is recorded", () => {
+    const target = upload(device, normals(1, [2, 3]));
+    const row = upload(device, normals(1, [1, 3]));
+    expectError(() => assignSlice(target, upload(device, normals(1, [2, 2])), 1, 2), "E_SHAPE", /from 2 of axis 1/);
+    expectError(() => assignSlice(target, upload(device, normals(1, [3, 1])), 1, 0), "E_SHAPE");
+    expectError(() => assignSlice(target, upload(device, normals(1, [2, 1])), 1, -1), "E_SHAPE");
+    expectError(() => assignSlice(target, upload(device, integers(1, [2, 1], 0, 9)), 1, 0), "E_DTYPE");
+    expectError(() => vjp((x: Tensor) => {
+      assignSlice(target, square(x), 0, 0);
+      return x;
+    }, row), "E_SCOPE", /recording/);
+    dispose([target, row]);
+  });
 
   const read = async (f: TestFunction, ...inputs: HostTensor[]) => {
     const { outputs, shapes } = await evaluate(device, f, inputs, { gradients: false });

@@ -7,7 +7,7 @@
 import { check } from "../errors";
 import { apply, type Op } from "../op";
 import { broadcastShapes, normalizeAxis, sameShape, type Shape, showShape, sizeOf } from "../shape";
-import { activeTape } from "../tape";
+import { activeTape, isRecorded } from "../tape";
 import { Tensor, zeros } from "../tensor";
 import { broadcastStrides, collapse, type Layout, stridesOf } from "./layout";
 import { sumToShape } from "./reduce";
@@ -84,6 +84,21 @@ export function slice(x: Tensor, axis: number, start: number, end?: number): Ten
   const size = x.shape[at]!;
   const from = (place: number) => (place < 0 ? place + size : place);
   return apply(sliceOp, [x], { axis: at, start: from(start), end: from(end ?? size) })[0]!;
+}
+
+/**
+ * Writes `x` into `target`, in place, from `start` on along one axis; in queue order, and no gradient knows of it. For buffers with
+ * spare room. Throws `E_SHAPE` when x does not fit there, `E_DTYPE` for another type, `E_SCOPE` when a tape is recording either.
+ */
+export function assignSlice(target: Tensor, x: Tensor, axis: number, start: number): void {
+  const at = normalizeAxis(axis, target.shape.length, "assignSlice");
+  const fits = x.shape.length === target.shape.length && sameShape(x.shape.with(at, 0), target.shape.with(at, 0)) &&
+    Number.isInteger(start) && start >= 0 && start + x.shape[at]! <= target.shape[at]!;
+  check(fits, "E_SHAPE", () => `assignSlice: ${showShape(x.shape)} does not fit into ${showShape(target.shape)} from ${start} of axis ${at}`);
+  check(x.dtype === target.dtype, "E_DTYPE", () => `assignSlice: x is ${x.dtype}, the target ${target.dtype}`);
+  check(!isRecorded(target) && !isRecorded(x), "E_SCOPE", () => "assignSlice: a tape is recording; write in place outside of it, or join tensors with concat");
+  const strides = stridesOf(target.shape);
+  copy(x, target, x.shape, stridesOf(x.shape), strides, 0, start * strides[at]!);
 }
 
 const concatOp: Op<{ readonly axis: number }> = {

@@ -1,0 +1,36 @@
+import { describe, expect, it } from "vitest";
+import { parseDrtConfig, drtJson } from "./config";
+import { drt } from "./model";
+import { drtShapes, parameterCount } from "./parameters";
+import { DRT_PRESETS } from "./presets";
+
+const CONFIG = DRT_PRESETS["drt-tiny"];
+
+describe("configurations of the DRT", () => {
+  it.each([
+    [{ window: 16 }, /window 16 must be larger than chunk_size 16/],
+    [{ chunk_size: 0 }, /chunk_size/],
+    [{ chunk_size: 5000 }, /chunk_size/],
+    [{ top_k: 0 }, /top_k/],
+    [{ top_k: 2.5 }, /top_k/],
+    [{ upper_groups: [] }, /upper_groups/],
+    [{ upper_groups: [0] }, /upper_groups/],
+    [{ upper_groups: [600, 600] }, /add up to 1202 layers/],
+    [{ encoder_layers: undefined }, /encoder_layers is missing/],
+    [{ position: "absolute" }, /position/],
+    [{ model_type: "mamba2" }, /model_type/],
+    [{ num_attention_heads: 5 }, /num_attention_heads 5 must divide hidden_size 64/],
+  ])("%j is refused", (change, message) =>
+    expect(() => parseDrtConfig({ ...CONFIG, ...change })).toThrow(expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(message) })));
+
+  it.each(Object.entries(DRT_PRESETS))("preset %s comes back as it was given", (_, json) => {
+    const settings = parseDrtConfig(json);
+    expect(parseDrtConfig(JSON.parse(JSON.stringify(drtJson(settings))))).toEqual(settings);
+  });
+
+  it("has the paper's size: about 146 million parameters, 38.6 million of them embeddings", () => {
+    const shapes = drtShapes(drt(DRT_PRESETS["drt-128m"]).settings);
+    expect(parameterCount(shapes) / 1e6).toBeCloseTo(146, -1);
+    expect(shapes["embedding.weight"]).toEqual([50265, 768]);
+  });
+});

@@ -1,0 +1,86 @@
+/**
+ * The chunk encoder: what a chunk leaves in the memory. It sees the chunk both ways, with positions inside the chunk alone, so
+ * that a memory is the same wherever in the stream it was made:
+ *
+ *   [l_c ; E_c] = Encoder(RMSNorm(H_c)),   K_c = E_c W_K,   V_c = E_c W_V
+ *
+ * The landmark stands first in the encoder, the tokens after it: the encoder has no direction, and a short chunk's
+ * landmark is then as near to its tokens as a full one's. Short chunks are filled up with places that nobody sees.
+ */
+import {
+  addRmsNorm, attention, concat, linear, reshape, rmsNorm, rope, slice, tensor, type Parameters, type Tensor, zeros,
+} from "@lenggen/kernels";
+import { merge, mlp, project } from "../layer/layer";
+import type { DrtConfig } from "./config";
+import { joined, type Layout, type RunParts } from "./layout";
+
+/** What some chunks, side by side, leave in the memory. */
+export interface EncodedChunks {
+  /** [B,C,D] */
+  readonly landmarks: Tensor;
+  /** [B,C,S,Hk,Dh] */
+  readonly keys: Tensor;
+  /** As keys. */
+  readonly values: Tensor;
+}
+
+/**
+ * Encodes the chunks that a pass completes, from the hidden states H of the lower layers; null when it completes none.
+ * `pending` [B,r,D]: hidden states of the running chunk's tokens from earlier passes.
+ */
+export function encodeChunks(
+  c: DrtConfig, parameters: Parameters, layout: Layout, parts: readonly RunParts[], pending: Tensor,
+): EncodedChunks | null {
+  if (layout.closed.length === 0) return null;
+  const chunks = joined(parts.filter(({ run }) => run.closed).map((part) => padded(c, part, pending))); // [B,C,S+1,D]
+  const [batch, count, slots, width] = chunks.shape as [number, number, number, number];
+  const { device } = chunks;
+  const lengths = layout.closed.every((tokens) => tokens === c.chunk) ? null
+    : tensor(device, Array.from({ length: batch * count }, (_, i) => layout.closed[i % count]! + 1), [batch * count], "i32");
+
+  let branch = rmsNorm(reshape(chunks, [batch * count, slots, width]), parameters["encoder.input_norm.weight"]!, { eps: c.normEps });
+  let residual: Tensor | null = null;
+  for (let layer = 0; layer < c.encoder; layer++) {
+    const at = (name: string) => parameters[`encoder.layers.${layer}.${name}`]!;
+    ({ branch, residual } = encoderLayer(c, at, branch, residual, lengths));
+  }
+  const encoded = addRmsNorm(branch, residual, parameters["encoder.norm.weight"]!, { eps: c.normEps }).normed;
+  const tokens = slice(encoded, 1, 1); // [B·C,S,D]
+  const heads = [batch, count, c.chunk, c.keyHeads, c.headSize];
+  return {
+    landmarks: reshape(slice(encoded, 1, 0, 1), [batch, count, width]),
+    keys: reshape(linear(tokens, parameters["memory.keys.weight"]!), heads),
+    values: reshape(linear(tokens, parameters["memory.values.weight"]!), heads),
+  };
+}
+
+function encoderLayer(
+  c: DrtConfig, at: (name: string) => Tensor, before: Tensor, stream: Tensor | null, lengths: Tensor | null,
+): { branch: Tensor; residual: Tensor } {
+  const first = addRmsNorm(before, stream, at("attention_norm.weight"), { eps: c.normEps });
+  const { q, k, v } = project(c, at, first.normed);
+  const turn = { theta: c.ropeTheta };
+  const attended = attention({ q: rope(q, turn), k: rope(k, turn), v, lengths }, { causal: false });
+  const second = addRmsNorm(merge(c, at("attention.out.weight"), attended), first.residual, at("mlp_norm.weight"), { eps: c.normEps });
+  return { branch: mlp(c, at, second.normed), residual: second.residual };
+}
+
+/** The chunks of one run with the landmark first: [B,pieces,S+1,D]. */
+function padded(c: DrtConfig, { run, tokens, landmarks }: RunParts, pending: Tensor): Tensor {
+  const [batch, pieces, , width] = landmarks!.shape as [number, number, number, number];
+  const slots = [landmarks!];
+  if (run.pending > 0) slots.push(reshape(pending, [batch, 1, run.pending, width]));
+  if (tokens) slots.push(tokens);
+  const missing = c.chunk - run.pending - run.tokens;
+  if (missing > 0) slots.push(zeros(landmarks!.device, [batch, pieces, missing, width], landmarks!.dtype));
+  return concat(slots, 2);
+}
+
+/** Hidden states of the running chunk's tokens after this pass: [B,r,D]. */
+export function pendingAfter(layout: Layout, parts: readonly RunParts[], before: Tensor): Tensor {
+  const open = parts.at(-1);
+  const [batch, , width] = before.shape as [number, number, number];
+  if (layout.pending === 0 || !open || open.run.closed) return zeros(before.device, [batch, 0, width], before.dtype);
+  const fresh = reshape(open.tokens!, [batch, open.run.tokens, width]);
+  return open.run.pending === 0 ? fresh : concat([before, fresh], 1);
+}

@@ -1,0 +1,137 @@
+/** The promises of every sequence model for the DRT: full == chunked == token by token, in logits and memory, wherever segments end. */
+import {
+  crossEntropy, type Device, devices, dispose, disposeExcept, type ForwardOptions, keep, key, leaves, mean, open, type Parameters, scope, slice,
+  tensor, type Tensor, tokenTensor, valueAndGradient,
+} from "@lenggen/kernels";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Drt, drt, type DrtState } from "./model";
+
+const CONFIG = {
+  model_type: "drt", vocab_size: 30, hidden_size: 16, intermediate_size: 24, num_attention_heads: 2, num_key_value_heads: 1, lower_layers: 1,
+  upper_groups: [1, 1], encoder_layers: 1, chunk_size: 4, window: 6, top_k: 2, softmax_off_by_one: true,
+};
+
+const listings = await devices({ fallback: true });
+for (const { name, available, reason } of listings) if (!available) console.warn(`tests on device ${name} do not run: ${reason}`);
+const cases = listings.filter(({ available }) => available).map(({ name }) =>
+  ({ name, ...(name === "reference" ? { dtype: "f64", tolerance: 1e-9 } as const : { dtype: "f32", tolerance: 1e-4 } as const) }));
+
+async function deviation(actual: Tensor, wanted: Tensor): Promise<number> {
+  const [a, b] = [await actual.read(), await wanted.read()];
+  expect(actual.shape).toEqual(wanted.shape);
+  let [scale, worst] = [1e-30, 0];
+  for (let i = 0; i < b.length; i++) {
+    scale = Math.max(scale, Math.abs(b[i]!));
+    worst = Math.max(worst, Math.abs(a[i]! - b[i]!));
+  }
+  return worst / scale;
+}
+
+describe.each(cases)("DRT on $name", ({ name, dtype, tolerance }) => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await open(name, { fallback: true });
+  });
+  afterAll(() => device.close());
+
+  const ids = (total: number, rows = 2) => Array.from({ length: rows * total }, (_, i) => (i * 7919 + (i >> 3)) % 30);
+  const input = (total: number, rows = 2) => tokenTensor(device, ids(total, rows), [rows, total], 30);
+
+  /** Runs in pieces; `ends` count from the start of the stream. */
+  async function compare(model: Drt, parameters: Parameters, lengths: readonly number[], ends: readonly number[]) {
+    const total = lengths.reduce((a, b) => a + b, 0);
+    const tokens = input(total);
+    const full = model.forward(parameters, tokens, undefined, { ends });
+    let state: DrtState = model.initialState(2, device, dtype);
+    let from = 0;
+    for (const length of lengths) {
+      const to = from + length;
+      const options: ForwardOptions = { ends: ends.filter((end) => end > from && end <= to).map((end) => end - from) };
+      const part = model.forward(parameters, slice(tokens, 1, from, to), state, options);
+      expect(await deviation(part.hidden, slice(full.hidden, 1, from, to))).toBeLessThan(tolerance);
+      state = part.state;
+      from = to;
+    }
+    const rows = full.state.memory.lengths.shape[1]!;
+    expect(await deviation(state.memory.lengths, full.state.memory.lengths)).toBe(0);
+    for (const part of ["landmarks", "keys", "values"] as const) {
+      expect(await deviation(slice(state.memory[part], 1, 0, rows), slice(full.state.memory[part], 1, 0, rows))).toBeLessThan(tolerance);
+    }
+    const rest = (state: DrtState) => leaves(state).filter(({ path }) => !path.startsWith("memory."));
+    const found = rest(state);
+    for (const [i, { path, tensor: leaf }] of rest(full.state).entries()) {
+      expect([path, await deviation(found[i]!.tensor, leaf)]).toEqual([path, expect.toSatisfy((d: number) => d < tolerance)]);
+    }
+  }
+
+  it.each([
+    ["1, 2, 3, 9, 1, 10", [1, 2, 3, 9, 1, 10], []],
+    ["4, 4, 8, 10", [4, 4, 8, 10], []],
+    ["single tokens", Array<number>(19).fill(1), []],
+    ["5, 6, 9 with segments that end early", [5, 6, 9], [5, 7, 11, 11]],
+  ])("full == chunks of %s", async (_, lengths, ends) => {
+    const model = drt(CONFIG);
+    await compare(model, model.init(key(3), device, dtype), lengths, ends);
+  });
+
+  it("full == chunked with rotary positions, one group, and chunks of one size", async () => {
+    const model = drt({ ...CONFIG, position: "rope", upper_groups: [2], softmax_off_by_one: false, top_k: 9 });
+    await compare(model, model.init(key(4), device, dtype), [3, 8, 9], []);
+  });
+
+  it("two states that go on from one place leave each other alone", async () => {
+    const model = drt(CONFIG);
+    const parameters = model.init(key(5), device, dtype);
+    const shared = model.forward(parameters, input(9)).state;
+    const one = model.forward(parameters, tokenTensor(device, Array<number>(16).fill(3), [2, 8], 30), shared);
+    const other = model.forward(parameters, tokenTensor(device, Array<number>(16).fill(9), [2, 8], 30), shared);
+    const again = model.forward(parameters, tokenTensor(device, Array<number>(16).fill(3), [2, 8], 30), shared);
+    expect(await deviation(again.hidden, one.hidden)).toBe(0);
+    const keys = (state: DrtState) => slice(state.memory.keys, 1, 0, 4);
+    expect(await deviation(keys(again.state), keys(one.state))).toBe(0);
+    expect(await deviation(keys(other.state), keys(one.state))).toBeGreaterThan(0.01);
+  });
+
+  it("holds nothing but its state, and the successor of a state frees what it does not share", async () => {
+    const model = drt(CONFIG);
+    const parameters = model.init(key(5), device, dtype);
+    await device.synchronize();
+    const before = device.memory().used;
+    let state: DrtState | undefined;
+    for (let i = 0; i < 12; i++) {
+      const next = keep(scope(() => model.forward(parameters, input(7), state).state));
+      disposeExcept(state, next);
+      state = next;
+    }
+    dispose(state);
+    await device.synchronize();
+    expect(device.memory().used).toBe(before);
+    dispose(parameters);
+  });
+
+  it("gives the gradients that float64 gives", async () => {
+    const model = drt(CONFIG);
+    const gradientsOn = async (on: Device, type: "f32" | "f64") => {
+      const parameters = model.init(key(6), on, type);
+      const tokens = tokenTensor(on, ids(22), [2, 22], 30);
+      const targets = tensor(on, ids(22).map((id) => (id * 5) % 30), [2, 22], "i32");
+      const { loss, gradients } = valueAndGradient((p: Parameters) => {
+        const { hidden } = model.forward(p, tokens, undefined, { ends: [10], key: key(8) });
+        return { loss: mean(crossEntropy(hidden, model.head(p), targets)) };
+      }, parameters);
+      const read = await Promise.all(leaves(gradients).map(async ({ path, tensor: t }) => [path, await t.read()] as const));
+      return { loss: await loss.item(), gradients: read };
+    };
+    const reference = await open("reference");
+    const wanted = await gradientsOn(reference, "f64");
+    const actual = await gradientsOn(device, dtype);
+    reference.close();
+    expect(actual.loss).toBeCloseTo(wanted.loss, 4);
+    for (const [i, [path, values]] of wanted.gradients.entries()) {
+      const largest = Math.max(...values.map(Math.abs));
+      const worst = Math.max(...values.map((value, j) => Math.abs(value - actual.gradients[i]![1][j]!)));
+      expect([path, largest]).toEqual([path, expect.toSatisfy((size: number) => size > 0)]);
+      expect([path, worst / largest]).toEqual([path, expect.toSatisfy((d: number) => d < 10 * tolerance)]);
+    }
+  });
+});

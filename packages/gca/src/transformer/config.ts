@@ -1,0 +1,48 @@
+/** Configuration of the baselines: a decoder whose attention sees a window, or everything. */
+import { check } from "@lenggen/kernels";
+import * as v from "valibot";
+import { type LayerSettings, layers, layerSettings, count, parse, type Position, SHARED_FIELDS } from "../settings";
+
+const SCHEMA = v.object({
+  model_type: v.literal("transformer"),
+  ...SHARED_FIELDS,
+  num_hidden_layers: layers,
+  window: v.optional(v.nullable(count), null),
+});
+
+/** `config.json` of a baseline; `window` null sees everything. */
+export type TransformerJson = v.InferInput<typeof SCHEMA>;
+
+/** A configuration with everything derived; made by {@link parseTransformerConfig}. */
+export interface TransformerConfig extends LayerSettings {
+  readonly vocabulary: number;
+  readonly layers: number;
+  /** Positions that a query sees, itself included; null for all. */
+  readonly window: number | null;
+  readonly position: Position;
+}
+
+/** Throws `E_CONFIG` naming the field, its value and what it may be. */
+export function parseTransformerConfig(json: unknown): TransformerConfig {
+  const parsed = parse(SCHEMA, json);
+  check(parsed.window === null || parsed.window >= 2, "E_CONFIG", () => "config: window 1 sees nothing but the token itself; it must be at least 2");
+  return {
+    ...layerSettings(parsed), vocabulary: parsed.vocab_size, layers: parsed.num_hidden_layers, window: parsed.window, position: parsed.position,
+  };
+}
+
+export function transformerJson(c: TransformerConfig): TransformerJson {
+  return {
+    model_type: "transformer",
+    vocab_size: c.vocabulary,
+    hidden_size: c.width,
+    intermediate_size: c.innerWidth,
+    num_attention_heads: c.heads,
+    num_key_value_heads: c.keyHeads,
+    num_hidden_layers: c.layers,
+    window: c.window,
+    position: c.position,
+    rms_norm_eps: c.normEps,
+    rope_theta: c.ropeTheta,
+  };
+}

@@ -1,0 +1,70 @@
+import { type Device, devices, key, leaves, open, slice, type Tensor, tokenTensor } from "@lenggen/kernels";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { transformer } from "./model";
+
+const CONFIG = {
+  model_type: "transformer", vocab_size: 30, hidden_size: 16, intermediate_size: 24, num_attention_heads: 2, num_hidden_layers: 2,
+};
+
+const listings = await devices({ fallback: true });
+for (const { name, available, reason } of listings) if (!available) console.warn(`tests on device ${name} do not run: ${reason}`);
+const cases = listings.filter(({ available }) => available).map(({ name }) =>
+  ({ name, ...(name === "reference" ? { dtype: "f64", tolerance: 1e-9 } as const : { dtype: "f32", tolerance: 1e-4 } as const) }));
+
+async function deviation(actual: Tensor, wanted: Tensor): Promise<number> {
+  const [a, b] = [await actual.read(), await wanted.read()];
+  expect(actual.shape).toEqual(wanted.shape);
+  const scale = Math.max(...b.map(Math.abs), 1e-30);
+  return Math.max(...a.map((value, i) => Math.abs(value - b[i]!)), 0) / scale;
+}
+
+describe.each(cases)("baselines on $name", ({ name, dtype, tolerance }) => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await open(name, { fallback: true });
+  });
+  afterAll(() => device.close());
+
+  it.each([
+    ["a window with linear biases", { window: 5, position: "alibi" }],
+    ["a window with rotation", { window: 5, position: "rope" }],
+    ["full attention with rotation", { window: null, position: "rope" }],
+  ])("full == chunked with %s", async (_, settings) => {
+    const model = transformer({ ...CONFIG, ...settings });
+    const parameters = model.init(key(2), device, dtype);
+    const ids = Array.from({ length: 38 }, (_, i) => (i * 7919 + (i >> 3)) % 30);
+    const tokens = tokenTensor(device, ids, [2, 19], 30);
+    const full = model.forward(parameters, tokens);
+    let state = model.initialState(2, device, dtype);
+    let from = 0;
+    for (const length of [1, 2, 5, 10, 1]) {
+      const part = model.forward(parameters, slice(tokens, 1, from, from + length), state);
+      expect(await deviation(part.hidden, slice(full.hidden, 1, from, from + length))).toBeLessThan(tolerance);
+      state = part.state;
+      from += length;
+    }
+    for (const [i, { tensor: leaf }] of leaves(state).entries()) {
+      expect(leaf.shape[1]).toBe(settings.window === null ? 19 : settings.window - 1);
+      expect(await deviation(leaf, leaves(full.state)[i]!.tensor)).toBeLessThan(tolerance);
+    }
+  });
+});
+
+describe("configurations of baselines", () => {
+  it.each([
+    [{ ...CONFIG, num_attention_heads: 3 }, /num_attention_heads 3 must divide hidden_size 16/],
+    [{ ...CONFIG, num_key_value_heads: 4 }, /num_key_value_heads 4 must divide/],
+    [{ ...CONFIG, num_attention_heads: 16 }, /must be even/],
+    [{ ...CONFIG, window: 1 }, /window 1/],
+    [{ ...CONFIG, window: "all" }, /window/],
+    [{ ...CONFIG, num_hidden_layers: 0 }, /num_hidden_layers/],
+    [{ ...CONFIG, vocab_size: undefined }, /vocab_size is missing/],
+    [[], /expected an object, got a list/],
+  ])("%j is refused", (json, message) =>
+    expect(() => transformer(json)).toThrow(expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(message) })));
+
+  it("come back as they were given", () => {
+    const model = transformer({ ...CONFIG, window: 7 });
+    expect(transformer(JSON.parse(JSON.stringify(model.config))).settings).toEqual(model.settings);
+  });
+});

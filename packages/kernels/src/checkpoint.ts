@@ -1,0 +1,72 @@
+/** A model's parameters from a safetensors file and back, in names, order and shapes as the model gives them. */
+import type { Device } from "./device";
+import type { DType } from "./dtype";
+import { check } from "./errors";
+import type { Parameters, SequenceModel } from "./model";
+import { countNonFinite } from "./ops/optimizer";
+import { encodeSafetensors, type Safetensors } from "./safetensors";
+import { sameShape, showShape } from "./shape";
+import { dispose, keep, scope } from "./tensor";
+import type { Tree } from "./tree";
+
+/** Options of {@link loadParameters}. */
+export interface LoadParametersOptions {
+  readonly dtype?: DType;
+  /** Names that the file may use, with those of the model. */
+  readonly renamed?: Readonly<Record<string, string>>;
+  /** Tensors of the file (by the model's names) that are not needed. */
+  readonly unneeded?: readonly string[];
+}
+
+/**
+ * Loads all parameters of a model onto a device; half precision is widened. The caller disposes them. Throws `E_FORMAT` for a
+ * damaged file, `E_WEIGHTS` for missing, unknown or misshapen tensors and for NaN or infinity among the numbers.
+ */
+export async function loadParameters<State extends Tree>(
+  model: SequenceModel<State>, weights: Safetensors, device: Device, options: LoadParametersOptions = {},
+): Promise<Parameters> {
+  const loaded: Record<string, Parameters[string]> = {};
+  try {
+    for (const [name, stored] of matchNames(model.parameterShapes(), weights, options)) {
+      loaded[name] = keep(await weights.load(stored, device, options.dtype ?? "f32"));
+      const bad = scope(() => countNonFinite({ [name]: loaded[name]! }));
+      const count = await bad.item();
+      bad.dispose();
+      check(count === 0, "E_WEIGHTS", () => `weights: ${stored} holds ${count} ${count === 1 ? "number that is" : "numbers that are"} NaN or infinite`);
+    }
+  } catch (error) {
+    dispose(loaded);
+    throw error;
+  }
+  return loaded;
+}
+
+/** "1 tensor (a)", "4 tensors (a, b, c, ...)". */
+function tensors(names: readonly string[]): string {
+  return `${names.length} ${names.length === 1 ? "tensor" : "tensors"} (${names.slice(0, 3).join(", ")}${names.length > 3 ? ", ..." : ""})`;
+}
+
+/** Pairs each parameter with its name in the file, after checking names and shapes against the configuration. */
+function matchNames(
+  shapes: Readonly<Record<string, readonly number[]>>, weights: Safetensors, { renamed = {}, unneeded = [] }: LoadParametersOptions,
+): [name: string, stored: string][] {
+  const stored = new Map(Object.keys(weights.tensors).map((name) => [renamed[name] ?? name, name]));
+  for (const name of unneeded) stored.delete(name);
+  const missing = Object.keys(shapes).filter((name) => !stored.has(name));
+  const unknown = [...stored.keys()].filter((name) => !Object.hasOwn(shapes, name));
+  check(missing.length === 0, "E_WEIGHTS", () => `weights: the config asks for ${tensors(missing)}, not in the file`);
+  check(unknown.length === 0, "E_WEIGHTS", () => `weights: the file holds ${tensors(unknown)}, not asked for by the config`);
+  for (const [name, shape] of Object.entries(shapes)) {
+    const found = weights.tensors[stored.get(name)!]!.shape;
+    check(sameShape(found, shape), "E_WEIGHTS", () => `weights: ${name} has shape ${showShape(found)}, the config asks for ${showShape(shape)}`);
+  }
+  return Object.keys(shapes).map((name) => [name, stored.get(name)!]);
+}
+
+/** The two files of a checkpoint, `config.json` as text and `model.safetensors` as streamed bytes. */
+export function saveModel<State extends Tree>(
+  model: SequenceModel<State>, parameters: Parameters,
+): { config: string; weights: AsyncIterable<Uint8Array> } {
+  const ordered = Object.fromEntries(Object.keys(model.parameterShapes()).map((name) => [name, parameters[name]!]));
+  return { config: `${JSON.stringify(model.config, null, 2)}\n`, weights: encodeSafetensors(ordered, { format: "pt" }) };
+}
