@@ -5,6 +5,8 @@
 
 #ifndef LENGGEN_FAMILIES
 #define LENGGEN_FAMILIES(X) \
+  X(attention) \
+  X(attentionGradient) \
   X(conv) \
   X(crossEntropy) \
   X(elementwise) \
@@ -17,6 +19,7 @@
   X(random) \
   X(reduce) \
   X(retrieve) \
+  X(rope) \
   X(ssd) \
   X(ssdGradient) \
   X(view)

@@ -7,6 +7,7 @@ import { check, LenggenError } from "../../errors";
 import type { Kernels } from "../../kernels";
 import { memoryLimitFrom } from "../memoryLimit";
 import { type Addon, loadAddon, type NativeDevice, translated } from "./addon";
+import { attention } from "./attention";
 import { conv } from "./conv";
 import { crossEntropy } from "./crossEntropy";
 import { elementwise } from "./elementwise";
@@ -20,10 +21,12 @@ import { optimizer } from "./optimizer";
 import { random } from "./random";
 import { reduce } from "./reduce";
 import { retrieve } from "./retrieve";
+import { rope } from "./rope";
 import { ssd } from "./ssd";
 import { view } from "./view";
 
 const createKernels = (launch: Launch): Kernels => ({
+  ...attention(launch),
   ...conv(launch),
   ...crossEntropy(launch),
   ...elementwise(launch),
@@ -36,6 +39,7 @@ const createKernels = (launch: Launch): Kernels => ({
   ...random(launch),
   ...reduce(launch),
   ...retrieve(launch),
+  ...rope(launch),
   ...ssd(launch),
   ...view(launch),
 });
