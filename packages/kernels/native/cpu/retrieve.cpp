@@ -9,6 +9,7 @@
 // neither threads nor the way in which landmarks are cut, nor what else is asked for, change a bit.
 #include <algorithm>
 
+#include "ahead.h"
 #include "check.h"
 #include "families.h"
 #include "gemm.h"
@@ -21,9 +22,9 @@ namespace {
 // Queries and landmarks of a tile: the scores fit the L1 cache, the queries the L2 cache.
 constexpr int64_t QUERY_BLOCK = 64;
 constexpr int64_t LANDMARK_TILE = 128;
-// Landmarks are cut into stretches until there are so many items, none shorter than this.
-constexpr int64_t MANY_ITEMS = 64;
-constexpr int64_t LEAST_STRETCH = 2048;
+// Where there are few queries, landmarks are cut into stretches until each thread has so many items, none shorter than this.
+constexpr int64_t ITEMS_PER_THREAD = 4;
+constexpr int64_t LEAST_STRETCH = 1024;
 
 int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -164,9 +165,9 @@ void scan(Block& block, const Sizes& sizes, int64_t row, int64_t from, int64_t c
 
 struct Cut {
   int64_t blocks, stretches, stretch;
-  Cut(const Sizes& sizes, int64_t visible) : blocks(ceilDiv(sizes.queries, QUERY_BLOCK)) {
+  Cut(const Sizes& sizes, int64_t visible, int64_t threads) : blocks(ceilDiv(sizes.queries, QUERY_BLOCK)) {
     const int64_t items = std::max<int64_t>(1, sizes.batch * blocks);
-    const int64_t wanted = std::max<int64_t>(1, std::min(ceilDiv(MANY_ITEMS, items), visible / LEAST_STRETCH));
+    const int64_t wanted = threads == 1 ? 1 : std::max<int64_t>(1, std::min(ceilDiv(ITEMS_PER_THREAD * threads, items), visible / LEAST_STRETCH));
     stretch = std::max<int64_t>(1, ceilDiv(ceilDiv(visible, wanted), LANDMARK_TILE) * LANDMARK_TILE);
     stretches = std::max<int64_t>(1, ceilDiv(visible, stretch));
   }
@@ -209,7 +210,7 @@ void forward(const Launch& launch, Pool& pool) {
   const float *queries = launch.buffers[0].f32(), *landmarks = launch.buffers[1].f32();
   const auto visible = [&](int64_t query) { return std::min(sizes.landmarks, first + query); };
   const float scale = 1 / std::sqrt(static_cast<float>(width));
-  const Cut cut(sizes, sizes.queries == 0 ? 0 : visible(sizes.queries - 1));
+  const Cut cut(sizes, sizes.queries == 0 ? 0 : visible(sizes.queries - 1), pool.threads());
   // Per query and stretch up to k candidates, and how many there are.
   const int64_t lists = sizes.rows() * cut.stretches;
   Candidate* const found = reinterpret_cast<Candidate*>(pool.shared(static_cast<size_t>(lists * k) * CANDIDATE_FLOATS + static_cast<size_t>(lists)));
@@ -236,9 +237,12 @@ void forward(const Launch& launch, Pool& pool) {
     }
     const int64_t end = std::min((stretch + 1) * cut.stretch, visible(query + block.count - 1));
     for (int64_t j = stretch * cut.stretch; j < end; j += LANDMARK_TILE) {
-      const int64_t count = std::min(LANDMARK_TILE, end - j);
-      gemmSmall(count, block.padded, width, {landmarks + (batch * sizes.landmarks + j) * width, width, 1}, block.queries, block.padded,
-                block.scores, block.padded, false);
+      const int64_t count = std::min(LANDMARK_TILE, end - j), next = std::min(LANDMARK_TILE, end - j - count);
+      const float* own = landmarks + (batch * sizes.landmarks + j) * width;
+      Ahead ahead;
+      ahead.add(own + count * width, next * width);
+      ahead.spread(ceilDiv(count, TILE_ROWS) * ceilDiv(block.padded, TILE_COLUMNS) * width);
+      gemmSmall(count, block.padded, width, {own, width, 1}, block.queries, block.padded, block.scores, block.padded, false, Skip::None, &ahead);
       (noisy ? scan<true> : scan<false>)(block, sizes, row, j, count, key);
     }
     for (int64_t i = 0; i < block.count; i++) {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { open } from "../device";
 import { type Key, key, randomBits } from "../random";
-import { dispose, scope, tensor, zeros } from "../tensor";
+import { dispose, scope, type Tensor, tensor, zeros } from "../tensor";
 import {
   checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectClose, expectError, host, type HostTensor,
   normals, referenceDevice, type TestFunction, upload,
@@ -41,7 +41,7 @@ const named = CASES.map((c) => [
 const inputs = ({ batch = 1, queries, landmarks, width }: Case): HostTensor[] =>
   [normals(1, [batch, queries, width]), normals(2, [batch, landmarks, width])];
 
-const both = ({ k, first, noise }: Case): TestFunction => (...[queries, landmarks]) => {
+const both = ({ k, first, noise }: Case) => (...[queries, landmarks]: Tensor[]): [Tensor, Tensor] => {
   const { indices, weights } = retrieve({ queries: queries!, landmarks: landmarks! }, { k, ...(first !== undefined && { first }), ...(noise && { noise }) });
   return [indices, weights];
 };
@@ -178,7 +178,7 @@ eachDevice("retrieve", (device) => {
 });
 
 describe("retrieve", () => {
-  const weights = (shape: Case): TestFunction => (...given) => both(shape)(...given).slice(1);
+  const weights = (shape: Case): TestFunction => (...given) => both(shape)(...given)[1];
 
   it("has the gradient of its weights", async () => {
     for (const shape of [
@@ -187,7 +187,7 @@ describe("retrieve", () => {
   });
 
   it("has the same bits with any number of threads", async () => {
-    await checkSameBits(both({ batch: 2, queries: 150, landmarks: 260, width: 24, k: 9, first: 40, noise: key(4) } as Case), inputs({ batch: 2, queries: 150, landmarks: 260, width: 24, k: 9 }));
+    await checkSameBits(both({ batch: 2, queries: 150, landmarks: 260, width: 24, k: 9, first: 40, noise: key(4) }), inputs({ batch: 2, queries: 150, landmarks: 260, width: 24, k: 9 }));
     const long = { queries: 5, landmarks: 12_000, width: 12, k: 16, first: 12_000 };
     await checkSameBits(both(long), inputs(long));
   });
