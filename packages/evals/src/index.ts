@@ -1,5 +1,6 @@
 /** @lenggen/evals: measures and tasks for length generalisation, with figures and reports. */
-export { stream, type RunOptions, type StreamChunk, type StreamOptions, type Tokens } from "./stream";
+export { stream, type RunOptions, type StreamChunk, type StreamOptions } from "./stream";
+export { joinTokens, type Tokens, type TokenSource, wholeOf } from "./tokens";
 export { type Interval, meanInterval, ratioInterval, wilsonInterval } from "./statistics";
 export { binEdges, logPositions } from "./positions";
 export { lossByPosition, type LossByPosition, type LossByPositionOptions, type LossRecord } from "./measures/lossByPosition";
@@ -7,6 +8,9 @@ export {
   effectiveRemembrance, type EffectiveRemembrance, type EffectiveRemembranceOptions, type RemembrancePoint,
 } from "./measures/effectiveRemembrance";
 export { type Moments, stateStatistics, type StateStatistics, type StateStatisticsOptions } from "./measures/stateStatistics";
+export {
+  askedFromOneStream, type AskedFromOneStream, type AskedFromOneStreamOptions, type AskedQuestion,
+} from "./measures/askedFromOneStream";
 export { taskAccuracy, type TaskAccuracy, type TaskAccuracyOptions, type TaskCell } from "./measures/taskAccuracy";
 export * from "./tasks";
 

@@ -63,6 +63,25 @@ describe("stream", () => {
     expect(peaks[1]).toBe(peaks[0]);
   });
 
+  test("tells where segments end, in the chunk that they end in", async () => {
+    const passes: { tokens: number; ends: readonly number[] }[] = [];
+    const told = tinyModel({ passes });
+    const parameters = told.init(key(0), device);
+    for await (const { end } of stream(told, parameters, sequences, { start: 10, end: 40, chunk: 10, segmentEnds: [10, 15, 20, 20, 40] })) expect(end).toBeGreaterThan(10);
+    expect(passes.map(({ ends }) => ends)).toEqual([[0, 5, 10, 10], [], [10]]);
+  });
+
+  test("frees states that share tensors with those that follow", async () => {
+    const sharing = tinyModel({ record: true });
+    const parameters = sharing.init(key(0), device);
+    const before = device.memory().used;
+    for await (const { state } of stream(sharing, parameters, sequences, { end: 100, chunk: 10 })) {
+      expect(state.memory.some((t) => t.disposed)).toBe(false);
+      if (state.memory.length === 8) break;
+    }
+    expect(device.memory().used).toBe(before);
+  });
+
   test("stops when told to, with nothing left behind", async () => {
     const parameters = model.init(key(0), device);
     const before = device.memory().used;

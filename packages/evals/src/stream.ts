@@ -7,12 +7,12 @@
  * L + 1 tokens.
  */
 import {
-  check, crossEntropy, type Device, dispose, keep, leaves, type Parameters, scope, type SequenceModel, type Tensor, tensor, tensorsIn,
+  advance, check, crossEntropy, type Device, dispose, disposeExcept, keep, leaves, type Parameters, scope, type SequenceModel, type Tensor, tensor,
   type Tree, type TypedArray, withoutGradient,
 } from "@lenggen/kernels";
+import { readTokens, type Tokens, type TokenSource } from "./tokens";
 
-/** Token ids; a `Uint8Array` of text is a sequence of a byte model as it stands. */
-export type Tokens = ArrayLike<number>;
+export type { Tokens, TokenSource };
 
 /** What every measure takes. */
 export interface RunOptions {
@@ -34,6 +34,11 @@ export interface StreamOptions extends RunOptions {
   readonly end: number;
   /** Positions in start ... end at which a chunk must end, so that the state there can be seen. */
   readonly stops?: readonly number[];
+  /**
+   * Positions in start ... end, ascending, at which the running segment of a model with segments ends: after so many tokens.
+   * A repeated one makes an empty segment.
+   */
+  readonly segmentEnds?: readonly number[];
   /** Whether to score each position; true unless given. Scoring reads x[end] as well. */
   readonly losses?: boolean;
 }
@@ -63,13 +68,12 @@ export function deviceOf(parameters: Parameters): Device {
 
 /** Runs a model over sequences side by side from the zero state and yields chunk after chunk. */
 export async function* stream<State extends Tree>(
-  model: SequenceModel<State>, parameters: Parameters, sequences: readonly Tokens[], options: StreamOptions,
+  model: SequenceModel<State>, parameters: Parameters, sequences: readonly (Tokens | TokenSource)[], options: StreamOptions,
 ): AsyncGenerator<StreamChunk<State>> {
-  const { start = 0, end, chunk = DEFAULT_CHUNK, losses: scoring = true, signal } = options;
+  const { start = 0, end, chunk = DEFAULT_CHUNK, segmentEnds = [], losses: scoring = true, signal } = options;
   checkSequences(sequences, scoring ? end + 1 : end);
   check(Number.isInteger(chunk) && chunk >= 1, "E_ARGUMENT", () => `stream: chunk must be a whole number of at least 1, not ${chunk}`);
   check(Number.isInteger(start) && start >= 0 && start < end, "E_ARGUMENT", () => `stream: tokens ${start} ... ${end} are no range`);
-  const device = deviceOf(parameters);
   const borders = [...(options.stops ?? []).filter((stop) => stop > start && stop < end), end].sort((a, b) => a - b);
   let state: State | undefined;
   let hidden: Tensor | undefined;
@@ -77,10 +81,13 @@ export async function* stream<State extends Tree>(
     for (let from = start; from < end; ) {
       checkSignal(signal);
       const to = Math.min(from + chunk, borders.find((border) => border > from)!);
-      const step = forward(model, parameters, device, cut(sequences, from, to), sequences.length, state,
-        scoring ? cut(sequences, from + 1, to + 1) : undefined);
+      const ends = segmentEnds.filter((at) => at <= to && (at > from || (at === from && from === start)));
+      const step = await forward(model, parameters, {
+        ids: cut(sequences, from, to), rows: sequences.length, state,
+        targets: scoring ? cut(sequences, from + 1, to + 1) : undefined, ends: ends.map((at) => at - from),
+      });
       hidden?.dispose();
-      releaseOld(state, step.state);
+      disposeExcept(state, step.state);
       ({ state, hidden } = step);
       let losses: TypedArray = new Float32Array(0);
       if (step.losses) {
@@ -103,32 +110,38 @@ interface Step<State> {
   readonly losses: Tensor | undefined;
 }
 
-/** One forward pass without gradients over `rows` rows; ids and targets are row-major. The caller owns the result. */
-export function forward<State extends Tree>(
-  model: SequenceModel<State>, parameters: Parameters, device: Device, ids: Int32Array, rows: number, state?: State, targets?: Int32Array,
-): Step<State> {
-  checkTokens(ids, model.vocabulary);
-  const shape = [rows, ids.length / rows];
-  return withoutGradient(() => keep(scope(() => {
-    const { hidden, state: next } = model.forward(parameters, tensor(device, ids, shape, "i32"), state);
-    const losses = targets && crossEntropy(hidden, model.head(parameters), tensor(device, targets, shape, "i32"));
-    return { hidden, state: next, losses };
-  })));
+/** What one forward pass takes; ids and targets are row-major. */
+export interface ForwardInput<State> {
+  readonly ids: Int32Array;
+  readonly rows: number;
+  readonly state?: State;
+  readonly targets?: Int32Array;
+  /** Where segments end, in tokens of this pass. */
+  readonly ends?: readonly number[];
 }
 
-/** Frees what the old state holds and the new one does not share. */
-export function releaseOld(old: unknown, next: unknown): void {
-  const living = tensorsIn(next);
-  for (const t of tensorsIn(old)) if (!living.has(t)) t.dispose();
+/** One forward pass without gradients. The caller owns the result. */
+export async function forward<State extends Tree>(
+  model: SequenceModel<State>, parameters: Parameters, { ids, rows, state, targets, ends }: ForwardInput<State>,
+): Promise<Step<State>> {
+  checkTokens(ids, model.vocabulary);
+  const device = deviceOf(parameters);
+  const shape = [rows, ids.length / rows];
+  const tokens = keep(tensor(device, ids, shape, "i32"));
+  try {
+    const { hidden, state: next } = await advance(model, parameters, tokens, state, { ends });
+    const losses = targets && withoutGradient(() => keep(scope(() => crossEntropy(hidden, model.head(parameters), tensor(device, targets, shape, "i32")))));
+    return { hidden, state: next, losses };
+  } finally {
+    tokens.dispose();
+  }
 }
 
 /** Tokens from ... to - 1 of each sequence as rows of one array. */
-function cut(sequences: readonly Tokens[], from: number, to: number): Int32Array {
+function cut(sequences: readonly (Tokens | TokenSource)[], from: number, to: number): Int32Array {
   const width = to - from;
   const rows = new Int32Array(sequences.length * width);
-  sequences.forEach((sequence, row) => {
-    for (let i = 0; i < width; i++) rows[row * width + i] = sequence[from + i]!;
-  });
+  sequences.forEach((sequence, row) => readTokens(sequence, from, rows.subarray(row * width, (row + 1) * width)));
   return rows;
 }
 
@@ -137,7 +150,7 @@ export function groups<T>(items: readonly T[], size: number): T[][] {
   return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));
 }
 
-export function checkSequences(sequences: readonly Tokens[], needed: number): void {
+export function checkSequences(sequences: readonly (Tokens | TokenSource)[], needed: number): void {
   check(sequences.length > 0, "E_TEXT", () => "no sequences were given to measure on");
   sequences.forEach((sequence, i) => check(sequence.length >= needed, "E_TEXT", () =>
     `sequence ${i} has ${sequence.length} tokens, but ${needed} are needed`));

@@ -5,7 +5,7 @@
  *
  * or, with `memory`, counts the last few tokens only. Reference device only: it reads tokens straight from memory.
  */
-import { open, type Parameters, type SequenceModel, Tensor, tensor, zeros } from "@lenggen/kernels";
+import { full, open, type Parameters, type SequenceModel, Tensor, tensor, zeros } from "@lenggen/kernels";
 import type { Device, TypedArray } from "@lenggen/kernels";
 
 export interface TinyOptions {
@@ -14,10 +14,14 @@ export interface TinyOptions {
   readonly sharpness?: number;
   /** Tokens remembered; everything, decaying, unless given. */
   readonly memory?: number;
+  /** The state also keeps a tensor of NaN for each pass, shared with the states that follow, as a memory of chunks would. */
+  readonly record?: boolean;
+  /** Notes the tokens of each pass and where segments end in it. */
+  readonly passes?: { readonly tokens: number; readonly ends: readonly number[] }[];
 }
 
 /** Counts in two heads of half the vocabulary each, or the last few ids (-1: none yet). */
-type TinyState = { layers: { past: Tensor }[] };
+export type TinyState = { layers: { past: Tensor }[]; memory: readonly Tensor[] };
 
 export const HEADS = 2;
 
@@ -25,25 +29,29 @@ export function reference(): Promise<Device> {
   return open("reference");
 }
 
-export function tinyModel({ vocabulary = 8, decay = 1, sharpness = 1, memory }: TinyOptions = {}): SequenceModel<TinyState> {
+export function tinyModel({ vocabulary = 8, decay = 1, sharpness = 1, memory, record = false, passes }: TinyOptions = {}): SequenceModel<TinyState> {
   const stateShape = (batch: number) => (memory === undefined ? [batch, HEADS, vocabulary / HEADS] : [batch, memory]);
   return {
     family: "tiny",
     config: {},
     vocabulary,
-    stateLeaves: [memory === undefined
-      ? { path: "layers.0.past", kind: "recurrent", layer: 0, headAxis: 1 }
-      : { path: "layers.0.past", kind: "window", layer: 0 }],
+    stateLeaves: [
+      memory === undefined
+        ? { path: "layers.0.past", kind: "recurrent", layer: 0, headAxis: 1 }
+        : { path: "layers.0.past", kind: "window", layer: 0 },
+      ...(record ? [{ path: "memory.0", kind: "memory", layer: 0 } as const] : []),
+    ],
     parameterShapes: () => ({ head: [vocabulary, vocabulary] }),
     decays: () => true,
     init: (_, device) => ({ head: tensor(device, identity(vocabulary, sharpness), [vocabulary, vocabulary]) }),
     initialState(batch, device) {
       const past = zeros(device, stateShape(batch));
       if (memory !== undefined) host(past).fill(-1);
-      return { layers: [{ past }] };
+      return { layers: [{ past }], memory: [] };
     },
-    forward(_, tokens, state) {
+    forward(_, tokens, state, options = {}) {
       const [batch, length] = tokens.shape as [number, number];
+      passes?.push({ tokens: length, ends: options.ends ?? [] });
       const ids = host(tokens);
       const past = Float64Array.from(host((state ?? this.initialState(batch, tokens.device)).layers[0]!.past));
       const hidden = Tensor.empty(tokens.device, [batch, length, vocabulary]);
@@ -56,7 +64,9 @@ export function tinyModel({ vocabulary = 8, decay = 1, sharpness = 1, memory }: 
           out.set(counts, (row * length + t) * vocabulary);
         }
       }
-      return { hidden, state: { layers: [{ past: tensor(tokens.device, past, stateShape(batch)) }] } };
+      const next = tensor(tokens.device, past, stateShape(batch));
+      const added = record ? [full(tokens.device, [batch, length], Number.NaN)] : [];
+      return { hidden, state: { layers: [{ past: next }], memory: [...(state?.memory ?? []), ...added] } };
     },
     head: (parameters: Parameters) => parameters.head!,
   };

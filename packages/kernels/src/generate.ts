@@ -6,7 +6,7 @@ import { tokenTensor } from "./ops/embedding";
 import { slice } from "./ops/view";
 import { foldIn, hostRandom, key as makeKey } from "./random";
 import { withoutGradient } from "./tape";
-import { dispose, disposeExcept, keep, scope, type Tensor } from "./tensor";
+import { disposeExcept, keep, scope, type Tensor } from "./tensor";
 import type { Tree } from "./tree";
 
 /** Options of {@link generate}: length, temperature, top-k, top-p (nucleus sampling, Holtzman et al. 2020), seed. */

@@ -14,7 +14,7 @@ import { check, dispose, type Parameters, type SequenceModel, type Tree } from "
 import { binEdges } from "../positions";
 import { type Interval, mean, meanInterval, ratioInterval } from "../statistics";
 import {
-  checkSequences, checkSignal, DEFAULT_BATCH, DEFAULT_CHUNK, deviceOf, forward, groups, type RunOptions, stream, type Tokens,
+  checkSequences, checkSignal, DEFAULT_BATCH, DEFAULT_CHUNK, forward, groups, type RunOptions, stream, type Tokens,
 } from "../stream";
 
 /** Options of {@link lossByPosition}. */
@@ -132,7 +132,7 @@ async function scoreWindows<State extends Tree>(
       if (t >= scoreFrom) targets[i * width + t - start] = tokens[t + 1]!;
     }
   });
-  const step = forward(model, parameters, deviceOf(parameters), ids, jobs.length, undefined, targets);
+  const step = await forward(model, parameters, { ids, rows: jobs.length, targets });
   const losses = await step.losses!.read();
   dispose(step);
   jobs.forEach(({ row, window: { start, scoreFrom, scoreTo } }, i) => {

@@ -52,6 +52,13 @@ describe("stateStatistics", () => {
     expect(await grow(0.9)).toBeLessThan(1.5);
   });
 
+  test("leaves out a memory that grows with the stream", async () => {
+    const options = { length: 50, chunk: 13 };
+    const [plain, remembering] = [tinyModel(), tinyModel({ record: true })];
+    expect(await stateStatistics(remembering, remembering.init(key(0), device), sequences, options))
+      .toEqual(await stateStatistics(plain, plain.init(key(0), device), sequences, options));
+  });
+
   test("refuses a model without recurrent state, and leaves memory as it was", async () => {
     const model = tinyModel({ memory: 4 });
     await expect(stateStatistics(model, model.init(key(0), device), sequences, { length: 50 })).rejects.toThrow("no recurrent state");

@@ -53,10 +53,10 @@ describe("taskAccuracy", () => {
 
   test("generated answers feed on themselves: what a counting model says first, it says again", async () => {
     const model = tinyModel();
-    const { cells } = await taskAccuracy(model, model.init(key(0), device), { ...planted, score: ({ prompt }, generated) => {
+    const { cells } = await taskAccuracy(model, model.init(key(0), device), { ...planted, sample: (...given) => {
+      const { prompt, depth } = planted.sample(...given);
       const counts = [0, 1, 2, 3, 4, 5, 6, 7].map((v) => prompt.filter((id) => id === v).length);
-      const top = counts.indexOf(Math.max(...counts));
-      return compare([top, top, top], generated);
+      return { prompt, answer: new Int32Array(3).fill(counts.indexOf(Math.max(...counts))), depth };
     } }, { key: key(3), lengths: [7, 30], samples: 4 });
     expect(cells.map((cell) => cell.accuracy)).toEqual([1, 1]);
   });
@@ -72,5 +72,48 @@ describe("taskAccuracy", () => {
     expect(device.memory().used).toBe(before);
     await expect(taskAccuracy(model, parameters, planted, { ...options, signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "E_INTERRUPTED" });
     await expect(taskAccuracy(model, parameters, planted, { ...options, samples: 0 })).rejects.toThrow("samples must be");
+  });
+
+  test("ends the segment before the prompt's last token, wherever chunks end, and nowhere in the answer", async () => {
+    const run = async (options: { ends?: number; chunk: number }) => {
+      const passes: { tokens: number; ends: readonly number[] }[] = [];
+      const model = tinyModel({ passes });
+      await taskAccuracy(model, model.init(key(0), device), planted, { key: key(1), lengths: [20], samples: 2, ...options });
+      return passes.map(({ tokens, ends }) => [tokens, ends]);
+    };
+    const answer = [[2, []], [1, []], [1, []]]; // teacher-forced, then token by token
+    expect(await run({ chunk: 100 })).toEqual([[19, [19]], [1, []], ...answer]);
+    expect(await run({ chunk: 10, ends: 2 })).toEqual([[10, []], [9, [9, 9]], [1, []], ...answer]);
+    expect(await run({ chunk: 100, ends: 0 })).toEqual([[19, []], [1, []], ...answer]);
+    await expect(run({ chunk: 1, ends: -1 })).rejects.toThrow("ends must be a whole number");
+  });
+
+  test("states that share tensors are freed once, and all of them", async () => {
+    const model = tinyModel({ record: true });
+    const parameters = model.init(key(0), device);
+    const before = device.memory().used;
+    const { cells } = await taskAccuracy(model, parameters, planted, { key: key(1), lengths: [40], samples: 3, chunk: 7 });
+    expect(cells).toHaveLength(1);
+    expect(device.memory().used).toBe(before);
+  });
+
+  test("a task that streams is never asked for a whole prompt", async () => {
+    const longest: number[] = [];
+    const streamed: Task = {
+      ...planted,
+      sample: () => expect.unreachable(),
+      stream: (sampleKey, length, options) => {
+        const { prompt, ...expected } = planted.sample(sampleKey, length, options);
+        return { ...expected, prompt: { length, read: (start, into) => {
+          longest.push(into.length);
+          into.set(prompt.subarray(start, start + into.length));
+        } } };
+      },
+    };
+    const model = tinyModel({ memory: 4 });
+    const options = { key: key(1), lengths: [500], depths: [0, 1], samples: 3, chunk: 64 };
+    const parameters = model.init(key(0), device);
+    expect(await taskAccuracy(model, parameters, streamed, options)).toEqual(await taskAccuracy(model, parameters, planted, options));
+    expect(Math.max(...longest)).toBe(64);
   });
 });

@@ -1,12 +1,14 @@
 /** The table of tasks. A new task is one new file and one line here. */
 import { check, nearest } from "@lenggen/kernels";
 import { copying } from "./copying";
+import { keyRetrieval, manyKey, recall, twoHop } from "./keys";
 import { passkey, passkeyText } from "./passkey";
-import { recall } from "./recall";
 import type { Task } from "./task";
 
 /** Every task by name. A new one is a file beside this and a line here. */
-export const TASKS = { passkey, "passkey-text": passkeyText, recall, copying } as const satisfies Record<string, Task>;
+export const TASKS = {
+  passkey, "passkey-text": passkeyText, recall, copying, "key-retrieval": keyRetrieval, "two-hop": twoHop, "many-key": manyKey,
+} as const satisfies Record<string, Task>;
 
 /** A name in {@link TASKS}. */
 export type TaskName = keyof typeof TASKS;
@@ -19,5 +21,5 @@ export function taskNamed(name: string): Task {
 }
 
 export { taskBatches, type TaskBatch, type TaskBatchOptions } from "./batches";
-export type { Sample, Score, Task, TaskOptions } from "./task";
+export type { Expected, Haystack, Sample, Score, StreamedSample, Task, TaskOptions } from "./task";
 export { plantKeys, type Planted, type PlantOptions } from "./plant";

@@ -10,11 +10,13 @@
  *
  * The haystack is the repeated filler, or a stretch of real text. Right: the first run of digits is the key.
  */
-import { begin, bytes, compare, join, stretch, type Task, textOf } from "./task";
+import { joinTokens, partOf } from "../tokens";
+import { repeatedFiller, textFiller } from "./filler";
+import { begin, bytes, compare, type StreamedSample, streaming, type StreamingTask, textOf } from "./task";
 
 const INSTRUCTIONS = "There is an important info hidden inside a lot of irrelevant text. Find it and memorize them. "
   + "I will quiz you about the important information there.\n";
-const FILLER = "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again. ";
+const FILLER = bytes("The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again. ");
 const QUESTION = "\nWhat is the pass key? The pass key is";
 const KEY_DIGITS = 5;
 
@@ -25,29 +27,28 @@ function overhead(instructions: boolean): number {
   return (instructions ? INSTRUCTIONS.length : 0) + needle("0".repeat(KEY_DIGITS)).length + QUESTION.length;
 }
 
-function makePasskey(name: string, summary: string, inText: boolean): Task {
-  const task: Task = {
+function makePasskey(name: string, summary: string, inText: boolean): StreamingTask {
+  const task: StreamingTask = streaming({
     name,
     summary,
     needsText: inText,
     hasDepth: true,
     shortest: (options = {}) => overhead(options.instructions ?? false),
     promptLength: (total) => total - answerOf("0".repeat(KEY_DIGITS)).length,
-    sample(key, length, options = {}) {
+    stream(key, length, options = {}): StreamedSample {
       const { random, depth } = begin(task, key, length, options);
       const secret = String(random.integer(10 ** KEY_DIGITS)).padStart(KEY_DIGITS, "0");
       const instructions = options.instructions ?? false;
       const room = length - overhead(instructions);
       const before = Math.round(depth * room);
-      const filler = (count: number) => bytes(FILLER.repeat(Math.ceil(count / FILLER.length)).slice(0, count));
-      const hay = inText ? stretch(random, name, options.text, room) : undefined;
-      const prompt = join(
-        instructions ? bytes(INSTRUCTIONS) : [],
-        hay?.subarray(0, before) ?? filler(before),
+      const text = inText ? textFiller(random, name, options.text, room) : undefined;
+      const prompt = joinTokens([
+        bytes(instructions ? INSTRUCTIONS : ""),
+        text ? partOf(text, 0, before) : repeatedFiller(FILLER, before),
         bytes(needle(secret)),
-        hay?.subarray(before) ?? filler(room - before),
+        text ? partOf(text, before, room) : repeatedFiller(FILLER, room - before),
         bytes(QUESTION),
-      );
+      ]);
       return { prompt, answer: bytes(answerOf(secret)), depth };
     },
     score(sample, generated) {
@@ -55,7 +56,7 @@ function makePasskey(name: string, summary: string, inText: boolean): Task {
       const given = digits(generated);
       return { exact: given === secret ? 1 : 0, characters: compare(bytes(secret), bytes(given)).characters };
     },
-  };
+  });
   return task;
 }
 

@@ -5,7 +5,8 @@
  *   ... text ...[[qzk]]... text ...[[qzk]]... text ...
  */
 import { check, hostRandom, type Key } from "@lenggen/kernels";
-import { ALPHABET, ANSWER_LENGTH, CLOSE, FIRST_LETTER, OPEN } from "./recall";
+import { CLOSE, KEY_LENGTH, OPEN, word } from "./keys";
+import { bytes } from "./task";
 
 /** Where and what to plant. */
 export interface PlantOptions {
@@ -33,12 +34,13 @@ export function plantKeys(text: Uint8Array, documents: readonly number[], option
   check(nearest >= 1 && nearest <= farthest && pause >= 0, "E_ARGUMENT", () =>
     `plantKeys: distances must ascend from at least 1 and the pause be at least 0, not ${nearest} ... ${farthest} and ${pause}`);
   const random = hostRandom(key);
+  const [open, close] = [bytes(OPEN), bytes(CLOSE)];
   const tokens: number[] = [];
   const weights: number[] = [];
   const starts: number[] = [];
-  const put = (bytes: ArrayLike<number>, weight: number) => {
-    for (let i = 0; i < bytes.length; i++) {
-      tokens.push(bytes[i]!);
+  const put = (part: ArrayLike<number>, weight: number) => {
+    for (let i = 0; i < part.length; i++) {
+      tokens.push(part[i]!);
       weights.push(weight);
     }
   };
@@ -54,14 +56,14 @@ export function plantKeys(text: Uint8Array, documents: readonly number[], option
         put(text.subarray(Math.min(at, end), end), 1);
         break;
       }
-      const answer = Uint8Array.from({ length: ANSWER_LENGTH }, () => FIRST_LETTER + random.integer(ALPHABET));
-      put(OPEN, 1);
+      const answer = bytes(word(random, KEY_LENGTH));
+      put(open, 1);
       put(answer, 0);
-      put(CLOSE, 1);
+      put(close, 1);
       put(text.subarray(at, at + between), 1);
-      put(OPEN, 1);
+      put(open, 1);
       put(answer, answerWeight);
-      put(CLOSE, 1);
+      put(close, 1);
       at += between;
     }
   });

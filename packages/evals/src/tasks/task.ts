@@ -3,7 +3,7 @@
  * models nor files; text comes in from outside. Lengths count tokens, here bytes.
  */
 import { check, hostRandom, type HostRandom, type Key } from "@lenggen/kernels";
-import type { Tokens } from "../stream";
+import { type Tokens, type TokenSource, wholeOf } from "../tokens";
 
 /** What a sample is made from. */
 export interface TaskOptions {
@@ -13,14 +13,38 @@ export interface TaskOptions {
   readonly text?: Tokens;
   /** Passkey: whether the prompt opens with its instructions (143 bytes); false unless given. */
   readonly instructions?: boolean;
+  /** Key retrieval, two hops, many keys: letters of a key; 3 unless given. */
+  readonly keyLength?: number;
+  /** The same tasks: letters of the name that a key is asked for by; 2 unless given, in key retrieval 0, for no name. */
+  readonly nameLength?: number;
+  /** Many keys: how many there are, 4 unless given. Two hops: how many chains, 2 unless given. One of them is asked for. */
+  readonly keys?: number;
+  /** The same tasks: what surrounds the keys: real text, unless `noise`, random lower-case letters and spaces, is asked for. */
+  readonly filler?: "text" | "noise";
 }
 
-/** A prompt with its right answer. */
-export interface Sample {
-  readonly prompt: Int32Array;
+/** What a sample asks for. */
+export interface Expected {
   readonly answer: Int32Array;
   /** Where the thing to remember stands; null for tasks that have no depth. */
   readonly depth: number | null;
+}
+
+/** A prompt with its right answer. */
+export interface Sample extends Expected {
+  readonly prompt: Int32Array;
+}
+
+/** A sample whose prompt is made piece by piece, so that memory does not depend on its length. */
+export interface StreamedSample extends Expected {
+  readonly prompt: TokenSource;
+}
+
+/** One long stream that answers several questions. */
+export interface Haystack {
+  readonly tokens: TokenSource;
+  /** Each asks what stands at a depth of its own; its prompt is to follow the stream. */
+  readonly questions: readonly Sample[];
 }
 
 /** How an answer did. */
@@ -41,11 +65,29 @@ export interface Task {
   /** Length of the shortest prompt. */
   shortest(options?: TaskOptions): number;
   /** Length of the longest prompt that fits, with its answer, into `total` tokens. */
-  promptLength(total: number): number;
+  promptLength(total: number, options?: TaskOptions): number;
   /** A sample whose prompt is exactly `length` tokens long. The same key gives the same sample. */
   sample(key: Key, length: number, options?: TaskOptions): Sample;
+  /** The same sample, its prompt made piece by piece. Tasks without it are for lengths that can be held whole. */
+  stream?(key: Key, length: number, options?: TaskOptions): StreamedSample;
+  /** A stream of exactly `length` tokens, questions not counted, with something to ask for at each of the depths. */
+  haystack?(key: Key, length: number, depths: readonly number[], options?: TaskOptions): Haystack;
   /** Scores what a model wrote after the prompt. */
-  score(sample: Sample, generated: ArrayLike<number>): Score;
+  score(sample: Expected, generated: ArrayLike<number>): Score;
+}
+
+/** A task whose samples are made piece by piece. */
+export type StreamingTask = Task & Required<Pick<Task, "stream">>;
+
+/** Completes a streaming task: its samples are the streamed ones, whole. */
+export function streaming(task: Omit<StreamingTask, "sample">): StreamingTask {
+  return {
+    ...task,
+    sample(key, length, options) {
+      const sample = task.stream(key, length, options);
+      return { ...sample, prompt: wholeOf(sample.prompt) };
+    },
+  };
 }
 
 export function bytes(text: string): Int32Array {
@@ -68,22 +110,18 @@ export function compare(expected: ArrayLike<number>, given: ArrayLike<number>): 
   return { exact: right === longest ? 1 : 0, characters: longest === 0 ? 1 : right / longest };
 }
 
-/** What fills `count` tokens of a haystack: a random stretch of text. */
-export function stretch(random: HostRandom, task: string, text: Tokens | undefined, count: number): Int32Array {
-  check(text, "E_TEXT", () => `task ${task} hides its key in real text: give it as options.text`);
-  check(text.length >= count, "E_TEXT", () => `task ${task} needs a text of at least ${count} tokens; this one has ${text.length}`);
-  const start = random.integer(text.length - count + 1);
-  return Int32Array.from({ length: count }, (_, i) => text[start + i]!);
-}
-
 /** Checks a sample's length and depth, and opens its random stream. The depth is drawn first, given or not. */
-export function begin(task: Task, key: Key, length: number, options: TaskOptions): { random: HostRandom; depth: number } {
+export function begin(task: Pick<Task, "name" | "shortest">, key: Key, length: number, options: TaskOptions): { random: HostRandom; depth: number } {
   const shortest = task.shortest(options);
   check(Number.isInteger(length) && length >= shortest, "E_ARGUMENT", () =>
     `task ${task.name}: a prompt must be at least ${shortest} tokens long, not ${length}`);
   const random = hostRandom(key);
   const drawn = random.uniform();
   const depth = options.depth ?? drawn;
-  check(depth >= 0 && depth <= 1, "E_ARGUMENT", () => `task ${task.name}: depth must be in 0 ... 1, not ${depth}`);
+  checkDepth(task, depth);
   return { random, depth };
+}
+
+export function checkDepth(task: Pick<Task, "name">, depth: number): void {
+  check(depth >= 0 && depth <= 1, "E_ARGUMENT", () => `task ${task.name}: depth must be in 0 ... 1, not ${depth}`);
 }

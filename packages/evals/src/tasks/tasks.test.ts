@@ -1,6 +1,7 @@
 import { key, LenggenError } from "@lenggen/kernels";
 import { describe, expect, test } from "vitest";
 import { TASKS, taskBatches, taskNamed } from ".";
+import { wholeOf } from "../tokens";
 import { bytes, compare, type Task, textOf } from "./task";
 
 const text = bytes("It was a dark and stormy night; the rain fell in torrents, except at occasional intervals. ".repeat(400));
@@ -57,9 +58,34 @@ describe.each(all.filter((task) => task.hasDepth).map((task) => [task.name, task
 });
 
 describe.each(all.filter((task) => task.needsText).map((task) => [task.name, task] as const))("task in text %s", (_, task) => {
-  test("asks for a text that is long enough", () => {
+  test("asks for a text, and takes stretches of it again where it is too short", () => {
     expect(() => task.sample(key(0), 1000, {})).toThrow("give it as options.text");
-    expect(() => task.sample(key(0), 1000, { text: text.subarray(0, 10) })).toThrow("needs a text of at least");
+    expect(() => task.sample(key(0), 1000, { text: [] })).toThrow("the text is empty");
+    expect(task.sample(key(0), 1000, { text: text.subarray(0, 10) }).prompt.length).toBe(1000);
+  });
+});
+
+describe.each(all.filter((task) => task.stream).map((task) => [task.name, task] as const))("streaming task %s", (_, task) => {
+  const length = 20_000;
+
+  test.each([["a long text", text], ["a short one", text.subarray(0, 5000)]])("makes the same sample piece by piece, in any order, from %s", (_name, source) => {
+    const whole = task.sample(key(8), length, { text: source });
+    const { prompt, ...expected } = task.stream!(key(8), length, { text: source });
+    expect(prompt.length).toBe(length);
+    expect(expected).toEqual({ answer: whole.answer, depth: whole.depth });
+    expect(wholeOf(prompt)).toEqual(whole.prompt);
+    for (const [start, count] of [[19_990, 10], [4000, 5000], [0, 1], [9999, 4097], [4096, 4096]] as const) {
+      const part = new Int32Array(count);
+      prompt.read(start, part);
+      expect(part).toEqual(whole.prompt.subarray(start, start + count));
+    }
+  });
+
+  test("makes the end of 16,777,216 tokens at once", () => {
+    const { prompt } = task.stream!(key(8), 2 ** 24, { text });
+    const tail = new Int32Array(200);
+    prompt.read(2 ** 24 - 200, tail);
+    expect(textOf(tail)).toMatch(/(\[\[([a-z]+=)?|pass key is)$/);
   });
 });
 
@@ -132,6 +158,28 @@ describe("taskBatches", () => {
       expect(own[letters]).toBe(0);
     }
     expect(sizes.size).toBeGreaterThan(3);
+  });
+
+  test("rows of one length share their segment ends, and other rows stay as they are", () => {
+    const options = { key: key(1), batch: 4, length: 120, shortest: 40, text } as const;
+    const source = taskBatches(TASKS["key-retrieval"], { ...options, sharedLength: true });
+    const lengths = new Set<number>();
+    for (let step = 0; step < 8; step++) {
+      const { tokens, weights, ends } = source.batch(step);
+      const [end] = ends!;
+      lengths.add(end!);
+      expect(ends).toHaveLength(1);
+      for (let row = 0; row < 4; row++) {
+        const written = textOf(tokens.subarray(row * 121, row * 121 + 121)).replace(/\0+$/, "");
+        const answered = /\[\[([a-z]{3})\]\].*\[\[\1$/.exec(written)!;
+        expect(written.length).toBe(end! + 1 + answered[1]!.length); // the prompt's last token opens a segment
+        expect([...weights.subarray(row * 120, row * 120 + 120)].filter((weight) => weight > 0).length).toBe(written.length - 1);
+      }
+    }
+    expect(lengths.size).toBeGreaterThan(4);
+    expect(taskBatches(TASKS["key-retrieval"], { ...options, sharedLength: true, ends: 3 }).batch(2).ends).toEqual(Array(3).fill(source.batch(2).ends![0]));
+    expect(taskBatches(TASKS["key-retrieval"], options).batch(0)).not.toHaveProperty("ends");
+    expect(() => taskBatches(TASKS["key-retrieval"], { ...options, ends: 1 })).toThrow("together with sharedLength");
   });
 
   test("refuses rows that no prompt fits into", () => {

@@ -1,0 +1,96 @@
+/**
+ * Many questions to one long stream: things to remember stand at different depths of it, and each is asked for from the state
+ * that the stream ends in. It costs one pass over the stream, where a stream for each question would cost one each.
+ */
+import { check, disposeExcept, type Key, type Parameters, type SequenceModel, type Tree } from "@lenggen/kernels";
+import { type Interval, mean, wilsonInterval } from "../statistics";
+import { forward, type RunOptions, stream } from "../stream";
+import type { Sample, Score, Task, TaskOptions } from "../tasks/task";
+import { type Answered, answersFrom } from "./answers";
+
+/** Options of {@link askedFromOneStream}. */
+export interface AskedFromOneStreamOptions extends Omit<RunOptions, "batch">, Omit<TaskOptions, "depth" | "keys"> {
+  readonly key: Key;
+  /** Tokens of the stream; the questions come after them. */
+  readonly length: number;
+  /** How many things are asked for, evenly spaced over the stream; 20 unless given. */
+  readonly questions?: number;
+  /** Their depths instead. */
+  readonly depths?: readonly number[];
+  /** As in `taskAccuracy`: how many segments end before a question's last token; 1 unless given. */
+  readonly ends?: number;
+}
+
+/** What came of one question. */
+export interface AskedQuestion extends Score {
+  readonly depth: number;
+  /** Mean loss of the right answer, teacher-forced, in bits per token. */
+  readonly answerBits: number;
+}
+
+/** What {@link askedFromOneStream} finds. */
+export interface AskedFromOneStream {
+  readonly task: string;
+  readonly length: number;
+  readonly questions: readonly AskedQuestion[];
+  /** Share of questions answered exactly, with a 95% Wilson interval. */
+  readonly accuracy: number;
+  readonly ci95: Interval;
+  readonly characters: number;
+  readonly answerBits: number;
+}
+
+/** Runs one stream, then all questions from its end, each from the same state. Throws `E_ARGUMENT` for a task that can't be asked so. */
+export async function askedFromOneStream<State extends Tree>(
+  model: SequenceModel<State>, parameters: Parameters, task: Task, options: AskedFromOneStreamOptions,
+): Promise<AskedFromOneStream> {
+  const { key, length, questions: count = 20, ends = 1, chunk, signal } = options;
+  check(task.haystack, "E_ARGUMENT", () => `task ${task.name} has one question per text; take one with named keys, such as many-key`);
+  check(Number.isInteger(count) && count >= 1, "E_ARGUMENT", () => `questions must be a whole number of at least 1, not ${count}`);
+  check(Number.isInteger(ends) && ends >= 0, "E_ARGUMENT", () => `ends must be a whole number of at least 0, not ${ends}`);
+  const depths = options.depths ?? Array.from({ length: count }, (_, i) => (i + 0.5) / count);
+  check(depths.length > 0, "E_ARGUMENT", () => "depths: give at least one");
+  const { tokens, questions } = task.haystack(key, length, depths, options);
+
+  const asked: AskedQuestion[] = [];
+  for await (const { end, state } of stream(model, parameters, [tokens], { chunk, signal, end: length, losses: false })) {
+    options.onProgress?.(end, length);
+    if (end < length) continue;
+    for (const question of questions) {
+      const { generated, bits } = await ask(model, parameters, question, state, ends);
+      asked.push({ depth: question.depth!, ...task.score(question, generated), answerBits: bits });
+    }
+  }
+  const correct = asked.reduce((sum, { exact }) => sum + exact, 0);
+  return {
+    task: task.name,
+    length,
+    questions: asked,
+    accuracy: correct / asked.length,
+    ci95: wilsonInterval(correct, asked.length),
+    characters: mean(asked.map(({ characters }) => characters)),
+    answerBits: mean(asked.map(({ answerBits }) => answerBits)),
+  };
+}
+
+/** Asks one question from a state, which stays as it is. */
+async function ask<State extends Tree>(
+  model: SequenceModel<State>, parameters: Parameters, { prompt, answer }: Sample, state: State, ends: number,
+): Promise<Answered> {
+  const last = prompt.length - 1;
+  // The question's last token runs alone: the answer follows from its hidden state.
+  let before = state;
+  if (last > 0) {
+    const opening = await forward(model, parameters, { ids: prompt.subarray(0, last), rows: 1, state });
+    opening.hidden.dispose();
+    before = opening.state;
+  }
+  const asked = await forward(model, parameters, { ids: prompt.subarray(last), rows: 1, state: before, ends: Array<number>(ends).fill(0) });
+  disposeExcept(before, [asked.state, state]);
+  try {
+    const [answered] = await answersFrom(model, parameters, [answer], asked.hidden, asked.state);
+    return answered!;
+  } finally {
+    disposeExcept(asked, state);
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * Retrieval of short keys, after the tasks of Grouped Cross Attention (Hu et al. 2025), for models that read bytes:
+ *
+ *   recall, key retrieval
+ *                    ... text ...[[qzk]]... text ...[[                                                ->  qzk
+ *   many keys        ... text ...[[ab=qzk]]... text ...[[cd=wjv]]... text ...[[ab=                    ->  qzk
+ *   two hops         ... text ...[[ab>cd]]... text ...[[cd=qzk]]... text ...[[ab=                     ->  qzk
+ *
+ * In two hops each name is bound to a second one and that one to the key; the pieces come in any order, and a chain that is not asked
+ * for stands among them. Depth is that of the piece that holds the key asked for; the others stand anywhere.
+ */
+import { check, hostRandom, type HostRandom, type Key } from "@lenggen/kernels";
+import { joinTokens, type TokenSource } from "../tokens";
+import { noiseFiller, textFiller } from "./filler";
+import { hide, type Needle } from "./hide";
+import { begin, bytes, checkDepth, compare, type Sample, type StreamedSample, streaming, type StreamingTask, type TaskOptions } from "./task";
+
+/** Letters of a key, unless told otherwise. */
+export const KEY_LENGTH = 3;
+/** Marks around a key. */
+export const [OPEN, CLOSE] = ["[[", "]]"] as const;
+/** Keys are made of a ... z. */
+const [FIRST_LETTER, ALPHABET] = [97, 26] as const;
+
+/** What tells the tasks apart. */
+interface Kind {
+  readonly name: string;
+  readonly summary: string;
+  /** Pieces from a name to its key. */
+  readonly hops: 1 | 2;
+  /** Chains of such pieces; those beyond the first are not asked for. */
+  keys(options: TaskOptions): number;
+  readonly nameLength: number;
+}
+
+/** One way from a name to a key: the pieces to hide, of which the last holds the key, and what asks for it. */
+interface Chain {
+  readonly pieces: readonly Int32Array[];
+  readonly question: Int32Array;
+  readonly answer: Int32Array;
+}
+
+function makeKeyTask(kind: Kind): StreamingTask {
+  const sizesOf = (options: TaskOptions) => {
+    const { keyLength = KEY_LENGTH, nameLength = kind.nameLength } = options;
+    const least = kind.hops === 2 ? 1 : 0;
+    check(Number.isInteger(keyLength) && keyLength >= 1, "E_ARGUMENT", () => `task ${kind.name}: keyLength must be a whole number of at least 1, not ${keyLength}`);
+    check(Number.isInteger(nameLength) && nameLength >= least, "E_ARGUMENT", () => `task ${kind.name}: nameLength must be a whole number of at least ${least}, not ${nameLength}`);
+    return { keyLength, nameLength };
+  };
+  const countOf = (options: TaskOptions): number => {
+    const keys = kind.keys(options);
+    check(Number.isInteger(keys) && keys >= 1, "E_ARGUMENT", () => `task ${kind.name}: keys must be a whole number of at least 1, not ${keys}`);
+    return keys;
+  };
+
+  /** Chains with names of their own. */
+  const draw = (random: HostRandom, count: number, options: TaskOptions): Chain[] => {
+    const { keyLength, nameLength } = sizesOf(options);
+    const names = distinct(random, kind, count * kind.hops, nameLength);
+    return Array.from({ length: count }, (_, i) => {
+      const value = word(random, keyLength);
+      const [first = "", second = ""] = names.slice(i * kind.hops, (i + 1) * kind.hops);
+      const asked = nameLength === 0 ? "" : `${first}=`;
+      const pieces = kind.hops === 1 ? [`${asked}${value}`] : [`${first}>${second}`, `${second}=${value}`];
+      return { pieces: pieces.map((piece) => bytes(`${OPEN}${piece}${CLOSE}`)), question: bytes(`${OPEN}${asked}`), answer: bytes(value) };
+    });
+  };
+  const fillerOf = (random: HostRandom, count: number, { filler, text }: TaskOptions): TokenSource =>
+    filler === "noise" ? noiseFiller(random, count) : textFiller(random, kind.name, text, count);
+  /** Each chain's last piece at its depth, the others anywhere. */
+  const placed = (random: HostRandom, chains: readonly Chain[], depths: readonly number[]): Needle[] =>
+    chains.flatMap(({ pieces }, i) => pieces.map((tokens, piece): Needle =>
+      ({ tokens, depth: piece === pieces.length - 1 ? depths[i]! : random.uniform() })));
+  /** Tokens that pieces and question of `count` chains take. */
+  const room = (count: number, options: TaskOptions): { pieces: number; question: number } => {
+    const { keyLength, nameLength } = sizesOf(options);
+    const marks = OPEN.length + CLOSE.length;
+    const bound = nameLength === 0 ? 0 : nameLength + 1; // a name and its sign
+    return { pieces: count * (marks + bound + keyLength + (kind.hops === 2 ? marks + bound + nameLength : 0)), question: OPEN.length + bound };
+  };
+
+  const task: StreamingTask = streaming({
+    name: kind.name,
+    summary: kind.summary,
+    needsText: true,
+    hasDepth: true,
+    shortest(options = {}) {
+      const { pieces, question } = room(countOf(options), options);
+      return pieces + question;
+    },
+    promptLength: (total, options = {}) => total - sizesOf(options).keyLength,
+    stream(key, length, options = {}): StreamedSample {
+      const { random, depth } = begin(task, key, length, options);
+      const chains = draw(random, countOf(options), options);
+      const depths = chains.map((_, i) => (i === 0 ? depth : random.uniform()));
+      const needles = placed(random, chains, depths);
+      const filler = fillerOf(random, length - task.shortest(options), options);
+      return { prompt: joinTokens([hide(filler, needles), chains[0]!.question]), answer: chains[0]!.answer, depth };
+    },
+    haystack(key: Key, length, depths, options = {}) {
+      const least = room(depths.length, options).pieces;
+      check(Number.isInteger(length) && length >= least, "E_ARGUMENT", () =>
+        `task ${kind.name}: a stream with ${depths.length} keys must be at least ${least} tokens long, not ${length}`);
+      for (const depth of depths) checkDepth(task, depth);
+      const random = hostRandom(key);
+      const chains = draw(random, depths.length, options);
+      const needles = placed(random, chains, depths);
+      return {
+        tokens: hide(fillerOf(random, length - least, options), needles),
+        questions: chains.map(({ question, answer }, i): Sample => ({ prompt: question, answer, depth: depths[i]! })),
+      };
+    },
+    score: ({ answer }, generated) => compare(answer, Array.from(generated).slice(0, answer.length)),
+  });
+  return task;
+}
+
+/** Random letters. */
+export function word(random: HostRandom, length: number): string {
+  return String.fromCharCode(...Array.from({ length }, () => FIRST_LETTER + random.integer(ALPHABET)));
+}
+
+/** Different words; the nameless need none. */
+function distinct(random: HostRandom, { name }: Kind, count: number, length: number): string[] {
+  check(count <= ALPHABET ** length, "E_ARGUMENT", () =>
+    `task ${name}: ${count} keys can't be told apart by names of ${length} letters; give a larger nameLength`);
+  const words = new Set<string>();
+  while (words.size < count) words.add(word(random, length));
+  return [...words];
+}
+
+/** Key retrieval under the name that reports know; the smallest task in which something must be carried through text. */
+export const recall = makeKeyTask({
+  name: "recall", summary: "Three letters planted in real text, asked for at the end.", hops: 1, keys: () => 1, nameLength: 0,
+});
+export const keyRetrieval = makeKeyTask({
+  name: "key-retrieval", summary: "Three letters in real text, asked for at the end, at any length.", hops: 1, keys: () => 1, nameLength: 0,
+});
+export const twoHop = makeKeyTask({
+  name: "two-hop", summary: "A name stands for a second name, and that one for three letters, which are asked for.", hops: 2, keys: ({ keys = 2 }) => keys, nameLength: 2,
+});
+export const manyKey = makeKeyTask({
+  name: "many-key", summary: "Several named keys of three letters in real text, one of which is asked for.", hops: 1, keys: ({ keys = 4 }) => keys, nameLength: 2,
+});
