@@ -16,6 +16,8 @@ export interface Batch {
   readonly weights?: Float32Array;
   /** [B]: sequences that have no past, so that a carried state must not reach them. */
   readonly fresh?: readonly boolean[];
+  /** Where segments end in every row, for models with segments: offsets in 0 ... T, ascending (see `ForwardOptions`). */
+  readonly ends?: readonly number[];
 }
 
 /** Batches as a function of the step alone, so that a resumed run sees the same ones. */

@@ -1,4 +1,4 @@
-import { dispose, foldIn, hostRandom, key, leaves, scope, tensor, type Tensor, type Tree } from "@lenggen/kernels";
+import { dispose, foldIn, hostRandom, key, leaves, open, scope, type SequenceModel, tensor, type Tensor, type Tree, zeros } from "@lenggen/kernels";
 import { describe, expect, it } from "vitest";
 import { eachDevice } from "../test/devices";
 import { HEADS, tinyModel, type TinyState, WIDTH } from "../test/tinyModel";
@@ -249,6 +249,69 @@ eachDevice("a source of initial states", (device) => {
         expect(means[head]).toBeCloseTo(0.25 * (0.25 * a + 0.75 * b) + 0.75 * c, 4);
       }
     });
+  });
+});
+
+describe("a state of another kind than numbers of fixed size", () => {
+  const record = (kind: "memory" | "window"): SequenceModel => ({
+    ...model,
+    stateLeaves: [...model.stateLeaves, { path: "layers.0.record", kind, layer: 0 }],
+    initialState: (batch, device, dtype) => {
+      const { layers: [layer] } = model.initialState(batch, device, dtype) as TinyState;
+      return { layers: [{ ...layer, record: zeros(device, [batch, 0, 2], dtype) }] };
+    },
+  });
+
+  it.each(["state-passing", "tbtt"])("%s refuses a memory that grows with the stream", (name) => {
+    expect(() => createIntervention(name, record("memory"))).toThrow(expect.objectContaining({
+      code: "E_CONFIG", message: expect.stringMatching(/a model of family tiny grows with the stream \(layers\.0\.record\)/) as string }));
+  });
+
+  it.each(["random-noise", "fitted-noise"])("%s leaves a memory as it is at first, and refuses a model without a state to give noise to", async (name) => {
+    const device = await open("reference");
+    const source = createIntervention(name, record("memory"), { resetProbability: 0, noisyConvolution: true });
+    const request = { key: key(1), step: 0, microBatch: 0, batch: 2, device, dtype: "f32" } as const;
+    const memory = tensor(device, Array<number>(12).fill(Number.NaN), [2, 3, 2]);
+    const { layers: [layer] } = model.initialState(2, device) as TinyState;
+    source.observe({ layers: [{ ...layer, record: memory }] }, request);
+    const drawn = new Map(leaves(source.next(request)).map(({ path, tensor: t }) => [path, t]));
+    expect(drawn.get("layers.0.record")!.shape).toEqual([2, 0, 2]);
+    expect((await drawn.get("layers.0.sum")!.read()).every(Number.isFinite)).toBe(true);
+    const bare = { ...model, stateLeaves: record("memory").stateLeaves.slice(2) };
+    expect(() => createIntervention(name, bare)).toThrow(/no recurrent state to give noise to/);
+    source.dispose();
+    device.close();
+  });
+
+  it("a window that is empty at first is carried whole, left out whole, and not reset for single sequences", async () => {
+    const device = await open("reference");
+    const request = { key: key(1), step: 1, microBatch: 0, batch: 2, device, dtype: "f32" } as const;
+    const start = (options: object) => {
+      const source = createIntervention("state-passing", record("window"), { ...options });
+      const { layers: [layer] } = model.initialState(2, device) as TinyState;
+      source.observe({ layers: [{ ...layer, record: tensor(device, [1, 2, 3, 4], [2, 1, 2]) }] }, request);
+      return source;
+    };
+    const recordOf = (state: Tree | undefined) => leaves(state).find(({ path }) => path === "layers.0.record")!.tensor;
+    expect([...await recordOf(start({ resetProbability: 0 }).next(request)).read()]).toEqual([1, 2, 3, 4]);
+    expect(recordOf(start({ resetProbability: 0, carryConvolution: false }).next(request)).shape).toEqual([2, 0, 2]);
+    const mixed = start({ resetProbability: 0 });
+    expect(() => mixed.next({ ...request, fresh: [true, false] })).toThrow(/layers\.0\.record is empty at first/);
+    device.close();
+  });
+
+  it("a state that shares tensors with the one before it is freed once", async () => {
+    const device = await open("reference");
+    const request = { key: key(1), step: 1, microBatch: 0, batch: 2, device, dtype: "f32" } as const;
+    const before = device.memory().used;
+    const source = createIntervention("tbtt", model);
+    const { layers: [{ sum, previous }] } = model.initialState(2, device) as TinyState;
+    source.observe({ layers: [{ sum, previous }] }, request);
+    source.observe({ layers: [{ sum: tensor(device, await sum.read(), sum.shape), previous }] }, request);
+    expect([sum.disposed, previous.disposed]).toEqual([true, false]);
+    source.dispose();
+    expect(device.memory().used).toBe(before);
+    device.close();
   });
 });
 

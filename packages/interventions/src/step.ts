@@ -17,7 +17,7 @@ export interface StepContext<State extends Tree> {
   readonly initialStates: InitialStates;
   readonly microBatches: number;
   readonly optimizer: OptimizerOptions;
-  /** Randomness of the initial states; the step and micro-batch are folded in. */
+  /** Randomness of the initial states and of the model; the step and micro-batch are folded in. */
   readonly key: Key;
 }
 
@@ -27,6 +27,9 @@ export interface StepResult {
   /** Before clipping: [1]. */
   readonly gradientNorm: Tensor;
 }
+
+/** What the model's own randomness is folded from: a number that no step has, so that it meets none of the initial states'. */
+const MODEL_NOISE = 2 ** 32 - 1;
 
 /** Runs step number `step` (from 0). The caller disposes the result. */
 export function trainingStep<State extends Tree>(context: StepContext<State>, step: number, learningRate: number): StepResult {
@@ -56,9 +59,10 @@ function microBatchGradients<State extends Tree>(
   weight: number,
 ): { loss: Tensor; gradients: Parameters } {
   const shape = [batches.batch, batches.context]; // [B, T]
+  const own = (from: Key): Key => foldIn(foldIn(from, step), microBatch);
   return scope(() => {
     const request: StateRequest = {
-      key: foldIn(foldIn(key, step), microBatch), step, microBatch, batch: batches.batch, fresh: part.fresh, device, dtype,
+      key: own(key), step, microBatch, batch: batches.batch, fresh: part.fresh, device, dtype,
     };
     // Made outside the tape: the gradient stops here.
     const initial = initialStates.next(request) as State | undefined;
@@ -66,7 +70,7 @@ function microBatchGradients<State extends Tree>(
     const targets = targetTensor(device, part.targets, shape, model.vocabulary);
     const weights = part.weights === undefined ? undefined : tensor(device, part.weights, shape, dtype);
     const { loss, aux, gradients } = valueAndGradient((p: Parameters) => {
-      const { hidden, state } = model.forward(p, tokens, initial);
+      const { hidden, state } = model.forward(p, tokens, initial, { ends: part.ends, key: own(foldIn(key, MODEL_NOISE)) });
       const losses = crossEntropy(hidden, model.head(p), targets); // [B, T]
       return { loss: scale(sum(weights === undefined ? losses : mul(losses, weights)), 1 / weight), aux: state };
     }, parameters);

@@ -1,4 +1,4 @@
-import { dispose, key, LenggenError, type Parameters } from "@lenggen/kernels";
+import { dispose, foldIn, type ForwardOptions, key, LenggenError, type Parameters } from "@lenggen/kernels";
 import { expect, it } from "vitest";
 import { eachDevice } from "../test/devices";
 import { coded } from "../test/expectations";
@@ -70,6 +70,29 @@ eachDevice("training", (device) => {
     };
     const whole = await lossOf(12);
     for (const context of [1, 3, 6]) expect(await lossOf(context)).toBeCloseTo(whole, 5);
+  });
+
+  it("tells the model where segments end, and gives it a key for each step and micro-batch that resuming does not change", async () => {
+    const run = async (steps: number): Promise<ForwardOptions[]> => {
+      const told: ForwardOptions[] = [];
+      const plain = tinyModel();
+      const model: typeof plain = { ...plain, forward: (parameters, tokens, state, options) => {
+        told.push(options!);
+        return plain.forward(parameters, tokens, state);
+      } };
+      const text = Int32Array.from({ length: 12 }, (_, i) => i % 11);
+      const batches: BatchSource = {
+        order: "independent", batch: 2, context: 6, settings: {}, at: (step, part) => ({ tokens: text, targets: text, ends: [step, 5 + part] }),
+      };
+      await tinyTrain({ device, steps, model, batches, microBatches: 2 });
+      return told;
+    };
+    const told = await run(3);
+    expect(told.map(({ ends }) => ends)).toEqual([[0, 5], [0, 6], [1, 5], [1, 6], [2, 5], [2, 6]]);
+    expect(new Set(told.map((options) => String(options.key))).size).toBe(6);
+    expect(await run(2)).toEqual(told.slice(0, 4));
+    // The initial states of a step draw from another key.
+    expect(told.map((options) => String(options.key))).not.toContain(String(foldIn(foldIn(foldIn(key(4), 1), 0), 0)));
   });
 
   it("reports steps, rates, memory and evaluations", async () => {

@@ -1,10 +1,10 @@
 /** Carrying states from one batch to the next: what state passing and truncated backpropagation through time share. */
 import {
-  check, dispose, foldIn, keep, leaves, scope, type SequenceModel, type Tensor, type Tree,
+  check, dispose, disposeExcept, foldIn, keep, leaves, sameShape, scope, type SequenceModel, type Tensor, type Tree,
 } from "@lenggen/kernels";
 import type { InitialStates, SavedStates, StateRequest, TokenOrder } from "../initialStates";
 import { flag, type Settings } from "../settings";
-import { batchOf, drawResets, leavesByPath, mapState, type ResetOptions, resetSequences, resetSettings, withoutWindows } from "./reset";
+import { batchOf, drawResets, leavesByPath, mapState, type ResetOptions, resetSequences, resetSettings, withoutWindows, zeroShapes } from "./reset";
 
 /** Options of state passing and truncated backpropagation through time. */
 export interface CarryOptions extends ResetOptions {
@@ -24,15 +24,20 @@ export function carrySettings(resetProbability: number): Settings<CarryOptions> 
 }
 
 /**
+ * Throws `E_CONFIG` for a model with a memory that grows with the stream: carried from batch to batch it would grow with the run.
  * A source that gives back the final state it saw last. Under gradient accumulation each micro-batch has a slot of
  * its own, so that a step's micro-batches together carry as many states as one large batch would.
  */
 export function carriedStates(name: string, order: TokenOrder, model: SequenceModel, options: CarryOptions): InitialStates {
+  const growing = model.stateLeaves.find((leaf) => leaf.kind === "memory");
+  check(growing === undefined, "E_CONFIG", () =>
+    `${name}: the state of a model of family ${model.family} grows with the stream (${growing?.path}) and can't be carried from batch to batch; train it with zero`);
   const about = leavesByPath(model.stateLeaves);
+  const zero = zeroShapes(model);
   const slots = new Map<number, Tree>();
 
   const put = (microBatch: number, state: Tree): void => {
-    dispose(slots.get(microBatch));
+    disposeExcept(slots.get(microBatch), state);
     slots.set(microBatch, keep(state));
   };
 
@@ -40,14 +45,20 @@ export function carriedStates(name: string, order: TokenOrder, model: SequenceMo
     name,
     order,
     settings: { ...options },
-    next({ key, microBatch, batch, fresh }: StateRequest) {
+    next({ key, microBatch, batch, fresh, device, dtype }: StateRequest) {
       const carried = slots.get(microBatch);
       if (carried === undefined) return undefined;
       check(batchOf(carried) === batch, "E_ARGUMENT", () =>
         `${name}: the batch has ${batch} sequences but ${batchOf(carried)} states were carried; the batch size must not change`);
       const resets = drawResets(foldIn(key, 0), batch, options).map((reset, i) => reset || fresh?.[i] === true);
+      if (resets.includes(true) && resets.includes(false)) {
+        const other = leaves(carried).find(({ path, tensor }) => !sameShape(tensor.shape.slice(1), zero(device, dtype).get(path)!.slice(1)));
+        check(other === undefined, "E_CONFIG", () =>
+          `${name}: ${other?.path} is empty at first, so that single sequences can't start from zero beside others that do not; `
+          + "set resetPer to batch, and train on batches whose sequences start together");
+      }
       const state = resetSequences(carried, resets);
-      return state === undefined || options.carryConvolution ? state : withoutWindows(state, about);
+      return state === undefined || options.carryConvolution ? state : withoutWindows(state, about, zero(device, dtype));
     },
     observe(finalState, { microBatch }) {
       put(microBatch, finalState);

@@ -7,7 +7,7 @@ import {
 } from "@lenggen/kernels";
 import type { InitialStates, Intervention, SavedStates } from "../initialStates";
 import { choice, count, number, resolve, type Settings } from "../settings";
-import { type NoiseOptions, noiseSettings, noisyStates } from "./noise";
+import { getsNoise, type NoiseOptions, noiseSettings, noisyStates } from "./noise";
 import { leavesByPath } from "./reset";
 
 /** Options of {@link fittedNoise}; defaults in its `options`. */
@@ -74,11 +74,8 @@ export const fittedNoise: Intervention<FittedNoiseOptions> = {
     const estimates = new Map<string, Moments>();
     let batches = 0;
 
-    const noisy = (path: string): boolean => {
-      const leaf = about.get(path);
-      return leaf !== undefined && (leaf.kind === "recurrent" || options.noisyConvolution);
-    };
-    const draw = noisyStates(model, options, ({ about: leaf, key, device, shape, dtype }) => {
+    const noisy = (path: string): boolean => getsNoise(about.get(path), options);
+    const draw = noisyStates("fitted-noise", model, options, ({ about: leaf, key, device, shape, dtype }) => {
       const estimate = estimates.get(leaf.path)!;
       return add(mul(normal(key, device, shape, { dtype }), sqrt(estimate.variance)), estimate.mean);
     });

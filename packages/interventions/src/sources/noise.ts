@@ -1,6 +1,6 @@
 /** Drawing whole states leaf by leaf: what random and fitted noise share. */
 import {
-  type Device, dispose, type DType, foldIn, type Key, type SequenceModel, type StateLeaf, type Tensor, type Tree, zeros,
+  check, type Device, dispose, type DType, foldIn, type Key, type SequenceModel, type StateLeaf, type Tensor, type Tree, zeros,
 } from "@lenggen/kernels";
 import type { StateRequest } from "../initialStates";
 import { flag, type Settings } from "../settings";
@@ -23,12 +23,23 @@ export function noiseSettings(): Settings<NoiseOptions> {
   };
 }
 
-/** Calls `draw` for every leaf that gets noise, with its shape and a key of its own; other leaves become zeros. */
+/** Whether a leaf gets noise. A memory never does: it stays as in the zero state. */
+export function getsNoise(leaf: StateLeaf | undefined, { noisyConvolution }: NoiseOptions): leaf is StateLeaf {
+  return leaf !== undefined && (leaf.kind === "recurrent" || (leaf.kind === "window" && noisyConvolution));
+}
+
+/**
+ * Calls `draw` for every leaf that gets noise, with its shape and a key of its own; other leaves become zeros. Throws `E_CONFIG` for a
+ * model without a leaf that gets noise, which would train as from zero.
+ */
 export function noisyStates(
+  name: string,
   model: SequenceModel,
   options: NoiseOptions,
   draw: (leaf: { about: StateLeaf; shape: readonly number[]; key: Key; device: Device; dtype: DType }) => Tensor,
 ): (request: StateRequest) => Tree | undefined {
+  check(model.stateLeaves.some((leaf) => getsNoise(leaf, options)), "E_CONFIG", () =>
+    `${name}: a model of family ${model.family} has no recurrent state to give noise to; train it with zero`);
   const about = leavesByPath(model.stateLeaves);
   // One sequence's state, asked for once: only its nesting and shapes are used, so its memory is freed.
   let template: Tree | undefined;
@@ -42,8 +53,7 @@ export function noisyStates(
       const shape = [batch, ...one.shape.slice(1)];
       const leaf = about.get(path);
       const leafKey = foldIn(foldIn(key, 1), leafNumber++);
-      if (leaf === undefined || (leaf.kind === "window" && !options.noisyConvolution)) return zeros(device, shape, dtype);
-      return draw({ about: leaf, shape, key: leafKey, device, dtype });
+      return getsNoise(leaf, options) ? draw({ about: leaf, shape, key: leafKey, device, dtype }) : zeros(device, shape, one.dtype);
     });
     return resetSequences(state, resets);
   };

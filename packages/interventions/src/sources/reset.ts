@@ -1,5 +1,7 @@
 /** Starting some sequences from zero although there is a state to start from. */
-import { hostRandom, type Key, leaves, mapTree, mul, type StateLeaf, tensor, type Tensor, type Tree, zeros } from "@lenggen/kernels";
+import {
+  type Device, dispose, type DType, hostRandom, type Key, leaves, mapTree, mul, type SequenceModel, type StateLeaf, tensor, type Tensor, type Tree, zeros,
+} from "@lenggen/kernels";
 import { choice, number, type Settings } from "../settings";
 
 /** When a sequence starts from the zero state all the same. */
@@ -42,10 +44,25 @@ export function resetSequences(state: Tree, resets: readonly boolean[]): Tree | 
   });
 }
 
-/** The state with its windows (a convolution's last inputs) set to zero. */
-export function withoutWindows(state: Tree, about: ReadonlyMap<string, StateLeaf>): Tree {
-  return mapState(state, (leaf, path) =>
-    about.get(path)?.kind === "window" ? zeros(leaf.device, leaf.shape, leaf.dtype) : leaf);
+/** Shapes of the zero state's leaves, by path; the model is asked once and the memory freed. */
+export function zeroShapes(model: SequenceModel): (device: Device, dtype: DType) => ReadonlyMap<string, readonly number[]> {
+  let shapes: Map<string, readonly number[]> | undefined;
+  return (device, dtype) => {
+    if (shapes === undefined) {
+      const zero = model.initialState(1, device, dtype);
+      shapes = new Map(leaves(zero).map(({ path, tensor: leaf }) => [path, leaf.shape]));
+      dispose(zero);
+    }
+    return shapes;
+  };
+}
+
+/** The state with its windows (a convolution's last inputs) as in the zero state, whose shapes are given. */
+export function withoutWindows(state: Tree, about: ReadonlyMap<string, StateLeaf>, zero: ReadonlyMap<string, readonly number[]>): Tree {
+  return mapState(state, (leaf, path) => {
+    if (about.get(path)?.kind !== "window") return leaf;
+    return zeros(leaf.device, [leaf.shape[0]!, ...zero.get(path)!.slice(1)], leaf.dtype);
+  });
 }
 
 /** What a model says about its state's leaves, by path. */
