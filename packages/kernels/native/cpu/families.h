@@ -7,6 +7,8 @@
 #define LENGGEN_FAMILIES(X) \
   X(attention) \
   X(attentionGradient) \
+  X(chunkAttention) \
+  X(chunkAttentionGradient) \
   X(conv) \
   X(crossEntropy) \
   X(elementwise) \

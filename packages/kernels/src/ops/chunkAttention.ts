@@ -71,8 +71,8 @@ interface ChunkAttentionInputs {
 /** B, T, M, C and K are at least 1. Contents of integer tensors are not trusted; chunks that no slot names, and positions past a length, are not read. */
 export interface ChunkAttentionKernels {
   /**
-   * out [B,T,Hq,D], 0 for queries in no block; logSums [B,T,Hq,K] = log(e + Σ exp(z_s)), anything for empty slots and
-   * queries in no block; null when no gradient will be asked for.
+   * out [B,T,Hq,D], 0 for queries in no block. `logSums` holds log(e + Σ exp(z_s)) of each query, head and slot for the gradient,
+   * B · T · Hq · K numbers in whatever order the backend likes; null when none will be asked for.
    */
   chunkAttention(args: ChunkAttentionInputs & ChunkAttentionSizes & ChunkAttentionAttributes & { out: Tensor; logSums: Tensor | null }): void;
   /** Gradients of the inputs, written whole; null where nobody wants one. */

@@ -8,6 +8,7 @@ import type { Kernels } from "../../kernels";
 import { memoryLimitFrom } from "../memoryLimit";
 import { type Addon, loadAddon, type NativeDevice, translated } from "./addon";
 import { attention } from "./attention";
+import { chunkAttention } from "./chunkAttention";
 import { conv } from "./conv";
 import { crossEntropy } from "./crossEntropy";
 import { elementwise } from "./elementwise";
@@ -27,6 +28,7 @@ import { view } from "./view";
 
 const createKernels = (launch: Launch): Kernels => ({
   ...attention(launch),
+  ...chunkAttention(launch),
   ...conv(launch),
   ...crossEntropy(launch),
   ...elementwise(launch),
