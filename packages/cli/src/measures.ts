@@ -1,6 +1,8 @@
 /** The table of measures that `lenggen eval` and the reproductions run. A new measure is one line here. */
-import { check, key, type Parameters, type SequenceModel } from "@lenggen/kernels";
-import { effectiveRemembrance, lossByPosition, type Series, stateStatistics, type Task, taskAccuracy, TASKS, terminalChart } from "@lenggen/evals";
+import { check, foldIn, key, type Parameters, type SequenceModel } from "@lenggen/kernels";
+import {
+  type AskedFromOneStream, askedFromOneStream, effectiveRemembrance, lossByPosition, type Series, stateStatistics, type Task, taskAccuracy, TASKS, terminalChart,
+} from "@lenggen/evals";
 import { lengthName, percent } from "./format";
 import { table } from "./table";
 
@@ -15,6 +17,8 @@ export interface MeasureInput {
   /** Sequences, or samples of a task. */
   readonly count: number;
   readonly seed: number;
+  /** Tasks: how many segments end before a prompt's last token. */
+  readonly ends?: number;
   readonly chunk?: number;
   readonly batch?: number;
   readonly signal?: AbortSignal;
@@ -60,8 +64,8 @@ function taskMeasure(task: Task): Measure {
     summary: task.summary,
     count: 32,
     leastText: () => (task.needsText ? 1 : 0),
-    async run({ model, parameters, text, lengths, count, seed, chunk, batch, signal, onProgress }) {
-      const result = await taskAccuracy(model, parameters, task, { key: key(seed), lengths, samples: count, text, chunk, batch, signal, onProgress });
+    async run({ model, parameters, text, lengths, count, seed, ends, chunk, batch, signal, onProgress }) {
+      const result = await taskAccuracy(model, parameters, task, { key: key(seed), lengths, samples: count, text, ends, chunk, batch, signal, onProgress });
       return {
         result,
         lines: table(["length", "right", "samples", "95% interval"], result.cells.map(({ length, accuracy, samples, ci95 }) =>
@@ -71,7 +75,7 @@ function taskMeasure(task: Task): Measure {
   };
 }
 
-type CurveOptions = Omit<MeasureInput, "model" | "parameters" | "text" | "lengths" | "trainLength" | "count" | "seed"> & { readonly length: number };
+type CurveOptions = Omit<MeasureInput, "model" | "parameters" | "text" | "lengths" | "trainLength" | "count" | "seed" | "ends"> & { readonly length: number };
 
 /** A measure along texts as long as the longest of the lengths asked for. */
 function curveMeasure<Result>(
@@ -128,5 +132,26 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
       ...table(["position", "mean", "std"], pooled.map(({ position, mean, std }) => [position, small(mean), small(std)])),
     ],
   ),
+  "asked-from-one-stream": {
+    summary: "Named keys at different depths of one stream, each asked for from the state that it ends in: one pass over the text answers for all.",
+    count: 20,
+    leastText: () => 1,
+    async run({ model, parameters, text, lengths, count, seed, ends, chunk, signal, onProgress }) {
+      const total = lengths.reduce((sum, length) => sum + length, 0);
+      const result: AskedFromOneStream[] = [];
+      let before = 0;
+      for (const length of lengths) {
+        result.push(await askedFromOneStream(model, parameters, TASKS["many-key"], {
+          key: foldIn(key(seed), length), length, questions: count, text, ends, chunk, signal, onProgress: (done) => onProgress?.(before + done, total),
+        }));
+        before += length;
+      }
+      return {
+        result,
+        lines: table(["length", "right", "questions", "95% interval"], result.map(({ length, accuracy, questions, ci95 }) =>
+          [lengthName(length), percent(accuracy), questions.length, `${percent(ci95[0])} to ${percent(ci95[1])}`])),
+      };
+    },
+  },
   ...Object.fromEntries(Object.values(TASKS).map((task) => [task.name, taskMeasure(task)])),
 };

@@ -1,23 +1,25 @@
 /** Models from the command line: presets, configurations and checkpoints on disk. */
 import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { check, type Device, LenggenError, nearest, openSafetensors } from "@lenggen/kernels";
+import { check, type Device, LenggenError, nearest, openSafetensors, type SequenceModel } from "@lenggen/kernels";
 import { openFile } from "@lenggen/kernels/node";
-import { type LoadedMamba2, loadMamba2, type Mamba2, mamba2, MAMBA2_PRESETS } from "@lenggen/recurrent";
+import { FAMILIES, familyOf, type LoadedModel, MODEL_PRESETS, presetNamed } from "./families";
 import { UsageError } from "./usage";
 
 /** Most bytes of a config.json that is read; published ones have a few hundred. */
 const LARGEST_CONFIG = 1 << 20;
 
-/** A model by the name of a preset, or by the path of a `config.json`. */
-export async function modelNamed(name: string): Promise<Mamba2> {
-  if (Object.hasOwn(MAMBA2_PRESETS, name)) return mamba2(MAMBA2_PRESETS[name as keyof typeof MAMBA2_PRESETS]);
-  const presets = Object.keys(MAMBA2_PRESETS);
+/** A model by the name of a preset or a family, or by the path of a `config.json`. */
+export async function modelNamed(name: string): Promise<SequenceModel> {
+  const preset = presetNamed(name);
+  if (preset) return preset;
   if (!name.endsWith(".json")) {
     throw new UsageError(
-      `no model preset is named "${name}"${nearest(name, presets)}; there are ${presets.join(", ")}, or give the path of a config.json`, "E_UNKNOWN_NAME");
+      `no model preset is named "${name}"${nearest(name, [...MODEL_PRESETS, ...Object.keys(FAMILIES)])}; there are ${MODEL_PRESETS.join(", ")}, or give the path of a config.json`,
+      "E_UNKNOWN_NAME");
   }
-  return mamba2(await readJson(name));
+  const config = await readJson(name);
+  return familyOf(config).make(config);
 }
 
 /** A checkpoint's folder: the one given, or the last one of the run directory given. */
@@ -35,11 +37,11 @@ export async function findCheckpoint(path: string): Promise<string> {
 }
 
 /** Loads a checkpoint: config.json and model.safetensors. */
-export async function loadCheckpoint(folder: string, device: Device): Promise<LoadedMamba2> {
+export async function loadCheckpoint(folder: string, device: Device): Promise<LoadedModel> {
   const config = await readJson(join(folder, "config.json"));
   const source = await openFile(join(folder, "model.safetensors"));
   try {
-    return await loadMamba2(config, await openSafetensors(source), device);
+    return await familyOf(config).load(config, await openSafetensors(source), device);
   } catch (error) {
     throw withPlace(error, folder);
   } finally {

@@ -1,7 +1,7 @@
 /** Training from the command line: one path for `train`, `post-train` and the reproductions. */
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { type Device, type ErrorCode, foldIn, key, LenggenError, type Parameters, type SequenceModel } from "@lenggen/kernels";
+import { type Device, type ErrorCode, foldIn, type Key, key, LenggenError, type Parameters, type SequenceModel } from "@lenggen/kernels";
 import {
   type BatchSource, contiguousStreams, createIntervention, findIntervention, independentWindows, type JsonRecord, type OptimizerOptions,
   type RunStore, type ScheduleOptions, train, type TrainCounts, type TrainEvent, type TrainResult,
@@ -9,6 +9,7 @@ import {
 import { runDirectory } from "@lenggen/interventions/node";
 import { readJson } from "./models";
 import { Progress } from "./progress";
+import { type TaskTraining, withTask } from "./tasks";
 import { joined, type Text } from "./text";
 import { packageFolder, version } from "./package";
 
@@ -19,6 +20,8 @@ export interface TrainingPlan extends Partial<TrainCounts> {
   readonly text: Text;
   /** Batches of another kind than windows of the text. */
   readonly batches?: BatchSource;
+  /** Samples of a task among the text. */
+  readonly task?: Pick<TaskTraining, "task" | "share" | "shortest">;
   /** tbtt: streams run on over the ends of documents instead of starting anew, so that their states can grow older than a document. */
   readonly joinDocuments?: boolean;
   /** Source of initial states, with its options. */
@@ -126,10 +129,15 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
   E_MEMORY: " on a device with more memory (--device), or begin anew with a smaller batch",
 };
 
-/** Batches in the order that the method needs. The same seed gives the same batches for every method of that order. */
-function batchesOf({ text, method, batch, context, microBatches = 1, joinDocuments = false }: TrainingPlan, seed: number): BatchSource {
-  const bytes = joined(text);
-  const options = { batch, context, key: foldIn(key(seed), 2) };
+/** Batches in the order that the method needs, with samples of a task among them where one is given. The same seed gives the same ones for every method of that order. */
+function batchesOf(plan: TrainingPlan, seed: number): BatchSource {
+  const bytes = joined(plan.text);
+  const windows = textBatches(plan, bytes, foldIn(key(seed), 2));
+  return plan.task ? withTask(windows, { ...plan.task, key: foldIn(key(seed), 8), text: bytes, microBatches: plan.microBatches ?? 1 }) : windows;
+}
+
+function textBatches({ text, method, batch, context, microBatches = 1, joinDocuments = false }: TrainingPlan, bytes: Uint8Array, from: Key): BatchSource {
+  const options = { batch, context, key: from };
   if (findIntervention(method).order === "independent") return independentWindows(bytes, options);
   if (joinDocuments) return contiguousStreams(bytes, { ...options, microBatches });
   const documents: number[] = [];

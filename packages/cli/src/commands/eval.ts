@@ -14,6 +14,7 @@ interface Options {
   readonly text: string;
   readonly trainLength?: number;
   readonly samples?: number;
+  readonly ends?: number;
   readonly chunk?: number;
   readonly batch?: number;
 }
@@ -33,10 +34,11 @@ export const evaluate: CommandSpec = {
       .option("--text <source>", "held-out text, for measures that read one: a file, a folder or a built-in corpus", "moby-dick")
       .option("--train-length <n>", "length that the model was trained on; known for run directories", (text: string) => parseLength(text, "--train-length"))
       .option("--samples <n>", "sequences of text (at most as many as fit), or samples of a task", wholeNumber("--samples", 1))
+      .option("--ends <n>", "tasks, models with segments: how many end before a prompt's last token, 0 for none; 1 unless given", wholeNumber("--ends", 0, 2 ** 10))
       .option("--chunk <n>", "tokens per forward pass; changes speed and memory, not results", wholeNumber("--chunk", 1))
       .option("--batch <n>", "sequences side by side", wholeNumber("--batch", 1)),
   async run(context, [name], given) {
-    const { checkpoint, lengths, text: source, trainLength, samples, chunk, batch } = given as unknown as Options;
+    const { checkpoint, lengths, text: source, trainLength, samples, ends, chunk, batch } = given as unknown as Options;
     const measure = MEASURES[oneOf("measure", names)(name!)]!;
     const folder = await findCheckpoint(checkpoint);
     const least = measure.leastText(lengths);
@@ -53,6 +55,7 @@ export const evaluate: CommandSpec = {
       trainLength: trainLength ?? (await trainedLength(folder)),
       count: samples ?? measure.count,
       seed: common.seed,
+      ends,
       chunk,
       batch,
       signal,

@@ -1,5 +1,6 @@
 import { dispose } from "@lenggen/kernels";
 import type { CommandSpec } from "../command";
+import { MODEL_PRESETS } from "../families";
 import { modelNamed } from "../models";
 import { wholeNumber } from "../parse";
 import { readText } from "../text";
@@ -14,11 +15,12 @@ export const train: CommandSpec = {
   examples: [
     "lenggen train --out runs/base --text sotu --steps 2000",
     "lenggen train --out runs/mine --text my-books/ --model tiny-byte --context 512 --seed 1 --json",
+    "lenggen train --out runs/keys --model drt-tiny --task key-retrieval --task-share 0.9 --context 1k --batch 4",
   ],
   define: (command) =>
     addTrainingOptions(
       command
-        .option("--model <name>", "a preset, or the path of a config.json", "tiny-byte")
+        .option("--model <name>", `a preset (${MODEL_PRESETS.join(", ")}), or the path of a config.json`, "tiny-byte")
         .option("--method <name>", `source of initial states: ${METHODS.join(", ")}`, "zero")
         .option("--steps <n>", "updates in all", wholeNumber("--steps", 1), 2000),
       { warmup: 50 },

@@ -1,14 +1,16 @@
 /** What `train` and `post-train` share: their flags, and what they say in the end. */
 import { findIntervention, INTERVENTIONS, type JsonRecord, type OptimizerOptions, type ScheduleOptions, type TrainCounts, TRAINER_SETTINGS } from "@lenggen/interventions";
+import { type TaskName, TASKS } from "@lenggen/evals";
 import { check, type Device } from "@lenggen/kernels";
 import type { Command } from "commander";
 import type { Context } from "../command";
 import { bytes, count, duration } from "../format";
-import { oneOf, parseLength, wholeNumber } from "../parse";
+import { oneOf, parseLength, realNumber, wholeNumber } from "../parse";
 import { addSettings, describeSettings, parseAssignments, pickSettings } from "../settings";
 import type { TrainingOutcome } from "../training";
 
 export const METHODS = Object.keys(INTERVENTIONS);
+const TASK_NAMES = Object.keys(TASKS) as TaskName[];
 
 /** Most tokens that one batch may hold on the host. */
 const MOST_TOKENS = 2 ** 28;
@@ -23,6 +25,9 @@ export interface SharedOptions {
   readonly out: string;
   readonly resume: boolean;
   readonly joinDocuments: boolean;
+  readonly task?: string;
+  readonly taskShare?: number;
+  readonly taskShortest?: number;
 }
 
 /** Adds the flags. `defaults` are those of the trainer's settings that the command wants otherwise. */
@@ -34,6 +39,10 @@ export function addTrainingOptions(command: Command, defaults: JsonRecord, conte
     .option("--batch <n>", "sequences per batch", wholeNumber("--batch", 1, 2 ** 20), 16)
     .option("--resume", "go on with the run in --out; without it an existing run is refused", false)
     .option("--join-documents", "tbtt: streams run on over the ends of documents instead of starting anew", false)
+    .option("--task <name>", `train on samples of a task: ${TASK_NAMES.join(", ")}; the answer weighs as much as all the text before it`)
+    .option("--task-share <x>", "share of batches that are samples of the task, the others being text; 1 unless given", realNumber("--task-share", { above: 0, maximum: 1 }))
+    .option("--task-shortest <n>", "shortest sample in bytes; each batch draws its length from here to --context. Half of --context unless given",
+      (text: string) => parseLength(text, "--task-shortest"))
     .option("--set <name=value>", "a setting of the method, see below; can be repeated", (text: string, all: readonly string[] | undefined) => [...(all ?? []), text]);
   addSettings(command, TRAINER_SETTINGS, defaults);
   const methods = METHODS.flatMap((name) => {
@@ -45,10 +54,13 @@ export function addTrainingOptions(command: Command, defaults: JsonRecord, conte
 
 /** The plan's part that the flags decide. */
 export function sharedPlan(given: Readonly<Record<string, unknown>>, context: number) {
-  const { method: named, set = [], batch, joinDocuments } = given as unknown as SharedOptions;
+  const { method: named, set = [], batch, joinDocuments, task, taskShare, taskShortest } = given as unknown as SharedOptions;
   const method = oneOf("method", METHODS)(named);
   check(batch * context <= MOST_TOKENS, "E_MEMORY", () =>
     `--batch ${batch} times --context ${context} is more than ${count(MOST_TOKENS)} bytes in one batch; use --micro-batches to split it`);
+  check(task !== undefined || (taskShare === undefined && taskShortest === undefined), "E_ARGUMENT", () =>
+    `${taskShare === undefined ? "--task-shortest" : "--task-share"} says how to train on a task; give one with --task`);
+  check(taskShortest === undefined || taskShortest <= context, "E_ARGUMENT", () => `--task-shortest ${taskShortest} is longer than the context of ${context}`);
   const all = pickSettings(TRAINER_SETTINGS, given);
   const pick = <T>(names: readonly (keyof T & string)[]): Partial<T> => Object.fromEntries(names.map((name) => [name, all[name]])) as Partial<T>;
   return {
@@ -57,6 +69,7 @@ export function sharedPlan(given: Readonly<Record<string, unknown>>, context: nu
     batch,
     context,
     joinDocuments,
+    task: task === undefined ? undefined : { task: TASKS[oneOf("task", TASK_NAMES)(task)], share: taskShare ?? 1, shortest: taskShortest },
     ...pick<TrainCounts>(["microBatches", "checkpointEvery", "keepCheckpoints", "logEvery"]),
     schedule: pick<ScheduleOptions>(["schedule", "learningRate", "warmup", "finalShare"]),
     optimizer: pick<OptimizerOptions>(["beta1", "beta2", "epsilon", "weightDecay", "clip"]),

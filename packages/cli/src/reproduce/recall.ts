@@ -10,6 +10,7 @@ import { dispose, foldIn, key, type Parameters } from "@lenggen/kernels";
 import { mamba2 } from "@lenggen/recurrent";
 import { loadCheckpoint } from "../models";
 import { Progress } from "../progress";
+import { asBatch } from "../tasks";
 import { joined, type Text } from "../text";
 import { runTraining } from "../training";
 import type { ReproductionInput } from "./run";
@@ -71,14 +72,6 @@ function samples(trainLength: number, batch: number, text: Uint8Array, seed: num
     batch,
     context: trainLength,
     settings: { kind: "recall samples", batch, context: trainLength, answerWeight, seed, stream },
-    at(step) {
-      const { tokens, weights } = source.batch(step); // tokens [B,T+1]
-      const rows = Array.from({ length: batch }, (_, row) => tokens.subarray(row * (trainLength + 1), (row + 1) * (trainLength + 1)));
-      return {
-        tokens: Int32Array.from(rows.flatMap((row) => Array.from(row.subarray(0, trainLength)))),
-        targets: Int32Array.from(rows.flatMap((row) => Array.from(row.subarray(1)))),
-        weights,
-      };
-    },
+    at: (step) => asBatch(source.batch(step), batch),
   };
 }
