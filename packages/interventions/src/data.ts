@@ -8,6 +8,8 @@ import type { JsonRecord } from "./json";
 
 /** One batch: B sequences of T tokens, each with its next tokens as targets. */
 export interface Batch {
+  /** T, where it is not the source's; B is then what the tokens make of it. For training on longer and longer sequences. */
+  readonly context?: number;
   /** [B, T] */
   readonly tokens: Int32Array;
   /** [B, T]: what follows each token; a negative target is left out of the loss. */
@@ -23,9 +25,9 @@ export interface Batch {
 /** Batches as a function of the step alone, so that a resumed run sees the same ones. */
 export interface BatchSource {
   readonly order: TokenOrder;
-  /** Sequences per batch: B. */
+  /** Sequences per batch: B, in batches that do not say their own T. */
   readonly batch: number;
-  /** Tokens per sequence: T. */
+  /** Tokens per sequence: T, or the largest where batches say their own. */
   readonly context: number;
   /** What tells this source from others; a run is resumed only with the same. */
   readonly settings: JsonRecord;

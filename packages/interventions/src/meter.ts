@@ -34,7 +34,6 @@ export interface Reading {
 export interface MeterOptions {
   readonly device: Device;
   readonly steps: number;
-  readonly tokensPerStep: number;
   readonly logEvery: number;
   /** Where an interrupted run had come to. */
   readonly tokens: number;
@@ -45,6 +44,7 @@ interface Queued {
   readonly step: number;
   readonly learningRate: number;
   readonly result: StepResult;
+  readonly tokens: number;
   readonly numbers: Promise<[number, number]>;
 }
 
@@ -53,6 +53,8 @@ export class Meter {
   readonly #queue: Queued[] = [];
   #tokens: number;
   #losses: number[] = [];
+  /** Tokens since the last line. */
+  #lineTokens = 0;
   readonly #since = performance.now();
   /** When the last line of metrics was due; pauses move it on. */
   #lineSince = this.#since;
@@ -75,21 +77,22 @@ export class Meter {
     return this.#options.seconds + (performance.now() - this.#since) / 1000;
   }
 
-  /** Takes over the result of a step that has just been queued, and asks for its numbers. */
-  queued(step: number, learningRate: number, result: StepResult): void {
+  /** Takes over the result of a step on so many tokens that has just been queued, and asks for its numbers. */
+  queued(step: number, learningRate: number, { result, tokens }: { result: StepResult; tokens: number }): void {
     const numbers = Promise.all([result.loss.item(), result.gradientNorm.item()]);
     numbers.catch(() => {}); // whoever reads it sees the error; unread ones must not end the process
-    this.#queue.push({ step, learningRate, result, numbers });
+    this.#queue.push({ step, learningRate, result, tokens, numbers });
   }
 
   /** Waits for the oldest unread step. */
   async read(): Promise<Reading> {
-    const { step, learningRate, result, numbers } = this.#queue[0]!;
+    const { step, learningRate, result, tokens, numbers } = this.#queue[0]!;
     const [loss, gradientNorm] = await numbers;
     this.#queue.shift();
     dispose(result);
-    const { device, steps, tokensPerStep, logEvery } = this.#options;
-    this.#tokens += tokensPerStep;
+    const { device, steps, logEvery } = this.#options;
+    this.#tokens += tokens;
+    this.#lineTokens += tokens;
     this.#losses.push(loss);
     if (step % logEvery !== 0 && step !== steps) return { step, loss, gradientNorm };
     const now = performance.now();
@@ -98,11 +101,12 @@ export class Meter {
       loss: this.#losses.reduce((sum, value) => sum + value, 0) / this.#losses.length,
       learningRate, gradientNorm,
       tokens: this.#tokens,
-      tokensPerSecond: (this.#losses.length * tokensPerStep * 1000) / Math.max(now - this.#lineSince, 1e-3),
+      tokensPerSecond: (this.#lineTokens * 1000) / Math.max(now - this.#lineSince, 1e-3),
       seconds: this.seconds,
       peakBytes: device.memory().peak,
     };
     this.#losses = [];
+    this.#lineTokens = 0;
     this.#lineSince = now;
     return { step, loss, gradientNorm, event };
   }

@@ -31,14 +31,15 @@ export interface StepResult {
 /** What the model's own randomness is folded from: a number that no step has, so that it meets none of the initial states'. */
 const MODEL_NOISE = 2 ** 32 - 1;
 
-/** Runs step number `step` (from 0). The caller disposes the result. */
-export function trainingStep<State extends Tree>(context: StepContext<State>, step: number, learningRate: number): StepResult {
+/** Runs step number `step` (from 0) on so many tokens. The caller disposes the result. */
+export function trainingStep<State extends Tree>(context: StepContext<State>, step: number, learningRate: number): { result: StepResult; tokens: number } {
   const { model, parameters, moments, batches, microBatches, optimizer } = context;
   const parts = Array.from({ length: microBatches }, (_, microBatch) => batches.at(step, microBatch));
   // One weight for the whole step, so that micro-batches add up to exactly the loss of one large batch.
   const weight = parts.reduce((total, part) => total + weightOf(part), 0);
   check(weight > 0, "E_ARGUMENT", () => `step ${step + 1}: no target of the batch has a weight above 0`);
-  return keep(scope(() => {
+  const tokens = parts.reduce((total, part) => total + part.tokens.length, 0);
+  const stepped = keep(scope(() => {
     let result: { loss: Tensor; gradients: Parameters } | undefined;
     parts.forEach((part, microBatch) => {
       const next = microBatchGradients(context, part, step, microBatch, weight);
@@ -49,6 +50,7 @@ export function trainingStep<State extends Tree>(context: StepContext<State>, st
     const gradientNorm = update(model, parameters, gradients, moments, { ...optimizer, learningRate, step: step + 1 });
     return { loss, gradientNorm };
   }));
+  return { result: stepped, tokens };
 }
 
 function microBatchGradients<State extends Tree>(
@@ -58,11 +60,11 @@ function microBatchGradients<State extends Tree>(
   microBatch: number,
   weight: number,
 ): { loss: Tensor; gradients: Parameters } {
-  const shape = [batches.batch, batches.context]; // [B, T]
+  const shape = shapeOf(part, batches);
   const own = (from: Key): Key => foldIn(foldIn(from, step), microBatch);
   return scope(() => {
     const request: StateRequest = {
-      key: own(key), step, microBatch, batch: batches.batch, fresh: part.fresh, device, dtype,
+      key: own(key), step, microBatch, batch: shape[0], fresh: part.fresh, device, dtype,
     };
     // Made outside the tape: the gradient stops here.
     const initial = initialStates.next(request) as State | undefined;
@@ -83,6 +85,14 @@ function targetTensor(device: Device, targets: Int32Array, shape: readonly numbe
   const wrong = targets.find((target) => target >= vocabulary);
   check(wrong === undefined, "E_ARGUMENT", () => `target ${wrong} is outside the vocabulary of ${vocabulary}`);
   return tensor(device, targets, shape, "i32");
+}
+
+/** [B, T] of a batch. */
+function shapeOf({ tokens, context }: Batch, source: BatchSource): readonly [batch: number, context: number] {
+  if (context === undefined) return [source.batch, source.context];
+  check(Number.isSafeInteger(context) && context >= 1 && tokens.length > 0 && tokens.length % context === 0, "E_ARGUMENT", () =>
+    `a batch of ${tokens.length} tokens says that its sequences have ${context}; they must fill it`);
+  return [tokens.length / context, context];
 }
 
 /** Sum of the weights of the targets that count. */

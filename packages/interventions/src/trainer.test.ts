@@ -143,6 +143,25 @@ eachDevice("training", (device) => {
     await expect(tinyTrain({ device, batches, ...wrong })).rejects.toEqual(coded("E_CONFIG", message));
   });
 
+  it("takes batches that say their own length, and counts their tokens", async () => {
+    const shapes: (readonly number[])[] = [];
+    const plain = tinyModel();
+    const model: typeof plain = { ...plain, forward: (parameters, tokens, state) => {
+      shapes.push(tokens.shape);
+      return plain.forward(parameters, tokens, state);
+    } };
+    const growing = (lengths: readonly number[]): BatchSource => ({
+      order: "independent", batch: 2, context: 6, settings: {},
+      at: (step) => ({ tokens: new Int32Array(12), targets: new Int32Array(12), context: lengths[step] }),
+    });
+    const counted: number[] = [];
+    const onEvent = (event: TrainEvent) => { if (event.kind === "step") counted.push(event.tokens); };
+    await tinyTrain({ device, model, batches: growing([2, 4, 12]), steps: 4, onEvent });
+    expect(shapes).toEqual([[6, 2], [3, 4], [1, 12], [2, 6]]);
+    expect(counted).toEqual([12, 24, 36, 48]);
+    await expect(tinyTrain({ device, model, batches: growing([5]), steps: 1 })).rejects.toThrow(/12 tokens says that its sequences have 5/);
+  });
+
   it("refuses tokens and targets beyond the vocabulary, and batches without targets", async () => {
     const source = (tokens: number, targets: number): BatchSource => ({
       order: "independent", batch: 1, context: 2, settings: {},

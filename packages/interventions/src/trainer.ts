@@ -182,7 +182,7 @@ async function start<State extends Tree>(options: TrainOptions<State>, at: Where
     ? await freshParts(options)
     : await restoredParts(options, last);
   const meter = new Meter({
-    device, steps, tokens, seconds, tokensPerStep: counts.microBatches * batches.batch * batches.context, logEvery: counts.logEvery,
+    device, steps, tokens, seconds, logEvery: counts.logEvery,
   });
   const run: Run<State> = {
     context: {
