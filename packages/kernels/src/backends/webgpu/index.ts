@@ -21,6 +21,7 @@ import { Pool, type WebGpuBuffer } from "./pool";
 import { Queue } from "./queue";
 import { random } from "./random";
 import { reduce } from "./reduce";
+import { retrieve } from "./retrieve";
 import { ssd } from "./ssd";
 import { view } from "./view";
 
@@ -36,6 +37,7 @@ const createKernels = (gpu: Launcher): Kernels => ({
   ...optimizer(gpu),
   ...random(gpu),
   ...reduce(gpu),
+  ...retrieve(gpu),
   ...ssd(gpu),
   ...view(gpu),
 });

@@ -11,10 +11,10 @@ import { floatBits, SOFT_FLOAT, softLiteral } from "./softFloat";
 
 const WORKGROUP = 64;
 
-const WORDS = `
+/** `fn threefry(key: vec2u, counter: vec2u) -> vec2u`: a block of Threefry-2x32-20, see src/random.ts. */
+export const THREEFRY = `
 const ROTATIONS = array<vec4u, 2>(vec4u(13u, 15u, 26u, 6u), vec4u(17u, 29u, 16u, 24u));
 
-// Threefry-2x32-20, see src/random.ts.
 fn threefry(key: vec2u, counter: vec2u) -> vec2u {
   var schedule = vec3u(key, key.x ^ key.y ^ 0x1bd11bdau);
   var x = counter + key;
@@ -28,7 +28,10 @@ fn threefry(key: vec2u, counter: vec2u) -> vec2u {
     x += schedule.xy + vec2u(0u, i + 1u);
   }
   return x;
-}
+}`;
+
+const WORDS = `
+${THREEFRY}
 
 // out[i] = shift + scale * value(word i); the part's first number is of block first_block.
 fn run(group: u32, lane: u32) {
