@@ -9,44 +9,53 @@ export interface Answered {
   readonly generated: Int32Array;
   /** Bits per token of the right answer. */
   readonly bits: number;
+  /** Share of the answer's tokens that are the likeliest, given the right ones before. */
+  readonly forced: number;
 }
 
 /** `hidden` [B,1,D] and `state` after B prompts, with an answer each, all of one length. The state stays as it is. */
 export async function answersFrom<State extends Tree>(
   model: SequenceModel<State>, parameters: Parameters, answers: readonly Int32Array[], hidden: Tensor, state: State,
 ): Promise<Answered[]> {
-  const losses = await teacherForced(model, parameters, answers, hidden, state);
+  const scored = await teacherForced(model, parameters, answers, hidden, state);
   const generated = await decode(model, parameters, answers.length, answers[0]!.length, hidden, state);
-  return generated.map((tokens, i) => ({ generated: tokens, bits: losses[i]! }));
+  return generated.map((tokens, i) => ({ generated: tokens, ...scored[i]! }));
 }
 
-/** The mean loss of each answer in bits per token. */
+/** The loss of each answer in bits per token, and the share of its tokens that are the likeliest. */
 async function teacherForced<State extends Tree>(
   model: SequenceModel<State>, parameters: Parameters, answers: readonly Int32Array[], hidden: Tensor, state: State,
-): Promise<number[]> {
+): Promise<{ bits: number; forced: number }[]> {
   const [rows, width] = [answers.length, answers[0]!.length];
   const head = model.head(parameters);
   const ids = (from: number, to: number) =>
     tensor(deviceOf(parameters), answers.flatMap((answer) => Array.from(answer.subarray(from, to))), [rows, to - from], "i32");
-  const loss = (h: Tensor, from: number, to: number) => withoutGradient(() => keep(scope(() => crossEntropy(h, head, ids(from, to)))));
-  const losses = [loss(hidden, 0, 1)];
+  /** Of tokens from ... to - 1, [B,to-from] each. */
+  const score = (h: Tensor, from: number, to: number) =>
+    withoutGradient(() => keep(scope(() => ({ losses: crossEntropy(h, head, ids(from, to)), likeliest: argmax(linear(h, head)), from }))));
+  const scores = [score(hidden, 0, 1)];
   if (width > 1) {
     const given = keep(ids(0, width - 1));
     try {
       const rest = await advance(model, parameters, given, state);
-      losses.push(loss(rest.hidden, 1, width));
+      scores.push(score(rest.hidden, 1, width));
       disposeExcept(rest, state);
     } finally {
       given.dispose();
     }
   }
-  const sums = answers.map(() => 0);
-  for (const t of losses) {
-    const values = await t.read();
-    for (let i = 0; i < values.length; i++) sums[Math.floor(i / (t.size / rows))]! += values[i]!;
+  const sums = answers.map(() => ({ nats: 0, right: 0 }));
+  for (const { losses, likeliest, from } of scores) {
+    const [nats, tokens] = await Promise.all([losses.read(), likeliest.read()]);
+    const count = losses.size / rows;
+    for (let i = 0; i < nats.length; i++) {
+      const row = Math.floor(i / count);
+      sums[row]!.nats += nats[i]!;
+      if (tokens[i] === answers[row]![from + (i % count)]) sums[row]!.right++;
+    }
+    dispose([losses, likeliest]);
   }
-  dispose(losses);
-  return sums.map((sum) => sum / (width * Math.LN2));
+  return sums.map(({ nats, right }) => ({ bits: nats / (width * Math.LN2), forced: right / width }));
 }
 
 /** Greedy: `count` tokens for each of `rows`. Tokens stay on the device until all are there. */

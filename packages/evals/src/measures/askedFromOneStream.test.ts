@@ -35,7 +35,7 @@ describe("askedFromOneStream", () => {
     const result = await askedFromOneStream(model, parameters, telling, {
       key: key(1), length: 50, questions: 6, chunk: 20, ends: 2, onProgress: (done) => progress.push(done),
     });
-    expect(result).toMatchObject({ task: "telling", length: 50, accuracy: 0.5, characters: 0.5 });
+    expect(result).toMatchObject({ task: "telling", length: 50, accuracy: 0.5, characters: 0.5, teacherForced: 0.5 });
     expect(result.questions.map(({ depth, exact }) => [depth, exact])).toEqual([[1 / 12, 1], [3 / 12, 1], [5 / 12, 1], [7 / 12, 0], [9 / 12, 0], [11 / 12, 0]]);
     expect(result.questions[0]!.answerBits).toBeLessThan(result.questions[5]!.answerBits);
     expect(progress).toEqual([20, 40, 50]);

@@ -26,6 +26,8 @@ export interface AskedQuestion extends Score {
   readonly depth: number;
   /** Mean loss of the right answer, teacher-forced, in bits per token. */
   readonly answerBits: number;
+  /** Share of the answer's tokens that are the likeliest, teacher-forced: given the right ones before. */
+  readonly teacherForced: number;
 }
 
 /** What {@link askedFromOneStream} finds. */
@@ -38,6 +40,7 @@ export interface AskedFromOneStream {
   readonly ci95: Interval;
   readonly characters: number;
   readonly answerBits: number;
+  readonly teacherForced: number;
 }
 
 /** Runs one stream, then all questions from its end, each from the same state. Throws `E_ARGUMENT` for a task that can't be asked so. */
@@ -57,8 +60,8 @@ export async function askedFromOneStream<State extends Tree>(
     options.onProgress?.(end, length);
     if (end < length) continue;
     for (const question of questions) {
-      const { generated, bits } = await ask(model, parameters, question, state, ends);
-      asked.push({ depth: question.depth!, ...task.score(question, generated), answerBits: bits });
+      const { generated, bits, forced } = await ask(model, parameters, question, state, ends);
+      asked.push({ depth: question.depth!, ...task.score(question, generated), answerBits: bits, teacherForced: forced });
     }
   }
   const correct = asked.reduce((sum, { exact }) => sum + exact, 0);
@@ -70,6 +73,7 @@ export async function askedFromOneStream<State extends Tree>(
     ci95: wilsonInterval(correct, asked.length),
     characters: mean(asked.map(({ characters }) => characters)),
     answerBits: mean(asked.map(({ answerBits }) => answerBits)),
+    teacherForced: mean(asked.map(({ teacherForced }) => teacherForced)),
   };
 }
 

@@ -31,7 +31,9 @@ describe("taskAccuracy", () => {
       { key: key(1), lengths: [20, 100], depths: [0, 1], samples: 5, batch: 2, chunk: 16 });
     expect(task).toBe("planted");
     expect(cells.map(({ length, depth, accuracy }) => [length, depth, accuracy])).toEqual([[20, 0, 0], [20, 1, 1], [100, 0, 0], [100, 1, 1]]);
-    expect(cells[1]).toMatchObject({ samples: 5, correct: 5, characters: 1 });
+    expect(cells[1]).toMatchObject({ samples: 5, correct: 5, characters: 1, teacherForced: 1 });
+    // Told the first two letters, it has two of them among its four tokens, and knows the third.
+    expect(cells[0]!.teacherForced).toBeCloseTo(1 / 3, 12);
     expect(cells[1]!.ci95[1]).toBe(1);
     expect(cells[1]!.ci95[0]).toBeCloseTo(0.5655, 3); // Wilson, 5 of 5
   });

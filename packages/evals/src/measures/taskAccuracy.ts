@@ -39,6 +39,8 @@ export interface TaskCell {
   readonly characters: number;
   /** Mean loss of the right answer, teacher-forced, in bits per token. */
   readonly answerBits: number;
+  /** Mean share of the answer's tokens that are the likeliest, teacher-forced: given the right ones before. */
+  readonly teacherForced: number;
 }
 
 /** What {@link taskAccuracy} finds: a cell for each length and depth. */
@@ -64,11 +66,11 @@ export async function taskAccuracy<State extends Tree>(
         const [own, given] = [foldIn(foldIn(key, length), i), { ...options, depth: depth ?? undefined }];
         return task.stream?.(own, length, given) ?? task.sample(own, length, given);
       };
-      const results: { exact: number; characters: number; bits: number }[] = [];
+      const results: { exact: number; characters: number; bits: number; forced: number }[] = [];
       for (const group of groups(Array.from({ length: samples }, (_, i) => i), batch)) {
         const made = group.map(make);
         const answered = await answerAll(model, parameters, made, length, options, (tokens) => options.onProgress?.((done += tokens), total));
-        results.push(...answered.map(({ generated, bits }, i) => ({ ...task.score(made[i]!, generated), bits })));
+        results.push(...answered.map(({ generated, bits, forced }, i) => ({ ...task.score(made[i]!, generated), bits, forced })));
       }
       const correct = results.reduce((sum, { exact }) => sum + exact, 0);
       cells.push({
@@ -77,6 +79,7 @@ export async function taskAccuracy<State extends Tree>(
         ci95: wilsonInterval(correct, samples),
         characters: mean(results.map((r) => r.characters)),
         answerBits: mean(results.map((r) => r.bits)),
+        teacherForced: mean(results.map((r) => r.forced)),
       });
     }
   }

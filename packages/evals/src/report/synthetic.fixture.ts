@@ -47,7 +47,7 @@ export function syntheticReport(options: { collapse?: boolean; trainLength?: num
         task,
         cells: [128, 256, 512, 1024, 2048, 4096, 8192, 16384].map((n, i) => {
           const correct = Math.round(32 * Math.max(0, Math.min(1, 1.1 - i * (0.28 - 0.035 * index) - 0.05 * k)));
-          return { length: n, depth: null, samples: 32, correct, accuracy: correct / 32, ci95: wilsonInterval(correct, 32), characters: correct / 32, answerBits: 4 - correct / 9 };
+          return { length: n, depth: null, samples: 32, correct, accuracy: correct / 32, ci95: wilsonInterval(correct, 32), characters: correct / 32, answerBits: 4 - correct / 9, teacherForced: correct / 32 };
         }),
       })),
     })),
