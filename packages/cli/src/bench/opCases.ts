@@ -1,6 +1,6 @@
 /** Single kernels: matrix products, the scan, and those that only move memory. */
 import {
-  causalConv, crossEntropy, type Device, dispose, foldIn, hostRandom, key, linear, matmul, rmsNorm, ssd, ssdOperations, type Tensor,
+  causalConv, crossEntropy, type Device, dispose, foldIn, hostRandom, key, linear, matmul, retrieve, retrieveOperations, rmsNorm, ssd, ssdOperations, type Tensor,
   tensor, uniform, vjp,
 } from "@lenggen/kernels";
 import type { BenchCase, BenchRun, Pass } from "./case";
@@ -139,6 +139,22 @@ function crossEntropyCase(rows: number, width: number, vocabulary: number, pass:
   );
 }
 
+/** All landmarks are visible to all queries, as in a memory of the past, or with `causal` those of earlier chunks, as in training. */
+function retrieveCase(batch: number, queries: number, landmarks: number, width: number, k: number, pass: Pass, causal = false): BenchCase {
+  const first = causal ? 0 : landmarks;
+  const { forward, gradient } = retrieveOperations({ batch, queryCount: queries, landmarkCount: landmarks, width, k, first });
+  const floats = batch * width * (queries + landmarks);
+  return opCase(
+    {
+      kernel: "retrieve", shape: `B=${batch} C=${queries} M=${landmarks} D=${width} k=${k}`, pass,
+      // The gradient reads both and writes that of both.
+      operations: pass === "both" ? forward + gradient : forward, bytes: (pass === "both" ? 3 : 1) * FLOAT * floats,
+    },
+    (random) => ({ tracked: { queries: random([batch, queries, width]), landmarks: random([batch, landmarks, width]) } }),
+    (inputs) => retrieve(inputs, { k, first }).weights,
+  );
+}
+
 export const OP_CASES: readonly BenchCase[] = [
   ...[128, 256, 512, 1024].map((n) => matmulCase(n, n, n, "forward")),
   matmulCase(512, 512, 512, "both"),
@@ -152,6 +168,8 @@ export const OP_CASES: readonly BenchCase[] = [
   ...(["forward", "both"] as const).map((pass) => normCase(4096, 1536, pass)),
   ...(["forward", "both"] as const).map((pass) => crossEntropyCase(2048, 128, 256, pass)),
   crossEntropyCase(1024, 768, 16384, "both"),
+  retrieveCase(1, 16, 262_144, 64, 8, "forward"),
+  retrieveCase(8, 256, 256, 256, 8, "both", true),
 ];
 
 /** Sizes at which a GPU is busy. */
