@@ -41,6 +41,7 @@ describe("unknown names get the nearest one", () => {
   it("experiment", () => fails(["reproduce", "unexplored-state"], 2, /did you mean "unexplored-states"\?/));
   it("preset", () => fails(["reproduce", "unexplored-states", "--preset", "quik"], 2, /no preset is named "quik" \(did you mean "quick"\?\)/));
   it("model preset", () => fails(["train", "--model", "tiny-bite", "--out", "runs/new"], 2, /no model preset is named "tiny-bite" \(did you mean "tiny-byte"\?\)/));
+  it("task", () => fails(train("--task", "key-retreival"), 2, /no task is named "key-retreival" \(did you mean "key-retrieval"\?\)/));
   it("kernel", () => fails(["bench", "matmull"], 2, /did you mean "matmul"\?/));
 });
 
@@ -50,6 +51,11 @@ describe("wrong usage", () => {
   it("threads", () => fails(["doctor", "--threads", "0"], 2, /--threads: "0" is not a whole number from 1/));
   it("seed", () => fails(["doctor", "--seed", "x"], 2, /--seed: "x" is not a whole number/));
   it("learning rate", () => fails(train("--learning-rate", "fast"), 2, /--learning-rate: "fast" must be a number/));
+  it("a share of no task", () => fails(train("--task-share", "0.5"), 1, /--task-share says how to train on a task; give one with --task/));
+  it("a share above 1", () => fails(train("--task", "recall", "--task-share", "1.5"), 2, /--task-share: "1.5" is not a number above 0 of at most 1/));
+  it("samples longer than the context", () => fails(train("--task", "recall", "--task-shortest", "33"), 1, /--task-shortest 33 is longer than the context of 32/));
+  it("a task that does not fit the context", () => fails(train("--task", "passkey"), 1, /task passkey: rows of .* can't hold a prompt/));
+  it("a task for contiguous text", () => fails(train("--task", "recall", "--method", "tbtt"), 1, /take a method of independent sequences.*\[E_CONFIG\]/));
   it("a missing option", () => fails(["train"], 2, /required option '--out <folder>' not specified/));
   it("a missing argument", () => fails(["generate", "--prompt", "x"], 2, /missing required argument 'checkpoint'/));
 });
@@ -145,6 +151,8 @@ describe("checkpoints", () => {
     fails(evaluate(await damaged("unfit", (file) => file, { ...CONFIG, d_model: 32 })), 1, /the config asks for.*\[E_WEIGHTS\]/));
   it("a config that makes no model", async () =>
     fails(evaluate(await damaged("senseless", (file) => file, { ...CONFIG, n_layer: -1 })), 1, /n_layer.*\[E_CONFIG\]/));
+  it("a config of an unknown family", async () =>
+    fails(evaluate(await damaged("stranger", (file) => file, { ...CONFIG, model_type: "lama" })), 1, /no family of models has the model_type "lama".*mamba2, drt, transformer.*\[E_CONFIG\]/));
   it("a config that is not JSON", async () => fails(evaluate(await damaged("garbled", (file) => file, "{")), 1, /config.json is not JSON.*\[E_FORMAT\]/));
 });
 

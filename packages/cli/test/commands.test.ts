@@ -1,4 +1,4 @@
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { lenggen, start } from "./lenggen";
@@ -67,6 +67,25 @@ describe("--json", () => {
     const record = JSON.parse(await readFile(join(place.folder, "runs/passed/run.json"), "utf8")) as { settings: { initialStates: object; data: object } };
     expect(record.settings.initialStates).toMatchObject({ name: "state-passing", resetProbability: 0.5 });
     expect(record.settings.data).toMatchObject({ context: 32 });
+  });
+
+  it("of a model with a chunk memory, trained on a task", async () => {
+    const drt = {
+      model_type: "drt", vocab_size: 256, hidden_size: 16, intermediate_size: 16, num_attention_heads: 2, lower_layers: 1, upper_groups: [1],
+      encoder_layers: 1, chunk_size: 8, window: 17, top_k: 2,
+    };
+    await writeFile(join(place.folder, "drt.json"), JSON.stringify(drt));
+    const task = ["--task", "key-retrieval", "--task-share", "0.5", "--task-shortest", "40"];
+    const trained = await json("train", ...place.training, "--model", "drt.json", "--context", "48", ...task, "--steps", "3", "--out", "runs/drt");
+    expect(trained).toMatchObject({ status: "done", step: 3 });
+    const record = JSON.parse(await readFile(join(place.folder, "runs/drt/run.json"), "utf8")) as { settings: { model: object; data: object } };
+    expect(record.settings).toMatchObject({ model: { family: "drt", chunk_size: 8 }, data: { task: "key-retrieval", share: 0.5, shortest: 40, context: 48 } });
+    const on = await json("post-train", "--method", "zero", "--checkpoint", "runs/drt", "--text", "book.txt", "--batch", "2", "--steps", "1", "--out", "runs/drt-on");
+    expect(on).toMatchObject({ status: "done", step: 1 });
+    const asked = await json("eval", "key-retrieval", "--checkpoint", "runs/drt-on", "--text", "book.txt", "--lengths", "96", "--samples", "2", "--ends", "2");
+    expect(asked).toMatchObject({ result: { cells: [{ length: 96, samples: 2 }] } });
+    const generated = await json("generate", "runs/drt", "--prompt", "It was the best of times, [[", "--tokens", "4");
+    expect(generated["tokens"]).toHaveLength(4);
   });
 
   it("of eval: a measure of text, and a task", async () => {

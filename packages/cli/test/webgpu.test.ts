@@ -5,7 +5,7 @@ import {
 import { createIntervention, independentWindows, train } from "@lenggen/interventions";
 import { mamba2 } from "@lenggen/recurrent";
 import { afterAll, describe, expect, it } from "vitest";
-import { PRESETS } from "../src/reproduce/settings";
+import { PRESETS } from "../src/reproduce/unexploredStates/settings";
 
 const listing = (await devices({ fallback: true })).find(({ name }) => name === "webgpu")!;
 if (!listing.available) console.warn(`training steps on webgpu are not counted: ${listing.reason}`);
