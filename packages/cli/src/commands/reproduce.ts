@@ -1,13 +1,11 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { buildUnexploredStatesReport, charts, terminalChart } from "@lenggen/evals";
+import { terminalChart } from "@lenggen/evals";
 import { LenggenError } from "@lenggen/kernels";
 import { makeFolder, writeWhole } from "@lenggen/kernels/node";
 import type { CommandSpec } from "../command";
 import { oneOf } from "../parse";
-import { reproduceUnexploredStates } from "../reproduce/run";
-import { PRESETS } from "../reproduce/settings";
-import { summary } from "../reproduce/summary";
+import { EXPERIMENTS } from "../reproduce/experiments";
 
 interface Options {
   readonly preset: string;
@@ -15,8 +13,8 @@ interface Options {
   readonly fromScratch: boolean;
 }
 
-const EXPERIMENTS = ["unexplored-states"] as const;
-const presets = Object.keys(PRESETS);
+const NAMES = Object.keys(EXPERIMENTS);
+const PRESETS = [...new Set(Object.values(EXPERIMENTS).flatMap(({ presets }) => presets))];
 const REPORT = "report.json";
 
 export const reproduce: CommandSpec = {
@@ -25,14 +23,15 @@ export const reproduce: CommandSpec = {
   examples: ["lenggen reproduce unexplored-states --preset quick", "lenggen reproduce unexplored-states --preset full --seed 1 --out runs/full-1"],
   define: (command) =>
     command
-      .argument("<experiment>", `one of ${EXPERIMENTS.join(", ")}`)
-      .option("--preset <name>", `size of the experiment: ${presets.join(", ")}`, "quick")
+      .argument("<experiment>", `one of ${NAMES.join(", ")}`)
+      .option("--preset <name>", `size of the experiment: ${PRESETS.join(", ")}`, "quick")
       .option("--out <folder>", "where everything goes; a new folder below runs/ unless given. An interrupted run in it goes on")
-      .option("--from-scratch", "train the base model even where a checkpoint of it comes with this package", false),
+      .option("--from-scratch", "train even where a checkpoint comes with this package", false)
+      .addHelpText("after", `\nExperiments:\n${NAMES.map((name) => `  ${name}: ${EXPERIMENTS[name]!.summary}`).join("\n")}`),
   async run(context, [experiment], given) {
     const options = given as unknown as Options;
-    oneOf("experiment", EXPERIMENTS)(experiment!);
-    const preset = oneOf("preset", presets)(options.preset);
+    const chosen = EXPERIMENTS[oneOf("experiment", NAMES)(experiment!)]!;
+    const preset = oneOf("preset", chosen.presets)(options.preset);
     const { out, common, signal } = context;
     const folder = options.out === undefined ? await freeFolder(join("runs", `${experiment}-${preset}-seed${common.seed}`)) : options.out;
     if (await exists(join(folder, REPORT))) {
@@ -41,15 +40,14 @@ export const reproduce: CommandSpec = {
     await makeFolder(folder);
     const device = await context.openDevice();
     out.note(`${experiment}: ${device.description}; everything goes to ${folder}`);
-    const report = await reproduceUnexploredStates({
-      preset, settings: PRESETS[preset]!, seed: common.seed, folder, fromScratch: options.fromScratch, device, signal, note: (line) => out.note(line),
+    const { report, page, chart, summary } = await chosen.run({
+      preset, seed: common.seed, folder, fromScratch: options.fromScratch, device, signal, note: (line) => out.note(line),
     });
     const html = join(folder, "report.html");
-    await writeWhole(html, [new TextEncoder().encode(buildUnexploredStatesReport(report))]);
+    await writeWhole(html, [new TextEncoder().encode(page)]);
     await writeWhole(join(folder, REPORT), [new TextEncoder().encode(`${JSON.stringify(report, null, 1)}\n`)]);
-    const { ratio } = charts(report);
-    if (ratio) out.print(terminalChart(ratio, { width: Math.min(100, process.stdout.columns ?? 80), color: process.stdout.isTTY }));
-    for (const line of summary(report, html)) out.print(line);
+    if (chart) out.print(terminalChart(chart, { width: Math.min(100, process.stdout.columns ?? 80), color: process.stdout.isTTY }));
+    for (const line of summary(html)) out.print(line);
     out.document(report);
   },
 };

@@ -3,8 +3,8 @@ import {
   effectiveRemembrance, lossByPosition, type Method, type ReportModel, stateStatistics, taskAccuracy, type TaskAccuracy, type TaskName, TASKS,
 } from "@lenggen/evals";
 import { foldIn, key, type Parameters, type SequenceModel } from "@lenggen/kernels";
-import { cutSequences } from "../measures";
-import { Progress } from "../progress";
+import { cutSequences } from "../../measures";
+import { Progress } from "../../progress";
 import type { ReproductionSettings } from "./settings";
 
 export interface EvaluationInput {

@@ -1,7 +1,7 @@
 /** The ten lines that a reproduction ends with. */
 import { findings, METHOD_STYLES, type UnexploredStatesReport } from "@lenggen/evals";
-import { count, duration, lengthName, percent } from "../format";
-import { table } from "../table";
+import { count, duration, lengthName, percent } from "../../format";
+import { table } from "../../table";
 
 /** Ten lines of at most 80 characters: what was done, six models in a table, what it took, and where the report is. */
 export function summary(report: UnexploredStatesReport, place: string): string[] {

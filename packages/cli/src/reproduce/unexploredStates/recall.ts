@@ -8,12 +8,12 @@ import { type Method, METHODS, taskAccuracy, type TaskAccuracy, taskBatches, TAS
 import type { BatchSource } from "@lenggen/interventions";
 import { dispose, foldIn, key, type Parameters } from "@lenggen/kernels";
 import { mamba2 } from "@lenggen/recurrent";
-import { loadCheckpoint } from "../models";
-import { Progress } from "../progress";
-import { asBatch } from "../tasks";
-import { joined, type Text } from "../text";
-import { runTraining } from "../training";
-import type { ReproductionInput } from "./run";
+import { loadCheckpoint } from "../../models";
+import { Progress } from "../../progress";
+import { asBatch } from "../../tasks";
+import { joined, type Text } from "../../text";
+import { runTraining } from "../../training";
+import type { ReproductionInput } from "../experiment";
 import { initialStatesOf, type RecallTraining } from "./settings";
 
 export interface RecallOutcome {

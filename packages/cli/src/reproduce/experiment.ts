@@ -1,0 +1,35 @@
+/** What an experiment is to `lenggen reproduce`: presets, a run from beginning to end, and what comes out of it. */
+import type { LineChart } from "@lenggen/evals";
+import type { Device } from "@lenggen/kernels";
+
+export interface ReproductionInput {
+  /** One of the experiment's. */
+  readonly preset: string;
+  readonly seed: number;
+  /** Everything goes here; what an interrupted run left in it is used. */
+  readonly folder: string;
+  /** Train even where a checkpoint is committed. */
+  readonly fromScratch: boolean;
+  readonly device: Device;
+  readonly signal: AbortSignal;
+  /** A line for people. */
+  readonly note: (line: string) => void;
+}
+
+export interface Reproduced {
+  /** The contents of `report.json`. */
+  readonly report: object;
+  /** The report as an HTML document. */
+  readonly page: string;
+  /** What the terminal shows. */
+  readonly chart?: LineChart;
+  /** The last lines: what was done, what came out, and where the report is. */
+  summary(place: string): string[];
+}
+
+export interface Experiment {
+  readonly summary: string;
+  readonly presets: readonly string[];
+  /** Throws `E_INTERRUPTED` when the signal came; what is done stays on disk. */
+  run(input: ReproductionInput): Promise<Reproduced>;
+}
