@@ -19,7 +19,7 @@ interface Case {
 }
 
 /** q, k, v, and the state's k and v */
-const inputs = ({ T, P, H = 2, K = H, D = 6 }: Case): HostTensor[] => [
+const inputs = ({ T, P, H = 2, K = H, D = 8 }: Case): HostTensor[] => [
   normals(1, [2, T, H, D]), normals(2, [2, T, K, D]), normals(3, [2, T, K, D]),
   ...(P === undefined ? [] : [normals(4, [2, P, K, D]), normals(5, [2, P, K, D])]),
 ];

@@ -6,6 +6,7 @@ import type { Backend, Device, DeviceBuffer, DeviceListing, KernelTime, LaunchCo
 import { check, LenggenError } from "../../errors";
 import type { Kernels } from "../../kernels";
 import { findAdapter, type FoundAdapter } from "./adapter";
+import { attention } from "./attention";
 import { conv } from "./conv";
 import { crossEntropy } from "./crossEntropy";
 import { elementwise } from "./elementwise";
@@ -22,10 +23,12 @@ import { Queue } from "./queue";
 import { random } from "./random";
 import { reduce } from "./reduce";
 import { retrieve } from "./retrieve";
+import { rope } from "./rope";
 import { ssd } from "./ssd";
 import { view } from "./view";
 
 const createKernels = (gpu: Launcher): Kernels => ({
+  ...attention(gpu),
   ...conv(gpu),
   ...crossEntropy(gpu),
   ...elementwise(gpu),
@@ -38,6 +41,7 @@ const createKernels = (gpu: Launcher): Kernels => ({
   ...random(gpu),
   ...reduce(gpu),
   ...retrieve(gpu),
+  ...rope(gpu),
   ...ssd(gpu),
   ...view(gpu),
 });

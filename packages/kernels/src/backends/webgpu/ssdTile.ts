@@ -1,5 +1,6 @@
 /**
- * What the scan's programs share: tensors by chunk, cumulative log decays, and matrix products of 64 x 64 tiles.
+ * What the scan's programs share: tensors by chunk, cumulative log decays, and matrix products of 64 x 64 tiles, which those
+ * of attention use as well.
  *
  * A group of 128 invocations makes one tile of 64 rows and 64 columns, each invocation 8 rows (from `top` on) and 4 columns
  * (from `side` on) of it in registers. Operands pass through workgroup memory in slabs of 16 steps of the inner axis:
@@ -201,10 +202,6 @@ function stage(tile: string, { along, value }: Operand): string {
  * whether what an invocation adds can be other than 0 and is used.
  */
 export function product(into: string, inner: string, a: Operand, b: Operand, when: string): string {
-  const step = (j: number) => `{
-        let low = tile_a[at_a + ${16 * j}u]; let high = tile_a[at_a + ${16 * j + 1}u]; let right = tile_b[at_b + ${16 * j}u];
-        ${eachRow((i) => `${into}[${i}] += ${i < 4 ? "low" : "high"}.${"xyzw"[i % 4]} * right;`)}
-      }`;
   return `
   for (var slab = 0u; slab < ${inner}; slab += 16u) {
     workgroupBarrier();
@@ -213,12 +210,47 @@ export function product(into: string, inner: string, a: Operand, b: Operand, whe
     } else {${stage("tile_b", b)}
     }
     workgroupBarrier();
-    if (${when}) {
+    if (${when}) {${multiply(into)}
+    }
+  }`;
+}
+
+/** into += A B for the slab that lies in the group's memory. */
+function multiply(into: string): string {
+  const step = (j: number) => `{
+        let low = tile_a[at_a + ${16 * j}u]; let high = tile_a[at_a + ${16 * j + 1}u]; let right = tile_b[at_b + ${16 * j}u];
+        ${eachRow((i) => `${into}[${i}] += ${i < 4 ? "low" : "high"}.${"xyzw"[i % 4]} * right;`)}
+      }`;
+  return `
       for (var quad = 0u; quad < 4u; quad++) {
         let at_a = 64u * quad + ((top / 4u) ^ (2u * quad));
         let at_b = 64u * quad + ((side / 4u) ^ (2u * quad));
         ${[0, 1, 2, 3].map(step).join("\n      ")}
-      }
+      }`;
+}
+
+/**
+ * The same where A is what the group's invocations have in registers: `from`, an array of eight vec4f, a tile whose columns are
+ * the inner axis. `b` is WGSL of four neighbours along the outer axis.
+ */
+export function productOfRegisters(into: string, from: string, inner: string, b: string, when: string): string {
+  const column = (j: number, high: number) =>
+    `tile_a[64u * quad + ${16 * j}u + ((top / 4u + ${high}u) ^ (2u * quad))] = vec4f(${[0, 1, 2, 3].map((i) => `${from}[${4 * high + i}].${"xyzw"[j]}`).join(", ")});`;
+  return `
+  for (var slab = 0u; slab < ${inner}; slab += 16u) {
+    workgroupBarrier();
+    if (side / 16u == slab / 16u) {
+      let quad = side % 16u / 4u;
+      ${[0, 1, 2, 3].flatMap((j) => [column(j, 0), column(j, 1)]).join("\n      ")}
+    }
+    for (var i = 0u; i < 2u; i++) {
+      let outer = 4u * (lane % 16u);
+      let row = 8u * i + lane / 16u;
+      let inner = slab + row;
+      tile_b[16u * row + ((lane % 16u) ^ (2u * (row / 4u)))] = ${b};
+    }
+    workgroupBarrier();
+    if (${when}) {${multiply(into)}
     }
   }`;
 }
