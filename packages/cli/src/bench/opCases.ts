@@ -1,6 +1,6 @@
 /** Single kernels: matrix products, the scan, and those that only move memory. */
 import {
-  causalConv, crossEntropy, type Device, dispose, foldIn, hostRandom, key, linear, matmul, retrieve, retrieveOperations, rmsNorm, ssd, ssdOperations, type Tensor,
+  attention, attentionOperations, causalConv, crossEntropy, type Device, dispose, foldIn, hostRandom, key, linear, matmul, retrieve, retrieveOperations, rmsNorm, ssd, ssdOperations, type Tensor,
   tensor, uniform, vjp,
 } from "@lenggen/kernels";
 import type { BenchCase, BenchRun, Pass } from "./case";
@@ -155,6 +155,21 @@ function retrieveCase(batch: number, queries: number, landmarks: number, width: 
   );
 }
 
+/** Causal attention over a sliding window, one sequence. */
+function attentionCase(steps: number, heads: number, headSize: number, window: number, pass: Pass): BenchCase {
+  const { forward, gradient } = attentionOperations({ batch: 1, steps, heads, headSize, window });
+  const numbers = steps * heads * headSize;
+  return opCase(
+    {
+      kernel: "attention", shape: `T=${steps} H=${heads} D=${headSize} window=${window}`, pass,
+      // The gradient reads all four again, and do, and writes three.
+      operations: pass === "both" ? forward + gradient : forward, bytes: (pass === "both" ? 12 : 4) * FLOAT * numbers,
+    },
+    (random) => ({ tracked: { q: random([1, steps, heads, headSize]), k: random([1, steps, heads, headSize]), v: random([1, steps, heads, headSize]) } }),
+    (inputs) => attention(inputs, { window }),
+  );
+}
+
 export const OP_CASES: readonly BenchCase[] = [
   ...[128, 256, 512, 1024].map((n) => matmulCase(n, n, n, "forward")),
   matmulCase(512, 512, 512, "both"),
@@ -168,6 +183,7 @@ export const OP_CASES: readonly BenchCase[] = [
   ...(["forward", "both"] as const).map((pass) => normCase(4096, 1536, pass)),
   ...(["forward", "both"] as const).map((pass) => crossEntropyCase(2048, 128, 256, pass)),
   crossEntropyCase(1024, 768, 16384, "both"),
+  ...(["forward", "both"] as const).map((pass) => attentionCase(16_384, 4, 64, 512, pass)),
   retrieveCase(1, 16, 262_144, 64, 8, "forward"),
   retrieveCase(8, 256, 256, 256, 8, "both", true),
 ];

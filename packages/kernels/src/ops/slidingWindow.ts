@@ -43,7 +43,7 @@ export function slidingWindowAttention(
     const keys = past > 0 ? concat([state!.k, k], 1) : k;
     const values = past > 0 ? concat([state!.v, v], 1) : v;
     const turned = (x: Tensor, start: number) => (rotate ? rope(x, { start, theta: rotate.theta }) : x);
-    const last = (x: Tensor) => slice(x, 1, x.shape[1]! - kept, x.shape[1]!);
+    const last = (x: Tensor) => slice(x, 1, x.shape[1]! - kept, x.shape[1]);
     const out = attention({ q: turned(q, past), k: turned(keys, 0), v: values, slopes }, { window, scale });
     return { out, state: { k: last(keys), v: last(values) } };
   };
