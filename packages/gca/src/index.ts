@@ -1,10 +1,13 @@
 /** Grouped Cross Attention (Hu et al., ICML 2025): the model, its chunk memory, and baselines from the same parts. */
 export { type DrtConfig, type DrtJson, drtJson, parseDrtConfig } from "./drt/config";
 export { type ChunkMemory } from "./drt/memory";
-export { type Drt, drt, type DrtState } from "./drt/model";
+export { type Drt, drt } from "./drt/model";
 export { DRT_PRESETS, type DrtPreset } from "./drt/presets";
 export { type Retrieved } from "./drt/retrieval";
+export { type DrtState } from "./drt/state";
 export { type LoadedDrt, loadDrt, type LoadedTransformer, loadTransformer } from "./files";
+export { hostStore, type HostStoreOptions } from "./memory/hostStore";
+export type { ChunkStore, StoreDType, StoreSize, StreamFormat } from "./memory/store";
 export type { WindowState } from "./layer/layer";
 export { type TransformerConfig, type TransformerJson, parseTransformerConfig, transformerJson } from "./transformer/config";
 export { type Transformer, transformer, type TransformerState } from "./transformer/model";

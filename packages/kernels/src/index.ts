@@ -33,6 +33,7 @@ export type { HostRandom, Key } from "./random";
 // Files
 export { encodeSafetensors, openSafetensors } from "./safetensors";
 export type { FileTensor, Safetensors, WriteDType } from "./safetensors";
+export { decode as decodeNumbers, encode as encodeNumbers } from "./fileDtype";
 export type { FileDType, WritableDType } from "./fileDtype";
 export { memorySource } from "./source";
 export type { ByteSource } from "./source";

@@ -1,11 +1,12 @@
 /**
- * The chunk memory on the device: landmarks, keys and values of all chunks so far.
+ * The chunk memory: landmarks, keys and values of all chunks so far. Landmarks stay on the device; keys and values do so too, or
+ * live in a store (stored.ts).
  *
  * It only grows. Without a gradient new chunks are written into spare room behind the old ones, so that states of one stream share
- * their tensors and an append costs what is appended (room doubles when it runs out). Two states may go on from the same place: the
- * second finds the room taken and copies. With a gradient old and new chunks are joined as tensors.
+ * their tensors and an append costs what is appended (when room runs out, there is a quarter more). Two states may go on from the same
+ * place: the second finds the room taken and copies. With a gradient old and new chunks are joined as tensors.
  */
-import { assignSlice, concat, isRecorded, slice, tensor, type Tensor, zeros } from "@lenggen/kernels";
+import { assignSlice, check, concat, isRecorded, slice, Tensor, tensor, zeros } from "@lenggen/kernels";
 import type { DrtConfig } from "./config";
 import type { EncodedChunks } from "./encoder";
 
@@ -14,13 +15,16 @@ export interface ChunkMemory {
   readonly [leaf: string]: Tensor;
   /** i32 [B,M]: tokens of each chunk. Its shape tells how many chunks there are. */
   readonly lengths: Tensor;
-  /** [B,R,D] */
+  /** [B,R,D]; rows M ... R - 1 hold anything. */
   readonly landmarks: Tensor;
-  /** [B,R,S,Hk,Dh] */
+  /** [B,R,S,Hk,Dh] as landmarks; without rows when keys and values live in a store. */
   readonly keys: Tensor;
   /** As keys. */
   readonly values: Tensor;
 }
+
+/** The memory with some chunks more; `tokens`: the length of each. */
+export type Remember = (memory: ChunkMemory, chunks: EncodedChunks, tokens: readonly number[]) => ChunkMemory;
 
 const CONTENTS = ["landmarks", "keys", "values"] as const;
 type Contents = (typeof CONTENTS)[number];
@@ -48,18 +52,40 @@ export function chunksIn(memory: ChunkMemory): number {
   return memory.lengths.shape[1]!;
 }
 
-/** The memory with some chunks more; `tokens`: the length of each. */
-export function remember(memory: ChunkMemory, chunks: EncodedChunks, tokens: readonly number[]): ChunkMemory {
-  const [batch, count] = [memory.lengths.shape[0]!, tokens.length];
-  const fresh = tensor(memory.lengths.device, Array.from({ length: batch * count }, (_, i) => tokens[i % count]!), [batch, count], "i32");
+/** Everything stays on the device. */
+export const rememberAll: Remember = (memory, chunks, tokens) => {
   const before = chunksIn(memory);
-  const lengths = before === 0 ? fresh : concat([memory.lengths, fresh], 1);
+  const lengths = moreLengths(memory.lengths, tokens);
   if (CONTENTS.some((name) => isRecorded(chunks[name]))) {
     const join = (name: Contents) => (before === 0 ? chunks[name] : concat([slice(memory[name], 1, 0, before), chunks[name]], 1));
     return { lengths, landmarks: join("landmarks"), keys: join("keys"), values: join("values") };
   }
-  const append = (name: Contents) => appended(memory[name], chunks[name], before);
+  const append = (name: Contents) => appended(memory[name], chunks[name], before, written.get(memory[name]) === before);
   return { lengths, landmarks: append("landmarks"), keys: append("keys"), values: append("values") };
+};
+
+/**
+ * Keys and values are kept elsewhere. There a stream has one continuation only, and states behind a place that another goes on from
+ * are refused: so its landmarks may be written over too, and asking many questions from one state costs no copies of them.
+ */
+export const rememberLandmarks: Remember = ({ lengths, landmarks, keys, values }, chunks, tokens) => ({
+  lengths: moreLengths(lengths, tokens),
+  landmarks: appended(landmarks, chunks.landmarks, lengths.shape[1]!, written.has(landmarks)),
+  keys,
+  values,
+});
+
+function moreLengths(lengths: Tensor, tokens: readonly number[]): Tensor {
+  const [batch, count] = [lengths.shape[0]!, tokens.length];
+  const fresh = tensor(lengths.device, Array.from({ length: batch * count }, (_, i) => tokens[i % count]!), [batch, count], "i32");
+  return lengths.shape[1] === 0 ? fresh : concat([lengths, fresh], 1);
+}
+
+/** Throws `E_ARGUMENT` for a memory whose keys and values are in a store. */
+export function checkAllHere({ lengths, keys }: ChunkMemory): void {
+  const count = lengths.shape[1]!;
+  check(keys.shape[1]! >= count, "E_ARGUMENT", () =>
+    `state: the keys and values of its ${count} chunks are in a store; go on by advance() with the model that withMemory() gave`);
 }
 
 /** What attention reads: rows of spare room count as empty chunks. */
@@ -69,13 +95,14 @@ export function readableRows({ lengths, keys, values }: ChunkMemory): { lengths:
   return { keys, values, lengths: spare === 0 ? lengths : concat([lengths, zeros(lengths.device, [batch, spare], "i32")], 1) };
 }
 
-/** Writes `fresh` behind the first `count` rows of axis 1, in place where that room is free. */
-function appended(old: Tensor, fresh: Tensor, count: number): Tensor {
+/** Writes `fresh` behind the first `count` rows of axis 1: in place where `free` says that this may be and there is room. */
+function appended(old: Tensor, fresh: Tensor, count: number, free: boolean): Tensor {
   const total = count + fresh.shape[1]!;
-  const room = old.shape[1]!;
-  const free = written.get(old) === count && total <= room;
-  const target = free ? old : zeros(old.device, old.shape.with(1, total <= LEAST_ROOM ? LEAST_ROOM : Math.max(total, 2 * count)), old.dtype);
-  if (!free && count > 0) assignSlice(target, slice(old, 1, 0, count), 1, 0);
+  const inPlace = free && total <= old.shape[1]!;
+  // Room is not filled with anything: what nobody has written takes no memory on most machines.
+  const room = total <= LEAST_ROOM ? LEAST_ROOM : Math.max(total, Math.ceil(1.25 * count));
+  const target = inPlace ? old : Tensor.empty(old.device, old.shape.with(1, room), old.dtype);
+  if (!inPlace && count > 0) assignSlice(target, slice(old, 1, 0, count), 1, 0);
   assignSlice(target, fresh, 1, count);
   written.set(target, total);
   return target;

@@ -4,7 +4,8 @@ import {
   tensor, type Tensor, tokenTensor, valueAndGradient,
 } from "@lenggen/kernels";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Drt, drt, type DrtState } from "./model";
+import { type Drt, drt } from "./model";
+import type { DrtState } from "./state";
 
 const CONFIG = {
   model_type: "drt", vocab_size: 30, hidden_size: 16, intermediate_size: 24, num_attention_heads: 2, num_key_value_heads: 1, lower_layers: 1,

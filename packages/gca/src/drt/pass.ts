@@ -1,0 +1,131 @@
+/**
+ * One forward pass in stages, so that it can wait between them where the keys and values of old chunks have to be fetched:
+ *
+ *   begin      lower layers, chunk encoder, landmarks into the memory
+ *   choose     which chunks a group retrieves            once per group
+ *   attend     the group's layers, with those chunks     once per group
+ *   finish     the last norm, and the state
+ *
+ * What a stage leaves is a tree of tensors, which can be kept or freed as a whole.
+ */
+import { add, addRmsNorm, embedding, foldIn, type ForwardOptions, type ForwardResult, full, type Parameters, type Tensor } from "@lenggen/kernels";
+import { checkTokens, decoderLayer, mlp, type Stream, windowAttention, type WindowState } from "../layer/layer";
+import type { DrtConfig } from "./config";
+import { encodeChunks, type EncodedChunks, pendingAfter } from "./encoder";
+import { landmarksOf, type Layout, layoutOf, partsOf, tokensOf, withLandmarks } from "./layout";
+import { chunksIn, type Remember } from "./memory";
+import { crossAttention, lastRow, type Readable, type Retrieved, retrieveRows, rowOffsets } from "./retrieval";
+import type { DrtState } from "./state";
+
+/** What a pass starts from. */
+export interface Pass {
+  readonly config: DrtConfig;
+  readonly parameters: Parameters;
+  /** i32 [B,T] */
+  readonly tokens: Tensor;
+  readonly before: DrtState;
+  readonly options: ForwardOptions;
+  readonly layout: Layout;
+}
+
+/** A pass between two stages. */
+export interface Running {
+  readonly stream: Stream;
+  /** [B,C,D]: the landmarks of the stream as they enter the next group; null when no chunk was completed. */
+  readonly landmarks: Tensor | null;
+  /** What the pass adds to the memory. */
+  readonly chunks: EncodedChunks | null;
+  readonly memory: DrtState["memory"];
+  readonly pending: Tensor;
+  /** i32 [B,C+2], see {@link rowOffsets}. */
+  readonly offsets: Tensor;
+  /** Of the layers that have run. */
+  readonly windows: readonly WindowState[];
+  /** Of the groups that have run. */
+  readonly retrieved: readonly Retrieved[];
+}
+
+/** Throws `E_SHAPE` for tokens of another shape and `E_ARGUMENT` for ends out of order. */
+export function passOf(config: DrtConfig, parameters: Parameters, tokens: Tensor, before: DrtState, options: ForwardOptions = {}): Pass {
+  checkTokens(tokens);
+  const layout = layoutOf(tokens.shape[1]!, config.chunk, before.pending.shape[1]!, options.ends);
+  return { config, parameters, tokens, before, options, layout };
+}
+
+export function begin({ config: c, parameters, tokens, before, layout }: Pass, remember: Remember): Running {
+  const { device } = tokens;
+  const batch = tokens.shape[0]!;
+  const windows: WindowState[] = [];
+  const ids = withLandmarks(layout, tokens, (count) => full(device, [batch, count], c.vocabulary, "i32"));
+  let stream: Stream = { branch: embedding(parameters["embedding.weight"]!, ids), residual: null }; // [B,U,D]
+  for (let layer = 0; layer < c.lower; layer++) {
+    const result = decoderLayer(c, c, (name) => parameters[`lower.${layer}.${name}`]!, stream, before.windows[layer]!);
+    stream = result.out;
+    windows.push(result.state);
+  }
+  stream = summed(stream);
+  const parts = partsOf(layout, stream.branch);
+  const chunks = encodeChunks(c, parameters, layout, parts, before.pending);
+  return {
+    stream,
+    landmarks: landmarksOf(parts),
+    chunks,
+    memory: chunks ? remember(before.memory, chunks, layout.closed) : before.memory,
+    pending: pendingAfter(layout, parts, before.pending),
+    offsets: rowOffsets(layout, batch, tokens),
+    windows,
+    retrieved: [],
+  };
+}
+
+/** What the next group retrieves; its index follows from the groups that have run. */
+export function choose({ config: c, parameters, before, options }: Pass, { retrieved, landmarks, memory }: Running): Retrieved {
+  const group = retrieved.length;
+  const noise = options.key && c.gumbelNoise ? foldIn(options.key, group) : undefined;
+  const queryNorm = parameters[`groups.${group}.query_norm.weight`]!;
+  return retrieveRows(c, queryNorm, before.retrieved[group]!, landmarks, memory.landmarks, chunksIn(before.memory), noise);
+}
+
+/** Runs the next group; `readable`: the chunks that `rows` names. */
+export function attend({ config: c, parameters, before, layout }: Pass, running: Running, rows: Retrieved, readable: Readable): Running {
+  const group = running.retrieved.length;
+  const windows = [...running.windows];
+  let { stream } = running;
+  for (let i = 0; i < c.groups[group]!; i++) {
+    const layer = windows.length - c.lower;
+    const result = upperLayer(
+      c, (name) => parameters[`upper.${layer}.${name}`]!, stream, before.windows[windows.length]!, rows, readable, running.offsets);
+    stream = result.out;
+    windows.push(result.state);
+  }
+  const last = group === c.groups.length - 1;
+  if (!last) stream = summed(stream);
+  return {
+    ...running,
+    stream,
+    landmarks: last ? null : landmarksOf(partsOf(layout, stream.branch)),
+    windows,
+    retrieved: [...running.retrieved, running.chunks ? lastRow(rows) : rows],
+  };
+}
+
+export function finish({ config: c, parameters, layout }: Pass, running: Running): ForwardResult<DrtState> {
+  const { stream, windows, pending, retrieved, memory } = running;
+  const last = addRmsNorm(stream.branch, stream.residual, parameters["norm.weight"]!, { eps: c.normEps }).normed;
+  return { hidden: tokensOf(partsOf(layout, last)), state: { windows, pending, retrieved, memory } };
+}
+
+/** The stream with its last branch added. */
+function summed({ branch, residual }: Stream): Stream {
+  return residual === null ? { branch, residual } : { branch: add(branch, residual), residual: null };
+}
+
+function upperLayer(
+  c: DrtConfig, at: (name: string) => Tensor, stream: Stream, window: WindowState, rows: Retrieved, readable: Readable, offsets: Tensor,
+): { out: Stream; state: WindowState } {
+  const attended = windowAttention(c, c, at, stream, window);
+  const first = addRmsNorm(attended.out.branch, attended.out.residual, at("retrieval_norm.weight"), { eps: c.normEps });
+  const read = crossAttention(c, at, first.normed, rows, readable, offsets);
+  const second = addRmsNorm(read, first.residual, at("mlp_norm.weight"), { eps: c.normEps });
+  return { out: { branch: mlp(c, at, second.normed), residual: first.residual }, state: attended.state };
+}

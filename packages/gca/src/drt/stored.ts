@@ -1,0 +1,155 @@
+/**
+ * A pass with keys and values in a store: what a group has retrieved is read back, fetched once for all layers of the group, and given
+ * to them as a small memory with just these chunks in it.
+ *
+ * Chunks of this very pass go the same way, so that what attention sees is always what was stored, wherever the stream is cut.
+ */
+import {
+  disposeExcept, DTYPES, type ForwardOptions, type ForwardResult, keep, LenggenError, type Parameters, scope, tensor, type Tensor,
+  type TypedArray, withoutGradient,
+} from "@lenggen/kernels";
+import { decodeRecord, encodeRecords, recordBytes } from "../memory/records";
+import type { ChunkStore, StreamFormat } from "../memory/store";
+import { alone, goOnFrom, type Place, placeOf, standsAt } from "../memory/streams";
+import { type DrtConfig, drtJson } from "./config";
+import { rememberLandmarks } from "./memory";
+import { attend, begin, choose, finish, type Pass, passOf, type Running } from "./pass";
+import type { Readable, Retrieved } from "./retrieval";
+import { type DrtState, emptyState } from "./state";
+
+/** What a store must be made for to hold the chunks of a model's streams. */
+export function streamFormat(c: DrtConfig, batch: number): StreamFormat {
+  return { batch, chunk: c.chunk, keyHeads: c.keyHeads, headSize: c.headSize, config: { ...drtJson(c) } };
+}
+
+/**
+ * One pass without gradients; the result is the caller's. Throws `E_ARGUMENT` for a state that the store does not serve, and what the
+ * store throws, with how far the stream had come. After an error the state before is as it was, and may be tried again.
+ */
+export async function advanceStored(
+  c: DrtConfig, store: ChunkStore, parameters: Parameters, tokens: Tensor, state?: DrtState, options?: ForwardOptions,
+): Promise<ForwardResult<DrtState>> {
+  return alone(store, async () => {
+    const fresh = state ? null : stage(() => emptyState(c, tokens.shape[0]!, tokens.device, parameters["embedding.weight"]!.dtype));
+    const before = state ?? fresh!;
+    const place = placeOf(store, before.memory.lengths);
+    try {
+      const result = await run(passOf(c, parameters, tokens, before, options), store, place);
+      disposeExcept(fresh, result);
+      return result;
+    } catch (error) {
+      disposeExcept(fresh, null);
+      throw told(error, place, place.tokens + before.pending.shape[1]!);
+    }
+  });
+}
+
+async function run(pass: Pass, store: ChunkStore, place: Place): Promise<ForwardResult<DrtState>> {
+  const { config, tokens, before, layout } = pass;
+  const format = streamFormat(config, tokens.shape[0]!);
+  const { closed } = layout;
+  if (closed.length > 0) await goOnFrom(store, place, format);
+  let running: Running | undefined;
+  let group: { rows: Retrieved; readable?: Readable } | undefined;
+  try {
+    running = stage(() => begin(pass, rememberLandmarks));
+    const next: number[] = [];
+    while (running.retrieved.length < config.groups.length) {
+      group = { rows: stage(() => choose(pass, running!)) };
+      const unsaved = running.retrieved.length === 0 ? running.chunks : null;
+      const [indices, keys, values] = await Promise.all([group.rows.indices.read(), unsaved?.keys.read(), unsaved?.values.read()]);
+      if (keys && values) store.append(encodeRecords(format, store.dtype, keys, values, unsaved!.keys.dtype, closed, place.chunks));
+      const { rows, readable } = await fetched(pass, store, format, group.rows, indices as Int32Array);
+      group.readable = readable;
+      running = replaced(running, stage(() => attend(pass, running!, group!.rows, readable)), before);
+      disposeExcept(group, [running, before]);
+      group = undefined;
+      next.push(...rows.at(-1)!);
+    }
+    const result = replaced(running, stage(() => finish(pass, running!)), before);
+    running = undefined;
+    try {
+      await store.settled();
+    } catch (error) {
+      disposeExcept(result, before);
+      throw error;
+    }
+    const { lengths } = result.state.memory;
+    if (closed.length > 0) {
+      standsAt(store, lengths, { chunks: lengths.shape[1]!, tokens: place.tokens + closed.reduce((sum, n) => sum + n, 0) });
+    }
+    // Read by the next pass at once, whatever it retrieves itself.
+    store.prefetch([...new Set(next)].sort((a, b) => a - b));
+    return result;
+  } catch (error) {
+    disposeExcept([running, group], before);
+    await store.settled().catch(() => {}); // the first error is the one to tell
+    throw error;
+  }
+}
+
+/** Runs a part of a pass, freeing all but what it returns. */
+function stage<R>(body: () => R): R {
+  return withoutGradient(() => keep(scope(body)));
+}
+
+/** Frees what only the old part of a pass holds. */
+function replaced<R>(old: unknown, next: R, before: DrtState): R {
+  disposeExcept(old, [next, before]);
+  return next;
+}
+
+/** The chunks that rows name: numbers of the records by row, and a small memory with them, indices following. */
+async function fetched(
+  { tokens: { device }, layout, parameters }: Pass, store: ChunkStore, format: StreamFormat, { indices: { shape } }: Retrieved, indices: Int32Array,
+): Promise<{ rows: number[][]; readable: Readable }> {
+  const [batch, rowCount, slots] = shape as [number, number, number];
+  const { chunk, keyHeads, headSize } = format;
+  const offsets = [0, ...layout.borders, layout.length];
+  const numbers: number[][] = Array.from({ length: rowCount }, () => []); // records by row of retrieval
+  const places = Array.from({ length: batch }, () => new Map<number, number>()); // record -> its row in the small memory
+  for (let i = 0; i < indices.length; i++) {
+    const [row, item] = [Math.floor(i / slots) % rowCount, Math.floor(i / (slots * rowCount))];
+    if (indices[i]! < 0) continue;
+    const record = indices[i]! * batch + item;
+    numbers[row]!.push(record);
+    // A row that no place of this pass reads is left to the next one.
+    if (offsets[row]! < offsets[row + 1]!) places[item]!.set(record, 0);
+  }
+  for (const place of places) [...place.keys()].sort((a, b) => a - b).forEach((record, i) => place.set(record, i));
+
+  const all = places.flatMap((place) => [...place.keys()]).sort((a, b) => a - b);
+  const bytes = recordBytes(format, store.dtype);
+  const read = new Uint8Array(all.length * bytes);
+  if (all.length > 0) await store.read(all, read);
+
+  const rows = Math.max(...places.map((place) => place.size));
+  const heads = [batch, rows, chunk, keyHeads, headSize];
+  const size = chunk * keyHeads * headSize;
+  const { dtype } = parameters["memory.keys.weight"]!;
+  const [keys, values]: TypedArray[] = [new DTYPES[dtype].array(batch * rows * size), new DTYPES[dtype].array(batch * rows * size)];
+  const lengths = new Int32Array(batch * rows);
+  all.forEach((record, i) => {
+    const item = record % batch;
+    const at = item * rows + places[item]!.get(record)!;
+    const into = (part: TypedArray) => part.subarray(at * size, (at + 1) * size);
+    lengths[at] = decodeRecord(format, store.dtype, read.subarray(i * bytes, (i + 1) * bytes), record, into(keys!), into(values!), dtype);
+  });
+  const moved = indices.map((index, i) => {
+    const item = Math.floor(i / (slots * rowCount));
+    return index < 0 ? -1 : places[item]!.get(index * batch + item) ?? -1;
+  });
+  const readable = stage(() => ({
+    indices: tensor(device, moved, shape, "i32"),
+    keys: tensor(device, keys!, heads, dtype),
+    values: tensor(device, values!, heads, dtype),
+    lengths: tensor(device, lengths, [batch, rows], "i32"),
+  }));
+  return { rows: numbers, readable };
+}
+
+/** What went wrong in a store, with how far the stream had come. */
+function told(error: unknown, { chunks }: Place, tokens: number): unknown {
+  if (!(error instanceof LenggenError) || !["E_IO", "E_MISSING", "E_NOT_FINITE"].includes(error.code)) return error;
+  return new LenggenError(error.code, `${error.message}; the stream had reached chunk ${chunks}, token ${tokens}`, { cause: error });
+}
