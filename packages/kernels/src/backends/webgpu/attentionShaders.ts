@@ -20,7 +20,7 @@ const SIZES = {
 } as const;
 
 /** Lower than all scores and yet finite: the maximum before the first one. */
-const LOWEST = "-3.4028234e38";
+export const LOWEST = "-3.4028234e38";
 
 /** Rows [B,T,Hq,D] by their number and keys [B,U,Hk,D], and who sees whom. `pair` is batch · key heads + key head. */
 const PLACES = `
@@ -77,7 +77,7 @@ fn ${name}_at(at: Place, key: u32, d: u32, length: u32) -> vec4f {
  * \`join_max\`, \`join_sum\`: of each of the tile's 64 rows over the 16 lanes that have its columns, of which a lane gives eight (low and
  * high). The sums have a fixed order. Starts with a barrier; leaves tile_a to be read until the next one.
  */
-const JOINS = (["max", "sum"] as const).map((name) => `
+export const JOINS = (["max", "sum"] as const).map((name) => `
 fn join_${name}(top: u32, side: u32, low: vec4f, high: vec4f) -> array<vec4f, 2> {
   workgroupBarrier();
   tile_a[4u * side + top / 4u] = low;
@@ -93,11 +93,11 @@ fn join_${name}(top: u32, side: u32, low: vec4f, high: vec4f) -> array<vec4f, 2>
 }`).join("");
 
 /** Entry i of eight in two vectors. */
-const entry = (name: string, i: number): string => `${name}[${i >> 2}].${"xyzw"[i % 4]}`;
+export const entry = (name: string, i: number): string => `${name}[${i >> 2}].${"xyzw"[i % 4]}`;
 /** Two vectors from eight values. */
-const entries = (value: (i: number) => string): string =>
+export const entries = (value: (i: number) => string): string =>
   `array<vec4f, 2>(vec4f(${[0, 1, 2, 3].map(value).join(", ")}), vec4f(${[4, 5, 6, 7].map(value).join(", ")}))`;
-const highest = (vector: string): string => `max(max(${vector}.x, ${vector}.y), max(${vector}.z, ${vector}.w))`;
+export const highest = (vector: string): string => `max(max(${vector}.x, ${vector}.y), max(${vector}.z, ${vector}.w))`;
 
 export const attentionForward = variants((quads: boolean) =>
   program({

@@ -7,6 +7,7 @@ import { check, LenggenError } from "../../errors";
 import type { Kernels } from "../../kernels";
 import { findAdapter, type FoundAdapter } from "./adapter";
 import { attention } from "./attention";
+import { chunkAttention } from "./chunkAttention";
 import { conv } from "./conv";
 import { crossEntropy } from "./crossEntropy";
 import { elementwise } from "./elementwise";
@@ -29,6 +30,7 @@ import { view } from "./view";
 
 const createKernels = (gpu: Launcher): Kernels => ({
   ...attention(gpu),
+  ...chunkAttention(gpu),
   ...conv(gpu),
   ...crossEntropy(gpu),
   ...elementwise(gpu),
