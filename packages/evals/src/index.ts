@@ -15,7 +15,7 @@ export { taskAccuracy, type TaskAccuracy, type TaskAccuracyOptions, type TaskCel
 export * from "./tasks";
 
 // Figures and reports
-export { type Method, METHOD_STYLES, METHODS, type MethodStyle } from "./methods";
+export { type Method, METHOD_STYLES, METHODS, type MethodStyle, type Retriever, RETRIEVERS, type Styled } from "./methods";
 export { type Axis, type ChartSize, type LineChart, lineChart, type LinePoint, type Series } from "./figures/lineChart";
 export { type HeatCell, type HeatMap, heatMap } from "./figures/heatMap";
 export { terminalChart, type TerminalOptions } from "./figures/terminal";
@@ -24,6 +24,12 @@ export { type Column, details, escape, figure, page, paragraph, section, setting
 export { type ChartName, charts } from "./report/charts";
 export { type Finding, findingInWords, findings, type Verdict } from "./report/findings";
 export { buildUnexploredStatesReport } from "./report/unexploredStates";
+export { buildGcaRetrievalReport } from "./report/gcaRetrieval";
+export { type RetrievalChartName, retrievalCharts } from "./report/gcaRetrievalCharts";
+export {
+  retrievalByLength, type RetrievalFinding, retrievalFindings, retrievalInWords, type RetrievalPoint, streamingChange, taskName,
+} from "./report/gcaRetrievalFindings";
+export type { GcaRetrievalReport, RetrievalCell, RetrievalModel, StreamingPoint } from "./report/gcaRetrievalTypes";
 export type {
   ReportLoss, ReportModel, ReportRemembrance, ReportStateStd, Settings, UnexploredStatesReport,
 } from "./report/types";

@@ -3,7 +3,7 @@
  * is room and by a legend above when there is not.
  */
 import * as Plot from "@observablehq/plot";
-import { type Method, METHOD_STYLES, methodColor } from "../methods";
+import { METHOD_STYLES, methodColor, type Styled } from "../methods";
 import { binaryTicks, decimalTicks, formatLength } from "./format";
 import { append, draw, type Drawn, serialize, TEXT_SIZE } from "./svg";
 
@@ -20,7 +20,7 @@ export interface Series {
   readonly label: string;
   readonly points: readonly LinePoint[];
   /** Gives colour and dashes; a series without one is drawn in grey dots. */
-  readonly method?: Method;
+  readonly method?: Styled;
   /** Which of the small multiples it belongs to. */
   readonly panel?: string;
   /** Drawn thin and unlabelled, as one of many. */

@@ -2,7 +2,7 @@
  * Line charts in a terminal, after the same description as the SVG ones: braille dots in colour, or one letter per
  * line where there is no colour.
  */
-import { type Method, METHOD_STYLES } from "../methods";
+import { METHOD_STYLES } from "../methods";
 import { binaryTicks, formatLength, significant } from "./format";
 import type { LineChart, Series } from "./lineChart";
 
@@ -16,17 +16,10 @@ export interface TerminalOptions {
   readonly color?: boolean;
 }
 
-/** The nearest of the 256 terminal colours; they read on dark and on light ground. */
-const ANSI: Readonly<Record<Method, number>> = {
-  base: 250, control: 244, "random-noise": 208, "fitted-noise": 176, "state-passing": 39, tbtt: 42,
-};
 /** For lines that belong to no method, by their place among the series. */
 const SIGNS: readonly Pen[] = [
   { letter: "*", code: 39 }, { letter: "o", code: 208 }, { letter: "+", code: 42 }, { letter: "x", code: 176 }, { letter: "#", code: 244 },
 ];
-const LETTER_OF: Readonly<Record<Method, string>> = {
-  base: "b", control: "c", "random-noise": "r", "fitted-noise": "f", "state-passing": "s", tbtt: "t",
-};
 /** Bits of a braille cell's dots, by row and column. */
 const DOTS = [[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]] as const;
 const BRAILLE = 0x2800;
@@ -65,9 +58,7 @@ interface Pen {
 }
 
 function styleOf({ method }: Series, index: number): Pen {
-  return method
-    ? { letter: LETTER_OF[method], code: ANSI[method] }
-    : SIGNS[index % SIGNS.length]!;
+  return method ? METHOD_STYLES[method].terminal : SIGNS[index % SIGNS.length]!;
 }
 
 class Scale {

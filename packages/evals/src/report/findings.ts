@@ -2,6 +2,7 @@
 import { fixed, formatLength, group } from "../figures/format";
 import { type Method, METHOD_STYLES } from "../methods";
 import type { ReportLoss, ReportModel, UnexploredStatesReport } from "./types";
+import { capital, list } from "./words";
 
 /** Ratios from which on a long history counts as collapse, and up to which as harmless. */
 const COLLAPSE_FROM = 1.1;
@@ -144,13 +145,3 @@ function signed(ratio: number): string {
   const percent = fixed(Math.abs(ratio - 1) * 100, 1);
   return `${percent === "0.0" ? "\u00b1" : ratio > 1 ? "+" : "\u2212"}${percent}%`;
 }
-
-function list(items: readonly string[]): string {
-  return items.length < 2 ? items.join("") : `${items.slice(0, -1).join(", ")} and ${items.at(-1)}`;
-}
-
-function capital(text: string): string {
-  return METHODS_IN_CAPITALS.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
-}
-
-const METHODS_IN_CAPITALS = /^TBTT/;

@@ -2,7 +2,7 @@
  * Building blocks of a report: one HTML file with no outside resource, that reads well on a phone, on a screen
  * and on paper. Blocks are strings of HTML; text is escaped where it enters.
  */
-import { METHODS, methodVariables } from "../methods";
+import { METHOD_STYLES, methodColor, methodVariables, STYLED, type Styled } from "../methods";
 import type { ChartSize } from "../figures/lineChart";
 import { STYLE } from "./style";
 import type { Settings } from "./types";
@@ -53,6 +53,16 @@ export function settingsTable(settings: Settings): string {
   return table(rows(settings, ""), [{ title: "Setting", value: ([name]) => name }, { title: "Value", value: ([, value]) => value }]);
 }
 
+/** What each model is, with its line in the figures. */
+export function methodKey(methods: readonly Styled[]): string {
+  const items = methods.map((method) => {
+    const { label, meaning, dash } = METHOD_STYLES[method];
+    const line = `<svg width="24" height="8" aria-hidden="true"><path d="M0 4h24" fill="none" stroke-width="2.4" stroke="${methodColor(method)}"${dash ? ` stroke-dasharray="${dash}"` : ""}/></svg>`;
+    return `<li>${line}<b class="m-${method}">${escape(label)}</b> ${escape(meaning)}</li>`;
+  });
+  return `<ul class="key">${items.join("")}</ul>`;
+}
+
 /** Widths at which each figure is drawn: for screens and paper, and for phones. */
 const WIDE: ChartSize = { width: 760, columns: 3 };
 const NARROW: ChartSize = { width: 380, columns: 2 };
@@ -71,7 +81,7 @@ function inline(svg: string): string {
 /** The whole document. */
 export function page(title: string, ...blocks: readonly string[]): string {
   const variables = `:root{${methodVariables("light")}}@media screen and (prefers-color-scheme:dark){:root{${methodVariables("dark")}}}`;
-  const methods = METHODS.map((method) => `.m-${method}{color:var(--lg-${method})}`).join("");
+  const methods = STYLED.map((method) => `.m-${method}{color:var(--lg-${method})}`).join("");
   return `<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">`
     + `<meta name="color-scheme" content="light dark"><title>${escape(title)}</title>`
     + `<style>${variables}${methods}${STYLE}</style></head><body><main>${blocks.join("\n")}</main></body></html>\n`;

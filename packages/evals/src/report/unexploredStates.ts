@@ -2,11 +2,11 @@
 import { fixed, formatLength, formatSeconds, group } from "../figures/format";
 import { heatMap } from "../figures/heatMap";
 import { lineChart } from "../figures/lineChart";
-import { METHOD_STYLES, type Method, methodColor } from "../methods";
+import { METHOD_STYLES, type Method } from "../methods";
 import type { Interval } from "../statistics";
 import { charts, recallMaps, recallTitle } from "./charts";
 import { findingInWords, findings, ratioOf } from "./findings";
-import { details, escape, figure, page, paragraph, section, settingsTable, table } from "./html";
+import { details, escape, figure, methodKey, page, paragraph, section, settingsTable, table } from "./html";
 import type { ReportModel, UnexploredStatesReport } from "./types";
 
 const label = (method: Method) => METHOD_STYLES[method].label;
@@ -32,7 +32,7 @@ export function buildUnexploredStatesReport(report: UnexploredStatesReport): str
     ].join(" \u00b7 "), "byline"),
     paragraph(findingInWords(report), "lead"),
     summaryTable(report),
-    key(report.models),
+    methodKey(report.models.map(({ method }) => method)),
     section(
       "Loss by position",
       paragraph(`A text is harder in some places than in others, so that a loss by position says little alone. Each byte is therefore scored twice: `
@@ -95,16 +95,6 @@ function summaryTable(report: UnexploredStatesReport): string {
     { title: "Worst", value: (f) => `${fixed(f.worstRatio)} at ${formatLength(f.worstAt)}`, numeric: true },
     { title: `Bits/byte inside ${formatLength(report.trainLength)}`, value: (f) => fixed(f.insideBits), numeric: true },
   ]);
-}
-
-/** What each model is, with its line. */
-function key(models: readonly ReportModel[]): string {
-  const items = models.map(({ method }) => {
-    const { meaning, dash } = METHOD_STYLES[method];
-    const line = `<svg width="24" height="8" aria-hidden="true"><path d="M0 4h24" fill="none" stroke-width="2.4" stroke="${methodColor(method)}"${dash ? ` stroke-dasharray="${dash}"` : ""}/></svg>`;
-    return `<li>${line}<b class="m-${method}">${escape(label(method))}</b> ${escape(meaning)}</li>`;
-  });
-  return `<ul class="key">${items.join("")}</ul>`;
 }
 
 function numberTables({ models, recall }: UnexploredStatesReport): string[] {
