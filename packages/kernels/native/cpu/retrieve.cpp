@@ -34,7 +34,10 @@ struct Candidate {
 };
 constexpr size_t CANDIDATE_FLOATS = sizeof(Candidate) / sizeof(float);
 
-bool before(const Candidate& a, const Candidate& b) { return a.rank > b.rank || (a.rank == b.rank && a.index < b.index); }
+// A type of its own, since calls of a function are not compiled away.
+struct Before {
+  bool operator()(const Candidate& a, const Candidate& b) const { return a.rank > b.rank || (a.rank == b.rank && a.index < b.index); }
+};
 
 // Bit i says whether lane i of a mask is set.
 LENGGEN_INLINE uint32_t lanesOf(vi mask) {
@@ -80,7 +83,7 @@ struct Best {
   // Keeps the k best, and returns what a further one must exceed. Later landmarks lose ties, so that equality is not enough.
   float cut(int64_t k) {
     if (count < k) return -std::numeric_limits<float>::infinity();
-    std::nth_element(list, list + (k - 1), list + count, before);
+    std::nth_element(list, list + (k - 1), list + count, Before());
     count = k;
     return list[k - 1].rank;
   }
@@ -124,8 +127,8 @@ class Noise {
 // What a block of queries needs while landmarks pass.
 struct Block {
   int64_t count, padded;    // queries, and the same in whole vectors
-  float* queries;           // [width, padded], scaled by 1 / √width
-  float* scores;            // [LANDMARK_TILE, padded]
+  float* queries;           // [width, padded]
+  float* scores;            // [LANDMARK_TILE, padded], times √width
   float* thresholds;        // [padded]
   int32_t* limits;          // [padded]: how many landmarks a query sees
   Candidate* candidates;    // [count, capacity]
@@ -141,6 +144,7 @@ struct Block {
 template <bool NOISY>
 void scan(Block& block, const Sizes& sizes, int64_t row, int64_t from, int64_t count, Key key) {
   const int64_t capacity = Best::capacity(sizes.k);
+  const float scale = 1 / std::sqrt(static_cast<float>(sizes.width));
   for (int64_t v = 0; v < block.padded; v += WIDTH) {
     int64_t base[WIDTH];
     for (int i = 0; i < WIDTH; i++) base[i] = (row + v + i) * sizes.landmarks;
@@ -148,7 +152,7 @@ void scan(Block& block, const Sizes& sizes, int64_t row, int64_t from, int64_t c
     vf threshold = load(block.thresholds + v);
     const vi limit = load(block.limits + v);
     for (int64_t j = 0; j < count; j++) {
-      const vf score = load(block.scores + j * block.padded + v);
+      const vf score = scale * load(block.scores + j * block.padded + v);
       vf rank = score;
       if constexpr (NOISY) rank += noise.of(from + j);
       const vi passing = (rank > threshold) & (limit > static_cast<int32_t>(from + j)) & (abs(score) < std::numeric_limits<float>::infinity());
@@ -176,7 +180,7 @@ struct Cut {
 // The candidates of all stretches of a query, and what it makes of them.
 void finish(Candidate* list, int64_t count, int64_t k, int32_t* indices, float* weights) {
   const int64_t kept = std::min(count, k);
-  std::partial_sort(list, list + kept, list + count, before);
+  std::partial_sort(list, list + kept, list + count, Before());
   float largest = -std::numeric_limits<float>::infinity(), total = 0;
   for (int64_t i = 0; i < kept; i++) {
     indices[i] = list[i].index;
@@ -209,7 +213,6 @@ void forward(const Launch& launch, Pool& pool) {
   const Key key = {static_cast<uint32_t>(launch.integer(SIZES + 2)), static_cast<uint32_t>(launch.integer(SIZES + 3))};
   const float *queries = launch.buffers[0].f32(), *landmarks = launch.buffers[1].f32();
   const auto visible = [&](int64_t query) { return std::min(sizes.landmarks, first + query); };
-  const float scale = 1 / std::sqrt(static_cast<float>(width));
   const Cut cut(sizes, sizes.queries == 0 ? 0 : visible(sizes.queries - 1), pool.threads());
   // Per query and stretch up to k candidates, and how many there are.
   const int64_t lists = sizes.rows() * cut.stretches;
@@ -227,9 +230,8 @@ void forward(const Launch& launch, Pool& pool) {
     block.thresholds = block.scores + QUERY_BLOCK * LANDMARK_TILE;
     block.limits = reinterpret_cast<int32_t*>(block.thresholds + QUERY_BLOCK);
     block.candidates = reinterpret_cast<Candidate*>(block.limits + QUERY_BLOCK);
-    for (int64_t d = 0; d < width; d++)
-      for (int64_t i = 0; i < block.padded; i++)
-        block.queries[d * block.padded + i] = i < block.count ? scale * queries[(row + i) * width + d] : 0.0f;
+    if (block.count < block.padded) std::fill(block.queries, block.queries + width * block.padded, 0.0f);
+    transpose(block.count, width, queries + row * width, width, block.queries, block.padded);
     for (int64_t i = 0; i < block.padded; i++) {
       block.thresholds[i] = -std::numeric_limits<float>::infinity();
       block.limits[i] = i < block.count ? static_cast<int32_t>(visible(query + i)) : 0;
