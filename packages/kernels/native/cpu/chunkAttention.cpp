@@ -4,7 +4,6 @@
 // A few queries, as in generation, take dot products instead: a vector of queries would be mostly empty.
 #include "chunkAttention.h"
 #include "families.h"
-#include "gemmThen.h"
 
 namespace lenggen::LENGGEN_ISA {
 namespace {
@@ -100,9 +99,9 @@ void attend(const Forward& f, const QueryTile& tile, const Workspace& w, const V
   const int64_t D = s.headSize, row = s.positionRow(), length = visit.length;
   const float weight = f.weights[visit.slot];
   std::fill(w.largest, w.largest + w.width, s.offByOne ? 0.0f : -std::numeric_limits<float>::infinity());
-  productThen(length, tile.rows, D, {f.keys + visit.memory, row, 1}, w.turned, w.width, StoreMax{w.scores, w.largest, w.width}, &ahead);
+  chunkProduct(length, tile.rows, D, {f.keys + visit.memory, row, 1}, w.turned, w.width, StoreMax{w.scores, w.largest, w.width}, &ahead);
   softmaxColumns(s, w, tile.rows, length, weight, f.logSums != nullptr);
-  productThen<true>(tile.rows, D, length, {w.scores, 1, w.width}, f.values + visit.memory, row, AddRows{w.out, w.factor, s.vectorRow(), add}, &ahead);
+  chunkProduct<true>(tile.rows, D, length, {w.scores, 1, w.width}, f.values + visit.memory, row, AddRows{w.out, w.factor, s.vectorRow(), add}, &ahead);
 }
 
 // The same for up to DOT_ROWS queries.
@@ -145,9 +144,10 @@ void attendTile(const Forward& f, const QueryTile& tile, int64_t keyHead, const 
       attendFew(f, tile, w, visit, any);
     } else {
       Ahead ahead;
-      if (f.following(tile, keyHead, k, next, nextHead, later)) {
-        ahead.add(f.keys + later.memory, s.headSize, s.positionRow(), later.length);
-        ahead.add(f.values + later.memory, s.headSize, s.positionRow(), later.length);
+      if (f.following(tile, keyHead, k, next, nextHead, later)) askChunk(ahead, f, later, f.keys), askChunk(ahead, f, later, f.values);
+      if (k + 1 == s.slots) {
+        askRows(ahead, f, tile, keyHead, f.out);
+        if (next) askRows(ahead, f, *next, nextHead, f.q);
       }
       ahead.spread(stepsOf(visit.length, tile.rows, s.headSize) + stepsOf(tile.rows, s.headSize, visit.length));
       attend(f, tile, w, visit, any, ahead);

@@ -11,7 +11,7 @@
 #include "ahead.h"
 #include "arena.h"
 #include "check.h"
-#include "gemm.h"
+#include "gemmThen.h"
 
 namespace lenggen {
 namespace LENGGEN_ISA {
@@ -170,6 +170,24 @@ inline void scatterRows(const ChunkAttentionInputs& f, const QueryTile& tile, in
     for (; d + WIDTH <= D; d += WIDTH) store(y + d, load(x + d) * factor);
     if (d < D) storeFirst(y + d, load(x + d) * factor, D - d);
   }
+}
+
+// Asks for the rows of a tile in x [B,T,Hq,D].
+inline void askRows(Ahead& ahead, const ChunkAttentionInputs& f, const QueryTile& tile, int64_t keyHead, const float* x) {
+  const int64_t ratio = f.s.ratio(), queries = (tile.first + tile.rows - 1) / ratio - tile.first / ratio + 1;
+  const int64_t row = (tile.batch * f.s.queries + tile.start + tile.first / ratio) * f.s.heads + keyHead * ratio;
+  if (x) ahead.add(x + row * f.s.headSize, ratio * f.s.headSize, f.s.heads * f.s.headSize, queries);
+}
+
+// Asks for a chunk's rows in keys, values or their gradients.
+inline void askChunk(Ahead& ahead, const ChunkAttentionInputs& f, const Visit& visit, const float* memory) {
+  if (memory) ahead.add(memory + visit.memory, f.s.headSize, f.s.positionRow(), visit.length);
+}
+
+// Products of a tile with a chunk. What they ask for goes into the first cache: from the second the backward pass was a fifth slower.
+template <bool RAGGED = false, typename Finish>
+void chunkProduct(int64_t m, int64_t n, int64_t k, Operand a, const float* b, int64_t bRow, const Finish& finish, Ahead* ahead) {
+  productThen<RAGGED, 1>(m, n, k, a, b, bRow, finish, ahead);
 }
 
 // to (+)= factor · A·B, rows `row` floats apart; what is there is read only when it is added to.

@@ -6,11 +6,8 @@
 //   by heads     a thread walks all tiles of one key head of one sequence. Nothing is stored between, but there must be heads enough.
 //   by segments  for some tiles at a time, first p and dz of all their slots, then the sums: a thread has one key head
 //                of one chunk, and the list of slots that retrieved it.
-#include <cstring>
-
 #include "chunkAttention.h"
 #include "families.h"
-#include "gemmThen.h"
 
 namespace lenggen::LENGGEN_ISA {
 namespace {
@@ -118,14 +115,14 @@ float slotGradient(const Gradient& f, const QueryTile& tile, int64_t keyHead, in
   const float* logSums = f.logSums + f.sums(tile, keyHead, k);
   std::copy(logSums, logSums + tile.rows, w.logSums);
   std::fill(w.delta, w.delta + width, 0.0f);
-  productThen(length, tile.rows, D, {keys, row, 1}, w.qT, width, StoreExp{pair.p, w.logSums, width}, &ahead);
-  productThen(length, tile.rows, D, {values, row, 1}, w.doutT, width, StoreAndProject{pair.dz, pair.p, w.delta, width}, &ahead);
+  chunkProduct(length, tile.rows, D, {keys, row, 1}, w.qT, width, StoreExp{pair.p, w.logSums, width}, &ahead);
+  chunkProduct(length, tile.rows, D, {values, row, 1}, w.doutT, width, StoreAndProject{pair.dz, pair.p, w.delta, width}, &ahead);
   if (f.dq || f.dkeys) {
     for (int64_t i = 0; i < length; i++)
       for (int64_t j = 0, at = i * width; j < tile.rows; j += WIDTH, at += WIDTH)
         store(pair.dz + at, load(pair.p + at) * (load(pair.dz + at) - load(w.delta + j)));
   }
-  if (f.dq) productThen<true>(tile.rows, D, length, {pair.dz, 1, width}, keys, row, AddTimes{w.dq, s.vectorRow(), f.weights[visit.slot], add}, &ahead);
+  if (f.dq) chunkProduct<true>(tile.rows, D, length, {pair.dz, 1, width}, keys, row, AddTimes{w.dq, s.vectorRow(), f.weights[visit.slot], add}, &ahead);
   double total = 0;
   for (int64_t i = 0; i < tile.rows; i++) total += w.delta[i];
   return static_cast<float>(total);
@@ -135,9 +132,11 @@ float slotGradient(const Gradient& f, const QueryTile& tile, int64_t keyHead, in
 void addToMemory(const Gradient& f, const QueryTile& tile, const Visit& visit, const Rows& rows, const Pair& pair, bool add, Ahead* ahead) {
   const ChunkAttentionSizes& s = f.s;
   const int64_t D = s.headSize, row = s.positionRow(), width = padded(tile.rows);
-  const float weight = f.weights[visit.slot];
-  if (f.dkeys) productThen(visit.length, D, tile.rows, {pair.dz, width, 1}, rows.q, s.vectorRow(), AddTimes{f.dkeys + visit.memory, row, weight, add}, ahead);
-  if (f.dvalues) productThen(visit.length, D, tile.rows, {pair.p, width, 1}, rows.dout, s.vectorRow(), AddTimes{f.dvalues + visit.memory, row, weight, add}, ahead);
+  const auto addProduct = [&](float* to, const float* a, const float* b) {
+    if (to) chunkProduct(visit.length, D, tile.rows, {a, width, 1}, b, s.vectorRow(), AddTimes{to + visit.memory, row, f.weights[visit.slot], add}, ahead);
+  };
+  addProduct(f.dkeys, pair.dz, rows.q);
+  addProduct(f.dvalues, pair.p, rows.dout);
 }
 
 struct Run {
@@ -186,10 +185,6 @@ int64_t slotSteps(const Gradient& f, int64_t rows, int64_t length) {
   return 2 * stepsOf(length, rows, D) + (f.dq ? stepsOf(rows, D, length) : 0);
 }
 
-void addRows(Ahead& ahead, const Gradient& f, const float* memory, const Visit& visit) {
-  if (memory) ahead.add(memory + visit.memory, f.s.headSize, f.s.positionRow(), visit.length);
-}
-
 // All tiles of one key head of one sequence.
 void walkHead(Run& run, int64_t batch, int64_t keyHead, float* scratch) {
   const Gradient& f = run.f;
@@ -202,16 +197,19 @@ void walkHead(Run& run, int64_t batch, int64_t keyHead, float* scratch) {
     const QueryTile& tile = run.tile(t);
     if (tile.batch != batch) continue;
     prepare(f, tile, keyHead, rows, w);
-    const QueryTile* next = t + 1 < static_cast<int64_t>(run.tiles.size()) ? &tile + 1 : nullptr;
+    const QueryTile* next = t + 1 < static_cast<int64_t>(run.tiles.size()) && run.tile(t + 1).batch == batch ? &tile + 1 : nullptr;
     bool any = false;
     for (int64_t k = 0; k < s.slots; k++) {
       Visit visit, later;
       if (!f.visit(tile, keyHead, k, visit)) continue;
       uint8_t& written = run.writtenAt(tile, visit, keyHead);
       Ahead ahead;
-      addRows(ahead, f, f.dkeys, visit);
-      addRows(ahead, f, f.dvalues, visit);
-      if (f.following(tile, keyHead, k, next, keyHead, later)) addRows(ahead, f, f.keys, later), addRows(ahead, f, f.values, later);
+      askChunk(ahead, f, visit, f.dkeys), askChunk(ahead, f, visit, f.dvalues);
+      if (f.following(tile, keyHead, k, next, keyHead, later)) askChunk(ahead, f, later, f.keys), askChunk(ahead, f, later, f.values);
+      if (k + 1 == s.slots) {
+        askRows(ahead, f, tile, keyHead, f.dq);
+        if (next) askRows(ahead, f, *next, keyHead, f.q), askRows(ahead, f, *next, keyHead, f.dout);
+      }
       const int64_t sums = (f.dkeys ? 1 : 0) + (f.dvalues ? 1 : 0);
       ahead.spread(slotSteps(f, tile.rows, visit.length) + sums * stepsOf(visit.length, s.headSize, tile.rows));
       run.part(t, keyHead, k) = slotGradient(f, tile, keyHead, k, visit, w, pair, any, ahead);
@@ -250,7 +248,7 @@ void runSegment(Run& run, int64_t first, int64_t end, float* stored) {
       Visit visit, later;
       if (!f.visit(tile, keyHead, k, visit)) continue;
       Ahead ahead;
-      if (f.following(tile, keyHead, k, nullptr, 0, later)) addRows(ahead, f, f.keys, later), addRows(ahead, f, f.values, later);
+      if (f.following(tile, keyHead, k, nullptr, 0, later)) askChunk(ahead, f, later, f.keys), askChunk(ahead, f, later, f.values);
       ahead.spread(slotSteps(f, tile.rows, visit.length));
       run.part(t, keyHead, k) = slotGradient(f, tile, keyHead, k, visit, w, pair, any, ahead);
       any = true;

@@ -15,8 +15,8 @@ namespace {
 // How far ahead, in steps, a tile asks for columns of A: they lie further apart than the processor looks ahead.
 constexpr int64_t TILE_AHEAD = 8;
 // sums += A·B. Element (i, p) of A is a[i * aRow + p * aStep], rows of B are contiguous; with RAGGED they have `last` floats in
-// their last vector. Asks for `ahead` meanwhile.
-template <bool RAGGED, int ROWS, int VECTORS>
+// their last vector. Asks for `ahead` meanwhile, to be brought into the cache of level CACHE.
+template <bool RAGGED, int CACHE = 2, int ROWS, int VECTORS>
 LENGGEN_INLINE void multiply(vf (&sums)[ROWS][VECTORS], int64_t k, const float* a, int64_t aRow, int64_t aStep, const float* b, int64_t bRow,
                              int64_t last, AheadPart ahead) {
   // Every third row gets a pointer; the two after it are reached by index. One pointer a row would not fit the registers.
@@ -25,7 +25,7 @@ LENGGEN_INLINE void multiply(vf (&sums)[ROWS][VECTORS], int64_t k, const float* 
   for (int i = 0; i < POINTERS; i++) rows[i] = a + 3 * i * aRow;
   const bool columns = aStep != 1;
   for (int64_t p = 0; p < k;) {
-    for (int64_t i = 0; i < ahead.floats; i += 16) __builtin_prefetch(ahead.data + i, 0, 2);
+    for (int64_t i = 0; i < ahead.floats; i += 16) __builtin_prefetch(ahead.data + i, 0, 4 - CACHE);
     ahead.data += ahead.stride;
     const int64_t stop = std::min(k, p + ahead.steps);
     do {
