@@ -1,7 +1,7 @@
 /** Single kernels: matrix products, the scan, and those that only move memory. */
 import {
-  attention, attentionOperations, causalConv, crossEntropy, type Device, dispose, foldIn, hostRandom, key, linear, matmul, retrieve, retrieveOperations, rmsNorm, ssd, ssdOperations, type Tensor,
-  tensor, uniform, vjp,
+  attention, attentionOperations, causalConv, chunkAttention, chunkAttentionOperations, crossEntropy, type Device, dispose, foldIn, hostRandom, key,
+  linear, matmul, retrieve, retrieveOperations, rmsNorm, ssd, ssdOperations, type Tensor, tensor, uniform, vjp,
 } from "@lenggen/kernels";
 import type { BenchCase, BenchRun, Pass } from "./case";
 
@@ -170,6 +170,37 @@ function attentionCase(steps: number, heads: number, headSize: number, window: n
   );
 }
 
+/** One sequence in chunks that each attend to `slots` different ones, drawn from all. */
+function chunkAttentionCase(queries: number, heads: number, headSize: number, chunkSize: number, slots: number, pass: Pass): BenchCase {
+  const { forward, gradient } = chunkAttentionOperations({ batch: 1, queries, heads, headSize, chunkSize, slots });
+  const chunks = Math.floor(queries / chunkSize);
+  const numbers = queries * heads * headSize;
+  return opCase(
+    {
+      kernel: "chunkAttention", shape: `T=${queries} H=${heads} D=${headSize} S=${chunkSize} k=${slots}`, pass,
+      // The gradient reads q, keys and values again, and do, and writes three.
+      operations: pass === "both" ? forward + gradient : forward, bytes: (pass === "both" ? 11 : 4) * FLOAT * numbers,
+    },
+    (random, device, seed) => {
+      const draw = hostRandom(foldIn(key(seed), 104));
+      const indices = Array.from({ length: chunks }, () => {
+        const drawn = new Set<number>();
+        while (drawn.size < slots) drawn.add(draw.integer(chunks));
+        return [...drawn];
+      });
+      const memory = [1, chunks, chunkSize, heads, headSize];
+      return {
+        tracked: { q: random([1, queries, heads, headSize]), keys: random(memory), values: random(memory), weights: random([1, chunks, slots]) },
+        fixed: {
+          indices: tensor(device, indices.flat(), [1, chunks, slots], "i32"),
+          offsets: tensor(device, Array.from({ length: chunks + 1 }, (_, i) => i * chunkSize), [1, chunks + 1], "i32"),
+        },
+      };
+    },
+    (tracked, { indices, offsets }) => chunkAttention({ ...tracked, indices: indices!, offsets: offsets! }),
+  );
+}
+
 export const OP_CASES: readonly BenchCase[] = [
   ...[128, 256, 512, 1024].map((n) => matmulCase(n, n, n, "forward")),
   matmulCase(512, 512, 512, "both"),
@@ -184,6 +215,7 @@ export const OP_CASES: readonly BenchCase[] = [
   ...(["forward", "both"] as const).map((pass) => crossEntropyCase(2048, 128, 256, pass)),
   crossEntropyCase(1024, 768, 16384, "both"),
   ...(["forward", "both"] as const).map((pass) => attentionCase(16_384, 4, 64, 512, pass)),
+  ...(["forward", "both"] as const).map((pass) => chunkAttentionCase(16_384, 4, 64, 64, 8, pass)),
   retrieveCase(1, 16, 262_144, 64, 8, "forward"),
   retrieveCase(8, 256, 256, 256, 8, "both", true),
 ];
