@@ -40,6 +40,8 @@ export interface TrainingPlan extends Partial<TrainCounts> {
   readonly parameters?: () => Promise<Parameters>;
   /** What else decides the result, e.g. the checkpoint that it starts from. */
   readonly settings?: JsonRecord;
+  /** Whether steps take about the same time, so that the time left can be told; true unless given. */
+  readonly alike?: boolean;
   /** How to go on after a failure, in words; with `--resume` unless given. */
   readonly again?: string;
 }
@@ -57,10 +59,10 @@ export interface TrainingOutcome extends TrainResult {
 
 /** Trains with progress on stderr. The parameters in the outcome are the caller's to dispose. */
 export async function runTraining(device: Device, plan: TrainingPlan, signal?: AbortSignal): Promise<TrainingOutcome> {
-  const { label, model, method, methodOptions = {}, batch, context, steps, seed, folder, text, microBatches = 1 } = plan;
+  const { label, model, method, methodOptions = {}, batch, context, steps, seed, folder, text, microBatches = 1, alike } = plan;
   const store = runDirectory(folder);
   const progressFrom = (step: number): Progress => {
-    const bar = new Progress(label, steps, { unit: "steps", rate: { unit: "tokens", perUnit: batch * context * microBatches } }, step);
+    const bar = new Progress(label, steps, { unit: "steps", rate: { unit: "tokens", perUnit: batch * context * microBatches }, alike }, step);
     bar.update(step, device.kind === "webgpu" ? "compiling kernels" : "");
     return bar;
   };

@@ -37,6 +37,10 @@ describe("the report page", () => {
     expect(nothing).not.toMatch(/NaN|undefined|Infinity/);
   });
 
+  test("tells settings in lists of records by their numbers", () => {
+    expect(html).toContain("<td>stages.2.length</td><td>1024</td>");
+  });
+
   test("escapes what comes in", () => {
     expect(buildGcaRetrievalReport({ ...syntheticRetrieval(), command: "<script>alert(1)</script>" })).not.toContain("<script>");
   });

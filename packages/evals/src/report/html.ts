@@ -46,11 +46,18 @@ export function table<Row>(rows: readonly Row[], columns: readonly Column<Row>[]
 
 /** Named values; nested records get dotted names. */
 export function settingsTable(settings: Settings): string {
-  const rows = (record: Settings, prefix: string): [string, string][] => Object.entries(record).flatMap(([name, value]) =>
-    (value !== null && typeof value === "object" && !Array.isArray(value)
-      ? rows(value as Settings, `${prefix}${name}.`)
-      : [[prefix + name, Array.isArray(value) ? value.join(", ") : String(value ?? "none")] as [string, string]]));
+  const rows = (record: Settings, prefix: string): [string, string][] => Object.entries(record).flatMap(([name, value]) => {
+    if (value === undefined) return [];
+    if (Array.isArray(value) && value.every((item) => typeof item !== "object")) return [[prefix + name, value.join(", ")]];
+    if (value !== null && typeof value === "object") return rows(Array.isArray(value) ? numbered(value as Settings[]) : value as Settings, `${prefix}${name}.`);
+    return [[prefix + name, String(value ?? "none")]];
+  });
   return table(rows(settings, ""), [{ title: "Setting", value: ([name]) => name }, { title: "Value", value: ([, value]) => value }]);
+}
+
+/** Records of a list, by their numbers from 1. */
+function numbered(items: readonly Settings[]): Settings {
+  return Object.fromEntries(items.map((item, i) => [String(i + 1), item]));
 }
 
 /** What each model is, with its line in the figures. */

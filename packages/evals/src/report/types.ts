@@ -53,8 +53,8 @@ export interface ReportModel {
   readonly settings?: Settings;
 }
 
-/** Named values for a table of settings; nested records are shown with dotted names. */
-export type Settings = { readonly [name: string]: string | number | boolean | null | readonly (string | number)[] | Settings };
+/** Named values for a table of settings; nested records, and lists of them, are shown with dotted names. */
+export type Settings = { readonly [name: string]: string | number | boolean | null | readonly (string | number)[] | Settings | readonly Settings[] };
 
 /** What `report.json` holds. */
 export interface UnexploredStatesReport {

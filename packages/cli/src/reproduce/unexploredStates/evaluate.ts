@@ -4,7 +4,7 @@ import {
 } from "@lenggen/evals";
 import { foldIn, key, type Parameters, type SequenceModel } from "@lenggen/kernels";
 import { cutSequences } from "../../measures";
-import { Progress } from "../../progress";
+import { underBar } from "../bar";
 import type { ReproductionSettings } from "./settings";
 
 export interface EvaluationInput {
@@ -17,29 +17,10 @@ export interface EvaluationInput {
   readonly signal: AbortSignal;
 }
 
-/** A bar over the tokens of one measure; it starts when the measure says how many there are. */
-function tokenBar(label: string): { onProgress: (done: number, total: number) => void; finish: () => void } {
-  let bar: Progress | undefined;
-  return {
-    onProgress(done, total) {
-      bar ??= new Progress(label, total, { unit: "tokens" });
-      bar.update(done);
-    },
-    finish: () => bar?.finish(),
-  };
-}
-
 /** Loss by position, Effective Remembrance, state statistics and recall of one model. */
 export async function evaluateModel({ method, model, parameters, heldOut, settings, seed, signal }: EvaluationInput): Promise<ReportModel> {
   const { trainLength, lengths, sequences, remembrance, states, recall, chunk } = settings;
-  const measured = async <R>(what: string, run: (onProgress: (done: number, total: number) => void) => Promise<R>): Promise<R> => {
-    const bar = tokenBar(`${method}: ${what}`);
-    try {
-      return await run(bar.onProgress);
-    } finally {
-      bar.finish();
-    }
-  };
+  const measured = <R>(what: string, run: (onProgress: (done: number, total: number) => void) => Promise<R>): Promise<R> => underBar(`${method}: ${what}`, run);
   const losses = await measured("loss by position", (onProgress) =>
     lossByPosition(model, parameters, cutSequences(heldOut, Math.max(...lengths) + 1, sequences), { trainLength, lengths, chunk, signal, onProgress }));
   const remembered = await measured("Effective Remembrance", (onProgress) =>

@@ -1,0 +1,137 @@
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { GcaRetrievalReport } from "@lenggen/evals";
+import { type Device, devices, key, open } from "@lenggen/kernels";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { ReproductionInput } from "../experiment";
+import { stagedBatches } from "./batches";
+import { gcaRetrieval } from "./experiment";
+import { reproduceGcaRetrieval } from "./run";
+import { PRESETS } from "./settings";
+
+let device: Device;
+let folder: string;
+beforeAll(async () => {
+  const cpu = (await devices()).find(({ name }) => name === "cpu")!;
+  device = await open(cpu.available ? "cpu" : "reference");
+  folder = await mkdtemp(join(tmpdir(), "lenggen-gca-"));
+});
+afterAll(async () => {
+  device.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const input = (name: string, signal = new AbortController().signal): ReproductionInput =>
+  ({ preset: "smoke", seed: 3, folder: join(folder, name), fromScratch: false, device, signal, note: () => {} });
+
+describe("reproduce gca-retrieval", () => {
+  it("writes its report in the format that others rely on", async () => {
+    const { report, page, chart, summary } = await gcaRetrieval.run(input("whole"));
+    expect(chart!.series.map(({ label }) => label)).toEqual(["DRT \u00d71", "DRT \u00d72", "sliding window", "full attention"]);
+    const { models, streaming, ...rest } = report as GcaRetrievalReport;
+    expect(rest).toMatchObject({ experiment: "gca-retrieval", preset: "smoke", seed: 3, trainLength: 64, seconds: expect.any(Number) as number });
+    expect(models.map(({ method }) => method)).toEqual(["drt-1", "drt-2", "sliding-window", "full-attention"]);
+    for (const { parameters, tokensTrained } of models) {
+      expect(parameters).toBeGreaterThan(1000);
+      expect(tokensTrained).toBe(2 * 2 * 48 + 2 * 2 * 64);
+    }
+    const places = models.map(({ retrieval }) => retrieval.map(({ task, length, depth, samples, aligned, oneStream }) =>
+      [task, length, depth, samples, aligned ? "aligned" : "", oneStream ? "one stream" : ""].join(" ").trim()));
+    const oneKey = (aligned: string) => [64, 96].flatMap((length) => [0.25, 0.75].map((depth) => `key-retrieval ${length} ${depth} 2${aligned}`));
+    expect(places[0]).toEqual([...oneKey("").slice(0, 2), ...oneKey(" aligned").slice(0, 2), ...oneKey("").slice(2), ...oneKey(" aligned").slice(2), "two-hop 64 0.5 2",
+      ...[0.25, 0.75].map((depth) => `key-retrieval 1024 ${depth} 1  one stream`)]);
+    expect(places[1]!.slice(-2)).toEqual([0.25, 0.75].map((depth) => `key-retrieval 512 ${depth} 1  one stream`));
+    expect(places[2]).toEqual(oneKey(""));
+    for (const cell of models.flatMap(({ retrieval }) => retrieval)) {
+      expect(Object.keys(cell).slice(0, 6)).toEqual(["task", "length", "depth", "samples", "accuracy", "aligned"]);
+      expect(cell.answerBits).toBeGreaterThan(0);
+    }
+    expect(streaming.map(({ length }) => length)).toEqual([256, 512, 1024]);
+    for (const point of streaming) {
+      expect(Object.keys(point).slice(0, 5).sort()).toEqual(["deviceBytes", "diskBytes", "length", "residentBytes", "tokensPerSecond"]);
+      for (const value of Object.values(point)) expect(value).toBeGreaterThan(0);
+    }
+    expect(streaming[2]!.diskBytes).toBeGreaterThan(1.8 * streaming[1]!.diskBytes);
+    expect((await readdir(join(folder, "whole"))).filter((name) => name.includes("stream"))).toEqual(["drt-1-stream.json"]); // no file of chunks is left
+
+    expect(page).toContain("Retrieval far beyond the training length");
+    const lines = summary("report.html");
+    expect(lines[0]).toMatch(/^gca-retrieval smoke, seed 3, T = 64/);
+    expect(lines.filter((line) => line.length > 80)).toEqual([]);
+    // Once more: all is found on disk.
+    const again = (await gcaRetrieval.run(input("whole"))).report as GcaRetrievalReport;
+    expect(again.models.map(({ retrieval, lossByLength, trainingSpeed }) => ({ retrieval, lossByLength, trainingSpeed })))
+      .toEqual(models.map(({ retrieval, lossByLength, trainingSpeed }) => ({ retrieval, lossByLength, trainingSpeed })));
+    expect(again.streaming).toEqual(streaming);
+  });
+
+  it("goes on where it was interrupted", async () => {
+    const stop = new AbortController();
+    const stopped = gcaRetrieval.run(input("stopped", stop.signal));
+    const until = setInterval(() => void readdir(join(folder, "stopped", "answers")).then((names) => names.length > 1 && stop.abort(new Error("stopped")), () => {}), 5);
+    await expect(stopped).rejects.toThrow(/stopped|interrupted/);
+    clearInterval(until);
+    const { report } = await gcaRetrieval.run(input("stopped"));
+    const whole = (await gcaRetrieval.run(input("whole"))).report as GcaRetrievalReport;
+    expect((report as GcaRetrievalReport).models.map(({ retrieval }) => retrieval)).toEqual(whole.models.map(({ retrieval }) => retrieval));
+  });
+
+  it("takes a committed checkpoint where there is one for the seed, and refuses that of another model", async () => {
+    const smoke = PRESETS["smoke"]!;
+    const run = (from: string, name: string, more: Partial<ReproductionInput> = {}) => {
+      const checkpoint = { folder: join(folder, "whole", from, "checkpoints", "step-4"), seed: 3, fromScratch: "1 min" };
+      const settings = { ...smoke, models: [{ ...smoke.models[0]!, checkpoint }], questions: smoke.questions.slice(0, 1), loss: undefined, speed: undefined, streaming: undefined };
+      return reproduceGcaRetrieval({ ...input(name), ...more, settings });
+    };
+    const notes: string[] = [];
+    const [committed] = (await run("drt-1", "committed", { note: (line) => notes.push(line) })).models;
+    expect(notes).toEqual(["drt-1: from the committed checkpoint; --from-scratch trains it anew, about 1 min on two cores"]);
+    expect(committed).toMatchObject({ tokensTrained: 0, settings: { trainedBefore: true } });
+    const [scratch] = (await run("drt-1", "scratch", { fromScratch: true })).models;
+    expect(scratch!.tokensTrained).toBeGreaterThan(0);
+    expect(scratch!.retrieval).toEqual(committed!.retrieval);
+    await expect(run("drt-2", "other")).rejects.toMatchObject({ code: "E_CONFIG", message: expect.stringMatching(/is of another model than the settings of drt-1/) as string });
+  });
+});
+
+describe("batches in stages", () => {
+  const training = {
+    ...PRESETS["smoke"]!.training,
+    tasks: [{ task: "key-retrieval", share: 3 }, { task: "two-hop", share: 1, ends: 2 }],
+    stages: [{ steps: 40, length: 64, batch: 3 }, { steps: 40, length: 128, batch: 2, shortest: 120 }],
+  } as const;
+  const text = new TextEncoder().encode("A line of text, and then another one. ".repeat(50));
+  const batches = stagedBatches(training, key(5), text);
+
+  it("grow, and are functions of the step", () => {
+    expect(batches.at(39, 0)).toMatchObject({ context: 64, tokens: { length: 3 * 64 } });
+    expect(batches.at(40, 0)).toMatchObject({ context: 128, tokens: { length: 2 * 128 } });
+    expect(batches.at(200, 0).context).toBe(128);
+    expect(batches.at(7, 0)).toEqual(stagedBatches(training, key(5), text).at(7, 0));
+  });
+
+  it("hold the tasks by their shares, with their ends before the question's last token", () => {
+    const all = Array.from({ length: 80 }, (_, step) => batches.at(step, 0));
+    const twoHops = all.filter(({ ends }) => ends!.length === 2);
+    expect(twoHops.length).toBeGreaterThan(8);
+    expect(twoHops.length).toBeLessThan(36);
+    for (const { tokens, ends } of all) expect(tokens[ends![0]!]).toBe((ends!.length === 2 ? "=" : "[").charCodeAt(0));
+    expect(new Set(all.slice(0, 40).map(({ ends }) => ends![0]! % 8)).size).toBeGreaterThan(4);
+    for (const { ends } of all.slice(40)) expect(ends![0]).toBeGreaterThanOrEqual(120 - 5);
+  });
+
+  it("weigh text and answer by the share of the answer", () => {
+    const { weights, targets, context } = batches.at(0, 0);
+    const row = weights!.subarray(0, context);
+    expect(targets.length).toBe(weights!.length);
+    const answer = row.filter((weight) => weight > 1).reduce((sum, weight) => sum + weight, 0);
+    const prompt = row.filter((weight) => weight === 1).length;
+    expect(answer).toBeCloseTo(64 + 1 - 3, 4);
+    expect(prompt).toBeLessThanOrEqual(61);
+  });
+
+  it("refuse stages that are too short for a task", () => {
+    expect(() => stagedBatches({ ...training, stages: [{ steps: 1, length: 32, batch: 1 }] }, key(0), text)).toThrow(/two-hop: rows of .* can't hold a prompt/);
+  });
+});

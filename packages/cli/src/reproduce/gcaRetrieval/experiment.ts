@@ -1,0 +1,21 @@
+import { buildGcaRetrievalReport, type GcaRetrievalReport, type LineChart, retrievalCharts } from "@lenggen/evals";
+import type { Experiment } from "../experiment";
+import { reproduceGcaRetrieval } from "./run";
+import { PRESETS } from "./settings";
+import { summary } from "./summary";
+
+export const gcaRetrieval: Experiment = {
+  summary: "attention that retrieves chunks, trained on short texts and asked for keys in texts of up to 16 million bytes",
+  presets: Object.keys(PRESETS),
+  async run(input) {
+    const report = await reproduceGcaRetrieval({ ...input, settings: PRESETS[input.preset]! });
+    return { report, page: buildGcaRetrievalReport(report), chart: mainChart(report), summary: (place) => summary(report, place) };
+  },
+};
+
+/** Accuracy by length on the first task: a terminal has room for one panel. */
+function mainChart(report: GcaRetrievalReport): LineChart | undefined {
+  const chart = retrievalCharts(report).accuracy;
+  const main = chart?.series[0]?.panel;
+  return chart && { ...chart, y: { ...chart.y, label: `${chart.y.label}: ${main?.toLowerCase()}` }, series: chart.series.filter(({ panel }) => panel === main) };
+}

@@ -1,0 +1,31 @@
+/** Models that read long texts: their chunks on disk. */
+import { drt, type Drt, transformer, type Transformer } from "@lenggen/gca";
+import { diskStore } from "@lenggen/gca/node";
+import type { SequenceModel } from "@lenggen/kernels";
+import type { RetrieverSettings } from "./settings";
+
+export function modelOf({ model }: RetrieverSettings): Drt | Transformer {
+  return model.model_type === "drt" ? drt(model) : transformer(model);
+}
+
+export function hasChunks(model: Drt | Transformer): model is Drt {
+  return model.family === "drt";
+}
+
+/** Where a model's chunks are, and how much of the disk they take now. */
+export interface LongReader {
+  readonly model: SequenceModel;
+  readonly tier: "disk" | "device";
+  diskBytes(): number;
+}
+
+/** Runs a body with a model whose chunks live in a file below the folder, which is gone afterwards. Models without chunks stay as they are. */
+export async function readingLong<R>(model: Drt | Transformer, folder: string, body: (reader: LongReader) => Promise<R>): Promise<R> {
+  if (!hasChunks(model)) return body({ model, tier: "device", diskBytes: () => 0 });
+  const store = await diskStore({ folder });
+  try {
+    return await body({ model: model.withMemory(store), tier: "disk", diskBytes: () => store.size().disk });
+  } finally {
+    await store.close();
+  }
+}

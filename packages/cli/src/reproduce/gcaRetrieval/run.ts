@@ -1,0 +1,159 @@
+/**
+ * "Grouped Cross Attention" (Hu et al. 2025) from beginning to end: models that retrieve, and baselines from the same parts, trained on
+ * short texts with keys in them; all asked for keys in texts far longer; then one long stream, its chunks on disk. Each model has its
+ * run directory below the reproduction's and each answer sheet its file, so that an interrupted reproduction goes on where it was.
+ */
+import { join, resolve } from "node:path";
+import { type GcaRetrievalReport, lossByPosition, type RetrievalModel, type Settings } from "@lenggen/evals";
+import type { JsonRecord } from "@lenggen/interventions";
+import { check, dispose, foldIn, key, type Parameters, type SequenceModel } from "@lenggen/kernels";
+import { cutSequences } from "../../measures";
+import { loadCheckpoint } from "../../models";
+import { packageFolder } from "../../package";
+import { joined, readText, type Text } from "../../text";
+import { runTraining } from "../../training";
+import { underBar } from "../bar";
+import type { ReproductionInput } from "../experiment";
+import { resumable, type Stage } from "../resumable";
+import { stagedBatches } from "./batches";
+import { hasChunks, modelOf } from "./memory";
+import { askAll, type Examined } from "./questions";
+import { type GcaRetrievalSettings, type RetrieverSettings, trainingOf, trainLengthOf } from "./settings";
+import { trainingSpeed } from "./speed";
+import { readStream, type Streamed } from "./streaming";
+
+export interface GcaRetrievalInput extends ReproductionInput {
+  readonly settings: GcaRetrievalSettings;
+}
+
+/** Streams of random keys: one for training, one for questions. */
+const [SAMPLES, ASKED] = [9, 10];
+
+/** Runs all stages and returns the report. Throws `E_INTERRUPTED` when the signal came; what is done stays on disk. */
+export async function reproduceGcaRetrieval(input: GcaRetrievalInput): Promise<GcaRetrievalReport> {
+  const { preset, settings, seed } = input;
+  const trainLength = trainLengthOf(settings);
+  const text = await readText(settings.trainingText, trainLength + 1);
+  const heldOut = joined(await readText(settings.heldOutText, Math.max(1, ...(settings.loss?.lengths ?? [])) + 1));
+  const chunk = Math.max(1, ...settings.models.map(modelOf).filter(hasChunks).map((model) => model.settings.chunk));
+
+  const models: RetrievalModel[] = [];
+  let streamed: Stage<Streamed> | undefined;
+  let seconds = 0;
+  for (const retriever of settings.models) {
+    const trained = await prepare(input, retriever, text);
+    const parameters = (await loadCheckpoint(trained.checkpoint, input.device)).parameters;
+    const examined: Examined = {
+      method: retriever.method, model: modelOf(retriever), parameters, trained: { ...trained.settings, model: retriever.model, seed },
+      chunk, heldOut, settings, key: foldIn(key(seed), ASKED), folder: input.folder, signal: input.signal,
+    };
+    try {
+      const stages = await examine(input, examined, text);
+      const stream = settings.streaming?.method === retriever.method ? await streamOnce(input, examined) : undefined;
+      streamed ??= stream;
+      models.push({
+        method: retriever.method, parameters: countOf(examined.model), retrieval: [...stages.asked.result, ...(stream?.result.cells ?? [])],
+        steps: trained.steps, tokensTrained: trained.tokens, seconds: trained.seconds, ...stages.loss?.result, trainingSpeed: stages.speed?.result, settings: trained.settings,
+      });
+      seconds += [trained, stages.asked, stages.loss, stages.speed, stream].reduce((sum, stage) => sum + (stage?.seconds ?? 0), 0);
+    } finally {
+      dispose(parameters);
+    }
+  }
+  return {
+    experiment: "gca-retrieval",
+    preset,
+    seed,
+    trainLength,
+    seconds: Math.round(seconds * 10) / 10,
+    models,
+    streaming: streamed?.result.points ?? [],
+    stream: streamed && { method: settings.streaming!.method, tier: streamed.result.tier, seconds: streamed.result.seconds },
+    tokensTrained: models.reduce((sum, { tokensTrained = 0 }) => sum + tokensTrained, 0),
+    chunk,
+    sequences: settings.loss?.sequences,
+    command: `lenggen reproduce gca-retrieval --preset ${preset} --seed ${seed}`,
+    settings: { ...(settings as unknown as Settings), device: input.device.description },
+  };
+}
+
+function countOf(model: SequenceModel): number {
+  return Object.values(model.parameterShapes()).reduce((sum, shape) => sum + shape.reduce((product, axis) => product * axis, 1), 0);
+}
+
+interface Trained {
+  readonly checkpoint: string;
+  readonly steps: number;
+  readonly tokens: number;
+  readonly seconds: number;
+  readonly settings: Settings;
+}
+
+/** The trained model: from the committed checkpoint where there is one for this seed, else trained here. */
+async function prepare(input: GcaRetrievalInput, retriever: RetrieverSettings, text: Text): Promise<Trained> {
+  const { settings, seed, fromScratch, note, device } = input;
+  const { method, checkpoint: committed } = retriever;
+  const training = trainingOf(settings, retriever);
+  const steps = training.stages.reduce((sum, stage) => sum + stage.steps, 0);
+  if (committed === undefined || fromScratch || committed.seed !== seed) {
+    if (committed !== undefined) note(`${method}: training from scratch, about ${committed.fromScratch} on two cores`);
+    return trainOne(input, retriever, text, steps);
+  }
+  note(`${method}: from the committed checkpoint; --from-scratch trains it anew, about ${committed.fromScratch} on two cores`);
+  const checkpoint = resolve(packageFolder, committed.folder);
+  const { model, parameters } = await loadCheckpoint(checkpoint, device);
+  dispose(parameters);
+  check(JSON.stringify(model.config) === JSON.stringify(modelOf(retriever).config), "E_CONFIG", () =>
+    `checkpoint ${checkpoint} is of another model than the settings of ${method}; --from-scratch trains one that fits`);
+  return { checkpoint, steps, tokens: 0, seconds: 0, settings: { ...(training as unknown as Settings), trainedBefore: true } };
+}
+
+async function trainOne({ settings, seed, folder, device, signal }: GcaRetrievalInput, retriever: RetrieverSettings, text: Text, steps: number): Promise<Trained> {
+  const { method } = retriever;
+  const training = trainingOf(settings, retriever);
+  const { learningRate, schedule, warmup, weightDecay } = training;
+  const batches = stagedBatches(training, foldIn(key(seed), SAMPLES), joined(text));
+  const outcome = await runTraining(device, {
+    label: method, model: modelOf(retriever), text, batches, method: "zero", batch: batches.batch, context: batches.context, steps, seed, alike: false,
+    schedule: { learningRate, schedule, warmup }, optimizer: { weightDecay },
+    folder: join(folder, method), resume: true, again: "the same command", logEvery: 10, keepCheckpoints: 1,
+  }, signal);
+  dispose(outcome.parameters);
+  signal.throwIfAborted();
+  return { checkpoint: outcome.checkpoint, steps, tokens: outcome.tokens, seconds: outcome.seconds, settings: training as unknown as Settings };
+}
+
+interface Examination {
+  readonly asked: Stage<RetrievalModel["retrieval"]>;
+  readonly loss?: Stage<Pick<RetrievalModel, "lossByLength" | "lossByPosition">>;
+  readonly speed?: Stage<RetrievalModel["trainingSpeed"]>;
+}
+
+async function examine({ settings, device, folder, signal }: GcaRetrievalInput, examined: Examined, text: Text): Promise<Examination> {
+  const { method, model, parameters, trained, heldOut } = examined;
+  const { loss, speed, pass } = settings;
+  const asked = await askAll(examined);
+  return {
+    asked,
+    loss: loss && await resumable(join(folder, `${method}-loss.json`), { trained, loss, pass, text: [settings.heldOutText, heldOut.length] }, () =>
+      underBar(`${method}: loss`, (onProgress) => losses(model, parameters, examined, loss, onProgress))),
+    speed: speed && await resumable(join(folder, `${method}-speed.json`), { model: model.config as JsonRecord, speed, device: device.description }, () =>
+      trainingSpeed(model, device, speed, joined(text), signal)),
+  };
+}
+
+async function losses(
+  model: SequenceModel, parameters: Parameters, { heldOut, settings, signal }: Examined, { lengths, sequences }: NonNullable<GcaRetrievalSettings["loss"]>,
+  onProgress: (done: number, total: number) => void,
+): Promise<Pick<RetrievalModel, "lossByLength" | "lossByPosition">> {
+  const found = await lossByPosition(model, parameters, cutSequences(heldOut, Math.max(...lengths) + 1, sequences), {
+    trainLength: trainLengthOf(settings), lengths, chunk: settings.pass, signal, onProgress,
+  });
+  return { lossByLength: found.lengths, lossByPosition: found.bins };
+}
+
+function streamOnce({ settings, device, folder }: GcaRetrievalInput, examined: Examined): Promise<Stage<Streamed>> {
+  const streaming = settings.streaming!;
+  const decides = { trained: examined.trained, streaming, pass: settings.pass, device: device.description, text: [settings.heldOutText, examined.heldOut.length] };
+  return resumable(join(folder, `${streaming.method}-stream.json`), decides, () => readStream(examined, streaming, device));
+}

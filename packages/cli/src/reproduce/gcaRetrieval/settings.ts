@@ -1,0 +1,218 @@
+/**
+ * The settings of "gca-retrieval", all in one place. Nothing here is a result: what the runs show is measured when they run.
+ */
+import type { Retriever, TaskName, TaskOptions } from "@lenggen/evals";
+import { DRT_PRESETS, type DrtJson, TRANSFORMER_PRESETS, type TransformerJson } from "@lenggen/gca";
+
+/** Options of tasks that are settings, and not what is drawn or read. */
+export type TaskSettings = Pick<TaskOptions, "keyLength" | "nameLength" | "keys" | "filler" | "instructions">;
+
+/** A part of the training with sequences of one length. */
+export interface TrainingStage {
+  readonly steps: number;
+  /** Tokens per sequence, at most. */
+  readonly length: number;
+  /** Sequences per batch. */
+  readonly batch: number;
+  /** Each batch draws its length from here to `length`, so that questions stand anywhere in a chunk; half of `length` unless given. */
+  readonly shortest?: number;
+}
+
+/** A task among the training batches. */
+export interface TrainedTask {
+  readonly task: TaskName;
+  /** Of the batches, relative to the other tasks' shares. */
+  readonly share: number;
+  /** Segments that end before the question's last token; 1 unless given. */
+  readonly ends?: number;
+  readonly options?: TaskSettings;
+}
+
+export interface RetrievalTraining {
+  /** One after the other, in one run. */
+  readonly stages: readonly TrainingStage[];
+  readonly tasks: readonly TrainedTask[];
+  /** Share of the loss that is the answer's; the rest is the text's. */
+  readonly answerShare: number;
+  readonly learningRate: number;
+  readonly schedule: "constant" | "cosine";
+  readonly warmup: number;
+  readonly weightDecay: number;
+}
+
+/** A model with its training. */
+export interface RetrieverSettings {
+  readonly method: Retriever;
+  readonly model: DrtJson | TransformerJson;
+  /** What is otherwise than for the others. */
+  readonly training?: Partial<RetrievalTraining>;
+  /** A committed checkpoint, relative to the package, with the time that training it from scratch takes on two cores. */
+  readonly checkpoint?: { readonly folder: string; readonly seed: number; readonly fromScratch: string };
+}
+
+/** Questions to put to some models. */
+export interface Questions {
+  readonly task: TaskName;
+  readonly methods: readonly Retriever[];
+  /** Tokens of the prompts. */
+  readonly lengths: readonly number[];
+  /** How many depths, evenly spaced, and samples at each. */
+  readonly depths: number;
+  readonly samples: number;
+  /** All questions of a length are put to one stream, from the state that it ends in; keys need names then. Each has a text of its own unless given. */
+  readonly oneStream?: boolean;
+  /** Models with chunks are asked again with the question at a chunk's border; false unless given. */
+  readonly aligned?: boolean;
+  /** As in training. */
+  readonly ends?: number;
+  readonly options?: TaskSettings;
+}
+
+export interface GcaRetrievalSettings {
+  readonly trainingText: string;
+  readonly heldOutText: string;
+  readonly models: readonly RetrieverSettings[];
+  readonly training: RetrievalTraining;
+  readonly questions: readonly Questions[];
+  /** At how many different places of a chunk unaligned questions stand. */
+  readonly places: number;
+  /** Tokens per forward pass of the evaluations. */
+  readonly pass: number;
+  /** Prompts run side by side while they have at most so many tokens together, and at most 16. */
+  readonly sideBySide: number;
+  /** From this length on the chunks of a prompt live on disk. */
+  readonly diskFrom: number;
+  /** Loss on held-out text. */
+  readonly loss?: { readonly lengths: readonly number[]; readonly sequences: number };
+  /** Training speed: lengths, tokens of a batch, steps that are timed at each. */
+  readonly speed?: { readonly lengths: readonly number[]; readonly tokens: number; readonly steps: number };
+  /** One long stream on disk, with questions at its end; `marks` are the lengths on the way at which speed and memory are noted. */
+  readonly streaming?: {
+    readonly method: Retriever;
+    readonly task: TaskName;
+    readonly length: number;
+    readonly marks: readonly number[];
+    readonly depths: number;
+    readonly samples: number;
+    readonly ends?: number;
+    readonly options?: TaskSettings;
+  };
+}
+
+const DRT: readonly Retriever[] = ["drt-1", "drt-2"];
+const ALL: readonly Retriever[] = [...DRT, "sliding-window", "full-attention"];
+
+/** 1024, 2048 ... up to a length. */
+const doublings = (from: number, to: number): number[] => Array.from({ length: Math.log2(to / from) + 1 }, (_, i) => from * 2 ** i);
+const [K, M] = [1024, 1024 ** 2];
+
+const models = [
+  { method: "drt-1", model: DRT_PRESETS["drt-tiny"] },
+  { method: "drt-2", model: DRT_PRESETS["drt-tiny-2"] },
+  { method: "sliding-window", model: TRANSFORMER_PRESETS["sliding-window-tiny"] },
+  { method: "full-attention", model: TRANSFORMER_PRESETS["full-attention-tiny"] },
+] as const satisfies readonly RetrieverSettings[];
+
+/** Short sequences first: retrieval is learnt while the key's chunk is among the few that there are. */
+const training = {
+  stages: [
+    { steps: 1500, length: 192, batch: 12 },
+    { steps: 500, length: 1024, batch: 4 },
+  ],
+  tasks: [
+    { task: "key-retrieval", share: 1, options: { nameLength: 2 } },
+    { task: "many-key", share: 1 },
+    { task: "two-hop", share: 2, ends: 2 },
+  ],
+  answerShare: 0.5, learningRate: 2e-3, schedule: "cosine", warmup: 50, weightDecay: 0.1,
+} as const satisfies RetrievalTraining;
+
+const shared = {
+  trainingText: "sotu",
+  heldOutText: "moby-dick",
+  models,
+  training,
+  places: 4,
+  pass: 1024,
+  sideBySide: 2 ** 18,
+  diskFrom: 2 ** 18,
+} as const;
+
+/** One key with a name, so that many may share a stream. */
+const oneKey = { task: "key-retrieval", options: { nameLength: 2 } } as const;
+const twoHops = { task: "two-hop", ends: 2 } as const;
+
+const smallDrt = {
+  ...DRT_PRESETS["drt-tiny"], hidden_size: 16, intermediate_size: 16, lower_layers: 1, upper_groups: [1], chunk_size: 8, window: 9, top_k: 2,
+} as const satisfies DrtJson;
+const smallTransformer = { ...TRANSFORMER_PRESETS["sliding-window-tiny"], hidden_size: 16, intermediate_size: 16, num_hidden_layers: 2, window: 9 } as const satisfies TransformerJson;
+
+export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
+  /** A few seconds: shows that all parts work together, and nothing else. */
+  smoke: {
+    ...shared,
+    models: [
+      { method: "drt-1", model: smallDrt },
+      { method: "drt-2", model: { ...smallDrt, upper_groups: [1, 1] } },
+      { method: "sliding-window", model: smallTransformer },
+      { method: "full-attention", model: { ...smallTransformer, window: null, position: "rope" } },
+    ],
+    training: { ...training, stages: [{ steps: 2, length: 48, batch: 2 }, { steps: 2, length: 64, batch: 2 }], warmup: 0, schedule: "constant" },
+    questions: [
+      { ...oneKey, methods: ALL, lengths: [64, 96], depths: 2, samples: 2, aligned: true },
+      { ...twoHops, methods: DRT, lengths: [64], depths: 1, samples: 2 },
+      { ...oneKey, methods: ["drt-2"], lengths: [512], depths: 2, samples: 1, oneStream: true },
+    ],
+    places: 2,
+    pass: 64,
+    diskFrom: 512,
+    loss: { lengths: [64, 128], sequences: 2 },
+    speed: { lengths: [32, 64], tokens: 64, steps: 1 },
+    streaming: { method: "drt-1", ...oneKey, length: 1024, marks: [256, 512, 1024], depths: 2, samples: 1 },
+  },
+  /** At most fifteen minutes on two cores, to a million bytes. */
+  quick: {
+    ...shared,
+    questions: [
+      { ...oneKey, methods: DRT, lengths: doublings(K, 64 * K), depths: 5, samples: 2, aligned: true },
+      { ...oneKey, methods: ["drt-2"], lengths: [M], depths: 5, samples: 4, oneStream: true },
+      { ...oneKey, methods: ["sliding-window"], lengths: doublings(K, 16 * K), depths: 5, samples: 2 },
+      { ...oneKey, methods: ["full-attention"], lengths: doublings(K, 4 * K), depths: 5, samples: 2 },
+      { ...twoHops, methods: ALL, lengths: doublings(K, 4 * K), depths: 5, samples: 4 },
+      { ...twoHops, methods: DRT, lengths: doublings(8 * K, 32 * K), depths: 5, samples: 2 },
+      { task: "many-key", methods: ALL, lengths: doublings(K, 4 * K), depths: 5, samples: 2 },
+    ],
+    loss: { lengths: doublings(K, 16 * K), sequences: 2 },
+    speed: { lengths: [2 * K, 4 * K, 8 * K, 16 * K], tokens: 16 * K, steps: 2 },
+    streaming: { method: "drt-1", ...oneKey, length: M, marks: doublings(16 * K, M), depths: 5, samples: 4 },
+  },
+  /** The same models, measured with more samples and to sixteen million bytes. */
+  full: {
+    ...shared,
+    questions: [
+      { ...oneKey, methods: DRT, lengths: doublings(K, 256 * K), depths: 10, samples: 10, aligned: true },
+      { ...oneKey, methods: DRT, lengths: [512 * K, M], depths: 10, samples: 10, oneStream: true },
+      { ...oneKey, methods: ["drt-2"], lengths: [4 * M, 16 * M], depths: 10, samples: 4, oneStream: true },
+      { ...oneKey, methods: ["drt-1"], lengths: [4 * M], depths: 10, samples: 4, oneStream: true },
+      { ...oneKey, methods: ["sliding-window"], lengths: doublings(K, 64 * K), depths: 10, samples: 10 },
+      { ...oneKey, methods: ["full-attention"], lengths: doublings(K, 16 * K), depths: 10, samples: 10 },
+      { ...twoHops, methods: DRT, lengths: doublings(K, 256 * K), depths: 10, samples: 10, aligned: true },
+      { ...twoHops, methods: ["sliding-window", "full-attention"], lengths: doublings(K, 8 * K), depths: 10, samples: 10 },
+      { task: "many-key", methods: DRT, lengths: doublings(K, 64 * K), depths: 10, samples: 10 },
+      { task: "many-key", methods: ["sliding-window", "full-attention"], lengths: doublings(K, 8 * K), depths: 10, samples: 10 },
+    ],
+    loss: { lengths: doublings(K, 16 * K), sequences: 8 },
+    speed: { lengths: [2 * K, 4 * K, 8 * K, 16 * K], tokens: 16 * K, steps: 4 },
+    streaming: { method: "drt-1", ...oneKey, length: 16 * M, marks: doublings(16 * K, 16 * M), depths: 10, samples: 4 },
+  },
+};
+
+/** How a model is trained: as all are, but for what it says itself. */
+export function trainingOf(settings: GcaRetrievalSettings, { training: own }: RetrieverSettings): RetrievalTraining {
+  return { ...settings.training, ...own };
+}
+
+/** The longest sequences of training. */
+export function trainLengthOf(settings: GcaRetrievalSettings): number {
+  return Math.max(...settings.models.flatMap((model) => trainingOf(settings, model).stages.map(({ length }) => length)));
+}

@@ -1,0 +1,35 @@
+/** How fast a model trains on sequences of each length, with the same number of tokens in each step. */
+import type { RetrievalModel } from "@lenggen/evals";
+import { type BatchSource, createIntervention, train } from "@lenggen/interventions";
+import { type Device, dispose, type SequenceModel } from "@lenggen/kernels";
+import type { GcaRetrievalSettings } from "./settings";
+
+/** Over a few steps at each length, from fresh parameters; the first, which allocates, is not counted. */
+export async function trainingSpeed(
+  model: SequenceModel, device: Device, { lengths, tokens, steps }: NonNullable<GcaRetrievalSettings["speed"]>, text: Uint8Array, signal: AbortSignal,
+): Promise<NonNullable<RetrievalModel["trainingSpeed"]>> {
+  const found: { length: number; batch: number; tokensPerSecond: number }[] = [];
+  for (const length of lengths) {
+    const batch = Math.max(1, Math.floor(tokens / length));
+    let [first, last] = [0, 0];
+    const { parameters } = await train({
+      model, device, seed: 0, steps: steps + 1, signal,
+      batches: wholeTexts(text, batch, length),
+      initialStates: createIntervention("zero", model, {}),
+      onEvent: (event) => {
+        last = performance.now();
+        if (event.kind === "step" && event.step === 1) first = last;
+      },
+    });
+    dispose(parameters);
+    signal.throwIfAborted();
+    found.push({ length, batch, tokensPerSecond: (steps * batch * length * 1000) / Math.max(1e-3, last - first) });
+  }
+  return found;
+}
+
+/** One and the same batch of stretches of a text, which may be shorter than that. */
+function wholeTexts(text: Uint8Array, batch: number, length: number): BatchSource {
+  const tokens = Int32Array.from({ length: batch * length }, (_, i) => text[i % text.length]!);
+  return { order: "independent", batch, context: length, settings: {}, at: () => ({ tokens, targets: tokens }) };
+}

@@ -1,0 +1,62 @@
+/** What reading one long stream costs: speed and memory at lengths on the way, with questions at its end. */
+import type { RetrievalCell, StreamingPoint } from "@lenggen/evals";
+import { type Device, DTYPES } from "@lenggen/kernels";
+import { underBar } from "../bar";
+import { hasChunks, readingLong } from "./memory";
+import { askStream, type Examined } from "./questions";
+import type { GcaRetrievalSettings } from "./settings";
+
+export interface Streamed {
+  readonly points: readonly StreamingPoint[];
+  readonly cells: readonly RetrievalCell[];
+  readonly tier: string;
+  /** From the first token to the last, without the questions. */
+  readonly seconds: number;
+}
+
+/** Reads the stream once. */
+export function readStream(examined: Examined, settings: NonNullable<GcaRetrievalSettings["streaming"]>, device: Device): Promise<Streamed> {
+  const { model, folder, method } = examined;
+  return underBar(`${method}: one stream`, (onProgress) => readingLong(model, folder, async (reader) => {
+    const watch = new Watch(settings.marks, (length) => ({
+      residentBytes: process.memoryUsage.rss(),
+      deviceBytes: device.memory().used,
+      diskBytes: reader.diskBytes(),
+      landmarkBytes: landmarkBytes(examined, length),
+    }));
+    const cells = await askStream(examined, reader, settings, settings.length, (done, total) => {
+      watch.passed(done);
+      onProgress(done, total);
+    });
+    return { points: watch.points, cells, tier: reader.tier, seconds: watch.seconds };
+  }));
+}
+
+function landmarkBytes({ model, parameters }: Examined, length: number): number {
+  if (!hasChunks(model)) return 0;
+  const { chunk, width } = model.settings;
+  return Math.floor(length / chunk) * width * DTYPES[parameters["embedding.weight"]!.dtype].bytes;
+}
+
+/** Notes what there is to note when a stream passes its marks. */
+class Watch {
+  readonly points: StreamingPoint[] = [];
+  readonly #started = performance.now();
+  readonly #passes: { readonly at: number; readonly ms: number }[] = [{ at: 0, ms: this.#started }];
+
+  constructor(private readonly marks: readonly number[], private readonly look: (length: number) => Omit<StreamingPoint, "length" | "tokensPerSecond">) {}
+
+  get seconds(): number {
+    return (this.#passes.at(-1)!.ms - this.#started) / 1000;
+  }
+
+  passed(length: number): void {
+    const ms = performance.now();
+    const before = this.#passes.at(-1)!.at;
+    this.#passes.push({ at: length, ms });
+    if (!this.marks.some((mark) => mark > before && mark <= length)) return;
+    // Over the last eighth, but at least one pass.
+    const from = this.#passes.findLast(({ at }) => at <= (length * 7) / 8)!;
+    this.points.push({ length, tokensPerSecond: ((length - from.at) * 1000) / Math.max(1e-3, ms - from.ms), ...this.look(length) });
+  }
+}
