@@ -147,7 +147,7 @@ void attendTile(const Forward& f, const QueryTile& tile, int64_t keyHead, const 
       if (f.following(tile, keyHead, k, next, nextHead, later)) askChunk(ahead, f, later, f.keys), askChunk(ahead, f, later, f.values);
       if (k + 1 == s.slots) {
         askRows(ahead, f, tile, keyHead, f.out);
-        if (next) askRows(ahead, f, *next, nextHead, f.q);
+        if (next) askRows(ahead, f, *next, nextHead, f.q), askSums(ahead, f, *next, nextHead, f.logSums);
       }
       ahead.spread(stepsOf(visit.length, tile.rows, s.headSize) + stepsOf(tile.rows, s.headSize, visit.length));
       attend(f, tile, w, visit, any, ahead);

@@ -179,6 +179,11 @@ inline void askRows(Ahead& ahead, const ChunkAttentionInputs& f, const QueryTile
   if (x) ahead.add(x + row * f.s.headSize, ratio * f.s.headSize, f.s.heads * f.s.headSize, queries);
 }
 
+// Asks for the logarithms of a tile, those of all slots.
+inline void askSums(Ahead& ahead, const ChunkAttentionInputs& f, const QueryTile& tile, int64_t keyHead, const float* logSums) {
+  if (logSums) ahead.add(logSums + f.sums(tile, keyHead, 0), tile.rows * f.s.slots);
+}
+
 // Asks for a chunk's rows in keys, values or their gradients.
 inline void askChunk(Ahead& ahead, const ChunkAttentionInputs& f, const Visit& visit, const float* memory) {
   if (memory) ahead.add(memory + visit.memory, f.s.headSize, f.s.positionRow(), visit.length);

@@ -129,11 +129,11 @@ float slotGradient(const Gradient& f, const QueryTile& tile, int64_t keyHead, in
 }
 
 // What a slot adds to the gradients of its chunk; the first one writes them.
-void addToMemory(const Gradient& f, const QueryTile& tile, const Visit& visit, const Rows& rows, const Pair& pair, bool add, Ahead* ahead) {
+void addToMemory(const Gradient& f, const QueryTile& tile, const Visit& visit, const Rows& rows, const Pair& pair, bool add, Ahead& ahead) {
   const ChunkAttentionSizes& s = f.s;
   const int64_t D = s.headSize, row = s.positionRow(), width = padded(tile.rows);
   const auto addProduct = [&](float* to, const float* a, const float* b) {
-    if (to) chunkProduct(visit.length, D, tile.rows, {a, width, 1}, b, s.vectorRow(), AddTimes{to + visit.memory, row, f.weights[visit.slot], add}, ahead);
+    if (to) chunkProduct(visit.length, D, tile.rows, {a, width, 1}, b, s.vectorRow(), AddTimes{to + visit.memory, row, f.weights[visit.slot], add}, &ahead);
   };
   addProduct(f.dkeys, pair.dz, rows.q);
   addProduct(f.dvalues, pair.p, rows.dout);
@@ -208,12 +208,12 @@ void walkHead(Run& run, int64_t batch, int64_t keyHead, float* scratch) {
       if (f.following(tile, keyHead, k, next, keyHead, later)) askChunk(ahead, f, later, f.keys), askChunk(ahead, f, later, f.values);
       if (k + 1 == s.slots) {
         askRows(ahead, f, tile, keyHead, f.dq);
-        if (next) askRows(ahead, f, *next, keyHead, f.q), askRows(ahead, f, *next, keyHead, f.dout);
+        if (next) askRows(ahead, f, *next, keyHead, f.q), askRows(ahead, f, *next, keyHead, f.dout), askSums(ahead, f, *next, keyHead, f.logSums);
       }
       const int64_t sums = (f.dkeys ? 1 : 0) + (f.dvalues ? 1 : 0);
       ahead.spread(slotSteps(f, tile.rows, visit.length) + sums * stepsOf(visit.length, s.headSize, tile.rows));
       run.part(t, keyHead, k) = slotGradient(f, tile, keyHead, k, visit, w, pair, any, ahead);
-      addToMemory(f, tile, visit, rows, pair, written != 0, &ahead);
+      addToMemory(f, tile, visit, rows, pair, written != 0, ahead);
       written = 1;
       any = true;
     }
@@ -221,71 +221,113 @@ void walkHead(Run& run, int64_t batch, int64_t keyHead, float* scratch) {
   }
 }
 
-// A slot of a tile, by the chunk that it retrieved.
-struct Retrieved {
-  int64_t memory;  // b · M + m
-  int64_t tile, k;
-};
+// The tiles [first, end) of the way by segments.
+class Segment {
+ public:
+  Segment(Run& run, int64_t first, int64_t end, float* stored) : run_(run), f_(run.f), s_(run.f.s), first_(first), end_(end), stored_(stored) {}
 
-// p and dz of the tiles [first, end), and then what they add to their chunks. stored: for each tile and key head its
-// Rows and a Pair a slot.
-void runSegment(Run& run, int64_t first, int64_t end, float* stored) {
-  const Gradient& f = run.f;
-  const ChunkAttentionSizes& s = f.s;
-  Pool& pool = run.pool;
-  const auto place = [&](int64_t t, int64_t keyHead) { return stored + ((t - first) * s.keyHeads + keyHead) * run.perTile(); };
-  pool.parallel((end - first) * s.keyHeads, [&](int64_t item, int worker) {
-    const int64_t t = first + item / s.keyHeads, keyHead = item % s.keyHeads;
-    const QueryTile& tile = run.tile(t);
-    Arena arena(place(t, keyHead)), own(pool.scratch(worker, Workspace::floats(s, run.width) + Pair::floats(s, run.width)));
-    const Rows rows(arena, s, run.width);
-    const Workspace w(own, s, run.width);
-    const Pair unused(own, s, run.width);
-    prepare(f, tile, keyHead, rows, w);
+  // p and dz of all slots, and dq.
+  void visitTiles() const {
+    run_.pool.parallel((end_ - first_) * s_.keyHeads, [&](int64_t item, int worker) {
+      visitTile(first_ + item / s_.keyHeads, item % s_.keyHeads, run_.pool.scratch(worker, Workspace::floats(s_, run_.width) + Pair::floats(s_, run_.width)));
+    });
+  }
+
+  // What the slots add to their chunks.
+  void addToChunks() const {
+    const std::vector<Retrieved> list = retrieved();
+    std::vector<size_t> starts;  // of each chunk in the list
+    for (size_t i = 0; i < list.size(); i++)
+      if (i == 0 || list[i].memory != list[i - 1].memory) starts.push_back(i);
+    starts.push_back(list.size());
+    run_.pool.parallel(static_cast<int64_t>(starts.size() - 1) * s_.keyHeads, [&](int64_t item, int) {
+      const int64_t keyHead = item % s_.keyHeads;
+      const size_t chunk = static_cast<size_t>(item / s_.keyHeads), end = starts[chunk + 1];
+      for (size_t i = starts[chunk]; i < end; i++) {
+        // What this thread probably does next: the next slot, or the next key head of the chunk, or the next chunk.
+        const bool more = i + 1 < end, otherHead = !more && keyHead + 1 < s_.keyHeads;
+        const size_t next = otherHead ? starts[chunk] : i + 1;
+        const int64_t nextHead = more ? keyHead : otherHead ? keyHead + 1 : 0;
+        add(list[i], keyHead, next < list.size() ? &list[next] : nullptr, nextHead);
+      }
+    });
+  }
+
+ private:
+  // A slot of a tile, by the chunk that it retrieved.
+  struct Retrieved {
+    int64_t memory;  // b · M + m
+    int64_t tile, k;
+  };
+
+  // For each tile and key head its Rows and a Pair a slot.
+  Arena place(int64_t t, int64_t keyHead) const { return Arena(stored_ + ((t - first_) * s_.keyHeads + keyHead) * run_.perTile()); }
+  Pair pairAt(const Retrieved& slot, int64_t keyHead) const {
+    Arena arena = place(slot.tile, keyHead);
+    arena.take(Rows::floats(s_, run_.width) + slot.k * Pair::floats(s_, run_.width));
+    return Pair(arena, s_, run_.width);
+  }
+
+  void visitTile(int64_t t, int64_t keyHead, float* scratch) const {
+    const QueryTile& tile = run_.tile(t);
+    Arena arena = place(t, keyHead), own(scratch);
+    const Rows rows(arena, s_, run_.width);
+    const Workspace w(own, s_, run_.width);
+    const Pair unused(own, s_, run_.width);
+    prepare(f_, tile, keyHead, rows, w);
     bool any = false;
-    for (int64_t k = 0; k < s.slots; k++) {
-      const Pair pair = run.hasMemory() ? Pair(arena, s, run.width) : unused;
+    for (int64_t k = 0; k < s_.slots; k++) {
+      const Pair pair = run_.hasMemory() ? Pair(arena, s_, run_.width) : unused;
       Visit visit, later;
-      if (!f.visit(tile, keyHead, k, visit)) continue;
+      if (!f_.visit(tile, keyHead, k, visit)) continue;
       Ahead ahead;
-      if (f.following(tile, keyHead, k, nullptr, 0, later)) askChunk(ahead, f, later, f.keys), askChunk(ahead, f, later, f.values);
-      ahead.spread(slotSteps(f, tile.rows, visit.length));
-      run.part(t, keyHead, k) = slotGradient(f, tile, keyHead, k, visit, w, pair, any, ahead);
+      if (f_.following(tile, keyHead, k, nullptr, 0, later)) {
+        askChunk(ahead, f_, later, f_.keys), askChunk(ahead, f_, later, f_.values);
+        if (run_.hasMemory()) ahead.add(pair.p + Pair::floats(s_, run_.width), Pair::floats(s_, run_.width));
+      }
+      ahead.spread(slotSteps(f_, tile.rows, visit.length));
+      run_.part(t, keyHead, k) = slotGradient(f_, tile, keyHead, k, visit, w, pair, any, ahead);
       any = true;
     }
-    if (f.dq) scatterRows(f, tile, keyHead, any ? w.dq : nullptr, s.scale, f.dq);
-  });
-  if (!run.hasMemory()) return;
+    if (f_.dq) scatterRows(f_, tile, keyHead, any ? w.dq : nullptr, s_.scale, f_.dq);
+  }
 
-  std::vector<Retrieved> list;
-  Visit visit;
-  for (int64_t t = first; t < end; t++)
-    for (int64_t k = 0; k < s.slots; k++)
-      if (f.visit(run.tile(t), 0, k, visit)) list.push_back({run.tile(t).batch * s.chunks + visit.chunk, t, k});
-  std::sort(list.begin(), list.end(), [](const Retrieved& x, const Retrieved& y) {
-    return x.memory != y.memory ? x.memory < y.memory : x.tile != y.tile ? x.tile < y.tile : x.k < y.k;
-  });
-  std::vector<size_t> starts;  // of each chunk in the list
-  for (size_t i = 0; i < list.size(); i++)
-    if (i == 0 || list[i].memory != list[i - 1].memory) starts.push_back(i);
-  starts.push_back(list.size());
-  pool.parallel(static_cast<int64_t>(starts.size() - 1) * s.keyHeads, [&](int64_t item, int) {
-    const int64_t keyHead = item % s.keyHeads;
-    const size_t chunk = static_cast<size_t>(item / s.keyHeads);
-    for (size_t i = starts[chunk]; i < starts[chunk + 1]; i++) {
-      const auto [memory, t, k] = list[i];
-      Visit found;
-      f.visit(run.tile(t), keyHead, k, found);
-      Arena arena(place(t, keyHead));
-      const Rows rows(arena, s, run.width);
-      arena.take(k * Pair::floats(s, run.width));
-      const Pair pair(arena, s, run.width);
-      uint8_t& written = run.writtenAt(run.tile(t), found, keyHead);
-      addToMemory(f, run.tile(t), found, rows, pair, written != 0, nullptr);
-      written = 1;
+  // All slots that are not empty, those of a chunk side by side, in the order of tiles and slots.
+  std::vector<Retrieved> retrieved() const {
+    std::vector<Retrieved> list;
+    Visit visit;
+    for (int64_t t = first_; t < end_; t++)
+      for (int64_t k = 0; k < s_.slots; k++)
+        if (f_.visit(run_.tile(t), 0, k, visit)) list.push_back({run_.tile(t).batch * s_.chunks + visit.chunk, t, k});
+    std::sort(list.begin(), list.end(), [](const Retrieved& x, const Retrieved& y) {
+      return x.memory != y.memory ? x.memory < y.memory : x.tile != y.tile ? x.tile < y.tile : x.k < y.k;
+    });
+    return list;
+  }
+
+  void add(const Retrieved& slot, int64_t keyHead, const Retrieved* next, int64_t nextHead) const {
+    const QueryTile& tile = run_.tile(slot.tile);
+    Visit visit, later;
+    f_.visit(tile, keyHead, slot.k, visit);
+    Ahead ahead;
+    if (next) {
+      f_.visit(run_.tile(next->tile), nextHead, next->k, later);
+      askChunk(ahead, f_, later, f_.dkeys), askChunk(ahead, f_, later, f_.dvalues);
+      ahead.add(pairAt(*next, nextHead).p, Pair::floats(s_, run_.width));
     }
-  });
-}
+    ahead.spread(2 * stepsOf(visit.length, s_.headSize, tile.rows));
+    Arena arena = place(slot.tile, keyHead);
+    uint8_t& written = run_.writtenAt(tile, visit, keyHead);
+    addToMemory(f_, tile, visit, Rows(arena, s_, run_.width), pairAt(slot, keyHead), written != 0, ahead);
+    written = 1;
+  }
+
+  Run& run_;
+  const Gradient& f_;
+  const ChunkAttentionSizes& s_;
+  int64_t first_, end_;
+  float* stored_;
+};
 
 // Whether key heads alone keep the threads busy.
 bool byHeads(const ChunkAttentionSizes& s, int threads) {
@@ -327,7 +369,11 @@ void runGradient(const Launch& launch, Pool& pool) {
   } else if (count > 0) {
     const int64_t segment = segmentOf(run);
     float* stored = pool.shared(static_cast<size_t>(segment * s.keyHeads * run.perTile()));
-    for (int64_t first = 0; first < count; first += segment) runSegment(run, first, std::min(count, first + segment), stored);
+    for (int64_t first = 0; first < count; first += segment) {
+      const Segment part(run, first, std::min(count, first + segment), stored);
+      part.visitTiles();
+      if (run.hasMemory()) part.addToChunks();
+    }
   }
   if (f.dweights) writeWeights(run);
 }
