@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #if defined(__linux__)
@@ -30,6 +31,10 @@ size_t capacityFor(size_t bytes) {
   const size_t step = std::max<size_t>(64, (size_t{1} << log) / 8), capacity = (bytes + step - 1) / step * step;
   return capacity < HUGE_FROM ? capacity : (capacity + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
 }
+
+// A pooled block that has not been wanted while so many others were freed will not be: the passes of a stream whose memory
+// grows ask for a larger one each time. Far more than a training step frees.
+constexpr uint64_t IDLE_FREES = 1 << 14, LOOK_EVERY = 1 << 10;
 
 void* obtain(size_t capacity) {
   if (capacity < HUGE_FROM) return std::aligned_alloc(64, capacity);
@@ -119,6 +124,7 @@ void Allocator::free(double id) {
   pooled_ += block.capacity;
   // Half of the limit may lie idle: a training step returns all of its memory before the next one begins.
   while (pooled_ > limit_ / 2) dropOldest();
+  if (clock_ % LOOK_EVERY == 0) dropIdle();
 }
 
 Buffer Allocator::window(double id, double offset, double bytes) const {
@@ -156,6 +162,15 @@ void Allocator::dropOldest() {
   queue_.release(oldest->blocks.front().data);
   oldest->blocks.erase(oldest->blocks.begin());
   pooled_ -= oldest->capacity;
+}
+
+void Allocator::dropIdle() {
+  for (SizeClass& size : classes_) {
+    size_t idle = 0;
+    while (idle < size.blocks.size() && size.blocks[idle].since + IDLE_FREES < clock_) queue_.release(size.blocks[idle++].data);
+    size.blocks.erase(size.blocks.begin(), size.blocks.begin() + static_cast<std::ptrdiff_t>(idle));
+    pooled_ -= idle * size.capacity;
+  }
 }
 
 // Waits for the queue, so that the memory is back with the system when this returns.

@@ -46,6 +46,7 @@ class Allocator {
   std::vector<Pooled>& pool(size_t capacity);
   void* take(size_t capacity, size_t asked);
   void dropOldest();
+  void dropIdle();
   void dropAll();
 
   Queue& queue_;

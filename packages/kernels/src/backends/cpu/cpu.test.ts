@@ -114,6 +114,16 @@ describe.runIf(loaded.addon)("the cpu device", () => {
     device.close();
   });
 
+  it("gives the system back what has lain idle while much else was made and freed", async () => {
+    const device = await open("cpu");
+    for (let size = 1 << 16; size <= 1 << 20; size *= 2) full(device, [size], 1).dispose();
+    const { pooled } = device.memory();
+    expect(pooled).toBeGreaterThan(4 << 20);
+    for (let i = 0; i < 20_000; i++) full(device, [100], 1).dispose();
+    expect(device.memory().pooled).toBe(448);
+    device.close();
+  });
+
   it("finishes what is queued when it closes, and settles what was asked for", async () => {
     const device = await open("cpu");
     const [x, one] = [zeros(device, [100_000]), full(device, [100_000], 1)];
