@@ -88,6 +88,19 @@ async function run(pass: Pass, store: ChunkStore, place: Place): Promise<Forward
   }
 }
 
+/** Host memory that the passes on a store use one after the other: their garbage would be many times the cache of a store on disk. */
+class Scratch {
+  readonly #parts = { records: new ArrayBuffer(0), keys: new ArrayBuffer(0), values: new ArrayBuffer(0) };
+
+  /** At least so many bytes, with anything in them. */
+  get(part: "records" | "keys" | "values", bytes: number): ArrayBuffer {
+    if (this.#parts[part].byteLength < bytes) this.#parts[part] = new ArrayBuffer(Math.ceil(1.25 * bytes / 8) * 8);
+    return this.#parts[part];
+  }
+}
+
+const scratches = new WeakMap<ChunkStore, Scratch>();
+
 /** Runs a part of a pass, freeing all but what it returns. */
 function stage<R>(body: () => R): R {
   return withoutGradient(() => keep(scope(body)));
@@ -120,20 +133,25 @@ async function fetched(
 
   const all = places.flatMap((place) => [...place.keys()]).sort((a, b) => a - b);
   const bytes = recordBytes(format, store.dtype);
-  const read = new Uint8Array(all.length * bytes);
+  const scratch = scratches.get(store) ?? new Scratch();
+  scratches.set(store, scratch);
+  const read = new Uint8Array(scratch.get("records", all.length * bytes), 0, all.length * bytes);
   if (all.length > 0) await store.read(all, read);
 
   const rows = Math.max(...places.map((place) => place.size));
   const heads = [batch, rows, chunk, keyHeads, headSize];
   const size = chunk * keyHeads * headSize;
   const { dtype } = parameters["memory.keys.weight"]!;
-  const [keys, values]: TypedArray[] = [new DTYPES[dtype].array(batch * rows * size), new DTYPES[dtype].array(batch * rows * size)];
+  const { array, bytes: width } = DTYPES[dtype];
+  const total = batch * rows * size;
+  // Chunks that there are none of keep what they had: they have length 0.
+  const [keys, values] = (["keys", "values"] as const).map((part) => new array(scratch.get(part, total * width), 0, total)) as [TypedArray, TypedArray];
   const lengths = new Int32Array(batch * rows);
   all.forEach((record, i) => {
     const item = record % batch;
     const at = item * rows + places[item]!.get(record)!;
     const into = (part: TypedArray) => part.subarray(at * size, (at + 1) * size);
-    lengths[at] = decodeRecord(format, store.dtype, read.subarray(i * bytes, (i + 1) * bytes), record, into(keys!), into(values!), dtype);
+    lengths[at] = decodeRecord(format, store.dtype, read.subarray(i * bytes, (i + 1) * bytes), record, into(keys), into(values), dtype);
   });
   const moved = indices.map((index, i) => {
     const item = Math.floor(i / (slots * rowCount));
@@ -141,8 +159,8 @@ async function fetched(
   });
   const readable = stage(() => ({
     indices: tensor(device, moved, shape, "i32"),
-    keys: tensor(device, keys!, heads, dtype),
-    values: tensor(device, values!, heads, dtype),
+    keys: tensor(device, keys, heads, dtype),
+    values: tensor(device, values, heads, dtype),
     lengths: tensor(device, lengths, [batch, rows], "i32"),
   }));
   return { rows: numbers, readable };

@@ -6,6 +6,7 @@
  * The header says what the records are. Nothing in it is trusted.
  */
 import { randomUUID } from "node:crypto";
+import { read } from "node:fs";
 import { type FileHandle, open, unlink } from "node:fs/promises";
 import { check, isJsonObject, type Json, type JsonObject, parseJsonBytes } from "@lenggen/kernels";
 import { fileError } from "@lenggen/kernels/node";
@@ -42,7 +43,10 @@ export const nodeFiles: FileSystem = {
 
 function opened(handle: FileHandle): OpenedFile {
   return {
-    read: async (into, position) => (await handle.read(into, 0, into.length, position)).bytesRead,
+    // Half the time of handle.read(), which counts where a pass reads hundreds of records.
+    read: (into, position) => new Promise((resolve, reject) => {
+      read(handle.fd, into, 0, into.length, position, (error, bytes) => (error ? reject(error) : resolve(bytes)));
+    }),
     write: async (bytes, position) => (await handle.write(bytes, 0, bytes.length, position)).bytesWritten,
     truncate: (length) => handle.truncate(length),
     async stat() {
