@@ -1,6 +1,6 @@
 /**
  * Chunk cross-attention of Grouped Cross Attention (Hu et al. 2024, "Efficient length-generalizable attention via
- * causal retrieval", arXiv 2410.01651, section 3): queries attend to each of the chunks that were retrieved for their block on its
+ * causal retrieval", arXiv 2410.01651): queries attend to each of the chunks that were retrieved for their block on its
  * own, and the outputs are summed by the retrieval's weights. Chunks are named by index and read where they lie.
  *
  * For query t of head h, in block c (offsets[c] <= t < offsets[c+1]), with key head g = floor(h · Hk / Hq), slot k and
