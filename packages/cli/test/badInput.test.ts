@@ -40,6 +40,7 @@ describe("unknown names get the nearest one", () => {
   it("measure", () => fails(["eval", "loss-by-positon", "--checkpoint", "runs/base", "--lengths", "64"], 2, /no measure is named .* \(did you mean "loss-by-position"\?\)/));
   it("experiment", () => fails(["reproduce", "unexplored-state"], 2, /did you mean "unexplored-states"\?/));
   it("preset", () => fails(["reproduce", "unexplored-states", "--preset", "quik"], 2, /no preset is named "quik" \(did you mean "quick"\?\)/));
+  it("preset of another experiment", () => fails(["reproduce", "gca-retrieval", "--preset", "ful"], 2, /no preset is named "ful" \(did you mean "full"\?\)/));
   it("model preset", () => fails(["train", "--model", "tiny-bite", "--out", "runs/new"], 2, /no model preset is named "tiny-bite" \(did you mean "tiny-byte"\?\)/));
   it("task", () => fails(train("--task", "key-retreival"), 2, /no task is named "key-retreival" \(did you mean "key-retrieval"\?\)/));
   it("kernel", () => fails(["bench", "matmull"], 2, /did you mean "matmul"\?/));

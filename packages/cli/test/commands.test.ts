@@ -167,6 +167,23 @@ describe("reproduce unexplored-states", () => {
   });
 });
 
+describe("reproduce gca-retrieval", () => {
+  it("writes its report in the format that others rely on", async () => {
+    const document = await json("reproduce", "gca-retrieval", "--preset", "smoke", "--seed", "7", "--out", "runs/gca");
+    expect(document).toMatchObject({ experiment: "gca-retrieval", preset: "smoke", seed: 7, trainLength: 64, seconds: expect.any(Number) as number });
+    const models = document["models"] as { method: string; parameters: number; retrieval: object[] }[];
+    expect(models.map(({ method }) => method)).toEqual(["drt-1", "drt-2", "sliding-window", "full-attention"]);
+    for (const cell of models.flatMap(({ retrieval }) => retrieval)) {
+      expect(cell).toMatchObject({
+        task: expect.any(String) as string, length: expect.any(Number) as number, depth: expect.any(Number) as number,
+        samples: expect.any(Number) as number, accuracy: expect.any(Number) as number, aligned: expect.any(Boolean) as boolean,
+      });
+    }
+    expect(JSON.parse(await readFile(join(place.folder, "runs/gca/report.json"), "utf8"))).toEqual(document);
+    expect(await readFile(join(place.folder, "runs/gca/report.html"), "utf8")).not.toMatch(/(src|href)="https?:/);
+  });
+});
+
 describe("Ctrl-C", () => {
   const long = (out: string) => start(["train", ...place.training, "--steps", "1000000", "--log-every", "1", "--out", out], { cwd: place.folder });
   const firstStep = async (out: string): Promise<void> => {

@@ -20,7 +20,7 @@ const REPORT = "report.json";
 export const reproduce: CommandSpec = {
   name: "reproduce",
   summary: "Repeat an experiment from beginning to end, and write a report of what came out.",
-  examples: ["lenggen reproduce unexplored-states --preset quick", "lenggen reproduce unexplored-states --preset full --seed 1 --out runs/full-1"],
+  examples: ["lenggen reproduce unexplored-states --preset quick", "lenggen reproduce unexplored-states --preset full --seed 1 --out runs/full-1", "lenggen reproduce gca-retrieval --preset quick"],
   define: (command) =>
     command
       .argument("<experiment>", `one of ${NAMES.join(", ")}`)

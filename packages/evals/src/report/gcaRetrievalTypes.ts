@@ -53,7 +53,7 @@ export interface StreamingPoint {
   readonly length: number;
   /** Over the last eighth of the stream so far. */
   readonly tokensPerSecond: number;
-  /** Memory of the whole process. */
+  /** Memory of the whole process, the most since the point before. */
   readonly residentBytes: number;
   /** Tensors on the device. */
   readonly deviceBytes: number;

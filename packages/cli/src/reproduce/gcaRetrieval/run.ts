@@ -48,9 +48,10 @@ export async function reproduceGcaRetrieval(input: GcaRetrievalInput): Promise<G
       chunk, heldOut, settings, key: foldIn(key(seed), ASKED), folder: input.folder, signal: input.signal,
     };
     try {
-      const stages = await examine(input, examined, text);
+      // The stream first: what other measures leave in the device's pool would hide how little memory it takes.
       const stream = settings.streaming?.method === retriever.method ? await streamOnce(input, examined) : undefined;
       streamed ??= stream;
+      const stages = await examine(input, examined, text);
       models.push({
         method: retriever.method, parameters: countOf(examined.model), retrieval: [...stages.asked.result, ...(stream?.result.cells ?? [])],
         steps: trained.steps, tokensTrained: trained.tokens, seconds: trained.seconds, ...stages.loss?.result, trainingSpeed: stages.speed?.result, settings: trained.settings,

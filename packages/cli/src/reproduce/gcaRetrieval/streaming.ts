@@ -19,7 +19,6 @@ export function readStream(examined: Examined, settings: NonNullable<GcaRetrieva
   const { model, folder, method } = examined;
   return underBar(`${method}: one stream`, (onProgress) => readingLong(model, folder, async (reader) => {
     const watch = new Watch(settings.marks, (length) => ({
-      residentBytes: process.memoryUsage.rss(),
       deviceBytes: device.memory().used,
       diskBytes: reader.diskBytes(),
       landmarkBytes: landmarkBytes(examined, length),
@@ -38,13 +37,17 @@ function landmarkBytes({ model, parameters }: Examined, length: number): number 
   return Math.floor(length / chunk) * width * DTYPES[parameters["embedding.weight"]!.dtype].bytes;
 }
 
+type Look = (length: number) => Omit<StreamingPoint, "length" | "tokensPerSecond" | "residentBytes">;
+
 /** Notes what there is to note when a stream passes its marks. */
 class Watch {
   readonly points: StreamingPoint[] = [];
   readonly #started = performance.now();
+  /** Most since the last mark: what is held at a time depends on when garbage was collected. */
+  #resident = 0;
   readonly #passes: { readonly at: number; readonly ms: number }[] = [{ at: 0, ms: this.#started }];
 
-  constructor(private readonly marks: readonly number[], private readonly look: (length: number) => Omit<StreamingPoint, "length" | "tokensPerSecond">) {}
+  constructor(private readonly marks: readonly number[], private readonly look: Look) {}
 
   get seconds(): number {
     return (this.#passes.at(-1)!.ms - this.#started) / 1000;
@@ -54,9 +57,11 @@ class Watch {
     const ms = performance.now();
     const before = this.#passes.at(-1)!.at;
     this.#passes.push({ at: length, ms });
+    this.#resident = Math.max(this.#resident, process.memoryUsage.rss());
     if (!this.marks.some((mark) => mark > before && mark <= length)) return;
     // Over the last eighth, but at least one pass.
     const from = this.#passes.findLast(({ at }) => at <= (length * 7) / 8)!;
-    this.points.push({ length, tokensPerSecond: ((length - from.at) * 1000) / Math.max(1e-3, ms - from.ms), ...this.look(length) });
+    this.points.push({ length, tokensPerSecond: ((length - from.at) * 1000) / Math.max(1e-3, ms - from.ms), residentBytes: this.#resident, ...this.look(length) });
+    this.#resident = 0;
   }
 }
