@@ -3,10 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Device, devices, dispose, leaves, open, type Parameters, type Tensor } from "@lenggen/kernels";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { DrtState } from "../drt/state";
 import { hostStore } from "../memory/hostStore";
 import type { ChunkStore } from "../memory/store";
 import { type FileSystem, nodeFiles, type OpenedFile } from "./chunkFile";
 import { diskStore } from "./diskStore";
+import { resumeStream, saveStream } from "./stream";
 import { go, model, parametersOn } from "./streams.fixture";
 
 const TOTAL = 122;
@@ -40,6 +42,16 @@ function filesWith(change: (file: OpenedFile) => Partial<OpenedFile>): FileSyste
 
 const failed = (code: string) => Promise.reject(Object.assign(new Error(`${code}: made by this test`), { code }));
 const refused = (code: string, message: RegExp) => expect.objectContaining({ name: "LenggenError", code, message: expect.stringMatching(message) });
+
+/** The stream again, from files whose reads are counted and with nothing in the cache. */
+async function resumedWith(store: ChunkStore, state: DrtState) {
+  let count = 0;
+  await saveStream(join(folder, "saved"), model, state, store);
+  const resumed = await resumeStream(join(folder, "saved"), model, device, { files: filesWith((file) => ({
+    read: (into, position) => (count++, file.read(into, position)),
+  })) });
+  return { ...resumed, store: resumed.store!, reads: () => count };
+}
 
 describe("a chunk memory on disk", () => {
   it.each([
@@ -147,6 +159,22 @@ describe("a chunk memory on disk", () => {
     const store: ChunkStore = await diskStore({ folder });
     await store.close();
     await expect(go(model.withMemory(store), parameters, device, 0, 20)).rejects.toThrow(refused("E_ARGUMENT", /has been closed/));
+  });
+
+  it("does not go to the disk for each token", async () => {
+    let reads = 0;
+    const store = await diskStore({ folder, files: filesWith((file) => ({ read: (into, position) => (reads++, file.read(into, position)) })) });
+    const stored = model.withMemory(store);
+    let { state } = await go(stored, parameters, device, 0, 80, undefined, 20);
+    expect(reads).toBe(0); // what has been written lately is there too
+    const resumed = await resumedWith(store, state);
+    ({ state } = await go(resumed.model, parameters, device, 80, 81, resumed.state));
+    const first = resumed.reads();
+    expect(first).toBeGreaterThan(0);
+    await go(resumed.model, parameters, device, 81, 83, state, 1);
+    expect(resumed.reads()).toBe(first);
+    await resumed.store.close();
+    await store.close();
   });
 
   it("needs no more memory for a long stream than for a short one, but for landmarks and lengths", async () => {

@@ -37,6 +37,11 @@ const PIECE = 1 << 22;
  * a state that is not the store's, `E_IO` when a file fails.
  */
 export async function saveStream(folder: string, model: Drt, state: DrtState, store: ChunkStore | null = null): Promise<void> {
+  if (store) return alone(store, () => write(folder, model, state, store));
+  return write(folder, model, state, null);
+}
+
+async function write(folder: string, model: Drt, state: DrtState, store: ChunkStore | null): Promise<void> {
   const { lengths } = state.memory;
   if (store) placeOf(store, lengths);
   else checkAllHere(state.memory);
@@ -50,7 +55,7 @@ export async function saveStream(folder: string, model: Drt, state: DrtState, st
     const about = { format: FORMAT, version: VERSION, config: model.config, memory: store ? "store" : "state" };
     await writeWhole(join(partial, ABOUT), [new TextEncoder().encode(`${JSON.stringify(about, null, 2)}\n`)]);
     await writeWhole(join(partial, STATE), encodeSafetensors(held));
-    if (store) await alone(store, () => writeWhole(join(partial, MEMORY), memoryOf(store, model.settings, lengths.shape)));
+    if (store) await writeWhole(join(partial, MEMORY), memoryOf(store, model.settings, lengths.shape));
     await rename(partial, folder);
     await syncFolder(parent);
   } catch (error) {
