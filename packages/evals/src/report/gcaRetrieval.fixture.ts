@@ -29,9 +29,9 @@ export function syntheticRetrieval(): GcaRetrievalReport {
   const reach = (method: Retriever) => LENGTHS.filter((length) => length <= (method === "full-attention" ? 16_384 : method === "sliding-window" ? 65_536 : 2 ** 24));
   return {
     experiment: "gca-retrieval", preset: "full", seed: 0, trainLength: 1024, seconds: 5321, tokensTrained: 98_304_000, chunk: 16, sequences: 4,
-    command: "lenggen reproduce gca-retrieval --preset full --seed 0", settings: { device: "cpu: AVX-512, 2 threads", model: { chunk_size: 16, window: 33 }, stages: [{ steps: 1500, length: 192 }, { steps: 500, length: 1024 }] },
+    command: "lenggen reproduce gca-retrieval --preset full --seed 0", device: "AVX-512, 2 threads", settings: { pass: 1024, questions: [{ task: "key-retrieval", depths: 5 }, { task: "two-hop", depths: 5 }] },
     models: (Object.keys(SKILL) as Retriever[]).map((method, i) => ({
-      method, parameters: PARAMETERS[method], steps: 3000, tokensTrained: 24_576_000, seconds: 500, settings: { learningRate: 0.002 },
+      method, parameters: PARAMETERS[method], steps: 3000, tokensTrained: 24_576_000, seconds: 500, settings: { model: { window: 33 }, stages: [{ steps: 1500, length: 192 }, { steps: 500, length: 1024 }], learningRate: 0.002 },
       retrieval: Object.keys(SKILL[method]).flatMap((task) => [
         ...reach(method).flatMap((length) => DEPTHS.map((depth) => cell(method, task, length, depth, false))),
         ...[1024, 65_536].filter((length) => reach(method).includes(length)).flatMap((length) => DEPTHS.map((depth) => cell(method, task, length, depth, true))),

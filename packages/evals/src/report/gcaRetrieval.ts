@@ -74,8 +74,10 @@ export function buildGcaRetrievalReport(report: GcaRetrievalReport): string {
       "Settings",
       ...(report.command ? [`<p>Made by <code>${escape(report.command)}</code></p>`] : []),
       settingsTable({
-        experiment: report.experiment, preset: report.preset, seed: report.seed, trainLength: report.trainLength, seconds: report.seconds, ...report.settings,
+        experiment: report.experiment, preset: report.preset, seed: report.seed, trainLength: report.trainLength, seconds: report.seconds,
+        ...(report.device === undefined ? {} : { device: report.device }),
       }),
+      ...(report.settings ? [details("Settings of the measures", settingsTable(report.settings))] : []),
       ...report.models.filter((model) => model.settings).map((model) => details(`Settings of ${label(model.method)}`, settingsTable(model.settings!))),
     ),
     `<footer>Model and tasks after X. Hu and others, \u201cEfficient Length-Generalizable Attention via Causal Retrieval for Long-Context Language Modeling\u201d, ICML 2025. `

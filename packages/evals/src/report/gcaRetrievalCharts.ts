@@ -1,5 +1,5 @@
 /** The figures of `reproduce gca-retrieval` as descriptions, which the page draws as SVG and the terminal in braille. */
-import { formatLength, group } from "../figures/format";
+import { fixed, formatLength, group } from "../figures/format";
 import type { HeatMap } from "../figures/heatMap";
 import type { LineChart, Series } from "../figures/lineChart";
 import { METHOD_STYLES } from "../methods";
@@ -56,7 +56,7 @@ export function retrievalCharts(report: GcaRetrievalReport): Partial<Record<Retr
     },
     loss: {
       id: "loss", description: "Bits per byte of held-out text by length, for each model.",
-      x: x("length (bytes)"), y: { label: "bits per byte", type: "linear" }, series: loss, marks,
+      x: x("length (bytes)"), y: { label: "bits per byte", type: "linear", format: (value) => fixed(value, spreadOf(loss) < 0.06 ? 3 : 2) }, series: loss, marks,
     },
   };
   return Object.fromEntries(Object.entries(made).filter(([, chart]) => chart.series.some((s) => s.points.length > 0)));
@@ -99,6 +99,11 @@ export function depthMaps(report: GcaRetrievalReport): DepthMap[] {
 
 function highest(series: readonly Series[]): number {
   return 1.08 * Math.max(1e-9, ...series.flatMap(({ points }) => points.map(({ y }) => y)));
+}
+
+function spreadOf(series: readonly Series[]): number {
+  const values = series.flatMap(({ points }) => points.map(({ y }) => y));
+  return Math.max(...values) - Math.min(...values);
 }
 
 function around(series: readonly Series[]): [number, number] {

@@ -80,5 +80,7 @@ export interface GcaRetrievalReport {
   /** Held-out sequences behind the losses. */
   readonly sequences?: number;
   readonly command?: string;
+  readonly device?: string;
+  /** What was measured; how the models were made and trained stands with each. */
   readonly settings?: Settings;
 }

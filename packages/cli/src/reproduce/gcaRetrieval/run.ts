@@ -18,7 +18,7 @@ import { resumable, type Stage } from "../resumable";
 import { stagedBatches } from "./batches";
 import { hasChunks, modelOf } from "./memory";
 import { askAll, type Examined } from "./questions";
-import { type GcaRetrievalSettings, type RetrieverSettings, trainingOf, trainLengthOf } from "./settings";
+import { type GcaRetrievalSettings, type RetrievalTraining, type RetrieverSettings, trainingOf, trainLengthOf } from "./settings";
 import { trainingSpeed } from "./speed";
 import { readStream, type Streamed } from "./streaming";
 
@@ -32,6 +32,7 @@ const [SAMPLES, ASKED] = [9, 10];
 /** Runs all stages and returns the report. Throws `E_INTERRUPTED` when the signal came; what is done stays on disk. */
 export async function reproduceGcaRetrieval(input: GcaRetrievalInput): Promise<GcaRetrievalReport> {
   const { preset, settings, seed } = input;
+  const { models: _models, training: _training, ...measured } = settings;
   const trainLength = trainLengthOf(settings);
   const text = await readText(settings.trainingText, trainLength + 1);
   const heldOut = joined(await readText(settings.heldOutText, Math.max(1, ...(settings.loss?.lengths ?? [])) + 1));
@@ -44,7 +45,7 @@ export async function reproduceGcaRetrieval(input: GcaRetrievalInput): Promise<G
     const trained = await prepare(input, retriever, text);
     const parameters = (await loadCheckpoint(trained.checkpoint, input.device)).parameters;
     const examined: Examined = {
-      method: retriever.method, model: modelOf(retriever), parameters, trained: { ...trained.settings, model: retriever.model, seed },
+      method: retriever.method, model: modelOf(retriever), parameters, trained: { ...trained.settings, seed },
       chunk, heldOut, settings, key: foldIn(key(seed), ASKED), folder: input.folder, signal: input.signal,
     };
     try {
@@ -74,7 +75,8 @@ export async function reproduceGcaRetrieval(input: GcaRetrievalInput): Promise<G
     chunk,
     sequences: settings.loss?.sequences,
     command: `lenggen reproduce gca-retrieval --preset ${preset} --seed ${seed}`,
-    settings: { ...(settings as unknown as Settings), device: input.device.description },
+    device: input.device.description,
+    settings: measured as unknown as Settings,
   };
 }
 
@@ -106,7 +108,7 @@ async function prepare(input: GcaRetrievalInput, retriever: RetrieverSettings, t
   dispose(parameters);
   check(JSON.stringify(model.config) === JSON.stringify(modelOf(retriever).config), "E_CONFIG", () =>
     `checkpoint ${checkpoint} is of another model than the settings of ${method}; --from-scratch trains one that fits`);
-  return { checkpoint, steps, tokens: 0, seconds: 0, settings: { ...(training as unknown as Settings), trainedBefore: true } };
+  return { checkpoint, steps, tokens: 0, seconds: 0, settings: { ...settingsOf(retriever, training), trainedBefore: true } };
 }
 
 async function trainOne({ settings, seed, folder, device, signal }: GcaRetrievalInput, retriever: RetrieverSettings, text: Text, steps: number): Promise<Trained> {
@@ -121,7 +123,11 @@ async function trainOne({ settings, seed, folder, device, signal }: GcaRetrieval
   }, signal);
   dispose(outcome.parameters);
   signal.throwIfAborted();
-  return { checkpoint: outcome.checkpoint, steps, tokens: outcome.tokens, seconds: outcome.seconds, settings: training as unknown as Settings };
+  return { checkpoint: outcome.checkpoint, steps, tokens: outcome.tokens, seconds: outcome.seconds, settings: settingsOf(retriever, training) };
+}
+
+function settingsOf({ model }: RetrieverSettings, training: RetrievalTraining): Settings {
+  return { model, training: training as unknown as Settings };
 }
 
 interface Examination {

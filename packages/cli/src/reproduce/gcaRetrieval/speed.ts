@@ -4,7 +4,10 @@ import { type BatchSource, createIntervention, train } from "@lenggen/interventi
 import { type Device, dispose, type SequenceModel } from "@lenggen/kernels";
 import type { GcaRetrievalSettings } from "./settings";
 
-/** Over a few steps at each length, from fresh parameters; the first, which allocates, is not counted. */
+/**
+ * Over a few steps at each length, from fresh parameters. The first, which allocates, is not counted, nor the last: a step is reported
+ * when the next one has been queued, and that must be so at both ends.
+ */
 export async function trainingSpeed(
   model: SequenceModel, device: Device, { lengths, tokens, steps }: NonNullable<GcaRetrievalSettings["speed"]>, text: Uint8Array, signal: AbortSignal,
 ): Promise<NonNullable<RetrievalModel["trainingSpeed"]>> {
@@ -13,12 +16,13 @@ export async function trainingSpeed(
     const batch = Math.max(1, Math.floor(tokens / length));
     let [first, last] = [0, 0];
     const { parameters } = await train({
-      model, device, seed: 0, steps: steps + 1, signal,
+      model, device, seed: 0, steps: steps + 2, signal,
       batches: wholeTexts(text, batch, length),
       initialStates: createIntervention("zero", model, {}),
       onEvent: (event) => {
+        if (event.kind !== "step" || event.step > steps + 1) return;
         last = performance.now();
-        if (event.kind === "step" && event.step === 1) first = last;
+        if (event.step === 1) first = last;
       },
     });
     dispose(parameters);
