@@ -4,8 +4,9 @@ import * as v from "valibot";
 
 // Bounds are far above any published model; they keep a hostile file from asking for endless tables.
 const upTo = (most: number) => v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(most));
-export const [count, layers, vocabulary] = [upTo(2 ** 20), upTo(2 ** 10), upTo(2 ** 24)];
-export const positive = v.pipe(v.number(), v.finite(), v.gtValue(0));
+const vocabulary = upTo(2 ** 24);
+export const [count, layers] = [upTo(2 ** 20), upTo(2 ** 10)];
+const positive = v.pipe(v.number(), v.finite(), v.gtValue(0));
 export const flag = v.boolean();
 
 /** Fields that every model here has. */

@@ -83,7 +83,7 @@ function describe(pieces: readonly Run[], pending: number): Layout {
 }
 
 /** Places that one piece takes. */
-export function slotsOf({ tokens, closed }: Run): number {
+function slotsOf({ tokens, closed }: Run): number {
   return tokens + (closed ? 1 : 0);
 }
 
@@ -138,7 +138,7 @@ export function landmarksOf(parts: readonly RunParts[]): Tensor | null {
 }
 
 /** [B,pieces,n,D] -> [B,pieces·n,D] */
-export function flat(x: Tensor): Tensor {
+function flat(x: Tensor): Tensor {
   const [batch, pieces, n, width] = x.shape as [number, number, number, number];
   return reshape(x, [batch, pieces * n, width]);
 }

@@ -94,6 +94,8 @@ describe.each(cases)("DRT on $name", ({ name, dtype, tolerance }) => {
   });
 
   it("holds nothing but its state, and the successor of a state frees what it does not share", async () => {
+    const device = await open(name, { fallback: true }); // where nothing is left of other tests
+    const input = (total: number) => tokenTensor(device, ids(total), [2, total], 30);
     const model = drt(CONFIG);
     const parameters = model.init(key(5), device, dtype);
     await device.synchronize();
@@ -108,6 +110,7 @@ describe.each(cases)("DRT on $name", ({ name, dtype, tolerance }) => {
     await device.synchronize();
     expect(device.memory().used).toBe(before);
     dispose(parameters);
+    device.close();
   });
 
   it("gives the gradients that float64 gives", async () => {

@@ -58,7 +58,7 @@ async function run(of: Drt, parameters: Parameters, device: Device, lengths: rea
   return { hidden, state: state! };
 }
 
-const SPLITS = [[TOTAL], [1, 2, 3, 9, 1, 10, 31], [8, 8, 16, 25], Array<number>(TOTAL).fill(1)];
+const SPLITS = [[TOTAL], [1, 2, 3, 9, 1, 10, 31], [8, 8, 16, 25], Array<number>(30).fill(1)];
 
 describe.each(cases)("a memory in a store, on $name", ({ name }) => {
   let device: Device;
@@ -118,6 +118,18 @@ describe.each(cases)("a memory in a store, on $name", ({ name }) => {
     await store.close();
   });
 
+  it("runs passes that are asked for at the same time one after the other", async () => {
+    const parameters = model.init(key(5), device);
+    const store = hostStore();
+    const stored = model.withMemory(store);
+    const go = (from: number, to: number, state?: DrtState) => advance(stored as SequenceModel<DrtState>, parameters, tokens(device, from, to), state);
+    const { state } = await go(0, 21);
+    const wanted = [(await go(21, 40, state)).hidden, (await go(30, 41, state)).hidden];
+    const found = await Promise.all([go(21, 40, state), go(30, 41, state)]);
+    for (const [i, { hidden }] of found.entries()) expect(await deviation(hidden, wanted[i]!)).toBe(0);
+    await store.close();
+  });
+
   it("serves its own states alone, and not by a pass that can't wait", async () => {
     const parameters = model.init(key(5), device);
     const [store, another] = [hostStore(), hostStore()];
@@ -134,6 +146,7 @@ describe.each(cases)("a memory in a store, on $name", ({ name }) => {
   });
 
   it("holds nothing on the device but its state, also when a pass fails", async () => {
+    const device = await open(name, { fallback: true }); // where nothing is left of other tests
     const parameters = model.init(key(5), device);
     const store = hostStore();
     const stored = model.withMemory(store);
@@ -162,6 +175,7 @@ describe.each(cases)("a memory in a store, on $name", ({ name }) => {
     await device.synchronize();
     expect(device.memory().used).toBe(before);
     dispose(parameters);
+    device.close();
   });
 });
 
