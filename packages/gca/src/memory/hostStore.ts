@@ -1,6 +1,6 @@
 /** The chunk memory in this process's own memory: for devices that have less of it, and for half the bytes by a half-precision type. */
 import { check } from "@lenggen/kernels";
-import { recordBytes } from "./records";
+import { checkStoreDType, recordBytes } from "./records";
 import type { ChunkStore, StoreDType, StreamFormat } from "./store";
 
 /** Memory grows by blocks of about this many bytes. */
@@ -12,8 +12,9 @@ export interface HostStoreOptions {
   readonly dtype?: StoreDType;
 }
 
-/** A store in host memory. */
+/** A store in host memory. Throws `E_ARGUMENT` for an unknown type. */
 export function hostStore({ dtype = "f32" }: HostStoreOptions = {}): ChunkStore {
+  checkStoreDType(dtype);
   let format: StreamFormat | null = null;
   let [bytes, perBlock, records, closed] = [0, 0, 0, false];
   const blocks: Uint8Array[] = [];

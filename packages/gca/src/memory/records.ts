@@ -14,6 +14,11 @@ const FILE_DTYPE = { f32: "F32", f16: "F16", bf16: "BF16" } as const;
 const WIDTH = { f32: 4, f16: 2, bf16: 2 } as const;
 const TRAILER = 8;
 
+/** Throws `E_ARGUMENT` unless it is a type that records can have. */
+export function checkStoreDType(dtype: string): void {
+  check(Object.hasOwn(WIDTH, dtype), "E_ARGUMENT", () => `chunk memory: dtype "${dtype}" must be one of ${Object.keys(WIDTH).join(", ")}`);
+}
+
 /** Numbers of a chunk's keys, and as many of its values. */
 function numbersOf({ chunk, keyHeads, headSize }: Sizes): number {
   return chunk * keyHeads * headSize;

@@ -150,6 +150,7 @@ describe("a chunk memory on disk", () => {
 
   it.each([
     ["no folder", { folder: join(tmpdir(), "lenggen-nowhere", "x") }, "E_MISSING", /can't be made: there is no such file or folder/],
+    ["an unknown type", { folder: tmpdir(), dtype: "f64" as "f32" }, "E_ARGUMENT", /dtype "f64" must be one of f32, f16, bf16/],
     ["a cache of less than nothing", { folder: tmpdir(), cacheMiB: -1 }, "E_ARGUMENT", /cacheMiB -1/],
     ["a disk that takes no file", { folder: tmpdir(), files: { ...nodeFiles, open: () => failed("EROFS") } }, "E_IO", /can't be made: the file system is read-only/],
   ] as const)("is refused with %s", async (_, options, code, message) =>
@@ -171,8 +172,15 @@ describe("a chunk memory on disk", () => {
     ({ state } = await go(resumed.model, parameters, device, 80, 81, resumed.state));
     const first = resumed.reads();
     expect(first).toBeGreaterThan(0);
-    await go(resumed.model, parameters, device, 81, 83, state, 1);
+    ({ state } = await go(resumed.model, parameters, device, 81, 83, state, 1));
     expect(resumed.reads()).toBe(first);
+    // The next chunk's are fetched when this one ends.
+    ({ state } = await go(resumed.model, parameters, device, 83, 84, state));
+    await resumed.store.read([], new Uint8Array(0)); // waits for that
+    const second = resumed.reads();
+    expect(second).toBeGreaterThan(first);
+    await go(resumed.model, parameters, device, 84, 87, state, 1);
+    expect(resumed.reads()).toBe(second);
     await resumed.store.close();
     await store.close();
   });

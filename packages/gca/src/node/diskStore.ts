@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { check } from "@lenggen/kernels";
 import { fileError } from "@lenggen/kernels/node";
 import { RecordCache } from "../memory/cache";
-import { recordBytes } from "../memory/records";
+import { checkStoreDType, recordBytes } from "../memory/records";
 import type { ChunkStore, StoreDType, StreamFormat } from "../memory/store";
 import { type ChunkFileHeader, encodeHeader, type FileSystem, freshName, nodeFiles, type OpenedFile, readAll, writeAll } from "./chunkFile";
 
@@ -42,7 +42,11 @@ export interface SavedRecords {
   readonly records: number;
 }
 
-/** Makes a store with a file of its own. Throws `E_MISSING` when the folder does not exist, `E_IO` when the file can't be made. */
+/**
+ * Makes a store with a file of its own. Throws `E_MISSING` when the folder does not exist, `E_IO` when the file can't be made, and
+ * `E_ARGUMENT` for options out of range. Close it when done; where the system can't remove an open file's name (Windows), a process
+ * that is killed leaves the file behind.
+ */
 export function diskStore(options: DiskStoreOptions): Promise<DiskStore> {
   return openDiskStore(options, null);
 }
@@ -50,6 +54,7 @@ export function diskStore(options: DiskStoreOptions): Promise<DiskStore> {
 /** A store that goes on from saved records, which stay as they are; closing it closes their file. */
 export async function openDiskStore(options: DiskStoreOptions, saved: SavedRecords | null): Promise<DiskStore> {
   const { folder, dtype = saved?.header.dtype ?? "f32", cacheMiB = DEFAULT_CACHE_MIB, keep = false, files = nodeFiles } = options;
+  checkStoreDType(dtype);
   check(cacheMiB >= 0 && Number.isFinite(cacheMiB), "E_ARGUMENT", () => `disk store: cacheMiB ${cacheMiB} must be a number of at least 0`);
   const path = join(folder, freshName());
   try {
