@@ -4,7 +4,7 @@ import { heatMap } from "../figures/heatMap";
 import { lineChart } from "../figures/lineChart";
 import { METHOD_STYLES, type Retriever } from "../methods";
 import { depthMaps, type RetrievalChartName, retrievalCharts } from "./gcaRetrievalCharts";
-import { mebibytes, percent, retrievalByLength, type RetrievalFinding, retrievalFindings, retrievalInWords, taskName, tasksOf } from "./gcaRetrievalFindings";
+import { mebibytes, percent, retrievalByLength, type RetrievalFinding, retrievalFindings, retrievalInWords, type RetrievalPoint, taskName, tasksOf } from "./gcaRetrievalFindings";
 import type { GcaRetrievalReport, RetrievalModel } from "./gcaRetrievalTypes";
 import { details, escape, figure, methodKey, page, paragraph, section, settingsTable, table } from "./html";
 import { capital } from "./words";
@@ -49,8 +49,8 @@ export function buildGcaRetrievalReport(report: GcaRetrievalReport): string {
     parts(
       "Aligned and unaligned, generated and teacher-forced",
       `Published evaluations put the question's last byte at the start of a chunk (aligned) and score the answer teacher-forced: each byte given the right ones before it. `
-        + `The figures above are the harder ones, unaligned and generated. All four, all depths together:`,
-      waysTable(report),
+        + `The figures above are the harder ones, unaligned and generated. All four, all depths together; in brackets, bytes of the answer that are right when teacher-forced:`,
+      ...waysTables(report),
     ),
     parts(
       "Training time by length",
@@ -99,26 +99,27 @@ function summaryTable(report: GcaRetrievalReport): string {
   ], "Questions answered exactly, at the longest length that each was asked at");
 }
 
-/** One row per model, task and length that was asked both ways. */
-function waysTable(report: GcaRetrievalReport): string {
-  const rows = report.models.flatMap((model) => tasksOf(report).flatMap((task) => {
-    const aligned = retrievalByLength(model, task, { aligned: true });
-    return retrievalByLength(model, task).flatMap((anywhere) => {
-      const other = aligned.find(({ length }) => length === anywhere.length);
-      return other ? [{ model, task, anywhere, other }] : [];
+/** For each task, one row per model and length that was asked both ways. */
+function waysTables(report: GcaRetrievalReport): string[] {
+  return tasksOf(report).map((task) => {
+    const rows = report.models.flatMap((model) => {
+      const aligned = retrievalByLength(model, task, { aligned: true });
+      return retrievalByLength(model, task).flatMap((anywhere) => {
+        const other = aligned.find(({ length }) => length === anywhere.length);
+        return other ? [{ model, anywhere, other }] : [];
+      });
     });
-  }));
-  if (rows.length === 0) return "";
-  return table(rows, [
-    { title: "Model", value: ({ model }) => label(model.method) },
-    { title: "Task", value: ({ task }) => taskName(task) },
-    { title: "Length", value: ({ anywhere }) => formatLength(anywhere.length), numeric: true },
-    { title: "Unaligned", value: ({ anywhere }) => percent(anywhere.accuracy), numeric: true },
-    { title: "(forced)", value: ({ anywhere }) => percent(anywhere.teacherForced), numeric: true },
-    { title: "Aligned", value: ({ other }) => percent(other.accuracy), numeric: true },
-    { title: "(forced)", value: ({ other }) => percent(other.teacherForced), numeric: true },
-  ], "Answers generated exactly; in brackets, bytes of the answer that are right when teacher-forced");
+    if (rows.length === 0) return "";
+    return table(rows, [
+      { title: "Model", value: ({ model }) => label(model.method) },
+      { title: "Length", value: ({ anywhere }) => formatLength(anywhere.length), numeric: true },
+      { title: "Unaligned", value: ({ anywhere }) => bothWays(anywhere), numeric: true },
+      { title: "Aligned", value: ({ other }) => bothWays(other), numeric: true },
+    ], capital(taskName(task)));
+  });
 }
+
+const bothWays = ({ accuracy, teacherForced }: RetrievalPoint): string => `${percent(accuracy)} (${percent(teacherForced)})`;
 
 function numberTables(report: GcaRetrievalReport): string[] {
   const { models, streaming } = report;

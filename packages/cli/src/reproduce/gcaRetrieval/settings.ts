@@ -134,7 +134,7 @@ const shared = {
   training,
   places: 4,
   pass: 1024,
-  sideBySide: 2 ** 18,
+  sideBySide: 2 ** 17,
   diskFrom: 2 ** 18,
 } as const;
 
