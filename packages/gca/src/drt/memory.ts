@@ -4,7 +4,8 @@
  *
  * It only grows. Without a gradient new chunks are written into spare room behind the old ones, so that states of one stream share
  * their tensors and an append costs what is appended (when room runs out, there is a quarter more). Two states may go on from the same
- * place: the second finds the room taken and copies. With a gradient old and new chunks are joined as tensors.
+ * place: the second finds the room taken and copies, unless all that stand further on have been disposed. With a gradient old and new
+ * chunks are joined as tensors.
  */
 import { assignSlice, check, concat, isRecorded, slice, Tensor, tensor, zeros } from "@lenggen/kernels";
 import type { DrtConfig } from "./config";
@@ -32,8 +33,8 @@ type Contents = (typeof CONTENTS)[number];
 /** Room that a memory starts with once something is written into it. */
 const LEAST_ROOM = 16;
 
-/** How many chunks have been written into a buffer, by any state that shares it. */
-const written = new WeakMap<Tensor, number>();
+/** The states that share a buffer, by their `lengths`: what is behind the longest of them that still lives is free. */
+const sharing = new WeakMap<Tensor, Tensor[]>();
 
 /** A memory of nothing. */
 export function emptyMemory(c: DrtConfig, batch: number, like: { device: Tensor["device"]; dtype: Tensor["dtype"] }): ChunkMemory {
@@ -60,7 +61,9 @@ export const rememberAll: Remember = (memory, chunks, tokens) => {
     const join = (name: Contents) => (before === 0 ? chunks[name] : concat([slice(memory[name], 1, 0, before), chunks[name]], 1));
     return { lengths, landmarks: join("landmarks"), keys: join("keys"), values: join("values") };
   }
-  const append = (name: Contents) => appended(memory[name], chunks[name], before, written.get(memory[name]) === before);
+  // One answer for all three, which share their states.
+  const free = isFreeBehind(memory.landmarks, before);
+  const append = (name: Contents) => appended(memory[name], chunks[name], before, free, lengths);
   return { lengths, landmarks: append("landmarks"), keys: append("keys"), values: append("values") };
 };
 
@@ -68,12 +71,18 @@ export const rememberAll: Remember = (memory, chunks, tokens) => {
  * Keys and values are kept elsewhere. There a stream has one continuation only, and states behind a place that another goes on from
  * are refused: so its landmarks may be written over too, and asking many questions from one state costs no copies of them.
  */
-export const rememberLandmarks: Remember = ({ lengths, landmarks, keys, values }, chunks, tokens) => ({
-  lengths: moreLengths(lengths, tokens),
-  landmarks: appended(landmarks, chunks.landmarks, lengths.shape[1]!, written.has(landmarks)),
-  keys,
-  values,
-});
+export const rememberLandmarks: Remember = ({ lengths, landmarks, keys, values }, chunks, tokens) => {
+  const after = moreLengths(lengths, tokens);
+  return { lengths: after, landmarks: appended(landmarks, chunks.landmarks, lengths.shape[1]!, sharing.has(landmarks), after), keys, values };
+};
+
+/** Whether a buffer of this memory holds nothing behind its first `count` chunks that any state still needs. */
+function isFreeBehind(buffer: Tensor, count: number): boolean {
+  const living = sharing.get(buffer)?.filter((lengths) => !lengths.disposed);
+  if (!living) return false; // not made here, so nobody knows who needs it
+  sharing.set(buffer, living);
+  return living.every((lengths) => lengths.shape[1]! <= count);
+}
 
 function moreLengths(lengths: Tensor, tokens: readonly number[]): Tensor {
   const [batch, count] = [lengths.shape[0]!, tokens.length];
@@ -95,8 +104,11 @@ export function readableRows({ lengths, keys, values }: ChunkMemory): { lengths:
   return { keys, values, lengths: spare === 0 ? lengths : concat([lengths, zeros(lengths.device, [batch, spare], "i32")], 1) };
 }
 
-/** Writes `fresh` behind the first `count` rows of axis 1: in place where `free` says that this may be and there is room. */
-function appended(old: Tensor, fresh: Tensor, count: number, free: boolean): Tensor {
+/**
+ * Writes `fresh` behind the first `count` rows of axis 1: in place where `free` says that this may be and there is room. `state`: the
+ * lengths of the memory that this makes.
+ */
+function appended(old: Tensor, fresh: Tensor, count: number, free: boolean, state: Tensor): Tensor {
   const total = count + fresh.shape[1]!;
   const inPlace = free && total <= old.shape[1]!;
   // Room is not filled with anything: what nobody has written takes no memory on most machines.
@@ -104,6 +116,6 @@ function appended(old: Tensor, fresh: Tensor, count: number, free: boolean): Ten
   const target = inPlace ? old : Tensor.empty(old.device, old.shape.with(1, room), old.dtype);
   if (!inPlace && count > 0) assignSlice(target, slice(old, 1, 0, count), 1, 0);
   assignSlice(target, fresh, 1, count);
-  written.set(target, total);
+  sharing.set(target, [...(inPlace ? (sharing.get(target) ?? []) : []), state]);
   return target;
 }

@@ -93,6 +93,23 @@ describe.each(cases)("DRT on $name", ({ name, dtype, tolerance }) => {
     expect(await deviation(keys(other.state), keys(one.state))).toBeGreaterThan(0.01);
   });
 
+  it("many questions from one state copy no memory when each is freed before the next", async () => {
+    const model = drt({ ...CONFIG, chunk_size: 2, window: 3 });
+    const parameters = model.init(key(5), device, dtype);
+    const run = (tokens: number, state?: DrtState) => keep(scope(() => model.forward(parameters, input(tokens), state).state));
+    const begun = run(41);
+    const shared = run(4, begun); // has outgrown its first room, and has some to spare now
+    disposeExcept(begun, shared);
+    const first = run(4, shared);
+    expect(first.memory.keys).toBe(shared.memory.keys);
+    const other = run(4, shared); // the first lives, and stands on the room behind
+    expect(other.memory.keys).not.toBe(shared.memory.keys);
+    disposeExcept([first, other], shared);
+    const next = run(4, shared);
+    expect(next.memory.keys).toBe(shared.memory.keys);
+    dispose([shared, next, parameters]);
+  });
+
   it("holds nothing but its state, and the successor of a state frees what it does not share", async () => {
     const device = await open(name, { fallback: true }); // where nothing is left of other tests
     const input = (total: number) => tokenTensor(device, ids(total), [2, total], 30);
