@@ -182,6 +182,22 @@ describe("taskBatches", () => {
     expect(() => taskBatches(TASKS["key-retrieval"], { ...options, ends: 1 })).toThrow("together with sharedLength");
   });
 
+  test("rows may ask several questions, and be cut into short segments", () => {
+    const options = { key: key(2), batch: 3, length: 160, text, sharedLength: true, nameLength: 1, segment: 32, ends: 2 } as const;
+    const { tokens, weights, ends } = taskBatches(TASKS["many-key"], { ...options, questions: 3, answerWeight: 9 }).batch(0);
+    expect(ends).toEqual([32, 64, 96, 128, 143, 143, 150, 150, 157, 157]);
+    for (let row = 0; row < 3; row++) {
+      const written = textOf(tokens.subarray(row * 161, row * 161 + 161));
+      const asked = [...written.slice(-21).matchAll(/\[\[([a-z])=([a-z]{3})/g)];
+      expect(asked).toHaveLength(3);
+      for (const [question] of asked) expect(written.slice(0, -21)).toContain(`${question}]]`);
+      expect([...weights.subarray(row * 160, row * 160 + 160)].filter((weight) => weight === 9)).toHaveLength(9);
+      expect(weights[row * 160 + 143]).toBe(9); // after "[[a=" the first letter
+    }
+    expect(() => taskBatches(TASKS.copying, { ...options, questions: 2 })).toThrow("several of its questions");
+    expect(() => taskBatches(TASKS["many-key"], { ...options, segment: 0 })).toThrow("segment must be a whole number of at least 1");
+  });
+
   test("refuses rows that no prompt fits into", () => {
     expect(() => taskBatches(TASKS.passkey, { key: key(0), batch: 1, length: 64 })).toThrow("can't hold a prompt");
   });

@@ -8,7 +8,7 @@ const CONFIG = DRT_PRESETS["drt-tiny"];
 
 describe("configurations of the DRT", () => {
   it.each([
-    [{ window: 16 }, /window 16 must be larger than chunk_size 16/],
+    [{ window: 64 }, /window 64 must be larger than chunk_size 64/],
     [{ chunk_size: 0 }, /chunk_size/],
     [{ chunk_size: 5000 }, /chunk_size/],
     [{ top_k: 0 }, /top_k/],

@@ -3,7 +3,7 @@ import type { DrtJson } from "./config";
 
 const byte = {
   model_type: "drt", vocab_size: 256, hidden_size: 64, intermediate_size: 192, num_attention_heads: 2, lower_layers: 2, encoder_layers: 1,
-  chunk_size: 16, window: 33, top_k: 8,
+  chunk_size: 64, window: 129, top_k: 8, softmax_off_by_one: false,
 } as const;
 
 const paper = {
@@ -12,7 +12,7 @@ const paper = {
 } as const;
 
 /**
- * Configurations by name. `drt-tiny` and `drt-tiny-2` (one and two retrievals): byte tokens, chunks of 16, for a laptop's CPU.
+ * Configurations by name. `drt-tiny` and `drt-tiny-2` (one and two retrievals): byte tokens, chunks of 64, for a laptop's CPU.
  * `drt-128m` and `drt-128m-2`: the sizes of the paper's smaller models.
  */
 export const DRT_PRESETS = {

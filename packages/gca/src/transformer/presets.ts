@@ -5,7 +5,7 @@ const byte = { model_type: "transformer", vocab_size: 256, hidden_size: 64, inte
 
 /** Configurations by name: `sliding-window-tiny` sees as far as `drt-tiny` does without retrieval, `full-attention-tiny` everything. */
 export const TRANSFORMER_PRESETS = {
-  "sliding-window-tiny": { ...byte, window: 33, position: "alibi" },
+  "sliding-window-tiny": { ...byte, window: 129, position: "alibi" },
   "full-attention-tiny": { ...byte, window: null, position: "rope" },
 } as const satisfies Record<string, TransformerJson>;
 

@@ -30,7 +30,7 @@ describe("reproduce gca-retrieval", () => {
     const { report, page, chart, summary } = await gcaRetrieval.run(input("whole"));
     expect(chart!.series.map(({ label }) => label)).toEqual(["DRT \u00d71", "DRT \u00d72", "sliding window", "full attention"]);
     const { models, streaming, ...rest } = report as GcaRetrievalReport;
-    expect(rest).toMatchObject({ experiment: "gca-retrieval", preset: "smoke", seed: 3, trainLength: 64, seconds: expect.any(Number) as number });
+    expect(rest).toMatchObject({ experiment: "gca-retrieval", preset: "smoke", seed: 3, trainLength: 96, seconds: expect.any(Number) as number });
     expect(models.map(({ method }) => method)).toEqual(["drt-1", "drt-2", "sliding-window", "full-attention"]);
     for (const { parameters, tokensTrained } of models) {
       expect(parameters).toBeGreaterThan(1000);

@@ -16,6 +16,10 @@ export interface TrainingStage {
   readonly batch: number;
   /** Each batch draws its length from here to `length`, so that questions stand anywhere in a chunk; half of `length` unless given. */
   readonly shortest?: number;
+  /** Tokens after which chunks end early: short ones first, since there is little to look through in each. The model's own unless given. */
+  readonly segment?: number;
+  /** What this stage trains on; the training's tasks unless given. */
+  readonly tasks?: readonly TrainedTask[];
 }
 
 /** A task among the training batches. */
@@ -25,6 +29,8 @@ export interface TrainedTask {
   readonly share: number;
   /** Segments that end before the question's last token; 1 unless given. */
   readonly ends?: number;
+  /** Asked one after the other at the end of each sequence; 1 unless given. */
+  readonly questions?: number;
   readonly options?: TaskSettings;
 }
 
@@ -113,18 +119,26 @@ const models = [
   { method: "full-attention", model: TRANSFORMER_PRESETS["full-attention-tiny"] },
 ] as const satisfies readonly RetrieverSettings[];
 
-/** Short sequences first: retrieval is learnt while the key's chunk is among the few that there are. */
+/** Names of one letter: enough for the questions to one stream. */
+const named = { nameLength: 1 } as const;
+const nameless = { task: "key-retrieval", share: 1 } as const;
+const oneNamed = { task: "key-retrieval", share: 1, options: named } as const;
+const manyNamed = { task: "many-key", share: 2, questions: 4, options: named } as const;
+const chained = { task: "two-hop", share: 1, ends: 2, questions: 2, options: named } as const;
+
+/**
+ * From easy to hard. A key among ten pieces of 16 bytes is learnt within two thousand steps; the same key in whole chunks of 64 is not, so chunks
+ * end early at first. Names come when keys are found, and the whole length in the end.
+ */
 const training = {
   stages: [
-    { steps: 1500, length: 192, batch: 12 },
-    { steps: 500, length: 1024, batch: 4 },
+    { steps: 2000, length: 160, batch: 12, segment: 16, tasks: [nameless] },
+    { steps: 2500, length: 320, batch: 8, segment: 32, tasks: [oneNamed, manyNamed] },
+    { steps: 1200, length: 640, batch: 8 },
+    { steps: 500, length: 1024, batch: 8 },
   ],
-  tasks: [
-    { task: "key-retrieval", share: 1, options: { nameLength: 2 } },
-    { task: "many-key", share: 1 },
-    { task: "two-hop", share: 2, ends: 2 },
-  ],
-  answerShare: 0.5, learningRate: 2e-3, schedule: "cosine", warmup: 50, weightDecay: 0.1,
+  tasks: [oneNamed, manyNamed, chained],
+  answerShare: 0.5, learningRate: 2e-3, schedule: "cosine", warmup: 50, weightDecay: 0.01,
 } as const satisfies RetrievalTraining;
 
 const shared = {
@@ -139,8 +153,9 @@ const shared = {
 } as const;
 
 /** One key with a name, so that many may share a stream. */
-const oneKey = { task: "key-retrieval", options: { nameLength: 2 } } as const;
-const twoHops = { task: "two-hop", ends: 2 } as const;
+const oneKey = { task: "key-retrieval", options: named } as const;
+const manyKeys = { task: "many-key", options: named } as const;
+const twoHops = { task: "two-hop", ends: 2, options: named } as const;
 
 const smallDrt = {
   ...DRT_PRESETS["drt-tiny"], hidden_size: 16, intermediate_size: 16, lower_layers: 1, upper_groups: [1], chunk_size: 8, window: 9, top_k: 2,
@@ -157,7 +172,7 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
       { method: "sliding-window", model: smallTransformer },
       { method: "full-attention", model: { ...smallTransformer, window: null, position: "rope" } },
     ],
-    training: { ...training, stages: [{ steps: 2, length: 48, batch: 2 }, { steps: 2, length: 64, batch: 2 }], warmup: 0, schedule: "constant" },
+    training: { ...training, stages: [{ steps: 2, length: 64, batch: 2, segment: 4, tasks: [nameless] }, { steps: 2, length: 96, shortest: 80, batch: 2 }], warmup: 0, schedule: "constant" },
     questions: [
       { ...oneKey, methods: ALL, lengths: [64, 96], depths: 2, samples: 2, aligned: true },
       { ...twoHops, methods: DRT, lengths: [64], depths: 1, samples: 2 },
@@ -180,7 +195,7 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
       { ...oneKey, methods: ["full-attention"], lengths: doublings(K, 4 * K), depths: 5, samples: 2 },
       { ...twoHops, methods: ALL, lengths: doublings(K, 4 * K), depths: 5, samples: 4 },
       { ...twoHops, methods: DRT, lengths: doublings(8 * K, 32 * K), depths: 5, samples: 2 },
-      { task: "many-key", methods: ALL, lengths: doublings(K, 4 * K), depths: 5, samples: 2 },
+      { ...manyKeys, methods: ALL, lengths: doublings(K, 4 * K), depths: 5, samples: 2 },
     ],
     loss: { lengths: doublings(K, 16 * K), sequences: 2 },
     speed: { lengths: [2 * K, 4 * K, 8 * K, 16 * K], tokens: 16 * K, steps: 2 },
@@ -198,8 +213,8 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
       { ...oneKey, methods: ["full-attention"], lengths: doublings(K, 16 * K), depths: 10, samples: 10 },
       { ...twoHops, methods: DRT, lengths: doublings(K, 256 * K), depths: 10, samples: 10, aligned: true },
       { ...twoHops, methods: ["sliding-window", "full-attention"], lengths: doublings(K, 8 * K), depths: 10, samples: 10 },
-      { task: "many-key", methods: DRT, lengths: doublings(K, 64 * K), depths: 10, samples: 10 },
-      { task: "many-key", methods: ["sliding-window", "full-attention"], lengths: doublings(K, 8 * K), depths: 10, samples: 10 },
+      { ...manyKeys, methods: DRT, lengths: doublings(K, 64 * K), depths: 10, samples: 10 },
+      { ...manyKeys, methods: ["sliding-window", "full-attention"], lengths: doublings(K, 8 * K), depths: 10, samples: 10 },
     ],
     loss: { lengths: doublings(K, 16 * K), sequences: 8 },
     speed: { lengths: [2 * K, 4 * K, 8 * K, 16 * K], tokens: 16 * K, steps: 4 },
