@@ -112,10 +112,13 @@ const ALL: readonly Retriever[] = [...DRT, "sliding-window", "full-attention"];
 const doublings = (from: number, to: number): number[] => Array.from({ length: Math.log2(to / from) + 1 }, (_, i) => from * 2 ** i);
 const [K, M] = [1024, 1024 ** 2];
 
+/** A checkpoint that comes with this package; `lenggen reproduce gca-retrieval --from-scratch` makes it. */
+const committed = (method: Retriever, fromScratch: string) => ({ folder: `checkpoints/gca-retrieval/${method}`, seed: 0, fromScratch });
+
 const models = [
-  { method: "drt-1", model: DRT_PRESETS["drt-tiny"] },
-  { method: "drt-2", model: DRT_PRESETS["drt-tiny-2"] },
-  { method: "sliding-window", model: TRANSFORMER_PRESETS["sliding-window-tiny"] },
+  { method: "drt-1", model: DRT_PRESETS["drt-tiny"], checkpoint: committed("drt-1", "10 minutes") },
+  { method: "drt-2", model: DRT_PRESETS["drt-tiny-2"], checkpoint: committed("drt-2", "10 minutes") },
+  { method: "sliding-window", model: TRANSFORMER_PRESETS["sliding-window-tiny"], checkpoint: committed("sliding-window", "6 minutes") },
   { method: "full-attention", model: TRANSFORMER_PRESETS["full-attention-tiny"] },
 ] as const satisfies readonly RetrieverSettings[];
 
