@@ -32,6 +32,8 @@ const node: TestProjectConfiguration = {
     exclude: ["**/*.browser.test.ts"],
     testTimeout: 60_000,
     pool: "forks",
+    // Of two cores one stays free unless told otherwise, and most of the time goes to one thread that compiles shaders.
+    maxWorkers: 2,
   },
 };
 

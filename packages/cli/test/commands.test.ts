@@ -170,7 +170,7 @@ describe("reproduce unexplored-states", () => {
 describe("reproduce gca-retrieval", () => {
   it("writes its report in the format that others rely on", async () => {
     const document = await json("reproduce", "gca-retrieval", "--preset", "smoke", "--seed", "7", "--out", "runs/gca");
-    expect(document).toMatchObject({ experiment: "gca-retrieval", preset: "smoke", seed: 7, trainLength: 64, seconds: expect.any(Number) as number });
+    expect(document).toMatchObject({ experiment: "gca-retrieval", preset: "smoke", seed: 7, trainLength: 96, seconds: expect.any(Number) as number });
     const models = document["models"] as { method: string; parameters: number; retrieval: object[] }[];
     expect(models.map(({ method }) => method)).toEqual(["drt-1", "drt-2", "sliding-window", "full-attention"]);
     for (const cell of models.flatMap(({ retrieval }) => retrieval)) {

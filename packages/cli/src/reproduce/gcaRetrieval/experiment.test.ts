@@ -34,7 +34,7 @@ describe("reproduce gca-retrieval", () => {
     expect(models.map(({ method }) => method)).toEqual(["drt-1", "drt-2", "sliding-window", "full-attention"]);
     for (const { parameters, tokensTrained } of models) {
       expect(parameters).toBeGreaterThan(1000);
-      expect(tokensTrained).toBe(2 * 2 * 48 + 2 * 2 * 64);
+      expect(tokensTrained).toBe(2 * 2 * 64 + 2 * 2 * 96);
     }
     const places = models.map(({ retrieval }) => retrieval.map(({ task, length, depth, samples, aligned, oneStream }) =>
       [task, length, depth, samples, aligned ? "aligned" : "", oneStream ? "one stream" : ""].join(" ").trim()));
