@@ -57,7 +57,7 @@ describe("reproduce gca-retrieval", () => {
 
     expect(page).toContain("Retrieval far beyond the training length");
     const lines = summary("report.html");
-    expect(lines[0]).toMatch(/^gca-retrieval smoke, seed 3, T = 64/);
+    expect(lines[0]).toMatch(/^gca-retrieval smoke, seed 3, T = 96/);
     expect(lines.filter((line) => line.length > 80)).toEqual([]);
     // Once more: all is found on disk.
     const again = (await gcaRetrieval.run(input("whole"))).report as GcaRetrievalReport;
