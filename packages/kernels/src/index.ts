@@ -21,7 +21,7 @@ export type { ErrorCode } from "./errors";
 export { nearest } from "./nearest";
 
 // Models
-export { advance } from "./model";
+export { advance, parameterCount } from "./model";
 export type { ForwardOptions, ForwardResult, Parameters, SequenceModel, StateLeaf } from "./model";
 
 export { loadParameters, type LoadParametersOptions, saveModel } from "./checkpoint";

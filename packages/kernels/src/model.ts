@@ -6,6 +6,7 @@
 import type { Device } from "./device";
 import type { DType } from "./dtype";
 import type { Key } from "./random";
+import { sizeOf } from "./shape";
 import { withoutGradient } from "./tape";
 import { keep, scope, type Tensor } from "./tensor";
 import type { Tree } from "./tree";
@@ -74,6 +75,11 @@ export interface SequenceModel<State extends Tree = Tree> {
   advance?(parameters: Parameters, tokens: Tensor, state?: State, options?: ForwardOptions): Promise<ForwardResult<State>>;
   /** The output matrix [V, D]: logits = hidden · headᵀ. For the fused cross-entropy. */
   head(parameters: Parameters): Tensor;
+}
+
+/** How many numbers a model's parameters are. */
+export function parameterCount(model: Pick<SequenceModel, "parameterShapes">): number {
+  return Object.values(model.parameterShapes()).reduce((sum, shape) => sum + sizeOf(shape), 0);
 }
 
 /**

@@ -1,5 +1,6 @@
 /** Training samples of a task, as batches of token sequences with a weight for each prediction. */
 import { check, foldIn, hostRandom, type Key } from "@lenggen/kernels";
+import { wholeOf } from "../tokens";
 import { join, type Task, type TaskOptions } from "./task";
 
 /** Options of task batches. */
@@ -101,8 +102,7 @@ function severalQuestions(task: Task, key: Key, size: number, count: number, opt
   const depths = Array.from({ length: count }, () => random.uniform());
   const sizes = task.haystack!(key, size, depths, options).questions.reduce((sum, { prompt, answer }) => sum + prompt.length + answer.length, 0);
   const stream = task.haystack!(key, size - sizes, depths, options);
-  const text = new Int32Array(stream.tokens.length);
-  stream.tokens.read(0, text);
+  const text = wholeOf(stream.tokens);
   const answers: { at: number; length: number }[] = [];
   let at = text.length;
   for (const { prompt, answer } of stream.questions) {

@@ -1,7 +1,7 @@
+import { parameterCount } from "@lenggen/kernels";
 import { describe, expect, it } from "vitest";
 import { parseDrtConfig, drtJson } from "./config";
 import { drt } from "./model";
-import { drtShapes, parameterCount } from "./parameters";
 import { DRT_PRESETS } from "./presets";
 
 const CONFIG = DRT_PRESETS["drt-tiny"];
@@ -29,8 +29,8 @@ describe("configurations of the DRT", () => {
   });
 
   it("has the paper's size: about 146 million parameters, 38.6 million of them embeddings", () => {
-    const shapes = drtShapes(drt(DRT_PRESETS["drt-128m"]).settings);
-    expect(parameterCount(shapes) / 1e6).toBeCloseTo(146, -1);
-    expect(shapes["embedding.weight"]).toEqual([50265, 768]);
+    const model = drt(DRT_PRESETS["drt-128m"]);
+    expect(parameterCount(model) / 1e6).toBeCloseTo(146, -1);
+    expect(model.parameterShapes()["embedding.weight"]).toEqual([50265, 768]);
   });
 });

@@ -8,11 +8,11 @@
  * landmark is then as near to its tokens as a full one's. Short chunks are filled up with places that nobody sees.
  */
 import {
-  addRmsNorm, attention, concat, linear, reshape, rmsNorm, rope, slice, tensor, type Parameters, type Tensor, zeros,
+  addRmsNorm, attention, concat, linear, reshape, rmsNorm, rope, slice, type Parameters, type Tensor, zeros,
 } from "@lenggen/kernels";
 import { merge, mlp, project } from "../layer/layer";
 import type { DrtConfig } from "./config";
-import { joined, type Layout, type RunParts } from "./layout";
+import { inEveryRow, joined, type Layout, type RunParts } from "./layout";
 
 /** What some chunks, side by side, leave in the memory. */
 export interface EncodedChunks {
@@ -34,9 +34,8 @@ export function encodeChunks(
   if (layout.closed.length === 0) return null;
   const chunks = joined(parts.filter(({ run }) => run.closed).map((part) => padded(c, part, pending))); // [B,C,S+1,D]
   const [batch, count, slots, width] = chunks.shape as [number, number, number, number];
-  const { device } = chunks;
   const lengths = layout.closed.every((tokens) => tokens === c.chunk) ? null
-    : tensor(device, Array.from({ length: batch * count }, (_, i) => layout.closed[i % count]! + 1), [batch * count], "i32");
+    : reshape(inEveryRow(chunks.device, layout.closed.map((tokens) => tokens + 1), batch), [batch * count]);
 
   let branch = rmsNorm(reshape(chunks, [batch * count, slots, width]), parameters["encoder.input_norm.weight"]!, { eps: c.normEps });
   let residual: Tensor | null = null;

@@ -7,7 +7,7 @@
  * All rows of a batch share the layout, so that it is plain numbers on the host. Neighbouring pieces of equal shape make one
  * run, which is cut out and put together as a whole: a long text has three runs at most.
  */
-import { check, concat, reshape, slice, type Tensor } from "@lenggen/kernels";
+import { check, concat, type Device, full, reshape, slice, tensor, type Tensor } from "@lenggen/kernels";
 
 /** `pieces` pieces side by side, each of `tokens` tokens of this pass and, when it is closed, a landmark. */
 export interface Run {
@@ -87,8 +87,19 @@ function slotsOf({ tokens, closed }: Run): number {
   return tokens + (closed ? 1 : 0);
 }
 
-/** Puts landmarks between tokens: [B,T] i32 -> [B,U] i32. `landmark` is a tensor [B, 1] of the landmark's id. */
-export function withLandmarks(layout: Layout, tokens: Tensor, landmarks: (count: number) => Tensor): Tensor {
+/** Where the rows of retrieval come into force: row i holds from place i of this list to the next. The first row is that of the pass before. */
+export function rowPlaces({ borders, length }: Layout): number[] {
+  return [0, ...borders, length];
+}
+
+/** The same numbers for every row of a batch: i32 [B,n]. */
+export function inEveryRow(device: Device, numbers: readonly number[], batch: number): Tensor {
+  const count = numbers.length;
+  return tensor(device, Array.from({ length: batch * count }, (_, i) => numbers[i % count]!), [batch, count], "i32");
+}
+
+/** Puts landmarks between tokens: [B,T] i32 -> [B,U] i32. `landmark`: the id that stands for one. */
+export function withLandmarks(layout: Layout, tokens: Tensor, landmark: number): Tensor {
   const batch = tokens.shape[0]!;
   let at = 0;
   const parts = layout.runs.map((run) => {
@@ -96,7 +107,7 @@ export function withLandmarks(layout: Layout, tokens: Tensor, landmarks: (count:
     const piece = reshape(cut(tokens, at, at + width), [batch, run.pieces, run.tokens]);
     at += width;
     if (!run.closed) return reshape(piece, [batch, width]);
-    const marks = reshape(landmarks(run.pieces), [batch, run.pieces, 1]);
+    const marks = full(tokens.device, [batch, run.pieces, 1], landmark, "i32");
     return reshape(run.tokens === 0 ? marks : concat([piece, marks], 2), [batch, run.pieces * (run.tokens + 1)]);
   });
   return joined(parts);

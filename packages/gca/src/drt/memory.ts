@@ -7,9 +7,10 @@
  * place: the second finds the room taken and copies, unless all that stand further on have been disposed. With a gradient old and new
  * chunks are joined as tensors.
  */
-import { assignSlice, check, concat, isRecorded, slice, Tensor, tensor, zeros } from "@lenggen/kernels";
+import { assignSlice, check, concat, isRecorded, slice, Tensor, zeros } from "@lenggen/kernels";
 import type { DrtConfig } from "./config";
 import type { EncodedChunks } from "./encoder";
+import { inEveryRow } from "./layout";
 
 /** M chunks, with room for R >= M. */
 export interface ChunkMemory {
@@ -85,8 +86,7 @@ function isFreeBehind(buffer: Tensor, count: number): boolean {
 }
 
 function moreLengths(lengths: Tensor, tokens: readonly number[]): Tensor {
-  const [batch, count] = [lengths.shape[0]!, tokens.length];
-  const fresh = tensor(lengths.device, Array.from({ length: batch * count }, (_, i) => tokens[i % count]!), [batch, count], "i32");
+  const fresh = inEveryRow(lengths.device, tokens, lengths.shape[0]!);
   return lengths.shape[1] === 0 ? fresh : concat([lengths, fresh], 1);
 }
 

@@ -1,9 +1,10 @@
 /** The promises of every sequence model for the DRT: full == chunked == token by token, in logits and memory, wherever segments end. */
 import {
-  crossEntropy, type Device, devices, dispose, disposeExcept, type ForwardOptions, keep, key, leaves, mean, open, type Parameters, scope, slice,
-  tensor, type Tensor, tokenTensor, valueAndGradient,
+  crossEntropy, type Device, dispose, disposeExcept, type ForwardOptions, keep, key, leaves, mean, open, type Parameters, scope, slice,
+  tensor, tokenTensor, valueAndGradient,
 } from "@lenggen/kernels";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { deviation, deviceCases } from "../devices.fixture";
 import { type Drt, drt } from "./model";
 import type { DrtState } from "./state";
 
@@ -12,23 +13,7 @@ const CONFIG = {
   upper_groups: [1, 1], encoder_layers: 1, chunk_size: 4, window: 6, top_k: 2, softmax_off_by_one: true,
 };
 
-const listings = await devices({ fallback: true });
-for (const { name, available, reason } of listings) if (!available) console.warn(`tests on device ${name} do not run: ${reason}`);
-const cases = listings.filter(({ available }) => available).map(({ name }) =>
-  ({ name, ...(name === "reference" ? { dtype: "f64", tolerance: 1e-9 } as const : { dtype: "f32", tolerance: 1e-4 } as const) }));
-
-async function deviation(actual: Tensor, wanted: Tensor): Promise<number> {
-  const [a, b] = [await actual.read(), await wanted.read()];
-  expect(actual.shape).toEqual(wanted.shape);
-  let [scale, worst] = [1e-30, 0];
-  for (let i = 0; i < b.length; i++) {
-    scale = Math.max(scale, Math.abs(b[i]!));
-    worst = Math.max(worst, Math.abs(a[i]! - b[i]!));
-  }
-  return worst / scale;
-}
-
-describe.each(cases)("DRT on $name", ({ name, dtype, tolerance }) => {
+describe.each(deviceCases)("DRT on $name", ({ name, dtype, tolerance }) => {
   let device: Device;
   beforeAll(async () => {
     device = await open(name, { fallback: true });

@@ -30,8 +30,3 @@ export function drtShapes(c: DrtConfig): Record<string, number[]> {
   shapes["norm.weight"] = [c.width];
   return shapes;
 }
-
-/** Number of parameters. */
-export function parameterCount(shapes: Readonly<Record<string, readonly number[]>>): number {
-  return Object.values(shapes).reduce((sum, shape) => sum + shape.reduce((product, axis) => product * axis, 1), 0);
-}

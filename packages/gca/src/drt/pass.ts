@@ -8,13 +8,13 @@
  *
  * What a stage leaves is a tree of tensors, which can be kept or freed as a whole.
  */
-import { add, addRmsNorm, embedding, foldIn, type ForwardOptions, type ForwardResult, full, type Parameters, type Tensor } from "@lenggen/kernels";
+import { add, addRmsNorm, embedding, foldIn, type ForwardOptions, type ForwardResult, type Parameters, type Tensor } from "@lenggen/kernels";
 import { checkTokens, decoderLayer, mlp, type Stream, windowAttention, type WindowState } from "../layer/layer";
 import type { DrtConfig } from "./config";
 import { encodeChunks, type EncodedChunks, pendingAfter } from "./encoder";
-import { landmarksOf, type Layout, layoutOf, partsOf, tokensOf, withLandmarks } from "./layout";
+import { inEveryRow, landmarksOf, type Layout, layoutOf, partsOf, rowPlaces, tokensOf, withLandmarks } from "./layout";
 import { chunksIn, type Remember } from "./memory";
-import { crossAttention, lastRow, type Readable, type Retrieved, retrieveRows, rowOffsets } from "./retrieval";
+import { crossAttention, lastRow, type Readable, type Retrieved, retrieveRows } from "./retrieval";
 import type { DrtState } from "./state";
 
 /** What a pass starts from. */
@@ -37,7 +37,7 @@ export interface Running {
   readonly chunks: EncodedChunks | null;
   readonly memory: DrtState["memory"];
   readonly pending: Tensor;
-  /** i32 [B,C+2], see {@link rowOffsets}. */
+  /** i32 [B,C+2], see {@link rowPlaces}. */
   readonly offsets: Tensor;
   /** Of the layers that have run. */
   readonly windows: readonly WindowState[];
@@ -53,10 +53,8 @@ export function passOf(config: DrtConfig, parameters: Parameters, tokens: Tensor
 }
 
 export function begin({ config: c, parameters, tokens, before, layout }: Pass, remember: Remember): Running {
-  const { device } = tokens;
-  const batch = tokens.shape[0]!;
   const windows: WindowState[] = [];
-  const ids = withLandmarks(layout, tokens, (count) => full(device, [batch, count], c.vocabulary, "i32"));
+  const ids = withLandmarks(layout, tokens, c.vocabulary);
   let stream: Stream = { branch: embedding(parameters["embedding.weight"]!, ids), residual: null }; // [B,U,D]
   for (let layer = 0; layer < c.lower; layer++) {
     const result = decoderLayer(c, c, (name) => parameters[`lower.${layer}.${name}`]!, stream, before.windows[layer]!);
@@ -72,7 +70,7 @@ export function begin({ config: c, parameters, tokens, before, layout }: Pass, r
     chunks,
     memory: chunks ? remember(before.memory, chunks, layout.closed) : before.memory,
     pending: pendingAfter(layout, parts, before.pending),
-    offsets: rowOffsets(layout, batch, tokens),
+    offsets: inEveryRow(tokens.device, rowPlaces(layout), tokens.shape[0]!),
     windows,
     retrieved: [],
   };

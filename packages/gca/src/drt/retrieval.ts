@@ -6,9 +6,8 @@
  * Its row comes into force behind the landmark. So each pass begins with the row that the landmark before it left, which
  * is part of the state.
  */
-import { chunkAttention, concat, full, type Key, linear, reshape, retrieve, rmsNorm, slice, tensor, type Tensor, zeros } from "@lenggen/kernels";
+import { chunkAttention, concat, full, type Key, linear, reshape, retrieve, rmsNorm, slice, type Tensor, zeros } from "@lenggen/kernels";
 import type { DrtConfig } from "./config";
-import type { Layout } from "./layout";
 
 /** Which chunks some landmarks picked: rows of K. */
 export interface Retrieved {
@@ -49,12 +48,6 @@ export function retrieveRows(
 /** The row that the next pass begins with. */
 export function lastRow(rows: Retrieved): Retrieved {
   return { indices: slice(rows.indices, 1, -1), weights: slice(rows.weights, 1, -1) };
-}
-
-/** i32 [B,C+2]: row i of {@link retrieveRows} holds from place offsets[i] of the stream to offsets[i + 1]. */
-export function rowOffsets(layout: Layout, batch: number, like: Tensor): Tensor {
-  const offsets = [0, ...layout.borders, layout.length];
-  return tensor(like.device, Array.from({ length: batch * offsets.length }, (_, i) => offsets[i % offsets.length]!), [batch, offsets.length], "i32");
 }
 
 /**

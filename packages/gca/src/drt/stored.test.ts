@@ -1,9 +1,10 @@
 /** A chunk memory in host memory gives what one on the device gives, wherever the stream is cut, and says which states it still serves. */
 import {
-  advance, type Device, devices, dispose, disposeExcept, generate, hostRandom, key, open, type Parameters, type SequenceModel, slice, tensor,
+  advance, type Device, dispose, disposeExcept, generate, hostRandom, key, open, type Parameters, type SequenceModel, slice, tensor,
   type Tensor,
 } from "@lenggen/kernels";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { deviation, deviceCases } from "../devices.fixture";
 import { hostStore } from "../memory/hostStore";
 import { type Drt, drt } from "./model";
 import type { DrtState } from "./state";
@@ -13,22 +14,6 @@ const CONFIG = {
   upper_groups: [1, 1], encoder_layers: 1, chunk_size: 4, window: 6, top_k: 2,
 };
 const model = drt(CONFIG);
-
-const listings = await devices({ fallback: true });
-for (const { name, available, reason } of listings) if (!available) console.warn(`tests on device ${name} do not run: ${reason}`);
-const cases = listings.filter(({ available }) => available).map(({ name }) => ({ name }));
-
-/** Largest difference, as a share of the largest number. */
-async function deviation(actual: Tensor, wanted: Tensor): Promise<number> {
-  const [a, b] = [await actual.read(), await wanted.read()];
-  expect(actual.shape).toEqual(wanted.shape);
-  let [scale, worst] = [1e-30, 0];
-  for (let i = 0; i < b.length; i++) {
-    scale = Math.max(scale, Math.abs(b[i]!));
-    worst = Math.max(worst, Math.abs(a[i]! - b[i]!));
-  }
-  return worst / scale;
-}
 
 const TOTAL = 57;
 const ENDS = [5, 9, 23, 23, 40];
@@ -60,7 +45,7 @@ async function run(of: Drt, parameters: Parameters, device: Device, lengths: rea
 
 const SPLITS = [[TOTAL], [1, 2, 3, 9, 1, 10, 31], [8, 8, 16, 25], Array<number>(30).fill(1)];
 
-describe.each(cases)("a memory in a store, on $name", ({ name }) => {
+describe.each(deviceCases)("a memory in a store, on $name", ({ name }) => {
   let device: Device;
   beforeAll(async () => {
     device = await open(name, { fallback: true });

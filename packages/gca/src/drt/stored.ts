@@ -12,6 +12,7 @@ import { decodeRecord, encodeRecords, recordBytes } from "../memory/records";
 import type { ChunkStore, StreamFormat } from "../memory/store";
 import { alone, goOnFrom, type Place, placeOf, standsAt } from "../memory/streams";
 import { type DrtConfig, drtJson } from "./config";
+import { rowPlaces } from "./layout";
 import { rememberLandmarks } from "./memory";
 import { attend, begin, choose, finish, type Pass, passOf, type Running } from "./pass";
 import type { Readable, Retrieved } from "./retrieval";
@@ -118,7 +119,7 @@ async function fetched(
 ): Promise<{ rows: number[][]; readable: Readable }> {
   const [batch, rowCount, slots] = shape as [number, number, number];
   const { chunk, keyHeads, headSize } = format;
-  const offsets = [0, ...layout.borders, layout.length];
+  const offsets = rowPlaces(layout);
   const numbers: number[][] = Array.from({ length: rowCount }, () => []); // records by row of retrieval
   const places = Array.from({ length: batch }, () => new Map<number, number>()); // record -> its row in the small memory
   for (let i = 0; i < indices.length; i++) {

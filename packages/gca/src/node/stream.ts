@@ -13,7 +13,7 @@ import {
   showShape, slice, type Tensor, withoutGradient,
 } from "@lenggen/kernels";
 import { fileError, makeFolder, openFile, syncFolder, writeWhole } from "@lenggen/kernels/node";
-import type { DrtConfig } from "../drt/config";
+import { decoderLayers, type DrtConfig } from "../drt/config";
 import { checkAllHere, chunksIn } from "../drt/memory";
 import type { Drt } from "../drt/model";
 import { type DrtState, emptyState } from "../drt/state";
@@ -125,7 +125,7 @@ export async function resumeStream(folder: string, model: Drt, device: Device, o
     const store = await reopen(join(folder, MEMORY), model, lengths.shape, { ...options, folder: options.folder ?? folder });
     const chunks = chunksIn(state.memory);
     let tokens = 0;
-    for (const n of Int32Array.from(await lengths.read()).subarray(0, chunks)) tokens += n; // those of the first row
+    for (const n of (await lengths.read()).subarray(0, chunks)) tokens += n; // those of the first row
     standsAt(store, lengths, { chunks, tokens });
     return { model: model.withMemory(store), state, store };
   } catch (error) {
@@ -183,7 +183,7 @@ function checkShapes(path: string, { tensors }: Safetensors, c: DrtConfig, store
   const window = [batch, of("windows.0.k")[1] ?? 0, ...heads];
   const contents = [batch, stored ? 0 : chunks, c.chunk, ...heads];
   const wanted: Record<string, readonly number[]> = {};
-  for (let i = 0; i < c.lower + c.groups.reduce((sum, n) => sum + n, 0); i++) wanted[`windows.${i}.k`] = wanted[`windows.${i}.v`] = window;
+  for (let i = 0; i < decoderLayers(c); i++) wanted[`windows.${i}.k`] = wanted[`windows.${i}.v`] = window;
   wanted["pending"] = [batch, Math.min(of("pending")[1] ?? 0, c.chunk - 1), c.width];
   for (const group of c.groups.keys()) wanted[`retrieved.${group}.indices`] = wanted[`retrieved.${group}.weights`] = [batch, 1, c.topK];
   Object.assign(wanted, {

@@ -1,24 +1,13 @@
-import { type Device, devices, key, leaves, open, slice, type Tensor, tokenTensor } from "@lenggen/kernels";
+import { type Device, key, leaves, open, slice, tokenTensor } from "@lenggen/kernels";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { deviation, deviceCases } from "../devices.fixture";
 import { transformer } from "./model";
 
 const CONFIG = {
   model_type: "transformer", vocab_size: 30, hidden_size: 16, intermediate_size: 24, num_attention_heads: 2, num_hidden_layers: 2,
 };
 
-const listings = await devices({ fallback: true });
-for (const { name, available, reason } of listings) if (!available) console.warn(`tests on device ${name} do not run: ${reason}`);
-const cases = listings.filter(({ available }) => available).map(({ name }) =>
-  ({ name, ...(name === "reference" ? { dtype: "f64", tolerance: 1e-9 } as const : { dtype: "f32", tolerance: 1e-4 } as const) }));
-
-async function deviation(actual: Tensor, wanted: Tensor): Promise<number> {
-  const [a, b] = [await actual.read(), await wanted.read()];
-  expect(actual.shape).toEqual(wanted.shape);
-  const scale = Math.max(...b.map(Math.abs), 1e-30);
-  return Math.max(...a.map((value, i) => Math.abs(value - b[i]!)), 0) / scale;
-}
-
-describe.each(cases)("baselines on $name", ({ name, dtype, tolerance }) => {
+describe.each(deviceCases)("baselines on $name", ({ name, dtype, tolerance }) => {
   let device: Device;
   beforeAll(async () => {
     device = await open(name, { fallback: true });

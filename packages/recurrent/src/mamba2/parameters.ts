@@ -4,7 +4,7 @@
  * √layers; -A uniform in its range; dt log-uniform in its range, stored as the inverse of softplus; D, norms 1.
  */
 import {
-  type Device, type DType, foldIn, full, hostRandom, type Key, normal, type Parameters, type Tensor, tensor, uniform,
+  type Device, type DType, foldIn, full, hostRandom, type Key, normal, parameterCount, type Parameters, type Tensor, tensor, uniform,
 } from "@lenggen/kernels";
 import type { Mamba2Config } from "./config";
 
@@ -35,7 +35,7 @@ export function mamba2Shapes(c: Mamba2Config): Record<string, number[]> {
 
 /** Number of parameters. */
 export function mamba2ParameterCount(c: Mamba2Config): number {
-  return Object.values(mamba2Shapes(c)).reduce((sum, shape) => sum + shape.reduce((a, b) => a * b, 1), 0);
+  return parameterCount({ parameterShapes: () => mamba2Shapes(c) });
 }
 
 /** Weight decay touches matrices alone: decaying dt_bias and A_log would push heads to forget faster. */

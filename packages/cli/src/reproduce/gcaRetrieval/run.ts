@@ -6,7 +6,7 @@
 import { join, resolve } from "node:path";
 import { type GcaRetrievalReport, lossByPosition, type RetrievalModel, type Settings } from "@lenggen/evals";
 import type { JsonRecord } from "@lenggen/interventions";
-import { check, dispose, foldIn, key, type Parameters, type SequenceModel } from "@lenggen/kernels";
+import { check, dispose, foldIn, key, parameterCount, type Parameters, type SequenceModel } from "@lenggen/kernels";
 import { cutSequences } from "../../measures";
 import { loadCheckpoint } from "../../models";
 import { packageFolder } from "../../package";
@@ -54,7 +54,7 @@ export async function reproduceGcaRetrieval(input: GcaRetrievalInput): Promise<G
       streamed ??= stream;
       const stages = await examine(input, examined, text);
       models.push({
-        method: retriever.method, parameters: countOf(examined.model), retrieval: [...stages.asked.result, ...(stream?.result.cells ?? [])],
+        method: retriever.method, parameters: parameterCount(examined.model), retrieval: [...stages.asked.result, ...(stream?.result.cells ?? [])],
         steps: trained.steps, tokensTrained: trained.tokens, seconds: trained.seconds, ...stages.loss?.result, trainingSpeed: stages.speed?.result, settings: trained.settings,
       });
       seconds += [trained, stages.asked, stages.loss, stages.speed, stream].reduce((sum, stage) => sum + (stage?.seconds ?? 0), 0);
@@ -78,10 +78,6 @@ export async function reproduceGcaRetrieval(input: GcaRetrievalInput): Promise<G
     device: input.device.description,
     settings: measured as unknown as Settings,
   };
-}
-
-function countOf(model: SequenceModel): number {
-  return Object.values(model.parameterShapes()).reduce((sum, shape) => sum + shape.reduce((product, axis) => product * axis, 1), 0);
 }
 
 interface Trained {

@@ -5,7 +5,7 @@
  */
 import { join } from "node:path";
 import { type Method, METHODS, type ReportModel, type Settings, type UnexploredStatesReport } from "@lenggen/evals";
-import { dispose, type Parameters } from "@lenggen/kernels";
+import { dispose, parameterCount, type Parameters } from "@lenggen/kernels";
 import { type Mamba2, mamba2 } from "@lenggen/recurrent";
 import { loadCheckpoint } from "../../models";
 import { packageFolder } from "../../package";
@@ -59,12 +59,8 @@ export async function reproduceUnexploredStates(input: UnexploredStatesInput): P
     remembranceLength: settings.remembrance.length,
     sequences: settings.sequences,
     command: `lenggen reproduce unexplored-states --preset ${preset} --seed ${seed}`,
-    settings: { ...(settings as unknown as Settings), device: input.device.description, parameters: countOf(model) },
+    settings: { ...(settings as unknown as Settings), device: input.device.description, parameters: parameterCount(model) },
   };
-}
-
-function countOf(model: Mamba2): number {
-  return Object.values(model.parameterShapes()).reduce((sum, shape) => sum + shape.reduce((product, axis) => product * axis, 1), 0);
 }
 
 /** The base model: from the committed checkpoint where there is one for this seed, else trained here. */
