@@ -20,11 +20,6 @@ export interface TaskBatchOptions extends TaskOptions {
    */
   readonly ends?: number;
   /**
-   * With `sharedLength`: segments end after every so many tokens of the prompt too. Short segments first make retrieval learnable: there is
-   * little to look through in each. Models without segments ignore them.
-   */
-  readonly segment?: number;
-  /**
    * With `sharedLength`, for tasks whose streams answer several questions: how many are asked at the end of each row, one after the other.
    * More of a row then teaches; 1 unless given.
    */
@@ -53,10 +48,10 @@ interface Row {
 
 /** Batches by step number: the same step gives the same batch, so that a resumed run sees the same samples. */
 export function taskBatches(task: Task, options: TaskBatchOptions): { batch(step: number): TaskBatch } {
-  const { key, batch: rows, length, sharedLength = false, ends, segment, questions, promptWeight = 1, answerWeight = 1 } = options;
+  const { key, batch: rows, length, sharedLength = false, ends, questions, promptWeight = 1, answerWeight = 1 } = options;
   const longest = length + 1;
   const shortest = options.shortest ?? longest;
-  for (const [name, value, least] of [["ends", ends, 0], ["segment", segment, 1], ["questions", questions, 1]] as const) {
+  for (const [name, value, least] of [["ends", ends, 0], ["questions", questions, 1]] as const) {
     check(value === undefined || (sharedLength && Number.isInteger(value) && value >= least), "E_ARGUMENT", () =>
       `task ${task.name}: ${name} must be a whole number of at least ${least}, given together with sharedLength, not ${value}`);
   }
@@ -85,8 +80,7 @@ export function taskBatches(task: Task, options: TaskBatchOptions): { batch(step
       if (shared === undefined) return { tokens, weights };
       // The last token of a prompt opens a segment: what it retrieves must have seen the question.
       const asked = answers.map(({ at }) => at - 1);
-      const between = segment === undefined ? [] : Array.from({ length: Math.ceil(asked[0]! / segment) - 1 }, (_, i) => (i + 1) * segment);
-      return { tokens, weights, ends: [...between, ...asked.flatMap((at) => Array<number>(ends ?? 1).fill(at))] };
+      return { tokens, weights, ends: asked.flatMap((at) => Array<number>(ends ?? 1).fill(at)) };
     },
   };
 }

@@ -182,10 +182,10 @@ describe("taskBatches", () => {
     expect(() => taskBatches(TASKS["key-retrieval"], { ...options, ends: 1 })).toThrow("together with sharedLength");
   });
 
-  test("rows may ask several questions, and be cut into short segments", () => {
-    const options = { key: key(2), batch: 3, length: 160, text, sharedLength: true, nameLength: 1, segment: 32, ends: 2 } as const;
+  test("rows may ask several questions", () => {
+    const options = { key: key(2), batch: 3, length: 160, text, sharedLength: true, nameLength: 1, ends: 2 } as const;
     const { tokens, weights, ends } = taskBatches(TASKS["many-key"], { ...options, questions: 3, answerWeight: 9 }).batch(0);
-    expect(ends).toEqual([32, 64, 96, 128, 143, 143, 150, 150, 157, 157]);
+    expect(ends).toEqual([143, 143, 150, 150, 157, 157]);
     for (let row = 0; row < 3; row++) {
       const written = textOf(tokens.subarray(row * 161, row * 161 + 161));
       const asked = [...written.slice(-21).matchAll(/\[\[([a-z])=([a-z]{3})/g)];
@@ -195,7 +195,7 @@ describe("taskBatches", () => {
       expect(weights[row * 160 + 143]).toBe(9); // after "[[a=" the first letter
     }
     expect(() => taskBatches(TASKS.copying, { ...options, questions: 2 })).toThrow("several of its questions");
-    expect(() => taskBatches(TASKS["many-key"], { ...options, segment: 0 })).toThrow("segment must be a whole number of at least 1");
+    expect(() => taskBatches(TASKS["many-key"], { ...options, questions: 0 })).toThrow("questions must be a whole number of at least 1");
   });
 
   test("refuses rows that no prompt fits into", () => {

@@ -5,7 +5,7 @@ import type { GcaRetrievalReport } from "@lenggen/evals";
 import { type Device, devices, key, open } from "@lenggen/kernels";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ReproductionInput } from "../experiment";
-import { stagedBatches } from "./batches";
+import { stageBatches } from "./batches";
 import { gcaRetrieval } from "./experiment";
 import { reproduceGcaRetrieval } from "./run";
 import { PRESETS } from "./settings";
@@ -80,7 +80,7 @@ describe("reproduce gca-retrieval", () => {
   it("takes a committed checkpoint where there is one for the seed, and refuses that of another model", async () => {
     const smoke = PRESETS["smoke"]!;
     const run = (from: string, name: string, more: Partial<ReproductionInput> = {}) => {
-      const checkpoint = { folder: join(folder, "whole", from, "checkpoints", "step-4"), seed: 3, fromScratch: "1 min" };
+      const checkpoint = { folder: join(folder, "whole", from, "stage-3", "checkpoints", "step-2"), seed: 3, fromScratch: "1 min" };
       const settings = { ...smoke, models: [{ ...smoke.models[0]!, checkpoint }], questions: smoke.questions.slice(0, 1), loss: undefined, speed: undefined, streaming: undefined };
       return reproduceGcaRetrieval({ ...input(name), ...more, settings });
     };
@@ -95,20 +95,17 @@ describe("reproduce gca-retrieval", () => {
   });
 });
 
-describe("batches in stages", () => {
-  const training = {
-    ...PRESETS["smoke"]!.training,
-    tasks: [{ task: "key-retrieval", share: 3 }, { task: "two-hop", share: 1, ends: 2 }],
-    stages: [{ steps: 40, length: 64, batch: 3 }, { steps: 40, length: 128, batch: 2, shortest: 120 }],
-  } as const;
+describe("batches of a stage", () => {
+  const mix = { tasks: [{ task: "key-retrieval", share: 3 }, { task: "two-hop", share: 1, ends: 2 }], answerShare: 0.5 } as const;
+  const stage = { steps: 40, length: 64, batch: 3 } as const;
   const text = new TextEncoder().encode("A line of text, and then another one. ".repeat(50));
-  const batches = stagedBatches(training, key(5), text);
+  const batches = stageBatches(stage, mix, key(5), text);
 
-  it("grow, and are functions of the step", () => {
+  it("are functions of the step, and no shorter than the stage says", () => {
     expect(batches.at(39, 0)).toMatchObject({ context: 64, tokens: { length: 3 * 64 } });
-    expect(batches.at(40, 0)).toMatchObject({ context: 128, tokens: { length: 2 * 128 } });
-    expect(batches.at(200, 0).context).toBe(128);
-    expect(batches.at(7, 0)).toEqual(stagedBatches(training, key(5), text).at(7, 0));
+    expect(batches.at(7, 0)).toEqual(stageBatches(stage, mix, key(5), text).at(7, 0));
+    const longer = stageBatches({ ...stage, length: 128, shortest: 120 }, mix, key(5), text);
+    for (let step = 0; step < 20; step++) expect(longer.at(step, 0).ends![0]).toBeGreaterThanOrEqual(120 - 5);
   });
 
   it("hold the tasks by their shares, with their ends before the question's last token", () => {
@@ -117,8 +114,9 @@ describe("batches in stages", () => {
     expect(twoHops.length).toBeGreaterThan(8);
     expect(twoHops.length).toBeLessThan(36);
     for (const { tokens, ends } of all) expect(tokens[ends![0]!]).toBe((ends!.length === 2 ? "=" : "[").charCodeAt(0));
-    expect(new Set(all.slice(0, 40).map(({ ends }) => ends![0]! % 8)).size).toBeGreaterThan(4);
-    for (const { ends } of all.slice(40)) expect(ends![0]).toBeGreaterThanOrEqual(120 - 5);
+    expect(new Set(all.map(({ ends }) => ends![0]! % 8)).size).toBeGreaterThan(4);
+    const own = stageBatches({ ...stage, tasks: [mix.tasks[0]] }, mix, key(5), text);
+    for (let step = 0; step < 40; step++) expect(own.at(step, 0).ends).toHaveLength(1);
   });
 
   it("weigh text and answer by the share of the answer", () => {
@@ -131,7 +129,8 @@ describe("batches in stages", () => {
     expect(prompt).toBeLessThanOrEqual(61);
   });
 
-  it("refuse stages that are too short for a task", () => {
-    expect(() => stagedBatches({ ...training, stages: [{ steps: 1, length: 32, batch: 1 }] }, key(0), text)).toThrow(/two-hop: rows of .* can't hold a prompt/);
+  it("refuse a stage that is too short for a task, or has none", () => {
+    expect(() => stageBatches({ ...stage, length: 32 }, mix, key(0), text)).toThrow(/two-hop: rows of .* can't hold a prompt/);
+    expect(() => stageBatches({ ...stage, tasks: [] }, mix, key(0), text)).toThrow("at least one task");
   });
 });

@@ -2,10 +2,12 @@
 import { drt, type Drt, transformer, type Transformer } from "@lenggen/gca";
 import { diskStore } from "@lenggen/gca/node";
 import type { SequenceModel } from "@lenggen/kernels";
-import type { RetrieverSettings } from "./settings";
+import type { RetrieverSettings, TrainingStage } from "./settings";
 
-export function modelOf({ model }: RetrieverSettings): Drt | Transformer {
-  return model.model_type === "drt" ? drt(model) : transformer(model);
+/** The model, as a stage of its training changes it. */
+export function modelOf({ model }: RetrieverSettings, { model: changes = {} }: Pick<TrainingStage, "model"> = {}): Drt | Transformer {
+  if (model.model_type === "drt") return drt({ ...model, ...changes });
+  return transformer({ ...model, window: model.window && (changes.window ?? model.window) });
 }
 
 export function hasChunks(model: Drt | Transformer): model is Drt {

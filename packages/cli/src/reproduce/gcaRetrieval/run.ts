@@ -6,7 +6,7 @@
 import { join, resolve } from "node:path";
 import { type GcaRetrievalReport, lossByPosition, type RetrievalModel, type Settings } from "@lenggen/evals";
 import type { JsonRecord } from "@lenggen/interventions";
-import { check, dispose, foldIn, key, parameterCount, type Parameters, type SequenceModel } from "@lenggen/kernels";
+import { check, dispose, disposeExcept, foldIn, key, parameterCount, type Parameters, type SequenceModel } from "@lenggen/kernels";
 import { cutSequences } from "../../measures";
 import { loadCheckpoint } from "../../models";
 import { packageFolder } from "../../package";
@@ -15,7 +15,7 @@ import { runTraining } from "../../training";
 import { underBar } from "../bar";
 import type { ReproductionInput } from "../experiment";
 import { resumable, type Stage } from "../resumable";
-import { stagedBatches } from "./batches";
+import { stageBatches } from "./batches";
 import { hasChunks, modelOf } from "./memory";
 import { askAll, type Examined } from "./questions";
 import { type GcaRetrievalSettings, type RetrievalTraining, type RetrieverSettings, trainingOf, trainLengthOf } from "./settings";
@@ -36,7 +36,7 @@ export async function reproduceGcaRetrieval(input: GcaRetrievalInput): Promise<G
   const trainLength = trainLengthOf(settings);
   const text = await readText(settings.trainingText, trainLength + 1);
   const heldOut = joined(await readText(settings.heldOutText, Math.max(1, ...(settings.loss?.lengths ?? [])) + 1));
-  const chunk = Math.max(1, ...settings.models.map(modelOf).filter(hasChunks).map((model) => model.settings.chunk));
+  const chunk = Math.max(1, ...settings.models.map((retriever) => modelOf(retriever)).filter(hasChunks).map((model) => model.settings.chunk));
 
   const models: RetrievalModel[] = [];
   let streamed: Stage<Streamed> | undefined;
@@ -107,19 +107,35 @@ async function prepare(input: GcaRetrievalInput, retriever: RetrieverSettings, t
   return { checkpoint, steps, tokens: 0, seconds: 0, settings: { ...settingsOf(retriever, training), trainedBefore: true } };
 }
 
+/** Stage after stage, each a run of its own in the model's folder. */
 async function trainOne({ settings, seed, folder, device, signal }: GcaRetrievalInput, retriever: RetrieverSettings, text: Text, steps: number): Promise<Trained> {
   const { method } = retriever;
   const training = trainingOf(settings, retriever);
-  const { learningRate, schedule, warmup, weightDecay } = training;
-  const batches = stagedBatches(training, foldIn(key(seed), SAMPLES), joined(text));
-  const outcome = await runTraining(device, {
-    label: method, model: modelOf(retriever), text, batches, method: "zero", batch: batches.batch, context: batches.context, steps, seed, alike: false,
-    schedule: { learningRate, schedule, warmup }, optimizer: { weightDecay },
-    folder: join(folder, method), resume: true, again: "the same command", logEvery: 10, keepCheckpoints: 1,
-  }, signal);
-  dispose(outcome.parameters);
-  signal.throwIfAborted();
-  return { checkpoint: outcome.checkpoint, steps, tokens: outcome.tokens, seconds: outcome.seconds, settings: settingsOf(retriever, training) };
+  const { stages, learningRate, warmup, weightDecay } = training;
+  const bytes = joined(text);
+  const done = { tokens: 0, seconds: 0, checkpoint: "" };
+  let parameters: Parameters | undefined;
+  try {
+    for (const [s, stage] of stages.entries()) {
+      const from = parameters;
+      const batches = stageBatches(stage, training, foldIn(foldIn(key(seed), SAMPLES), s), bytes);
+      const outcome = await runTraining(device, {
+        label: `${method}, stage ${s + 1} of ${stages.length}`, model: modelOf(retriever, stage), text, batches, method: "zero", batch: stage.batch, context: stage.length,
+        steps: stage.steps, seed, alike: false, schedule: { learningRate: stage.learningRate ?? learningRate, schedule: stage.schedule ?? "constant", warmup }, optimizer: { weightDecay },
+        ...(from && { parameters: () => Promise.resolve(from) }), settings: { before: stages.slice(0, s) as unknown as JsonRecord[] },
+        folder: join(folder, method, `stage-${s + 1}`), resume: true, again: "the same command", logEvery: 10, keepCheckpoints: 1,
+      }, signal);
+      disposeExcept(parameters, outcome.parameters); // a stage that was finished before has loaded its own
+      ({ parameters } = outcome);
+      signal.throwIfAborted();
+      done.tokens += outcome.tokens;
+      done.seconds += outcome.seconds;
+      done.checkpoint = outcome.checkpoint;
+    }
+  } finally {
+    dispose(parameters);
+  }
+  return { ...done, steps, settings: settingsOf(retriever, training) };
 }
 
 function settingsOf({ model }: RetrieverSettings, training: RetrievalTraining): Settings {

@@ -7,7 +7,7 @@ import { DRT_PRESETS, type DrtJson, TRANSFORMER_PRESETS, type TransformerJson } 
 /** Options of tasks that are settings, and not what is drawn or read. */
 export type TaskSettings = Pick<TaskOptions, "keyLength" | "nameLength" | "keys" | "filler" | "instructions">;
 
-/** A part of the training with sequences of one length. */
+/** A part of the training, with sequences of one length and a schedule of its own; the next one goes on with its parameters. */
 export interface TrainingStage {
   readonly steps: number;
   /** Tokens per sequence, at most. */
@@ -16,8 +16,12 @@ export interface TrainingStage {
   readonly batch: number;
   /** Each batch draws its length from here to `length`, so that questions stand anywhere in a chunk; half of `length` unless given. */
   readonly shortest?: number;
-  /** Tokens after which chunks end early: short ones first, since there is little to look through in each. The model's own unless given. */
-  readonly segment?: number;
+  /** What is otherwise than in the model; its parameters depend on none of these. Baselines take the window. */
+  readonly model?: Partial<Pick<DrtJson, "chunk_size" | "window" | "top_k" | "gumbel_noise">>;
+  /** Constant unless given. */
+  readonly schedule?: "constant" | "cosine";
+  /** The training's unless given. */
+  readonly learningRate?: number;
   /** What this stage trains on; the training's tasks unless given. */
   readonly tasks?: readonly TrainedTask[];
 }
@@ -35,13 +39,13 @@ export interface TrainedTask {
 }
 
 export interface RetrievalTraining {
-  /** One after the other, in one run. */
+  /** One after the other; the last one trains the model as it is. */
   readonly stages: readonly TrainingStage[];
   readonly tasks: readonly TrainedTask[];
   /** Share of the loss that is the answer's; the rest is the text's. */
   readonly answerShare: number;
+  /** Of each stage, unless it has its own. */
   readonly learningRate: number;
-  readonly schedule: "constant" | "cosine";
   readonly warmup: number;
   readonly weightDecay: number;
 }
@@ -115,33 +119,44 @@ const [K, M] = [1024, 1024 ** 2];
 /** A checkpoint that comes with this package; `lenggen reproduce gca-retrieval --from-scratch` makes it. */
 const committed = (method: Retriever, fromScratch: string) => ({ folder: `checkpoints/gca-retrieval/${method}`, seed: 0, fromScratch });
 
+/** Noise helps to find where keys are, and hides the small differences of scores that tell keys apart. */
+const quiet = { gumbel_noise: false } as const;
+
 const models = [
-  { method: "drt-1", model: DRT_PRESETS["drt-tiny"], checkpoint: committed("drt-1", "10 minutes") },
-  { method: "drt-2", model: DRT_PRESETS["drt-tiny-2"], checkpoint: committed("drt-2", "10 minutes") },
+  { method: "drt-1", model: { ...DRT_PRESETS["drt-tiny"], ...quiet }, checkpoint: committed("drt-1", "25 minutes") },
+  { method: "drt-2", model: { ...DRT_PRESETS["drt-tiny-2"], ...quiet }, checkpoint: committed("drt-2", "25 minutes") },
   { method: "sliding-window", model: TRANSFORMER_PRESETS["sliding-window-tiny"], checkpoint: committed("sliding-window", "6 minutes") },
   { method: "full-attention", model: TRANSFORMER_PRESETS["full-attention-tiny"] },
 ] as const satisfies readonly RetrieverSettings[];
 
-/** Names of one letter: enough for the questions to one stream. */
-const named = { nameLength: 1 } as const;
-const nameless = { task: "key-retrieval", share: 1 } as const;
-const oneNamed = { task: "key-retrieval", share: 1, options: named } as const;
-const manyNamed = { task: "many-key", share: 2, questions: 4, options: named } as const;
-const chained = { task: "two-hop", share: 1, ends: 2, questions: 2, options: named } as const;
+/** Long names: landmarks match them by many letters, which is learnt far sooner than a match of one. */
+const named = { nameLength: 8 } as const;
+const nameless = { task: "key-retrieval", share: 1, options: { keyLength: 12 } } as const;
+const oneNamed = { task: "key-retrieval", share: 2, ends: 2, options: named } as const;
+/** So many named keys in each sequence, all asked for; some of one letter, which only the name leads to. */
+const manyNamed = (questions: number, ends?: number) => [
+  { task: "many-key", share: 1, questions, ends, options: { ...named, keyLength: 1 } },
+  { task: "many-key", share: 2, questions, ends, options: named },
+] as const;
+const chained = { task: "two-hop", share: 1, ends: 2, questions: 4, options: named } as const;
 
 /**
- * From easy to hard. A key among ten pieces of 16 bytes is learnt within two thousand steps; the same key in whole chunks of 64 is not, so chunks
- * end early at first. Names come when keys are found, and the whole length in the end.
+ * From easy to hard; each stage begins where the one before has learnt its part.
+ * 1. A nameless key is found in a few small chunks, and a long key is copied: the sooner, the more letters it has.
+ * 2. Names are told apart among the chunks that were retrieved.
+ * 3. Names are told apart by retrieval: there are more keys than chunks that may be retrieved.
+ * 4. Whole chunks and the whole window. Questions end two segments: a landmark retrieves earlier chunks alone, so that the first can't find a
+ *    key in the question's own chunk, and the second can.
  */
 const training = {
   stages: [
-    { steps: 2000, length: 160, batch: 12, segment: 16, tasks: [nameless] },
-    { steps: 2500, length: 320, batch: 8, segment: 32, tasks: [oneNamed, manyNamed] },
-    { steps: 1200, length: 640, batch: 8 },
-    { steps: 500, length: 1024, batch: 8 },
+    { steps: 3500, length: 160, shortest: 120, batch: 12, model: { chunk_size: 16, window: 33, gumbel_noise: true }, tasks: [nameless] },
+    { steps: 3500, length: 320, shortest: 240, batch: 8, model: { chunk_size: 32, window: 40 }, tasks: manyNamed(5) },
+    { steps: 2500, length: 640, shortest: 580, batch: 8, learningRate: 1e-3, model: { chunk_size: 32, window: 40, top_k: 4 }, tasks: manyNamed(12) },
+    { steps: 2500, length: 1024, shortest: 800, batch: 8, learningRate: 8e-4, schedule: "cosine" },
   ],
-  tasks: [oneNamed, manyNamed, chained],
-  answerShare: 0.5, learningRate: 2e-3, schedule: "cosine", warmup: 50, weightDecay: 0.01,
+  tasks: [oneNamed, ...manyNamed(12, 2), chained],
+  answerShare: 0.8, learningRate: 2e-3, warmup: 50, weightDecay: 0.01,
 } as const satisfies RetrievalTraining;
 
 const shared = {
@@ -156,8 +171,8 @@ const shared = {
 } as const;
 
 /** One key with a name, so that many may share a stream. */
-const oneKey = { task: "key-retrieval", options: named } as const;
-const manyKeys = { task: "many-key", options: named } as const;
+const oneKey = { task: "key-retrieval", ends: 2, options: named } as const;
+const manyKeys = { task: "many-key", ends: 2, options: named } as const;
 const twoHops = { task: "two-hop", ends: 2, options: named } as const;
 
 const smallDrt = {
@@ -175,10 +190,17 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
       { method: "sliding-window", model: smallTransformer },
       { method: "full-attention", model: { ...smallTransformer, window: null, position: "rope" } },
     ],
-    training: { ...training, stages: [{ steps: 2, length: 64, batch: 2, segment: 4, tasks: [nameless] }, { steps: 2, length: 96, shortest: 80, batch: 2 }], warmup: 0, schedule: "constant" },
+    training: {
+      ...training, warmup: 0, tasks: [oneNamed],
+      stages: [
+        { steps: 1, length: 64, batch: 2, model: { chunk_size: 4, window: 5 }, tasks: [{ ...nameless, options: {} }] },
+        { steps: 1, length: 64, batch: 2, model: { top_k: 1 } },
+        { steps: 2, length: 96, shortest: 90, batch: 2 },
+      ],
+    },
     questions: [
       { ...oneKey, methods: ALL, lengths: [64, 96], depths: 2, samples: 2, aligned: true },
-      { ...twoHops, methods: DRT, lengths: [64], depths: 1, samples: 2 },
+      { ...twoHops, methods: DRT, lengths: [64], depths: 1, samples: 2, options: { nameLength: 1 } },
       { ...oneKey, methods: ["drt-2"], lengths: [512], depths: 2, samples: 1, oneStream: true },
     ],
     places: 2,
