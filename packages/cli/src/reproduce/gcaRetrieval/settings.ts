@@ -125,7 +125,7 @@ const quiet = { gumbel_noise: false } as const;
 const models = [
   { method: "drt-1", model: { ...DRT_PRESETS["drt-tiny"], ...quiet }, checkpoint: committed("drt-1", "25 minutes") },
   { method: "drt-2", model: { ...DRT_PRESETS["drt-tiny-2"], ...quiet }, checkpoint: committed("drt-2", "25 minutes") },
-  { method: "sliding-window", model: TRANSFORMER_PRESETS["sliding-window-tiny"], checkpoint: committed("sliding-window", "6 minutes") },
+  { method: "sliding-window", model: TRANSFORMER_PRESETS["sliding-window-tiny"], checkpoint: committed("sliding-window", "15 minutes") },
   { method: "full-attention", model: TRANSFORMER_PRESETS["full-attention-tiny"] },
 ] as const satisfies readonly RetrieverSettings[];
 
