@@ -3,19 +3,13 @@ import { taskBatches, TASKS } from "@lenggen/evals";
 import type { BatchSource, JsonRecord } from "@lenggen/interventions";
 import { check, foldIn, hostRandom, type Key } from "@lenggen/kernels";
 import { asBatch } from "../../tasks";
-import type { TrainedTask, TrainingStage } from "./settings";
-
-/** The share of a batch's loss that is the answer's, and what a stage trains on unless it says so itself. */
-interface Mix {
-  readonly tasks: readonly TrainedTask[];
-  readonly answerShare: number;
-}
+import type { RetrievalTraining, TrainedTask, TrainingStage } from "./settings";
 
 /**
  * Each batch has one task, drawn by the shares, and one length for all its rows, so that they share the end of their segments. Batches are
  * functions of the step. Throws `E_ARGUMENT` when the stage is too short for a task.
  */
-export function stageBatches(stage: TrainingStage, { tasks, answerShare }: Mix, key: Key, text: Uint8Array): BatchSource {
+export function stageBatches(stage: TrainingStage, { tasks, answerShare }: Pick<RetrievalTraining, "tasks" | "answerShare">, key: Key, text: Uint8Array): BatchSource {
   const mix = stage.tasks ?? tasks;
   check(mix.length > 0, "E_ARGUMENT", () => "training on tasks needs at least one task in each stage");
   const { batch, length } = stage;

@@ -112,6 +112,7 @@ async function trainOne({ settings, seed, folder, device, signal }: GcaRetrieval
   const { method } = retriever;
   const training = trainingOf(settings, retriever);
   const { stages, learningRate, warmup, weightDecay } = training;
+  check(stages.length > 0, "E_ARGUMENT", () => `the training of ${method} needs at least one stage`);
   const bytes = joined(text);
   const done = { tokens: 0, seconds: 0, checkpoint: "" };
   let parameters: Parameters | undefined;
