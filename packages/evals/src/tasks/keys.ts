@@ -4,10 +4,11 @@
  *   recall, key retrieval
  *                    ... text ...[[qzk]]... text ...[[                                                ->  qzk
  *   many keys        ... text ...[[ab=qzk]]... text ...[[cd=wjv]]... text ...[[ab=                    ->  qzk
- *   two hops         ... text ...[[ab>cd]]... text ...[[cd=qzk]]... text ...[[ab=                     ->  qzk
+ *   two hops         ... text ...[[ab>cd]]... text ...[[cd=qzk]]... text ...[[ab>                     ->  cd=qzk
  *
  * In two hops each name is bound to a second one and that one to the key; the pieces come in any order, and a chain that is not asked
- * for stands among them. Depth is that of the piece that holds the key asked for; the others stand anywhere.
+ * for stands among them. As in the paper, the answer names the second name on its way to the key. Depth is that of the piece that holds
+ * the key asked for; the others stand anywhere.
  */
 import { check, hostRandom, type HostRandom, type Key } from "@lenggen/kernels";
 import { joinTokens, type TokenSource } from "../tokens";
@@ -46,7 +47,7 @@ function makeKeyTask(kind: Kind): StreamingTask {
     const least = kind.hops === 2 ? 1 : 0;
     check(Number.isInteger(keyLength) && keyLength >= 1, "E_ARGUMENT", () => `task ${kind.name}: keyLength must be a whole number of at least 1, not ${keyLength}`);
     check(Number.isInteger(nameLength) && nameLength >= least, "E_ARGUMENT", () => `task ${kind.name}: nameLength must be a whole number of at least ${least}, not ${nameLength}`);
-    return { keyLength, nameLength };
+    return { keyLength, nameLength, answerLength: kind.hops === 2 ? nameLength + 1 + keyLength : keyLength };
   };
   const countOf = (options: TaskOptions): number => {
     const keys = kind.keys(options);
@@ -61,9 +62,10 @@ function makeKeyTask(kind: Kind): StreamingTask {
     return Array.from({ length: count }, (_, i) => {
       const value = word(random, keyLength);
       const [first = "", second = ""] = names.slice(i * kind.hops, (i + 1) * kind.hops);
-      const asked = nameLength === 0 ? "" : `${first}=`;
-      const pieces = kind.hops === 1 ? [`${asked}${value}`] : [`${first}>${second}`, `${second}=${value}`];
-      return { pieces: pieces.map((piece) => bytes(`${OPEN}${piece}${CLOSE}`)), question: bytes(`${OPEN}${asked}`), answer: bytes(value) };
+      const asked = nameLength === 0 ? "" : `${first}${kind.hops === 1 ? "=" : ">"}`;
+      const last = kind.hops === 1 ? `${asked}${value}` : `${second}=${value}`;
+      const pieces = kind.hops === 1 ? [last] : [`${asked}${second}`, last];
+      return { pieces: pieces.map((piece) => bytes(`${OPEN}${piece}${CLOSE}`)), question: bytes(`${OPEN}${asked}`), answer: bytes(kind.hops === 1 ? value : last) };
     });
   };
   const fillerOf = (random: HostRandom, count: number, { filler, text }: TaskOptions): TokenSource =>
@@ -89,7 +91,7 @@ function makeKeyTask(kind: Kind): StreamingTask {
       const { pieces, question } = room(countOf(options), options);
       return pieces + question;
     },
-    promptLength: (total, options = {}) => total - sizesOf(options).keyLength,
+    promptLength: (total, options = {}) => total - sizesOf(options).answerLength,
     stream(key, length, options = {}): StreamedSample {
       const { random, depth } = begin(task, key, length, options);
       const chains = draw(random, countOf(options), options);
@@ -138,7 +140,7 @@ export const keyRetrieval = makeKeyTask({
   name: "key-retrieval", summary: "Three letters in real text, asked for at the end, at any length.", hops: 1, keys: () => 1, nameLength: 0,
 });
 export const twoHop = makeKeyTask({
-  name: "two-hop", summary: "A name stands for a second name, and that one for three letters, which are asked for.", hops: 2, keys: ({ keys = 2 }) => keys, nameLength: 2,
+  name: "two-hop", summary: "A name stands for a second name, and that one for three letters; both are asked for.", hops: 2, keys: ({ keys = 2 }) => keys, nameLength: 2,
 });
 export const manyKey = makeKeyTask({
   name: "many-key", summary: "Several named keys of three letters in real text, one of which is asked for.", hops: 1, keys: ({ keys = 4 }) => keys, nameLength: 2,

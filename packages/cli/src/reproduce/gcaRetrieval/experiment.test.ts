@@ -93,6 +93,15 @@ describe("reproduce gca-retrieval", () => {
     expect(scratch!.retrieval).toEqual(committed!.retrieval);
     await expect(run("drt-2", "other")).rejects.toMatchObject({ code: "E_CONFIG", message: expect.stringMatching(/is of another model than the settings of drt-1/) as string });
   });
+
+  it.each([
+    ["no stages", [], "the training of drt-1 needs at least one stage"],
+    ["a last stage of another model", [{ steps: 1, length: 64, batch: 2, model: { top_k: 1 } }], 'its last stage can\'t have a "model"'],
+  ])("refuses a training with %s", async (name, stages, message) => {
+    const smoke = PRESETS["smoke"]!;
+    const settings = { ...smoke, models: smoke.models.slice(0, 1), training: { ...smoke.training, stages } };
+    await expect(reproduceGcaRetrieval({ ...input(name), settings })).rejects.toMatchObject({ code: "E_ARGUMENT", message: expect.stringContaining(message) as string });
+  });
 });
 
 describe("batches of a stage", () => {
@@ -105,7 +114,7 @@ describe("batches of a stage", () => {
     expect(batches.at(39, 0)).toMatchObject({ context: 64, tokens: { length: 3 * 64 } });
     expect(batches.at(7, 0)).toEqual(stageBatches(stage, mix, key(5), text).at(7, 0));
     const longer = stageBatches({ ...stage, length: 128, shortest: 120 }, mix, key(5), text);
-    for (let step = 0; step < 20; step++) expect(longer.at(step, 0).ends![0]).toBeGreaterThanOrEqual(120 - 5);
+    for (let step = 0; step < 20; step++) expect(longer.at(step, 0).ends![0]).toBeGreaterThanOrEqual(120 - 6 - 1);
   });
 
   it("hold the tasks by their shares, with their ends before the question's last token", () => {
@@ -113,14 +122,14 @@ describe("batches of a stage", () => {
     const twoHops = all.filter(({ ends }) => ends!.length === 2);
     expect(twoHops.length).toBeGreaterThan(8);
     expect(twoHops.length).toBeLessThan(36);
-    for (const { tokens, ends } of all) expect(tokens[ends![0]!]).toBe((ends!.length === 2 ? "=" : "[").charCodeAt(0));
+    for (const { tokens, ends } of all) expect(tokens[ends![0]!]).toBe((ends!.length === 2 ? ">" : "[").charCodeAt(0));
     expect(new Set(all.map(({ ends }) => ends![0]! % 8)).size).toBeGreaterThan(4);
     const own = stageBatches({ ...stage, tasks: [mix.tasks[0]] }, mix, key(5), text);
     for (let step = 0; step < 40; step++) expect(own.at(step, 0).ends).toHaveLength(1);
   });
 
   it("weigh text and answer by the share of the answer", () => {
-    const { weights, targets, context } = batches.at(0, 0);
+    const { weights, targets, context } = stageBatches(stage, { ...mix, tasks: [mix.tasks[0]] }, key(5), text).at(0, 0);
     const row = weights!.subarray(0, context);
     expect(targets.length).toBe(weights!.length);
     const answer = row.filter((weight) => weight > 1).reduce((sum, weight) => sum + weight, 0);

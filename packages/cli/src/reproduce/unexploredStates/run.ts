@@ -8,7 +8,6 @@ import { type Method, METHODS, type ReportModel, type Settings, type UnexploredS
 import { dispose, parameterCount, type Parameters } from "@lenggen/kernels";
 import { type Mamba2, mamba2 } from "@lenggen/recurrent";
 import { loadCheckpoint } from "../../models";
-import { packageFolder } from "../../package";
 import { joined, readText, type Text } from "../../text";
 import { runTraining, type TrainingPlan } from "../../training";
 import type { ReproductionInput } from "../experiment";
@@ -39,7 +38,7 @@ export async function reproduceUnexploredStates(input: UnexploredStatesInput): P
   const training = await readText(settings.trainingText, settings.trainLength + 1);
   const heldOut = joined(await readText(settings.heldOutText, Math.max(...settings.lengths) + 1));
 
-  const base = await prepareBase(input, model, training);
+  const base = await trainOne(input, model, training, BASE_NAME, settings.base);
   const all = [base];
   for (const method of METHODS.filter((name) => name !== BASE_NAME)) all.push(await trainFrom(input, model, training, base, method));
 
@@ -60,22 +59,6 @@ export async function reproduceUnexploredStates(input: UnexploredStatesInput): P
     sequences: settings.sequences,
     command: `lenggen reproduce unexplored-states --preset ${preset} --seed ${seed}`,
     settings: { ...(settings as unknown as Settings), device: input.device.description, parameters: parameterCount(model) },
-  };
-}
-
-/** The base model: from the committed checkpoint where there is one for this seed, else trained here. */
-async function prepareBase(input: UnexploredStatesInput, model: Mamba2, text: Text): Promise<Trained> {
-  const { settings, seed, fromScratch, note } = input;
-  const committed = settings.baseCheckpoint;
-  const plan = settings.base;
-  if (committed === undefined || fromScratch || committed.seed !== seed) {
-    if (committed !== undefined) note(`base: training from scratch, about ${committed.fromScratch} on two cores`);
-    return trainOne(input, model, text, BASE_NAME, plan);
-  }
-  note(`base: from the committed checkpoint; --from-scratch trains it anew, about ${committed.fromScratch} on two cores`);
-  return {
-    method: BASE_NAME, checkpoint: join(packageFolder, committed.folder), steps: plan.steps,
-    tokens: 0, seconds: 0, settings: { ...plan, trainedBefore: true },
   };
 }
 
@@ -110,7 +93,7 @@ async function trainOne(
 function evaluated({ settings, seed, folder, device, signal }: UnexploredStatesInput, trained: Trained, heldOut: Uint8Array): Promise<Stage<ReportModel>> {
   const { method, checkpoint, steps, tokens, seconds } = trained;
   // What decides the numbers: how this model was trained and what is measured, but not how the others are trained.
-  const { methods: _methods, recallTraining: _recallTraining, postTraining: _postTraining, baseCheckpoint: _baseCheckpoint, ...shared } = settings;
+  const { methods: _methods, recallTraining: _recallTraining, postTraining: _postTraining, ...shared } = settings;
   return resumable(join(folder, `${method}-evaluation.json`), { shared, trained: trained.settings, seed }, async () => {
     const { model, parameters } = await loadCheckpoint(checkpoint, device);
     try {

@@ -57,11 +57,6 @@ export interface ReproductionSettings {
   readonly recall: { readonly tasks: readonly string[]; readonly lengths: readonly number[]; readonly samples: number };
   /** Tokens per forward pass of the evaluations. */
   readonly chunk: number;
-  /**
-   * A committed checkpoint of the base model, relative to the package, with the time that training it from scratch takes on
-   * two cores. Absent where the base is trained in the run itself.
-   */
-  readonly baseCheckpoint?: { readonly folder: string; readonly seed: number; readonly fromScratch: string };
 }
 
 const shared = {
