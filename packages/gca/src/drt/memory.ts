@@ -116,6 +116,8 @@ function appended(old: Tensor, fresh: Tensor, count: number, free: boolean, stat
   const target = inPlace ? old : Tensor.empty(old.device, old.shape.with(1, room), old.dtype);
   if (!inPlace && count > 0) assignSlice(target, slice(old, 1, 0, count), 1, 0);
   assignSlice(target, fresh, 1, count);
-  sharing.set(target, [...(inPlace ? (sharing.get(target) ?? []) : []), state]);
+  // Without those that are gone: a long stream would leave one per pass.
+  const living = inPlace ? (sharing.get(target) ?? []).filter((lengths) => !lengths.disposed) : [];
+  sharing.set(target, [...living, state]);
   return target;
 }

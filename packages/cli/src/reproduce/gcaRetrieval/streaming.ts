@@ -45,6 +45,7 @@ class Watch {
   readonly #started = performance.now();
   /** Most since the last mark: what is held at a time depends on when garbage was collected. */
   #resident = 0;
+  /** Those of the last eighth of the stream so far, and the one before. */
   readonly #passes: { readonly at: number; readonly ms: number }[] = [{ at: 0, ms: this.#started }];
 
   constructor(private readonly marks: readonly number[], private readonly look: Look) {}
@@ -57,10 +58,10 @@ class Watch {
     const ms = performance.now();
     const before = this.#passes.at(-1)!.at;
     this.#passes.push({ at: length, ms });
+    this.#passes.splice(0, this.#passes.findLastIndex(({ at }) => at <= (length * 7) / 8));
     this.#resident = Math.max(this.#resident, process.memoryUsage.rss());
     if (!this.marks.some((mark) => mark > before && mark <= length)) return;
-    // Over the last eighth, but at least one pass.
-    const from = this.#passes.findLast(({ at }) => at <= (length * 7) / 8)!;
+    const from = this.#passes[0]!;
     this.points.push({ length, tokensPerSecond: ((length - from.at) * 1000) / Math.max(1e-3, ms - from.ms), residentBytes: this.#resident, ...this.look(length) });
     this.#resident = 0;
   }
