@@ -119,45 +119,58 @@ const [K, M] = [1024, 1024 ** 2];
 /** A checkpoint that comes with this package; `lenggen reproduce gca-retrieval --from-scratch` makes it. */
 const committed = (method: Retriever, fromScratch: string) => ({ folder: `checkpoints/gca-retrieval/${method}`, seed: 0, fromScratch });
 
-/** Noise helps to find where keys are, and hides the small differences of scores that tell keys apart. */
-const quiet = { gumbel_noise: false } as const;
-
-const models = [
-  { method: "drt-1", model: { ...DRT_PRESETS["drt-tiny"], ...quiet }, checkpoint: committed("drt-1", "25 minutes") },
-  { method: "drt-2", model: { ...DRT_PRESETS["drt-tiny-2"], ...quiet }, checkpoint: committed("drt-2", "25 minutes") },
-  { method: "sliding-window", model: TRANSFORMER_PRESETS["sliding-window-tiny"], checkpoint: committed("sliding-window", "15 minutes") },
-  { method: "full-attention", model: TRANSFORMER_PRESETS["full-attention-tiny"] },
-] as const satisfies readonly RetrieverSettings[];
-
-/** Long names: landmarks match them by many letters, which is learnt far sooner than a match of one. */
-const named = { nameLength: 8 } as const;
+/** Names are first told apart when they are long: landmarks match them by many letters, which is learnt far sooner than a match of one. */
+const longNamed = { nameLength: 8 } as const;
+const named = { nameLength: 5 } as const;
+type Named = typeof longNamed | typeof named;
 const nameless = { task: "key-retrieval", share: 1, options: { keyLength: 12 } } as const;
 const oneNamed = { task: "key-retrieval", share: 2, ends: 2, options: named } as const;
-/** So many named keys in each sequence, all asked for; some of one letter, which only the name leads to. */
-const manyNamed = (questions: number, ends?: number) => [
-  { task: "many-key", share: 1, questions, ends, options: { ...named, keyLength: 1 } },
-  { task: "many-key", share: 2, questions, ends, options: named },
-] as const;
-const chained = { task: "two-hop", share: 1, ends: 2, questions: 4, options: named } as const;
+/** So many named keys in each sequence, all asked for. */
+const manyNamed = (questions: number, share: number, options: TaskSettings, ends?: number) => ({ task: "many-key", share, questions, ends, options }) as const;
+/** Some keys have one letter, so that only the name leads to them. */
+const manyLongNamed = (questions: number) => [manyNamed(questions, 1, { ...longNamed, keyLength: 1 }), manyNamed(questions, 2, longNamed)] as const;
+const chained = (questions: number, share: number, options: Named) => ({ task: "two-hop", share, ends: 2, questions, options }) as const;
 
 /**
  * From easy to hard; each stage begins where the one before has learnt its part.
  * 1. A nameless key is found in a few small chunks, and a long key is copied: the sooner, the more letters it has.
  * 2. Names are told apart among the chunks that were retrieved.
  * 3. Names are told apart by retrieval: there are more keys than chunks that may be retrieved.
- * 4. Whole chunks and the whole window. Questions end two segments: a landmark retrieves earlier chunks alone, so that the first can't find a
- *    key in the question's own chunk, and the second can.
+ * 4. A name leads to a second name: at first where nearly all chunks may be retrieved.
+ * 5. The same with whole chunks and the whole window.
+ * 6. The second name is found by retrieval too: there are more pieces than chunks that may be retrieved, and at a lower rate it is not learnt.
+ * 7. and 8. All of it at the full length, the second time from a high rate again. Questions end two segments: a landmark retrieves earlier
+ *    chunks alone, so that the first can't find a key in the question's own chunk, and the second can; and it is the second that knows
+ *    what the first hop has found.
  */
 const training = {
   stages: [
     { steps: 3500, length: 160, shortest: 120, batch: 12, model: { chunk_size: 16, window: 33, gumbel_noise: true }, tasks: [nameless] },
-    { steps: 3500, length: 320, shortest: 240, batch: 8, model: { chunk_size: 32, window: 40 }, tasks: manyNamed(5) },
-    { steps: 2500, length: 640, shortest: 580, batch: 8, learningRate: 1e-3, model: { chunk_size: 32, window: 40, top_k: 4 }, tasks: manyNamed(12) },
-    { steps: 2500, length: 1024, shortest: 800, batch: 8, learningRate: 8e-4, schedule: "cosine" },
+    { steps: 3500, length: 320, shortest: 240, batch: 8, model: { chunk_size: 32, window: 40 }, tasks: manyLongNamed(5) },
+    { steps: 2500, length: 640, shortest: 580, batch: 8, learningRate: 1e-3, model: { chunk_size: 32, window: 40, top_k: 4 }, tasks: manyLongNamed(12) },
+    { steps: 3000, length: 320, shortest: 280, batch: 8, model: { chunk_size: 32, window: 40 }, tasks: [chained(4, 3, longNamed), manyNamed(6, 1, longNamed, 2)] },
+    { steps: 2500, length: 640, shortest: 560, batch: 8, learningRate: 1.5e-3, tasks: [chained(6, 2, named), manyNamed(12, 1, named, 2)] },
+    { steps: 2500, length: 320, shortest: 280, batch: 12, model: { chunk_size: 32, window: 40, top_k: 3 }, tasks: [chained(4, 3, named), manyNamed(8, 1, named, 2)] },
+    { steps: 3500, length: 2048, shortest: 1500, batch: 4, learningRate: 1e-3, schedule: "cosine" },
+    { steps: 3500, length: 2048, shortest: 1500, batch: 4, learningRate: 1e-3, schedule: "cosine" },
   ],
-  tasks: [oneNamed, ...manyNamed(12, 2), chained],
+  tasks: [oneNamed, manyNamed(30, 2, named, 2), chained(20, 3, named)],
   answerShare: 0.8, learningRate: 2e-3, warmup: 50, weightDecay: 0.01,
 } as const satisfies RetrievalTraining;
+
+/** Noise helps to find where keys are, and hides the small differences of scores that tell keys apart. */
+const quiet = { gumbel_noise: false } as const;
+
+/** Baselines have nothing to retrieve: from names they go to the full length at once, with fewer tokens in all. */
+const [copying, naming, , , , , whole] = training.stages;
+const direct = { stages: [copying, naming, { ...whole, steps: 2000 }] };
+
+const models = [
+  { method: "drt-1", model: { ...DRT_PRESETS["drt-tiny"], ...quiet }, checkpoint: committed("drt-1", "60 minutes") },
+  { method: "drt-2", model: { ...DRT_PRESETS["drt-tiny-2"], ...quiet }, checkpoint: committed("drt-2", "60 minutes") },
+  { method: "sliding-window", model: TRANSFORMER_PRESETS["sliding-window-tiny"], training: direct, checkpoint: committed("sliding-window", "15 minutes") },
+  { method: "full-attention", model: TRANSFORMER_PRESETS["full-attention-tiny"], training: direct, checkpoint: committed("full-attention", "15 minutes") },
+] as const satisfies readonly RetrieverSettings[];
 
 const shared = {
   trainingText: "sotu",
@@ -172,8 +185,9 @@ const shared = {
 
 /** One key with a name, so that many may share a stream. */
 const oneKey = { task: "key-retrieval", ends: 2, options: named } as const;
-const manyKeys = { task: "many-key", ends: 2, options: named } as const;
-const twoHops = { task: "two-hop", ends: 2, options: named } as const;
+/** More pieces than chunks that may be retrieved at once, so that only a name leads to its key. */
+const manyKeys = { task: "many-key", ends: 2, options: { ...named, keys: 16 } } as const;
+const twoHops = { task: "two-hop", ends: 2, options: { ...named, keys: 24 } } as const;
 
 const smallDrt = {
   ...DRT_PRESETS["drt-tiny"], hidden_size: 16, intermediate_size: 16, lower_layers: 1, upper_groups: [1], chunk_size: 8, window: 9, top_k: 2,
@@ -230,13 +244,14 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
   full: {
     ...shared,
     questions: [
-      { ...oneKey, methods: DRT, lengths: doublings(K, 256 * K), depths: 10, samples: 10, aligned: true },
+      { ...oneKey, methods: DRT, lengths: doublings(K, 64 * K), depths: 10, samples: 10, aligned: true },
+      { ...oneKey, methods: DRT, lengths: doublings(128 * K, 256 * K), depths: 10, samples: 10 },
       { ...oneKey, methods: DRT, lengths: [512 * K, M], depths: 10, samples: 10, oneStream: true },
       { ...oneKey, methods: ["drt-2"], lengths: [4 * M, 16 * M], depths: 10, samples: 4, oneStream: true },
       { ...oneKey, methods: ["drt-1"], lengths: [4 * M], depths: 10, samples: 4, oneStream: true },
       { ...oneKey, methods: ["sliding-window"], lengths: doublings(K, 64 * K), depths: 10, samples: 10 },
       { ...oneKey, methods: ["full-attention"], lengths: doublings(K, 16 * K), depths: 10, samples: 10 },
-      { ...twoHops, methods: DRT, lengths: doublings(K, 256 * K), depths: 10, samples: 10, aligned: true },
+      { ...twoHops, methods: DRT, lengths: doublings(K, 64 * K), depths: 10, samples: 10 },
       { ...twoHops, methods: ["sliding-window", "full-attention"], lengths: doublings(K, 8 * K), depths: 10, samples: 10 },
       { ...manyKeys, methods: DRT, lengths: doublings(K, 64 * K), depths: 10, samples: 10 },
       { ...manyKeys, methods: ["sliding-window", "full-attention"], lengths: doublings(K, 8 * K), depths: 10, samples: 10 },
