@@ -129,14 +129,14 @@ const { picture, body } = { "unexplored-states": unexploredStates, "gca-retrieva
 writeFileSync(join(folder, picture.name), lineChart(picture.chart, { width: 760 }));
 writeFileSync(join(folder, "README.md"), `# ${first.experiment}, preset ${first.preset}
 
-Trained on ${formatLength(first.trainLength)} bytes at a time; ${reports.length} seeds: mean, and least to most. Made by
+Trained on ${formatLength(first.trainLength)} bytes at a time; ${reports.length === 1 ? `seed ${first.seed}` : `${reports.length} seeds: mean, and least to most`}. Made by
 
 \`\`\`sh
 ${reports.map(({ command }) => command).join("\n")}
 node scripts/summarise-results.mjs ${folder}
 \`\`\`
 
-Seconds: ${reports.map(({ seconds }) => Math.round(seconds)).join(", ")}. Bytes trained on, all ${["", "one", "two", "three", "four", "five", "six"][methods.length] ?? methods.length} models: ${first.tokensTrained.toLocaleString("en")}.
+Seconds: ${reports.map(({ seconds }) => Math.round(seconds)).join(", ")}. ${first.tokensTrained > 0 ? `Bytes trained on, all ${["", "one", "two", "three", "four", "five", "six"][methods.length] ?? methods.length} models: ${first.tokensTrained.toLocaleString("en")}.` : "The models come from the committed checkpoints."}
 Every setting stands in the reports, \`seed-*.json\`.
 
 ${body}`);
