@@ -62,10 +62,11 @@ function makeKeyTask(kind: Kind): StreamingTask {
     return Array.from({ length: count }, (_, i) => {
       const value = word(random, keyLength);
       const [first = "", second = ""] = names.slice(i * kind.hops, (i + 1) * kind.hops);
-      const asked = nameLength === 0 ? "" : `${first}${kind.hops === 1 ? "=" : ">"}`;
-      const last = kind.hops === 1 ? `${asked}${value}` : `${second}=${value}`;
-      const pieces = kind.hops === 1 ? [last] : [`${asked}${second}`, last];
-      return { pieces: pieces.map((piece) => bytes(`${OPEN}${piece}${CLOSE}`)), question: bytes(`${OPEN}${asked}`), answer: bytes(kind.hops === 1 ? value : last) };
+      const chain = (question: string, answer: string, ...pieces: string[]): Chain =>
+        ({ pieces: pieces.map((piece) => bytes(`${OPEN}${piece}${CLOSE}`)), question: bytes(`${OPEN}${question}`), answer: bytes(answer) });
+      if (kind.hops === 2) return chain(`${first}>`, `${second}=${value}`, `${first}>${second}`, `${second}=${value}`);
+      const asked = nameLength === 0 ? "" : `${first}=`;
+      return chain(asked, value, `${asked}${value}`);
     });
   };
   const fillerOf = (random: HostRandom, count: number, { filler, text }: TaskOptions): TokenSource =>

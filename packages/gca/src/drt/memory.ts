@@ -79,10 +79,12 @@ export const rememberLandmarks: Remember = ({ lengths, landmarks, keys, values }
 
 /** Whether a buffer of this memory holds nothing behind its first `count` chunks that any state still needs. */
 function isFreeBehind(buffer: Tensor, count: number): boolean {
-  const living = sharing.get(buffer)?.filter((lengths) => !lengths.disposed);
-  if (!living) return false; // not made here, so nobody knows who needs it
-  sharing.set(buffer, living);
-  return living.every((lengths) => lengths.shape[1]! <= count);
+  // One that was not made here: nobody knows who needs it.
+  return livingIn(buffer)?.every((lengths) => lengths.shape[1]! <= count) ?? false;
+}
+
+function livingIn(buffer: Tensor): Tensor[] | undefined {
+  return sharing.get(buffer)?.filter((lengths) => !lengths.disposed);
 }
 
 function moreLengths(lengths: Tensor, tokens: readonly number[]): Tensor {
@@ -117,7 +119,6 @@ function appended(old: Tensor, fresh: Tensor, count: number, free: boolean, stat
   if (!inPlace && count > 0) assignSlice(target, slice(old, 1, 0, count), 1, 0);
   assignSlice(target, fresh, 1, count);
   // Without those that are gone: a long stream would leave one per pass.
-  const living = inPlace ? (sharing.get(target) ?? []).filter((lengths) => !lengths.disposed) : [];
-  sharing.set(target, [...living, state]);
+  sharing.set(target, [...(livingIn(target) ?? []), state]);
   return target;
 }

@@ -131,6 +131,10 @@ const manyNamed = (questions: number, share: number, options: TaskSettings, ends
 const manyLongNamed = (questions: number) => [manyNamed(questions, 1, { ...longNamed, keyLength: 1 }), manyNamed(questions, 2, longNamed)] as const;
 const chained = (questions: number, share: number, options: Named) => ({ task: "two-hop", share, ends: 2, questions, options }) as const;
 
+const copying = { steps: 3500, length: 160, shortest: 120, batch: 12, model: { chunk_size: 16, window: 33, gumbel_noise: true }, tasks: [nameless] } as const;
+const naming = { steps: 3500, length: 320, shortest: 240, batch: 8, model: { chunk_size: 32, window: 40 }, tasks: manyLongNamed(5) } as const;
+const whole = { steps: 3500, length: 2048, shortest: 1500, batch: 4, learningRate: 1e-3, schedule: "cosine" } as const;
+
 /**
  * From easy to hard; each stage begins where the one before has learnt its part.
  * 1. A nameless key is found in a few small chunks, and a long key is copied: the sooner, the more letters it has.
@@ -145,14 +149,14 @@ const chained = (questions: number, share: number, options: Named) => ({ task: "
  */
 const training = {
   stages: [
-    { steps: 3500, length: 160, shortest: 120, batch: 12, model: { chunk_size: 16, window: 33, gumbel_noise: true }, tasks: [nameless] },
-    { steps: 3500, length: 320, shortest: 240, batch: 8, model: { chunk_size: 32, window: 40 }, tasks: manyLongNamed(5) },
+    copying,
+    naming,
     { steps: 2500, length: 640, shortest: 580, batch: 8, learningRate: 1e-3, model: { chunk_size: 32, window: 40, top_k: 4 }, tasks: manyLongNamed(12) },
     { steps: 3000, length: 320, shortest: 280, batch: 8, model: { chunk_size: 32, window: 40 }, tasks: [chained(4, 3, longNamed), manyNamed(6, 1, longNamed, 2)] },
     { steps: 2500, length: 640, shortest: 560, batch: 8, learningRate: 1.5e-3, tasks: [chained(6, 2, named), manyNamed(12, 1, named, 2)] },
     { steps: 2500, length: 320, shortest: 280, batch: 12, model: { chunk_size: 32, window: 40, top_k: 3 }, tasks: [chained(4, 3, named), manyNamed(8, 1, named, 2)] },
-    { steps: 3500, length: 2048, shortest: 1500, batch: 4, learningRate: 1e-3, schedule: "cosine" },
-    { steps: 3500, length: 2048, shortest: 1500, batch: 4, learningRate: 1e-3, schedule: "cosine" },
+    whole,
+    whole,
   ],
   tasks: [oneNamed, manyNamed(30, 2, named, 2), chained(20, 3, named)],
   answerShare: 0.8, learningRate: 2e-3, warmup: 50, weightDecay: 0.01,
@@ -162,7 +166,6 @@ const training = {
 const quiet = { gumbel_noise: false } as const;
 
 /** Baselines have nothing to retrieve: from names they go to the full length at once, with fewer tokens in all. */
-const [copying, naming, , , , , whole] = training.stages;
 const direct = { stages: [copying, naming, { ...whole, steps: 2000 }] };
 
 const models = [
