@@ -7,6 +7,8 @@ export interface Task {
   readonly wall: number;
   /** The processor's time that the thread had in it. */
   readonly cpu: number;
+  /** What took longest in it, in words; only of tasks that take long. */
+  readonly doing: string;
 }
 
 interface TraceEvent {
@@ -14,6 +16,7 @@ interface TraceEvent {
   readonly pid: number;
   readonly tid: number;
   /** Microseconds. */
+  readonly ts: number;
   readonly dur?: number;
   readonly tdur?: number;
   readonly args?: { readonly data?: { readonly message?: string } };
@@ -34,6 +37,8 @@ let events: TraceEvent[] = [];
 async function startTrace({ page }: Context): Promise<void> {
   session = await page.context().newCDPSession(page);
   events = [];
+  // Tests in this page before have left garbage; whose collection falls into a trace is chance.
+  await session.send("HeapProfiler.collectGarbage");
   session.on("Tracing.dataCollected", ({ value }) => void events.push(...(value as unknown as TraceEvent[])));
   await session.send("Tracing.start", { traceConfig: { includedCategories: CATEGORIES }, transferMode: "ReportEvents" });
 }
@@ -47,8 +52,21 @@ async function stopTrace(): Promise<Task[]> {
   await session.detach();
   const mark = events.find(({ name, args }) => name === "TimeStamp" && args?.data?.message === MARK);
   if (!mark) throw new Error("the trace does not say which thread is the page's");
-  return events.filter(({ name, pid, tid, dur }) => name === "RunTask" && dur !== undefined && pid === mark.pid && tid === mark.tid)
-    .map(({ dur, tdur }) => ({ wall: dur! / 1000, cpu: (tdur ?? dur!) / 1000 }));
+  const own = events.filter(({ pid, tid, dur }) => dur !== undefined && pid === mark.pid && tid === mark.tid);
+  return own.filter(({ name }) => name === "RunTask")
+    .map((task) => ({ wall: task.dur! / 1000, cpu: processorTime(task), doing: task.dur! < TOLD ? "" : within(task, own) }));
+}
+
+const processorTime = ({ dur, tdur }: TraceEvent): number => (tdur ?? dur!) / 1000;
+
+/** Tasks shorter than this, in microseconds, need no explanation. */
+const TOLD = 20_000;
+
+/** The longest events inside a task. */
+function within(task: TraceEvent, own: readonly TraceEvent[]): string {
+  return own.filter((event) => event !== task && event.ts >= task.ts && event.ts < task.ts + task.dur!)
+    .sort((a, b) => processorTime(b) - processorTime(a)).slice(0, 4)
+    .map((event) => `${event.name} ${processorTime(event).toFixed(1)} ms`).join(", ");
 }
 
 export const traceCommands = { startTrace, stopTrace };
