@@ -54,6 +54,11 @@ export interface Device {
   readonly kernels: Kernels;
   /** Throws `E_MEMORY` when there is no room. Contents are undefined. */
   allocate(byteLength: number): DeviceBuffer;
+  /**
+   * Makes a buffer at least so long without a second copy of it; behind its contents there is anything then. Throws `E_MEMORY` when
+   * there is no room. Absent where a device can't.
+   */
+  grow?(buffer: DeviceBuffer, byteLength: number): void;
   free(buffer: DeviceBuffer): void;
   /** Copies `bytes` at once; they land in queue order. */
   write(buffer: DeviceBuffer, byteOffset: number, bytes: Uint8Array): void;

@@ -67,7 +67,7 @@ export { rope } from "./ops/rope";
 export { slidingWindowAttention } from "./ops/slidingWindow";
 export type { WindowState } from "./ops/slidingWindow";
 export { ssd, ssdOperations } from "./ops/ssd";
-export { assignSlice, broadcastTo, concat, reshape, slice, transpose } from "./ops/view";
+export { assignSlice, broadcastTo, concat, extended, reshape, slice, transpose } from "./ops/view";
 
 // Generation
 export { generate, sample } from "./generate";

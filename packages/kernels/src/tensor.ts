@@ -113,6 +113,16 @@ export class Tensor {
     return new Tensor(this.device, [...shape], this.dtype, this.#storage.retain(), this.offset + start);
   }
 
+  /**
+   * A tensor of another shape that begins with this one, over the same buffer, which is made longer where that is needed; null where
+   * the device can't, or this is not the beginning of its buffer. What is behind this tensor's numbers is undefined.
+   */
+  lengthened(shape: Shape): Tensor | null {
+    if (this.offset !== 0 || !this.device.grow) return null;
+    this.device.grow(this.buffer, sizeOf(shape) * DTYPES[this.dtype].bytes);
+    return new Tensor(this.device, [...shape], this.dtype, this.#storage.retain(), 0);
+  }
+
   /** Copies the contents to host memory; waits for all work queued before. */
   async read(): Promise<TypedArray> {
     const bytes = await this.device.read(this.buffer, this.byteOffset, this.byteLength);

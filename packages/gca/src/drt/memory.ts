@@ -3,11 +3,12 @@
  * live in a store (stored.ts).
  *
  * It only grows. Without a gradient new chunks are written into spare room behind the old ones, so that states of one stream share
- * their tensors and an append costs what is appended (when room runs out, there is a quarter more). Two states may go on from the same
+ * their tensors and an append costs what is appended (when room runs out, a quarter more is made, where the device can in the same
+ * place: of a long stream there are never two copies). Two states may go on from the same
  * place: the second finds the room taken and copies, unless all that stand further on have been disposed. With a gradient old and new
  * chunks are joined as tensors.
  */
-import { assignSlice, check, concat, isRecorded, slice, Tensor, zeros } from "@lenggen/kernels";
+import { assignSlice, check, concat, extended, isRecorded, slice, Tensor, zeros } from "@lenggen/kernels";
 import type { DrtConfig } from "./config";
 import type { EncodedChunks } from "./encoder";
 import { inEveryRow } from "./layout";
@@ -34,8 +35,12 @@ type Contents = (typeof CONTENTS)[number];
 /** Room that a memory starts with once something is written into it. */
 const LEAST_ROOM = 16;
 
-/** The states that share a buffer, by their `lengths`: what is behind the longest of them that still lives is free. */
-const sharing = new WeakMap<Tensor, Tensor[]>();
+/**
+ * The states that share a buffer, by their `lengths`: what is behind the longest of them that still lives is free. Tensors over one
+ * buffer have one list.
+ */
+const sharing = new WeakMap<Tensor, Sharers>();
+type Sharers = { readonly states: Tensor[] };
 
 /** A memory of nothing. */
 export function emptyMemory(c: DrtConfig, batch: number, like: { device: Tensor["device"]; dtype: Tensor["dtype"] }): ChunkMemory {
@@ -80,11 +85,7 @@ export const rememberLandmarks: Remember = ({ lengths, landmarks, keys, values }
 /** Whether a buffer of this memory holds nothing behind its first `count` chunks that any state still needs. */
 function isFreeBehind(buffer: Tensor, count: number): boolean {
   // One that was not made here: nobody knows who needs it.
-  return livingIn(buffer)?.every((lengths) => lengths.shape[1]! <= count) ?? false;
-}
-
-function livingIn(buffer: Tensor): Tensor[] | undefined {
-  return sharing.get(buffer)?.filter((lengths) => !lengths.disposed);
+  return sharing.get(buffer)?.states.every((lengths) => lengths.disposed || lengths.shape[1]! <= count) ?? false;
 }
 
 function moreLengths(lengths: Tensor, tokens: readonly number[]): Tensor {
@@ -107,18 +108,22 @@ export function readableRows({ lengths, keys, values }: ChunkMemory): { lengths:
 }
 
 /**
- * Writes `fresh` behind the first `count` rows of axis 1: in place where `free` says that this may be and there is room. `state`: the
- * lengths of the memory that this makes.
+ * Writes `fresh` behind the first `count` rows of axis 1: in place where `free` says that this may be. `state`: the lengths of the
+ * memory that this makes.
  */
 function appended(old: Tensor, fresh: Tensor, count: number, free: boolean, state: Tensor): Tensor {
   const total = count + fresh.shape[1]!;
-  const inPlace = free && total <= old.shape[1]!;
-  // Room is not filled with anything: what nobody has written takes no memory on most machines.
-  const room = total <= LEAST_ROOM ? LEAST_ROOM : Math.max(total, Math.ceil(1.25 * count));
-  const target = inPlace ? old : Tensor.empty(old.device, old.shape.with(1, room), old.dtype);
-  if (!inPlace && count > 0) assignSlice(target, slice(old, 1, 0, count), 1, 0);
+  let target = old;
+  if (!free || total > old.shape[1]!) {
+    // Room is not filled with anything: what nobody has written takes no memory on most machines.
+    const room = total <= LEAST_ROOM ? LEAST_ROOM : Math.max(total, Math.ceil(1.25 * count));
+    target = free ? extended(old, 1, room) : Tensor.empty(old.device, old.shape.with(1, room), old.dtype);
+    if (!free) assignSlice(target, old, 1, 0, count);
+  }
   assignSlice(target, fresh, 1, count);
+  const sharers = (target.buffer === old.buffer && sharing.get(old)) || { states: [] };
   // Without those that are gone: a long stream would leave one per pass.
-  sharing.set(target, [...(livingIn(target) ?? []), state]);
+  sharers.states.splice(0, Infinity, ...sharers.states.filter((lengths) => !lengths.disposed), state);
+  sharing.set(target, sharers);
   return target;
 }

@@ -4,10 +4,8 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdio>
-#include <cstdlib>
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
+
+#include "pages.h"
 
 namespace lenggen {
 namespace {
@@ -15,35 +13,9 @@ namespace {
 // An id is generation * SLOT_LIMIT + slot: exact as a double, and never the same for two blocks.
 constexpr uint64_t SLOT_LIMIT = uint64_t{1} << 24;
 
-// Blocks of at least so many bytes are made of huge pages, where the system has them: kernels walk matrices by columns
-// too, and with small pages each step of that would be looked up anew. A training step of a small model is 5-10% faster.
-#if defined(__linux__)
-constexpr size_t HUGE_PAGE = size_t{2} << 20, HUGE_FROM = HUGE_PAGE / 2;
-#else
-constexpr size_t HUGE_PAGE = 64, HUGE_FROM = SIZE_MAX;
-#endif
-
-// Rounds up to eighths of a power of two: at most an eighth is lost, and sizes that are near share a class. Large blocks
-// are whole huge pages.
-size_t capacityFor(size_t bytes) {
-  if (bytes <= 64) return 64;
-  const int log = 63 - __builtin_clzll(bytes);
-  const size_t step = std::max<size_t>(64, (size_t{1} << log) / 8), capacity = (bytes + step - 1) / step * step;
-  return capacity < HUGE_FROM ? capacity : (capacity + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-}
-
 // A pooled block that has not been wanted while so many others were freed will not be: the passes of a stream whose memory
 // grows ask for a larger one each time. Far more than a training step frees.
 constexpr uint64_t IDLE_FREES = 1 << 14, LOOK_EVERY = 1 << 10;
-
-void* obtain(size_t capacity) {
-  if (capacity < HUGE_FROM) return std::aligned_alloc(64, capacity);
-  void* data = std::aligned_alloc(HUGE_PAGE, capacity);
-#if defined(__linux__)
-  if (data != nullptr) madvise(data, capacity, MADV_HUGEPAGE);
-#endif
-  return data;
-}
 
 std::string show(double bytes) {
   const char* units[] = {"bytes", "kB", "MB", "GB", "TB"};
@@ -60,20 +32,14 @@ std::string show(double bytes) {
 }  // namespace
 
 Allocator::~Allocator() {
-  for (const Block& block : blocks_) std::free(block.data);
+  for (const Block& block : blocks_) returnPages(block.data, block.capacity);
   for (const SizeClass& size : classes_) {
-    for (const Pooled& block : size.blocks) std::free(block.data);
+    for (const Pooled& block : size.blocks) returnPages(block.data, size.capacity);
   }
 }
 
 double Allocator::allocate(double bytes) {
-  if (!(bytes >= 0) || bytes != std::floor(bytes)) throw Failure("E_ARGUMENT", "allocate: the size must be a whole number of bytes");
-  const auto full = [&] {
-    return Failure("E_MEMORY", "there is no room for " + show(bytes) + ": tensors hold " + show(static_cast<double>(used_)) + " of " +
-                                   show(static_cast<double>(limit_)) + "; make the batch, the length or the model smaller");
-  };
-  if (bytes > static_cast<double>(limit_)) throw full();
-  const size_t asked = static_cast<size_t>(bytes);
+  const size_t asked = checkedSize(bytes);
   const size_t capacity = capacityFor(asked);
   if (freeSlots_.empty() && blocks_.size() >= SLOT_LIMIT) throw Failure("E_MEMORY", "there are too many tensors");
 
@@ -83,7 +49,7 @@ double Allocator::allocate(double bytes) {
     freeSlots_.push_back(static_cast<uint32_t>(blocks_.size() - 1));
   }
   void* data = take(capacity, asked);
-  if (data == nullptr) throw full();
+  if (data == nullptr) throw noRoom(bytes);
   const uint32_t slot = freeSlots_.back();
   freeSlots_.pop_back();
   Block& block = blocks_[slot];
@@ -94,6 +60,42 @@ double Allocator::allocate(double bytes) {
   used_ += capacity;
   peak_ = std::max(peak_, used_);
   return static_cast<double>(block.generation * SLOT_LIMIT + slot);
+}
+
+void Allocator::grow(double id, double bytes) {
+  Block& block = blocks_[slotOf(id)];
+  const size_t asked = checkedSize(bytes);
+  if (asked <= block.bytes) return;
+  const size_t capacity = capacityFor(asked);
+  if (capacity > block.capacity) {
+    const size_t more = capacity - block.capacity;
+    if (used_ + more > limit_) throw noRoom(bytes);
+    // What is queued knows where the block is now.
+    queue_.drain();
+    if (used_ + pooled_ + more > limit_) dropAll();
+    void* data = growPages(block.data, block.capacity, capacity);
+    if (data == nullptr && pooled_ > 0) {
+      dropAll();
+      data = growPages(block.data, block.capacity, capacity);
+    }
+    if (data == nullptr) throw noRoom(bytes);
+    block.data = data;
+    block.capacity = capacity;
+    used_ += more;
+    peak_ = std::max(peak_, used_);
+  }
+  block.bytes = asked;
+}
+
+size_t Allocator::checkedSize(double bytes) const {
+  if (!(bytes >= 0) || bytes != std::floor(bytes)) throw Failure("E_ARGUMENT", "a buffer's size must be a whole number of bytes");
+  if (bytes > static_cast<double>(limit_)) throw noRoom(bytes);
+  return static_cast<size_t>(bytes);
+}
+
+Failure Allocator::noRoom(double bytes) const {
+  return Failure("E_MEMORY", "there is no room for " + show(bytes) + ": tensors hold " + show(static_cast<double>(used_)) + " of " +
+                                 show(static_cast<double>(limit_)) + "; make the batch, the length or the model smaller");
 }
 
 // A block from the pool or the system; null when there is no room.
@@ -107,10 +109,10 @@ void* Allocator::take(size_t capacity, size_t asked) {
     return data;
   }
   if (used_ + pooled_ + capacity > limit_) dropAll();
-  void* data = obtain(capacity);
+  void* data = obtainPages(capacity);
   if (data == nullptr && pooled_ > 0) {
     dropAll();
-    data = obtain(capacity);
+    data = obtainPages(capacity);
   }
   return data;
 }
@@ -159,7 +161,7 @@ void Allocator::dropOldest() {
     if (!size.blocks.empty() && (oldest == nullptr || size.blocks.front().since < oldest->blocks.front().since)) oldest = &size;
   }
   if (oldest == nullptr) return;
-  queue_.release(oldest->blocks.front().data);
+  queue_.release(oldest->blocks.front().data, oldest->capacity);
   oldest->blocks.erase(oldest->blocks.begin());
   pooled_ -= oldest->capacity;
 }
@@ -167,7 +169,7 @@ void Allocator::dropOldest() {
 void Allocator::dropIdle() {
   for (SizeClass& size : classes_) {
     size_t idle = 0;
-    while (idle < size.blocks.size() && size.blocks[idle].since + IDLE_FREES < clock_) queue_.release(size.blocks[idle++].data);
+    while (idle < size.blocks.size() && size.blocks[idle].since + IDLE_FREES < clock_) queue_.release(size.blocks[idle++].data, size.capacity);
     size.blocks.erase(size.blocks.begin(), size.blocks.begin() + static_cast<std::ptrdiff_t>(idle));
     pooled_ -= idle * size.capacity;
   }
@@ -177,7 +179,7 @@ void Allocator::dropIdle() {
 void Allocator::dropAll() {
   queue_.drain();
   for (SizeClass& size : classes_) {
-    for (const Pooled& block : size.blocks) std::free(block.data);
+    for (const Pooled& block : size.blocks) returnPages(block.data, size.capacity);
     size.blocks.clear();
   }
   pooled_ = 0;

@@ -16,6 +16,9 @@ class Allocator {
 
   // Returns the new block's id. Throws Failure E_MEMORY.
   double allocate(double bytes);
+  // Makes a block longer; its id stays, its contents too, behind which there is anything. Waits for the queue. Throws Failure
+  // E_MEMORY, and then it is as it was.
+  void grow(double id, double bytes);
   // Throws Failure E_ARGUMENT for an id that is not (or no more) in use, as do all that take one.
   void free(double id);
   // The window of a block. Throws unless it lies inside.
@@ -43,6 +46,9 @@ class Allocator {
   };
 
   size_t slotOf(double id) const;
+  // A size as a number of bytes that may be had at all.
+  size_t checkedSize(double bytes) const;
+  Failure noRoom(double bytes) const;
   std::vector<Pooled>& pool(size_t capacity);
   void* take(size_t capacity, size_t asked);
   void dropOldest();

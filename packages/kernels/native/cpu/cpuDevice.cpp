@@ -9,6 +9,7 @@ Napi::Function CpuDevice::define(Napi::Env env) {
                      {
                          InstanceMethod<&CpuDevice::launch>("launch"),
                          InstanceMethod<&CpuDevice::allocate>("allocate"),
+                         InstanceMethod<&CpuDevice::grow>("grow"),
                          InstanceMethod<&CpuDevice::free>("free"),
                          InstanceMethod<&CpuDevice::write>("write"),
                          InstanceMethod<&CpuDevice::read>("read"),
@@ -115,6 +116,15 @@ Napi::Value CpuDevice::allocate(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     requireOpen();
     return Napi::Number::New(info.Env(), allocator_->allocate(numberArgument(info, 0, "bytes")));
+  });
+}
+
+// grow(id, bytes)
+Napi::Value CpuDevice::grow(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    requireOpen();
+    allocator_->grow(numberArgument(info, 0, "id"), numberArgument(info, 1, "bytes"));
+    return {};
   });
 }
 

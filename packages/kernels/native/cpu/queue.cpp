@@ -5,6 +5,8 @@
 #include <new>
 #include <utility>
 
+#include "pages.h"
+
 namespace lenggen {
 namespace {
 
@@ -80,14 +82,15 @@ void Queue::read(void* target, const void* source, size_t count, Ticket* ticket)
   submit();
 }
 
-void Queue::release(void* memory) {
+void Queue::release(void* memory, size_t capacity) {
   if (idle()) {
-    std::free(memory);
+    returnPages(memory, capacity);
     return;
   }
   Task& task = next();
   task.kind = Task::Kind::release;
   task.target = memory;
+  task.bytes = capacity;
   submit();
 }
 
@@ -129,7 +132,7 @@ void Queue::perform(Task& task) {
       finished_(task.ticket);
       break;
     case Task::Kind::release:
-      std::free(task.target);
+      returnPages(task.target, task.bytes);
       break;
   }
 }

@@ -31,7 +31,7 @@ struct Task {
   Usage* usage = nullptr;  // the kernel's
   std::vector<Buffer> buffers;
   std::vector<double> numbers;
-  // write, read: copies `bytes`. A write frees `source` afterwards. release: frees `target`.
+  // write, read: copies `bytes`. A write frees `source` afterwards. release: returns the `bytes` bytes at `target` to the system.
   void* target = nullptr;
   void* source = nullptr;
   size_t bytes = 0;
@@ -57,8 +57,8 @@ class Queue {
   // Submits a copy of `bytes` bytes. Throws std::bad_alloc.
   void write(void* target, const void* bytes, size_t count);
   void read(void* target, const void* source, size_t count, Ticket* ticket);
-  // Frees memory from std::aligned_alloc once nothing queued can touch it.
-  void release(void* memory);
+  // Returns memory to the system (pages.h) once nothing queued can touch it.
+  void release(void* memory, size_t capacity);
 
  private:
   void work();

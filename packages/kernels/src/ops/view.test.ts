@@ -3,7 +3,7 @@ import {
   checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectError, host, type HostTensor, integers,
   normals, type TestFunction, upload,
 } from "../testing";
-import { assignSlice, broadcastTo, concat, reshape, slice, transpose } from "./view";
+import { assignSlice, broadcastTo, concat, extended, reshape, slice, transpose } from "./view";
 import { mul, square } from "./elementwise";
 import { vjp } from "../tape";
 import { dispose, keep, scope, type Tensor } from "../tensor";
@@ -50,12 +50,53 @@ eachDevice("views", (device) => {
     target.dispose();
   });
 
+  it("writes the first rows of a longer tensor", async () => {
+    const target = keep(scope(() => {
+      const buffer = upload(device, count([2, 3]));
+      assignSlice(buffer, upload(device, { data: [70, 71, 72, 73, 74, 75], shape: [2, 3], kind: "integer" }), 1, 1, 2);
+      return buffer;
+    }));
+    expect([...await target.read()]).toEqual([0, 70, 71, 3, 73, 74]);
+    target.dispose();
+  });
+
+  // [outer axes, rows, more rows]: within a block of memory, beyond it, and where rows lie apart
+  for (const [outer, rows, more] of [[1, 2, 3], [1, 0, 5], [1, 3, 100_000], [2, 3, 7]] as const) {
+    it(`gives [${outer}, ${rows}, 4] room for ${more} rows`, async () => {
+      const x = upload(device, count([outer, rows, 4]));
+      const before = [...await x.read()];
+      const longer = extended(x, 1, more);
+      expect(longer.shape).toEqual([outer, more, 4]);
+      const last = keep(scope(() => {
+        const ones = upload(device, { data: Array<number>(outer * 4).fill(1), shape: [outer, 1, 4], kind: "integer" });
+        assignSlice(longer, ones, 1, more - 1);
+        return slice(longer, 1, more - 1);
+      }));
+      const kept = keep(scope(() => slice(longer, 1, 0, rows)));
+      expect([...await kept.read()]).toEqual(before);
+      expect([...await last.read()]).toEqual(Array<number>(outer * 4).fill(1));
+      expect([...await x.read()], "the shorter one is as it was").toEqual(before);
+      x.dispose();
+      expect((await longer.read()).length).toBe(longer.size);
+      dispose([longer, last, kept]);
+    });
+  }
+
+  it("gives room only where there is less and nothing is recorded", () => {
+    const x = upload(device, normals(1, [2, 3]));
+    expectError(() => extended(x, 1, 2), "E_SHAPE", /axis 1 of \[2, 3\] can't be made 2/);
+    expectError(() => extended(x, 0, 2.5), "E_SHAPE");
+    expectError(() => vjp((y: Tensor) => extended(square(y), 0, 9), x), "E_SCOPE", /recording/);
+    x.dispose();
+  });
+
   it("writes in place only where it fits and nothing is recorded", () => {
     const target = upload(device, normals(1, [2, 3]));
     const row = upload(device, normals(1, [1, 3]));
     expectError(() => assignSlice(target, upload(device, normals(1, [2, 2])), 1, 2), "E_SHAPE", /from 2 of axis 1/);
     expectError(() => assignSlice(target, upload(device, normals(1, [3, 1])), 1, 0), "E_SHAPE");
     expectError(() => assignSlice(target, upload(device, normals(1, [2, 1])), 1, -1), "E_SHAPE");
+    expectError(() => assignSlice(target, row, 0, 0, 2), "E_SHAPE", /2 of \[1, 3\] does not fit/);
     expectError(() => assignSlice(target, upload(device, integers(1, [2, 1], 0, 9)), 1, 0), "E_DTYPE");
     expectError(() => vjp((x: Tensor) => {
       assignSlice(target, square(x), 0, 0);

@@ -87,18 +87,38 @@ export function slice(x: Tensor, axis: number, start: number, end?: number): Ten
 }
 
 /**
- * Writes `x` into `target`, in place, from `start` on along one axis; in queue order, and no gradient knows of it. For buffers with
- * spare room. Throws `E_SHAPE` when x does not fit there, `E_DTYPE` for another type, `E_SCOPE` when a tape is recording either.
+ * Writes `x`, or the first `count` of it, into `target`, in place, from `start` on along one axis; in queue order, and no gradient
+ * knows of it. For buffers with spare room. Throws `E_SHAPE` when that does not fit there, `E_DTYPE` for another type, `E_SCOPE` when a
+ * tape is recording either.
  */
-export function assignSlice(target: Tensor, x: Tensor, axis: number, start: number): void {
+export function assignSlice(target: Tensor, x: Tensor, axis: number, start: number, count?: number): void {
   const at = normalizeAxis(axis, target.shape.length, "assignSlice");
-  const fits = x.shape.length === target.shape.length && sameShape(x.shape.with(at, 0), target.shape.with(at, 0)) &&
-    Number.isInteger(start) && start >= 0 && start + x.shape[at]! <= target.shape[at]!;
-  check(fits, "E_SHAPE", () => `assignSlice: ${showShape(x.shape)} does not fit into ${showShape(target.shape)} from ${start} of axis ${at}`);
+  const alike = x.shape.length === target.shape.length && sameShape(x.shape.with(at, 0), target.shape.with(at, 0));
+  const rows = count ?? x.shape[at]!;
+  const fits = alike && [start, rows].every((n) => Number.isInteger(n) && n >= 0) && rows <= x.shape[at]! && start + rows <= target.shape[at]!;
+  check(fits, "E_SHAPE", () =>
+    `assignSlice: ${count === undefined ? "" : `${count} of `}${showShape(x.shape)} does not fit into ${showShape(target.shape)} from ${start} of axis ${at}`);
   check(x.dtype === target.dtype, "E_DTYPE", () => `assignSlice: x is ${x.dtype}, the target ${target.dtype}`);
   check(!isRecorded(target) && !isRecorded(x), "E_SCOPE", () => "assignSlice: a tape is recording; write in place outside of it, or join tensors with concat");
   const strides = stridesOf(target.shape);
-  copy(x, target, x.shape, stridesOf(x.shape), strides, 0, start * strides[at]!);
+  copy(x, target, x.shape.with(at, rows), stridesOf(x.shape), strides, 0, start * strides[at]!);
+}
+
+/**
+ * `x` with room for `size` along an axis; what is behind its numbers there is undefined. Where the device can make a buffer longer and
+ * all outer axes are 1, both are in the same memory from then on, and x may be read and written as before; elsewhere the result is a
+ * copy. Throws `E_SHAPE` for less room than there is, `E_MEMORY` when the device has none, `E_SCOPE` when a tape is recording x.
+ */
+export function extended(x: Tensor, axis: number, size: number): Tensor {
+  const at = normalizeAxis(axis, x.shape.length, "extended");
+  check(Number.isInteger(size) && size >= x.shape[at]!, "E_SHAPE", () => `extended: axis ${at} of ${showShape(x.shape)} can't be made ${size}`);
+  check(!isRecorded(x), "E_SCOPE", () => "extended: a tape is recording; join tensors with concat");
+  const shape = x.shape.with(at, size);
+  const longer = sizeOf(x.shape.slice(0, at)) === 1 ? x.lengthened(shape) : null;
+  if (longer) return longer;
+  const copied = Tensor.empty(x.device, shape, x.dtype);
+  assignSlice(copied, x, at, 0);
+  return copied;
 }
 
 const concatOp: Op<{ readonly axis: number }> = {

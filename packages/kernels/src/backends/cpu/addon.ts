@@ -9,6 +9,7 @@ import { LenggenError, type ErrorCode } from "../../errors";
 export interface NativeDevice {
   launch(kernel: number, values: Float64Array, buffers: number, numbers: number): void;
   allocate(bytes: number): number;
+  grow(id: number, bytes: number): void;
   free(id: number): void;
   write(id: number, byteOffset: number, bytes: Uint8Array): void;
   read(id: number, byteOffset: number, byteLength: number): Promise<Uint8Array>;

@@ -6,6 +6,7 @@ import { Worker } from "node:worker_threads";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { open } from "../../device";
 import { rmsNorm } from "../../ops/norm";
+import { extended } from "../../ops/view";
 import { vjp } from "../../tape";
 import { dispose, full, tensor, zeros } from "../../tensor";
 import { expectError, instructionSets } from "../../testing";
@@ -111,6 +112,31 @@ describe.runIf(loaded.addon)("the cpu device", () => {
       expect((await x.read())[size - 1]).toBe(1);
       expect(device.memory().used + device.memory().pooled).toBeLessThanOrEqual(10_500_000);
     }
+    device.close();
+  });
+
+  it("makes a buffer longer where it lies, in queue order", async () => {
+    const device = await open("cpu", { memoryLimit: 200_000_000 });
+    let x = full(device, [1000], 0);
+    const one = full(device, [1000], 1);
+    let steps = 0;
+    for (let size = 2000; size <= 30_000_000; size *= 3) {
+      const longer = extended(x, 0, size);
+      expect(longer.buffer).toBe(x.buffer);
+      x.dispose();
+      x = longer;
+      using head = x.window([1000]);
+      for (let i = 0; i < 50; i++, steps++) device.kernels.accumulate({ out: head, x: one, scale: 1 }); // in the queue while it moves
+    }
+    expect(new Set((await x.read()).subarray(0, 1000))).toEqual(new Set([steps]));
+    // There were never two of them.
+    const { used, peak } = device.memory();
+    expect(peak).toBe(used);
+    const { size } = x;
+    expectError(() => extended(x, 0, 60_000_000), "E_MEMORY", /no room for 240 MB/);
+    expect([x.size, (await x.read())[999]]).toEqual([size, steps]);
+    dispose([x, one]);
+    expect(device.memory().used).toBe(0);
     device.close();
   });
 

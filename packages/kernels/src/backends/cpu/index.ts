@@ -75,6 +75,14 @@ export class CpuDevice implements Device {
     }
   }
 
+  grow(buffer: DeviceBuffer, byteLength: number): void {
+    try {
+      this.#native.grow((buffer as CpuBuffer).id, byteLength);
+    } catch (error) {
+      throw translated(error);
+    }
+  }
+
   free(buffer: DeviceBuffer): void {
     this.#native.free((buffer as CpuBuffer).id);
   }
