@@ -38,6 +38,26 @@ describe("taskAccuracy", () => {
     expect(cells[1]!.ci95[0]).toBeCloseTo(0.5655, 3); // Wilson, 5 of 5
   });
 
+  test("samples draw their depths from a band around the one asked for", async () => {
+    const model = tinyModel({ memory: 4 });
+    const drawn: number[] = [];
+    const noting: Task = { ...planted, sample(sampleKey, length, options) {
+      drawn.push(options!.depth!);
+      return planted.sample(sampleKey, length, options);
+    } };
+    const options = { key: key(1), lengths: [20], depths: [0.5, 0.99], spread: 0.1, samples: 20 };
+    const { cells } = await taskAccuracy(model, model.init(key(0), device), noting, options);
+    expect(cells.map(({ depth }) => depth)).toEqual([0.5, 0.99]);
+    const [middle, end] = [drawn.slice(0, 20), drawn.slice(20)];
+    expect(new Set(middle).size).toBe(20);
+    expect(Math.min(...middle)).toBeGreaterThanOrEqual(0.4);
+    expect(Math.min(...middle)).toBeLessThan(0.45);
+    expect(Math.max(...middle)).toBeLessThanOrEqual(0.6);
+    expect(Math.max(...middle)).toBeGreaterThan(0.55);
+    expect(Math.max(...end)).toBe(1);
+    await expect(taskAccuracy(model, model.init(key(0), device), noting, { ...options, spread: -1 })).rejects.toThrow(/spread must be from 0 to 1, not -1/);
+  });
+
   test("the loss of the right answer is that computed by hand", async () => {
     const model = tinyModel({ sharpness: 0.4 });
     const { cells } = await taskAccuracy(model, model.init(key(0), device), planted, { key: key(2), lengths: [12], samples: 3, depth: 0.5 });

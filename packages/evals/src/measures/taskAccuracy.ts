@@ -3,11 +3,14 @@
  * carried over; answers are decoded greedily, token by token, and also scored teacher-forced (the loss of the
  * right answer). Prompts of tasks that stream are never held whole. Intervals are Wilson's at 95%.
  */
-import { check, foldIn, type Key, type Parameters, type SequenceModel, type Tree } from "@lenggen/kernels";
+import { check, foldIn, hostRandom, type Key, type Parameters, type SequenceModel, type Tree } from "@lenggen/kernels";
 import { type Interval, mean, wilsonInterval } from "../statistics";
 import { groups, type RunOptions, stream } from "../stream";
 import type { Sample, StreamedSample, Task, TaskOptions } from "../tasks/task";
 import { type Answered, answersFrom } from "./answers";
+
+/** The stream of random numbers that depths come from; samples draw from their key itself. */
+const DEPTH = 1;
 
 /** Options of {@link taskAccuracy}. */
 export interface TaskAccuracyOptions extends RunOptions, TaskOptions {
@@ -16,6 +19,11 @@ export interface TaskAccuracyOptions extends RunOptions, TaskOptions {
   readonly lengths: readonly number[];
   /** Depths to try at each length; each sample draws its own unless given. Tasks without depth ignore it. */
   readonly depths?: readonly number[];
+  /**
+   * Each sample draws its own depth from so far below to so far above the one given; 0 unless given. Without it a depth stands at the
+   * same place of a segment at every length that is a multiple of one.
+   */
+  readonly spread?: number;
   /** Samples per length and depth; 32 unless given. */
   readonly samples?: number;
   /**
@@ -53,9 +61,10 @@ export interface TaskAccuracy {
 export async function taskAccuracy<State extends Tree>(
   model: SequenceModel<State>, parameters: Parameters, task: Task, options: TaskAccuracyOptions,
 ): Promise<TaskAccuracy> {
-  const { key, lengths, samples = 32, batch = 16, ends = 1 } = options;
+  const { key, lengths, spread = 0, samples = 32, batch = 16, ends = 1 } = options;
   check(Number.isInteger(samples) && samples >= 1, "E_ARGUMENT", () => `task accuracy: samples must be a whole number of at least 1, not ${samples}`);
   check(Number.isInteger(ends) && ends >= 0, "E_ARGUMENT", () => `task accuracy: ends must be a whole number of at least 0, not ${ends}`);
+  check(spread >= 0 && spread <= 1, "E_ARGUMENT", () => `task accuracy: spread must be from 0 to 1, not ${spread}`);
   const depths: readonly (number | null)[] = (task.hasDepth ? options.depths : undefined) ?? [options.depth ?? null];
   const total = samples * depths.length * lengths.reduce((sum, length) => sum + length, 0);
   let done = 0;
@@ -63,7 +72,8 @@ export async function taskAccuracy<State extends Tree>(
   for (const length of lengths) {
     for (const depth of depths) {
       const make = (i: number): Sample | StreamedSample => {
-        const [own, given] = [foldIn(foldIn(key, length), i), { ...options, depth: depth ?? undefined }];
+        const own = foldIn(foldIn(key, length), i);
+        const given = { ...options, depth: depth === null ? undefined : around(depth, spread, own) };
         return task.stream?.(own, length, given) ?? task.sample(own, length, given);
       };
       const results: { exact: number; characters: number; bits: number; forced: number }[] = [];
@@ -84,6 +94,12 @@ export async function taskAccuracy<State extends Tree>(
     }
   }
   return { task: task.name, cells };
+}
+
+/** A depth near the one given. */
+function around(depth: number, spread: number, key: Key): number {
+  if (spread === 0) return depth;
+  return Math.min(1, Math.max(0, depth + spread * (2 * hostRandom(foldIn(key, DEPTH)).uniform() - 1)));
 }
 
 /** Streams the prompts, then decodes and scores from the state they end in. */

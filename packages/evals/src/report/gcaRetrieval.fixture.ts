@@ -23,7 +23,7 @@ export function syntheticRetrieval(): GcaRetrievalReport {
     const correct = Math.round(samples * (inWindow ? 0.3 : Math.max(0, most - lost * Math.log2(length / 1024))));
     return {
       task, length, depth, samples, accuracy: correct / samples, aligned, correct, ci95: wilsonInterval(correct, samples),
-      characters: correct / samples, teacherForced: Math.min(1, 0.05 + correct / samples), answerBits: 4.7 * (1 - correct / samples), oneStream: length > 2 ** 20, ...more,
+      characters: correct / samples, teacherForced: Math.min(1, 0.05 + correct / samples), answerBits: 4.7 * (1 - correct / samples), perStream: length > 2 ** 20 ? 20 : 1, ...more,
     };
   };
   const reach = (method: Retriever) => LENGTHS.filter((length) => length <= (method === "full-attention" ? 16_384 : method === "sliding-window" ? 65_536 : 2 ** 24));

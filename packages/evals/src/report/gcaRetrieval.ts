@@ -169,7 +169,7 @@ function cellTable(model: RetrievalModel): string {
     { title: "Task", value: ({ task }) => taskName(task) },
     { title: "Length", value: ({ length }) => formatLength(length), numeric: true },
     { title: "Depth", value: ({ depth }) => `${Math.round(depth * 100)}%`, numeric: true },
-    { title: "Question", value: ({ aligned, oneStream }) => `${aligned ? "aligned" : "anywhere"}${oneStream ? ", one stream" : ""}` },
+    { title: "Question", value: ({ aligned, perStream }) => `${aligned ? "aligned" : "anywhere"}${perStream > 1 ? `, ${perStream} in a stream` : ""}` },
     { title: "Right", value: ({ correct, samples }) => `${correct}/${samples}`, numeric: true },
     { title: "Teacher-forced", value: ({ teacherForced }) => percent(teacherForced), numeric: true },
     { title: "Bits per byte", value: ({ answerBits }) => fixed(answerBits), numeric: true },

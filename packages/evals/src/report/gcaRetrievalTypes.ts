@@ -26,8 +26,8 @@ export interface RetrievalCell {
   readonly teacherForced: number;
   /** Mean loss of the right answer, teacher-forced, in bits per token. */
   readonly answerBits: number;
-  /** Whether the questions share one stream, each asked from the state that it ends in. */
-  readonly oneStream: boolean;
+  /** Questions put to one text, each from the state that it ends in; so many names are to be told apart. */
+  readonly perStream: number;
 }
 
 /** Everything measured of one model. */

@@ -36,12 +36,12 @@ describe("reproduce gca-retrieval", () => {
       expect(parameters).toBeGreaterThan(1000);
       expect(tokensTrained).toBe(2 * 2 * 64 + 2 * 2 * 96);
     }
-    const places = models.map(({ retrieval }) => retrieval.map(({ task, length, depth, samples, aligned, oneStream }) =>
-      [task, length, depth, samples, aligned ? "aligned" : "", oneStream ? "one stream" : ""].join(" ").trim()));
+    const places = models.map(({ retrieval }) => retrieval.map(({ task, length, depth, samples, aligned, perStream }) =>
+      [task, length, depth, samples, aligned ? "aligned" : "", perStream > 1 ? `${perStream} in a stream` : ""].join(" ").trim()));
     const oneKey = (aligned: string) => [64, 96].flatMap((length) => [0.25, 0.75].map((depth) => `key-retrieval ${length} ${depth} 2${aligned}`));
     expect(places[0]).toEqual([...oneKey("").slice(0, 2), ...oneKey(" aligned").slice(0, 2), ...oneKey("").slice(2), ...oneKey(" aligned").slice(2), "two-hop 64 0.5 2",
-      ...[0.25, 0.75].map((depth) => `key-retrieval 1024 ${depth} 1  one stream`)]);
-    expect(places[1]!.slice(-2)).toEqual([0.25, 0.75].map((depth) => `key-retrieval 512 ${depth} 1  one stream`));
+      ...[0.25, 0.75].map((depth) => `key-retrieval 1024 ${depth} 1  2 in a stream`)]);
+    expect(places[1]!.slice(-2)).toEqual([0.25, 0.75].map((depth) => `key-retrieval 512 ${depth} 2  2 in a stream`));
     expect(places[2]).toEqual(oneKey(""));
     for (const cell of models.flatMap(({ retrieval }) => retrieval)) {
       expect(Object.keys(cell).slice(0, 6)).toEqual(["task", "length", "depth", "samples", "accuracy", "aligned"]);

@@ -29,7 +29,7 @@ export interface Examined {
 }
 
 /** What decides the questions of one length. */
-export type Asked = Pick<Questions, "task" | "depths" | "samples" | "ends" | "options">;
+export type Asked = Pick<Questions, "task" | "depths" | "samples" | "streams" | "ends" | "options">;
 
 type OnProgress = (done: number, total: number) => void;
 
@@ -56,13 +56,13 @@ export async function askAll(examined: Examined): Promise<Stage<RetrievalCell[]>
 
 function askAt(examined: Examined, questions: Questions, length: number, aligned: boolean): Promise<Stage<RetrievalCell[]>> {
   const { model, method, trained, folder, heldOut, settings: { places, diskFrom, heldOutText, pass } } = examined;
-  const { task, depths, samples, ends, options, oneStream = false } = questions;
-  const asked: Asked = { task, depths, samples, ends, options };
-  const name = [method, task, length, ...(aligned ? ["aligned"] : []), ...(oneStream ? ["stream"] : [])].join("-");
-  const decides = { trained, asked, oneStream, length, aligned, places, diskFrom, pass, text: [heldOutText, heldOut.length] };
+  const { task, depths, samples, streams, ends, options } = questions;
+  const asked: Asked = { task, depths, samples, streams, ends, options };
+  const name = [method, task, length, ...(aligned ? ["aligned"] : []), ...(streams ? ["streams"] : [])].join("-");
+  const decides = { trained, asked, length, aligned, places, diskFrom, pass, text: [heldOutText, heldOut.length] };
   return resumable(join(folder, "answers", `${name}.json`), decides, () =>
     underBar(`${method}: ${task} at ${lengthName(length)}${aligned ? ", aligned" : ""}`, (onProgress) => {
-      if (oneStream) return readingLong(model, folder, (reader) => askStream(examined, reader, asked, length, onProgress));
+      if (streams) return askStreams(examined, asked, streams, length, onProgress);
       const ask = (reader: SequenceModel) => askTexts(examined, reader, asked, length, aligned, onProgress);
       return length >= diskFrom ? readingLong(model, folder, (reader) => ask(reader.model)) : ask(model);
     }));
@@ -85,31 +85,51 @@ async function askTexts(
   let before = 0;
   for (const { tokens, samples: count } of prompts) {
     const { cells } = await taskAccuracy(model, parameters, TASKS[task], {
-      ...options, key, lengths: [tokens], depths: middles(depths), samples: count, text: heldOut, ends, signal,
+      ...options, key, lengths: [tokens], depths: middles(depths), spread: 0.5 / depths, samples: count, text: heldOut, ends, signal,
       chunk: settings.pass, batch: Math.min(MOST_ROWS, Math.max(1, Math.floor(settings.sideBySide / tokens))),
       onProgress: (done) => onProgress(before + done, total),
     });
     found.push(...cells);
     before += depths * tokens * count;
   }
-  return middles(depths).map((depth) => cellOf(found.filter((cell) => cell.depth === depth), { task, length, depth, aligned, oneStream: false }));
+  return middles(depths).map((depth) => cellOf(found.filter((cell) => cell.depth === depth), { task, length, depth, aligned, perStream: 1 }));
 }
 
-/** One stream for all questions, whose depths are evenly spaced. */
-export async function askStream(
-  { parameters, heldOut, settings, key, signal }: Examined, reader: LongReader, { task, depths, samples, ends, options }: Asked, length: number, onProgress: OnProgress,
-): Promise<RetrievalCell[]> {
-  const { questions } = await askedFromOneStream(reader.model, parameters, TASKS[task], {
-    ...options, key: foldIn(key, length), length, questions: depths * samples, text: heldOut, ends, chunk: settings.pass, signal, onProgress,
+/** Several questions to a stream. Depths are evenly spaced over all questions, and each stream has all kinds of them. */
+function askStreams(examined: Examined, asked: Asked, streams: number, length: number, onProgress: OnProgress): Promise<RetrievalCell[]> {
+  return readingLong(examined.model, examined.folder, async (reader) => {
+    const all = middles(asked.depths * asked.samples);
+    const answers: AskedQuestion[] = [];
+    for (let stream = 0; stream < streams; stream++) {
+      const depths = all.filter((_, i) => i % streams === stream);
+      const done = (tokens: number) => onProgress(stream * length + tokens, streams * length);
+      answers.push(...await askStream(examined, reader, asked, { number: stream, length, depths }, done));
+    }
+    return cellsOfStreams(asked, length, answers, Math.ceil(all.length / streams));
   });
+}
+
+/** One stream, with a key at each depth. */
+export async function askStream(
+  { parameters, heldOut, settings, key, signal }: Examined, reader: LongReader, { task, ends, options }: Asked,
+  { number, length, depths }: { readonly number: number; readonly length: number; readonly depths: readonly number[] }, onProgress: OnProgress,
+): Promise<readonly AskedQuestion[]> {
+  const { questions } = await askedFromOneStream(reader.model, parameters, TASKS[task], {
+    ...options, key: foldIn(foldIn(key, length), number), length, depths, text: heldOut, ends, chunk: settings.pass, signal, onProgress,
+  });
+  return questions;
+}
+
+/** The answers of streams by depth. */
+export function cellsOfStreams({ task, depths }: Asked, length: number, answers: readonly AskedQuestion[], perStream: number): RetrievalCell[] {
   return middles(depths).map((depth, i) => {
-    const here = questions.filter((question) => Math.floor(question.depth * depths) === i);
-    return cellOf(here.map(asCell), { task, length, depth, aligned: false, oneStream: true });
+    const here = answers.filter((answer) => Math.floor(answer.depth * depths) === i);
+    return cellOf(here.map(asCell), { task, length, depth, aligned: false, perStream });
   });
 }
 
 /** The middles of so many equal parts of 0 ... 1. */
-function middles(count: number): number[] {
+export function middles(count: number): number[] {
   return Array.from({ length: count }, (_, i) => (i + 0.5) / count);
 }
 
@@ -118,13 +138,13 @@ type Part = Pick<TaskCell, "samples" | "correct" | "characters" | "answerBits" |
 const asCell = ({ exact, characters, answerBits, teacherForced }: AskedQuestion): Part => ({ samples: 1, correct: exact, characters, answerBits, teacherForced });
 
 /** Answers of one depth together. */
-function cellOf(parts: readonly Part[], place: Pick<RetrievalCell, "task" | "length" | "depth" | "aligned" | "oneStream">): RetrievalCell {
+function cellOf(parts: readonly Part[], place: Pick<RetrievalCell, "task" | "length" | "depth" | "aligned" | "perStream">): RetrievalCell {
   const sum = (of: (part: Part) => number) => parts.reduce((total, part) => total + of(part), 0);
   const [samples, correct] = [sum((part) => part.samples), sum((part) => part.correct)];
   const mean = (name: "characters" | "answerBits" | "teacherForced") => sum((part) => part[name] * part.samples) / samples;
-  const { task, length, depth, aligned, oneStream } = place;
+  const { task, length, depth, aligned, perStream } = place;
   return {
     task, length, depth, samples, accuracy: correct / samples, aligned, correct, ci95: wilsonInterval(correct, samples),
-    characters: mean("characters"), teacherForced: mean("teacherForced"), answerBits: mean("answerBits"), oneStream,
+    characters: mean("characters"), teacherForced: mean("teacherForced"), answerBits: mean("answerBits"), perStream,
   };
 }

@@ -69,8 +69,8 @@ export interface Questions {
   /** How many depths, evenly spaced, and samples at each. */
   readonly depths: number;
   readonly samples: number;
-  /** All questions of a length are put to one stream, from the state that it ends in; keys need names then. Each has a text of its own unless given. */
-  readonly oneStream?: boolean;
+  /** The questions of a length are put to so many streams, from the states that they end in; keys need names then. Each has a text of its own unless given. */
+  readonly streams?: number;
   /** Models with chunks are asked again with the question at a chunk's border; false unless given. */
   readonly aligned?: boolean;
   /** As in training. */
@@ -218,7 +218,7 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
     questions: [
       { ...oneKey, methods: ALL, lengths: [64, 96], depths: 2, samples: 2, aligned: true },
       { ...twoHops, methods: DRT, lengths: [64], depths: 1, samples: 2, options: { nameLength: 1 } },
-      { ...oneKey, methods: ["drt-2"], lengths: [512], depths: 2, samples: 1, oneStream: true },
+      { ...oneKey, methods: ["drt-2"], lengths: [512], depths: 2, samples: 2, streams: 2 },
     ],
     places: 2,
     pass: 64,
@@ -232,7 +232,7 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
     ...shared,
     questions: [
       { ...oneKey, methods: DRT, lengths: doublings(K, 64 * K), depths: 5, samples: 2, aligned: true },
-      { ...oneKey, methods: ["drt-2"], lengths: [M], depths: 5, samples: 4, oneStream: true },
+      { ...oneKey, methods: ["drt-2"], lengths: [M], depths: 5, samples: 4, streams: 1 },
       { ...oneKey, methods: ["sliding-window"], lengths: doublings(K, 16 * K), depths: 5, samples: 2 },
       { ...oneKey, methods: ["full-attention"], lengths: doublings(K, 4 * K), depths: 5, samples: 2 },
       { ...twoHops, methods: ALL, lengths: doublings(K, 4 * K), depths: 5, samples: 4 },
@@ -249,9 +249,9 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
     questions: [
       { ...oneKey, methods: DRT, lengths: doublings(K, 64 * K), depths: 10, samples: 10, aligned: true },
       { ...oneKey, methods: DRT, lengths: doublings(128 * K, 256 * K), depths: 10, samples: 10 },
-      { ...oneKey, methods: DRT, lengths: [512 * K, M], depths: 10, samples: 10, oneStream: true },
-      { ...oneKey, methods: ["drt-2"], lengths: [4 * M, 16 * M], depths: 10, samples: 4, oneStream: true },
-      { ...oneKey, methods: ["drt-1"], lengths: [4 * M], depths: 10, samples: 4, oneStream: true },
+      { ...oneKey, methods: DRT, lengths: [512 * K, M], depths: 10, samples: 10, streams: 5 },
+      { ...oneKey, methods: ["drt-2"], lengths: [4 * M, 16 * M], depths: 10, samples: 2, streams: 1 },
+      { ...oneKey, methods: ["drt-1"], lengths: [4 * M], depths: 10, samples: 2, streams: 1 },
       { ...oneKey, methods: ["sliding-window"], lengths: doublings(K, 64 * K), depths: 10, samples: 10 },
       { ...oneKey, methods: ["full-attention"], lengths: doublings(K, 16 * K), depths: 10, samples: 10 },
       { ...twoHops, methods: DRT, lengths: doublings(K, 64 * K), depths: 10, samples: 10 },
@@ -261,7 +261,7 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
     ],
     loss: { lengths: doublings(K, 16 * K), sequences: 8 },
     speed: { lengths: [2 * K, 4 * K, 8 * K, 16 * K], tokens: 16 * K, steps: 4 },
-    streaming: { method: "drt-1", ...oneKey, length: 16 * M, marks: doublings(16 * K, 16 * M), depths: 10, samples: 4 },
+    streaming: { method: "drt-1", ...oneKey, length: 16 * M, marks: doublings(16 * K, 16 * M), depths: 10, samples: 2 },
   },
 };
 

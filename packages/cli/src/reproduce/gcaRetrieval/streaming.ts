@@ -3,7 +3,7 @@ import type { RetrievalCell, StreamingPoint } from "@lenggen/evals";
 import { type Device, DTYPES } from "@lenggen/kernels";
 import { underBar } from "../bar";
 import { hasChunks, readingLong } from "./memory";
-import { askStream, type Examined } from "./questions";
+import { askStream, cellsOfStreams, type Examined, middles } from "./questions";
 import type { GcaRetrievalSettings } from "./settings";
 
 export interface Streamed {
@@ -23,11 +23,12 @@ export function readStream(examined: Examined, settings: NonNullable<GcaRetrieva
       diskBytes: reader.diskBytes(),
       landmarkBytes: landmarkBytes(examined, length),
     }));
-    const cells = await askStream(examined, reader, settings, settings.length, (done, total) => {
+    const { length, depths, samples } = settings;
+    const answers = await askStream(examined, reader, settings, { number: 0, length, depths: middles(depths * samples) }, (done, total) => {
       watch.passed(done);
       onProgress(done, total);
     });
-    return { points: watch.points, cells, tier: reader.tier, seconds: watch.seconds };
+    return { points: watch.points, cells: cellsOfStreams(settings, length, answers, answers.length), tier: reader.tier, seconds: watch.seconds };
   }));
 }
 
