@@ -30,7 +30,8 @@ export function buildGcaRetrievalReport(report: GcaRetrievalReport): string {
     `<h1>Retrieval far beyond the training length</h1>`,
     paragraph([
       `Preset ${report.preset}`, `seed ${report.seed}`, `training length ${T}`,
-      ...(report.tokensTrained === undefined ? [] : [`${group(report.tokensTrained)} tokens trained`]), formatSeconds(report.seconds),
+      ...(report.tokensTrained === undefined ? [] : [report.tokensTrained === 0 ? "trained before" : `${group(report.tokensTrained)} tokens trained`]),
+      formatSeconds(report.seconds),
     ].join(" \u00b7 "), "byline"),
     paragraph(retrievalInWords(report), "lead"),
     summaryTable(report),

@@ -18,7 +18,7 @@ export function summary(report: GcaRetrievalReport, place: string): string[] {
     `${report.experiment} ${report.preset}, seed ${report.seed}, T = ${lengthName(report.trainLength)}; answered exactly at the longest length`,
     ...table(["model", "parameters", ...tasks.map(taskName)], rows),
     ...aboutStream(report),
-    `${count(report.tokensTrained ?? 0)} bytes trained on, ${duration(report.seconds)} in all`,
+    `${report.tokensTrained ? `${count(report.tokensTrained)} bytes trained on` : "from checkpoints trained before"}, ${duration(report.seconds)} in all`,
     `report: ${place}`,
   ];
 }
