@@ -129,6 +129,8 @@ const oneNamed = { task: "key-retrieval", share: 2, ends: 2, options: named } as
 const manyNamed = (questions: number, share: number, options: TaskSettings, ends?: number) => ({ task: "many-key", share, questions, ends, options }) as const;
 /** Some keys have one letter, so that only the name leads to them. */
 const manyLongNamed = (questions: number) => [manyNamed(questions, 1, { ...longNamed, keyLength: 1 }), manyNamed(questions, 2, longNamed)] as const;
+/** Keys so long that many are cut by a chunk's border. */
+const longKeyed = (keyLength: number) => ({ ...named, keyLength });
 const chained = (questions: number, share: number, options: Named) => ({ task: "two-hop", share, ends: 2, questions, options }) as const;
 
 const copying = { steps: 3500, length: 160, shortest: 120, batch: 12, model: { chunk_size: 16, window: 33, gumbel_noise: true }, tasks: [nameless] } as const;
@@ -146,6 +148,9 @@ const whole = { steps: 3500, length: 2048, shortest: 1500, batch: 4, learningRat
  * 7. and 8. All of it at the full length, the second time from a high rate again. Questions end two segments: a landmark retrieves earlier
  *    chunks alone, so that the first can't find a key in the question's own chunk, and the second can; and it is the second that knows
  *    what the first hop has found.
+ * 9. to 12. A key that a border cuts is read on in the next chunk. The encoder of a chunk does not see the letter before its first one: the
+ *    lower layers must tell, which is learnt in the smallest chunks alone, where every key is cut, and then stays.
+ * 13. All of it at the full length.
  */
 const training = {
   stages: [
@@ -157,6 +162,20 @@ const training = {
     { steps: 2500, length: 320, shortest: 280, batch: 12, model: { chunk_size: 32, window: 40, top_k: 3 }, tasks: [chained(4, 3, named), manyNamed(8, 1, named, 2)] },
     whole,
     whole,
+    { steps: 2400, length: 160, shortest: 130, batch: 8, model: { chunk_size: 8, window: 40, top_k: 20 }, tasks: [manyNamed(3, 3, longKeyed(12), 2), manyNamed(3, 1, named, 2)] },
+    { steps: 1200, length: 240, shortest: 190, batch: 8, learningRate: 1.5e-3, model: { chunk_size: 16, window: 40, top_k: 16 }, tasks: [manyNamed(4, 3, longKeyed(12), 2), manyNamed(4, 1, named, 2)] },
+    {
+      steps: 1800, length: 320, shortest: 280, batch: 8, learningRate: 1.5e-3, model: { chunk_size: 32, window: 40 },
+      tasks: [manyNamed(5, 3, longKeyed(12), 2), manyNamed(5, 1, named, 2), chained(4, 1, named)],
+    },
+    {
+      steps: 2000, length: 640, shortest: 560, batch: 8, learningRate: 1e-3, model: { chunk_size: 32, window: 40, top_k: 4 },
+      tasks: [manyNamed(10, 2, longKeyed(12), 2), manyNamed(12, 1, named, 2), chained(6, 1, named)],
+    },
+    {
+      ...whole, steps: 3000,
+      tasks: [oneNamed, { ...oneNamed, options: longKeyed(8) }, manyNamed(50, 3, named, 2), manyNamed(36, 2, longKeyed(8), 2), chained(20, 5, named)],
+    },
   ],
   tasks: [oneNamed, manyNamed(30, 2, named, 2), chained(20, 3, named)],
   answerShare: 0.8, learningRate: 2e-3, warmup: 50, weightDecay: 0.01,
@@ -169,8 +188,8 @@ const quiet = { gumbel_noise: false } as const;
 const direct = { stages: [copying, naming, { ...whole, steps: 2000 }] };
 
 const models = [
-  { method: "drt-1", model: { ...DRT_PRESETS["drt-tiny"], ...quiet }, checkpoint: committed("drt-1", "60 minutes") },
-  { method: "drt-2", model: { ...DRT_PRESETS["drt-tiny-2"], ...quiet }, checkpoint: committed("drt-2", "60 minutes") },
+  { method: "drt-1", model: { ...DRT_PRESETS["drt-tiny"], ...quiet }, checkpoint: committed("drt-1", "85 minutes") },
+  { method: "drt-2", model: { ...DRT_PRESETS["drt-tiny-2"], ...quiet }, checkpoint: committed("drt-2", "85 minutes") },
   { method: "sliding-window", model: TRANSFORMER_PRESETS["sliding-window-tiny"], training: direct, checkpoint: committed("sliding-window", "15 minutes") },
   { method: "full-attention", model: TRANSFORMER_PRESETS["full-attention-tiny"], training: direct, checkpoint: committed("full-attention", "15 minutes") },
 ] as const satisfies readonly RetrieverSettings[];
@@ -231,7 +250,7 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
   quick: {
     ...shared,
     questions: [
-      { ...oneKey, methods: DRT, lengths: doublings(K, 64 * K), depths: 5, samples: 2, aligned: true },
+      { ...oneKey, methods: DRT, lengths: doublings(K, 64 * K), depths: 5, samples: 4, aligned: true },
       { ...oneKey, methods: ["drt-2"], lengths: [M], depths: 5, samples: 4, streams: 1 },
       { ...oneKey, methods: ["sliding-window"], lengths: doublings(K, 16 * K), depths: 5, samples: 2 },
       { ...oneKey, methods: ["full-attention"], lengths: doublings(K, 4 * K), depths: 5, samples: 2 },
