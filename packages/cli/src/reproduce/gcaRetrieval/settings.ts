@@ -267,8 +267,7 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
     ...shared,
     questions: [
       { ...oneKey, methods: DRT, lengths: doublings(K, 64 * K), depths: 10, samples: 10, aligned: true },
-      { ...oneKey, methods: DRT, lengths: doublings(128 * K, 256 * K), depths: 10, samples: 10 },
-      { ...oneKey, methods: DRT, lengths: [512 * K, M], depths: 10, samples: 10, streams: 5 },
+      { ...oneKey, methods: DRT, lengths: doublings(128 * K, M), depths: 10, samples: 10, streams: 5 },
       { ...oneKey, methods: ["drt-2"], lengths: [4 * M, 16 * M], depths: 10, samples: 2, streams: 1 },
       { ...oneKey, methods: ["drt-1"], lengths: [4 * M], depths: 10, samples: 2, streams: 1 },
       { ...oneKey, methods: ["sliding-window"], lengths: doublings(K, 64 * K), depths: 10, samples: 10 },
