@@ -84,13 +84,16 @@ async function askTexts(
   const found: TaskCell[] = [];
   let before = 0;
   for (const { tokens, samples: count } of prompts) {
-    const { cells } = await taskAccuracy(model, parameters, TASKS[task], {
-      ...options, key, lengths: [tokens], depths: middles(depths), spread: 0.5 / depths, samples: count, text: heldOut, ends, signal,
-      chunk: settings.pass, batch: Math.min(MOST_ROWS, Math.max(1, Math.floor(settings.sideBySide / tokens))),
-      onProgress: (done) => onProgress(before + done, total),
-    });
-    found.push(...cells);
-    before += depths * tokens * count;
+    const batch = Math.min(MOST_ROWS, Math.max(1, Math.floor(settings.sideBySide / tokens)));
+    for (const [i, depth] of middles(depths).entries()) {
+      const { cells } = await taskAccuracy(model, parameters, TASKS[task], {
+        // Names and keys of its own at each depth: else all would have the same few.
+        ...options, key: foldIn(key, i), lengths: [tokens], depths: [depth], spread: 0.5 / depths, samples: count, text: heldOut, ends, signal,
+        chunk: settings.pass, batch, onProgress: (done) => onProgress(before + done, total),
+      });
+      found.push(...cells);
+      before += tokens * count;
+    }
   }
   return middles(depths).map((depth) => cellOf(found.filter((cell) => cell.depth === depth), { task, length, depth, aligned, perStream: 1 }));
 }
