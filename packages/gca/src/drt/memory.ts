@@ -4,9 +4,8 @@
  *
  * It only grows. Without a gradient new chunks are written into spare room behind the old ones, so that states of one stream share
  * their tensors and an append costs what is appended (when room runs out, a quarter more is made, where the device can in the same
- * place: of a long stream there are never two copies). Two states may go on from the same
- * place: the second finds the room taken and copies, unless all that stand further on have been disposed. With a gradient old and new
- * chunks are joined as tensors.
+ * place: of a long stream there are never two copies). Two states may go on from the same place: the second finds the room taken and
+ * copies, unless all that stand further on have been disposed. With a gradient old and new chunks are joined as tensors.
  */
 import { assignSlice, check, concat, extended, isRecorded, slice, Tensor, zeros } from "@lenggen/kernels";
 import type { DrtConfig } from "./config";
@@ -39,8 +38,7 @@ const LEAST_ROOM = 16;
  * The states that share a buffer, by their `lengths`: what is behind the longest of them that still lives is free. Tensors over one
  * buffer have one list.
  */
-const sharing = new WeakMap<Tensor, Sharers>();
-type Sharers = { readonly states: Tensor[] };
+const sharing = new WeakMap<Tensor, Tensor[]>();
 
 /** A memory of nothing. */
 export function emptyMemory(c: DrtConfig, batch: number, like: { device: Tensor["device"]; dtype: Tensor["dtype"] }): ChunkMemory {
@@ -85,7 +83,7 @@ export const rememberLandmarks: Remember = ({ lengths, landmarks, keys, values }
 /** Whether a buffer of this memory holds nothing behind its first `count` chunks that any state still needs. */
 function isFreeBehind(buffer: Tensor, count: number): boolean {
   // One that was not made here: nobody knows who needs it.
-  return sharing.get(buffer)?.states.every((lengths) => lengths.disposed || lengths.shape[1]! <= count) ?? false;
+  return sharing.get(buffer)?.every((lengths) => lengths.disposed || lengths.shape[1]! <= count) ?? false;
 }
 
 function moreLengths(lengths: Tensor, tokens: readonly number[]): Tensor {
@@ -121,9 +119,9 @@ function appended(old: Tensor, fresh: Tensor, count: number, free: boolean, stat
     if (!free) assignSlice(target, old, 1, 0, count);
   }
   assignSlice(target, fresh, 1, count);
-  const sharers = (target.buffer === old.buffer && sharing.get(old)) || { states: [] };
+  const states = (target.buffer === old.buffer && sharing.get(old)) || [];
   // Without those that are gone: a long stream would leave one per pass.
-  sharers.states.splice(0, Infinity, ...sharers.states.filter((lengths) => !lengths.disposed), state);
-  sharing.set(target, sharers);
+  states.splice(0, Infinity, ...states.filter((lengths) => !lengths.disposed), state);
+  sharing.set(target, states);
   return target;
 }
