@@ -119,9 +119,20 @@ function gcaRetrieval() {
     ["model", ...models(read[0])[0].lossByLength.map(({ position }) => formatLength(position))],
     read.map((method) => [label(method), ...models(method)[0].lossByLength.map((_, i) => agreed(models(method).map(({ lossByLength }) => lossByLength[i].bitsPerByte), 3))]),
   )}\n`;
+  const readers = methods.filter((method) => models(method).every(({ reading }) => reading));
+  const reading = readers.length === 0 ? "" : `## Reading at equal cost: trained on text alone, bits per byte of held-out text by length\n\n${table(
+    ["model", "steps", "seconds", ...models(readers[0])[0].reading.lossByLength.map(({ position }) => formatLength(position))],
+    readers.map((method) => {
+      const found = models(method).map((model) => model.reading);
+      return [
+        label(method), found[0].steps, agreed(found.map(({ seconds }) => seconds), 0),
+        ...found[0].lossByLength.map((_, i) => agreed(found.map(({ lossByLength }) => lossByLength[i].bitsPerByte), 3)),
+      ];
+    }),
+  )}\n`;
   return {
     picture: { name: "accuracy.svg", chart: retrievalCharts(first).accuracy },
-    body: ["![Questions answered exactly, by length](accuracy.svg)\n", ...parts.map((part) => `${part}\n`), stream, training, loss].filter((part) => part !== "").join("\n"),
+    body: ["![Questions answered exactly, by length](accuracy.svg)\n", ...parts.map((part) => `${part}\n`), stream, training, loss, reading].filter((part) => part !== "").join("\n"),
   };
 }
 

@@ -1,6 +1,7 @@
 /** Stages of a reproduction whose results are kept on disk. */
 import { readFile } from "node:fs/promises";
-import { writeWhole } from "@lenggen/kernels/node";
+import { dirname } from "node:path";
+import { makeFolder, writeWhole } from "@lenggen/kernels/node";
 
 export interface Stage<R> {
   readonly result: R;
@@ -13,6 +14,7 @@ export async function resumable<R>(file: string, decides: unknown, run: () => Pr
   const wanted = JSON.stringify(decides);
   const found = await readFile(file, "utf8").then((text) => JSON.parse(text) as Stage<R> & { decides: string }, () => undefined);
   if (found?.decides === wanted) return found;
+  await makeFolder(dirname(file)); // before the stage is run, so that nothing is lost for want of it
   const started = performance.now();
   const stage = { result: await run(), seconds: (performance.now() - started) / 1000 };
   await writeWhole(file, [new TextEncoder().encode(JSON.stringify({ decides: wanted, ...stage }))]);

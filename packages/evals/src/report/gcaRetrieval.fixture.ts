@@ -30,6 +30,7 @@ export function syntheticRetrieval(): GcaRetrievalReport {
   return {
     experiment: "gca-retrieval", preset: "full", seed: 0, trainLength: 1024, seconds: 5321, tokensTrained: 98_304_000, chunk: 16, sequences: 4,
     command: "lenggen reproduce gca-retrieval --preset full --seed 0", device: "AVX-512, 2 threads", settings: { pass: 1024, questions: [{ task: "key-retrieval", depths: 5 }, { task: "two-hop", depths: 5 }] },
+    readingSequences: 4,
     models: (Object.keys(SKILL) as Retriever[]).map((method, i) => ({
       method, parameters: PARAMETERS[method], steps: 3000, tokensTrained: 24_576_000, seconds: 500, settings: { model: { window: 33 }, stages: [{ steps: 1500, length: 192 }, { steps: 500, length: 1024 }], learningRate: 0.002 },
       retrieval: Object.keys(SKILL[method]).flatMap((task) => [
@@ -37,6 +38,11 @@ export function syntheticRetrieval(): GcaRetrievalReport {
         ...[1024, 65_536].filter((length) => reach(method).includes(length)).flatMap((length) => DEPTHS.map((depth) => cell(method, task, length, depth, true))),
       ]),
       trainingSpeed: [1024, 2048, 4096, 8192, 16_384].map((length, j) => ({ length, batch: 16 / 2 ** j, tokensPerSecond: i === 3 ? 60_000 / (1 + length / 4096) : 42_000 + 6000 * i - 300 * j })),
+      reading: {
+        steps: 2000 - 200 * i, tokensTrained: 8192 * (2000 - 200 * i), seconds: 240 + i,
+        lossByLength: [1024, 4096, 16_384].map((position, j) => ({ position, bitsPerByte: 2.2 + 0.03 * i - 0.01 * j, referenceBitsPerByte: 2.2, ci95: [2.1 + 0.03 * i, 2.3 + 0.03 * i] as const })),
+        lossByPosition: Array.from({ length: 15 }, (_, j) => ({ position: 2 ** j, bitsPerByte: 2.2 + 2 / (j + 1), referenceBitsPerByte: 2.2, ci95: [2.1, 2.3 + 2 / (j + 1)] as const })),
+      },
       lossByLength: [1024, 4096, 16_384].map((position, j) => ({ position, bitsPerByte: 2.31 + 0.04 * i - 0.01 * j, referenceBitsPerByte: 2.35, ci95: [2.27 + 0.04 * i, 2.35 + 0.04 * i] as const })),
     })),
     stream: { method: "drt-1", tier: "disk", seconds: 900 },

@@ -17,8 +17,8 @@ describe("the report page", () => {
   });
 
   test("holds every figure, with unique clip paths", () => {
-    // accuracy, three heat maps, training, speed, memory, loss
-    expect(html.match(/<figure>/g)).toHaveLength(8);
+    // accuracy, three heat maps, training, speed, memory, loss, reading
+    expect(html.match(/<figure>/g)).toHaveLength(9);
     const ids = [...html.matchAll(/<clipPath id="([^"]+)"/g)].map((match) => match[1]);
     expect(new Set(ids).size).toBe(ids.length);
   });
@@ -31,7 +31,7 @@ describe("the report page", () => {
     };
     const page = buildGcaRetrievalReport(bare);
     expect(page.match(/<figure>/g)).toHaveLength(2);
-    for (const absent of ["Reading one long stream", "Aligned and unaligned", "Training time by length", "Loss on held-out text", "NaN"]) expect(page).not.toContain(absent);
+    for (const absent of ["Reading one long stream", "Aligned and unaligned", "Training time by length", "Loss on held-out text", "Reading at equal cost", "NaN"]) expect(page).not.toContain(absent);
     const nothing = buildGcaRetrievalReport({ ...bare, models: [] });
     expect(nothing).toContain("asked no questions");
     expect(nothing).not.toMatch(/NaN|undefined|Infinity/);
@@ -59,6 +59,12 @@ describe("figures", () => {
 
   test("the accuracy chart works in a terminal", () => {
     expect(terminalChart(retrievalCharts(report).accuracy!, { width: 60 })).toMatch(/1 DRT \u00d71 {3}2 DRT \u00d72/);
+  });
+
+  test("loss by position begins where bins hold enough", () => {
+    const chart = retrievalCharts(report).reading!;
+    expect(chart.series).toHaveLength(4);
+    expect(chart.series[0]!.points.map(({ x }) => x)).toEqual([128, 256, 512, 1024, 2048, 4096, 8192, 16_384]);
   });
 
   test("a tier that holds nothing is no line", () => {
@@ -90,6 +96,7 @@ describe("findings follow the numbers", () => {
     expect(words).toContain("DRT \u00d71 answers 100% at 1k and 100% at 16M, 16,384 times as far");
     expect(words).toContain("Two hops: DRT \u00d71 25% at 16M, DRT \u00d72 75% at 16M");
     expect(words).toMatch(/Reading 16M bytes \(DRT ×1, its chunks on the disk\) went at 36,\d{3} bytes a second in the end, 60\.\d% of the rate at 64k/);
+    expect(words).toContain("Trained on text alone, all for about as long, and read to 16k: DRT \u00d71 2.180, DRT \u00d72 2.210, sliding window 2.240 and full attention 2.270 bits per byte.");
     expect(retrievalInWords({ ...report, models: [] })).toContain("asked no questions");
   });
 

@@ -7,6 +7,7 @@ import { depthMaps, type RetrievalChartName, retrievalCharts } from "./gcaRetrie
 import { mebibytes, percent, retrievalByLength, type RetrievalFinding, retrievalFindings, retrievalInWords, type RetrievalPoint, taskName, tasksOf } from "./gcaRetrievalFindings";
 import type { GcaRetrievalReport, RetrievalModel } from "./gcaRetrievalTypes";
 import { details, escape, figure, methodKey, page, paragraph, section, settingsTable, table } from "./html";
+import type { ReportLoss } from "./types";
 import { capital } from "./words";
 
 const label = (method: Retriever) => METHOD_STYLES[method].label;
@@ -70,6 +71,12 @@ export function buildGcaRetrievalReport(report: GcaRetrievalReport): string {
       "The models were trained to answer; how well they read text along the way.",
       draw("loss", "Bits per byte by length.", `Mean over positions L/2 to L.${(report.sequences ?? 0) > 1 ? ` Bands: 95% t-intervals over ${report.sequences} held-out sequences.` : ""}`),
     ),
+    parts(
+      "Reading at equal cost",
+      "The same models from fresh parameters, trained on text alone and each for about as long as the others, so that a model whose steps cost more takes fewer.",
+      readingTable(report),
+      draw("reading", "Bits per byte of held-out text by position.", `Bins of positions; those before 128 are left out. ${(report.readingSequences ?? 1) > 1 ? `Mean over ${report.readingSequences} held-out sequences, the same for all models.` : ""}`),
+    ),
     section("Numbers", paragraph("Every number behind the figures."), ...numberTables(report)),
     section(
       "Settings",
@@ -100,6 +107,22 @@ function summaryTable(report: GcaRetrievalReport): string {
   ], "Questions answered exactly, at the longest length that each was asked at");
 }
 
+/** One row per model that was trained on text alone: for how long, and its loss at the longest length. */
+function readingTable({ models }: GcaRetrievalReport): string {
+  const read = models.flatMap(({ method, reading }) => {
+    const last = reading?.lossByLength?.at(-1);
+    return reading && last ? [{ method, reading, last }] : [];
+  });
+  if (read.length === 0) return "";
+  return table(read, [
+    { title: "Model", value: ({ method }) => label(method) },
+    { title: "Seconds of training", value: ({ reading }) => group(reading.seconds), numeric: true },
+    { title: "Steps", value: ({ reading }) => group(reading.steps), numeric: true },
+    { title: "Bytes", value: ({ reading }) => group(reading.tokensTrained), numeric: true },
+    { title: `Bits per byte at ${formatLength(read[0]!.last.position)}`, value: ({ last }) => fixed(last.bitsPerByte, 3), numeric: true },
+  ]);
+}
+
 /** For each task, one row per model and length that was asked both ways. */
 function waysTables(report: GcaRetrievalReport): string[] {
   return tasksOf(report).map((task) => {
@@ -125,7 +148,11 @@ const bothWays = ({ accuracy, teacherForced }: RetrievalPoint): string => `${per
 function numberTables(report: GcaRetrievalReport): string[] {
   const { models, streaming } = report;
   const speeds = models.filter(({ trainingSpeed }) => trainingSpeed?.length);
-  const losses = models.filter(({ lossByLength }) => lossByLength?.length);
+  const byLength = (title: string, losses: (model: RetrievalModel) => readonly ReportLoss[] | undefined) => {
+    const measured = models.filter((model) => losses(model)?.length);
+    return measured.length === 0 ? [] : [details(title, across(measured, "Length", "Bits per byte", (model) =>
+      losses(model)!.map(({ position, bitsPerByte }) => [position, fixed(bitsPerByte)])))];
+  };
   return [
     ...tasksOf(report).map((task) => byLengthTable(report, task)),
     ...models.filter(({ retrieval }) => retrieval.length > 0).map((model) => cellTable(model)),
@@ -139,8 +166,8 @@ function numberTables(report: GcaRetrievalReport): string[] {
       { title: "Landmarks, MiB", value: ({ landmarkBytes }) => (landmarkBytes === undefined ? NONE : mebibytes(landmarkBytes)), numeric: true },
       { title: "Disk, MiB", value: ({ diskBytes }) => mebibytes(diskBytes), numeric: true },
     ]))] : []),
-    ...(losses.length > 0 ? [details("Loss on held-out text", across(losses, "Length", "Bits per byte", (model) =>
-      model.lossByLength!.map(({ position, bitsPerByte }) => [position, fixed(bitsPerByte)])))] : []),
+    ...byLength("Loss on held-out text", ({ lossByLength }) => lossByLength),
+    ...byLength("Loss on held-out text, trained on text alone", ({ reading }) => reading?.lossByLength),
   ];
 }
 

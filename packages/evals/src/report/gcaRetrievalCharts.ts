@@ -8,9 +8,11 @@ import type { GcaRetrievalReport, RetrievalModel, StreamingPoint } from "./gcaRe
 import { capital } from "./words";
 
 /** The figures of a report. */
-export type RetrievalChartName = "accuracy" | "training" | "speed" | "memory" | "loss";
+export type RetrievalChartName = "accuracy" | "training" | "speed" | "memory" | "loss" | "reading";
 
 const MEBIBYTE = 2 ** 20;
+/** Bins of positions before this one hold so few bytes that they are mostly noise. */
+const SMOOTH = 128;
 const share = (value: number): string => `${Math.round(value * 100)}%`;
 
 /** Every line chart that the report has numbers for. */
@@ -34,6 +36,8 @@ export function retrievalCharts(report: GcaRetrievalReport): Partial<Record<Retr
     .map((series) => ({ ...series, points: series.points.filter(({ y }) => y > 0) }))
     .filter(({ points }) => points.length > 0);
   const loss = each((model) => (model.lossByLength ?? []).map(({ position, bitsPerByte, ci95 }) => ({ x: position, y: bitsPerByte, interval: ci95 })));
+  // Without intervals: they tell how texts differ, which is the same for all models, and would hide how these do.
+  const reading = each((model) => (model.reading?.lossByPosition ?? []).filter(({ position }) => position >= SMOOTH).map(({ position, bitsPerByte }) => ({ x: position, y: bitsPerByte })));
 
   const made: Record<RetrievalChartName, LineChart> = {
     accuracy: {
@@ -57,6 +61,10 @@ export function retrievalCharts(report: GcaRetrievalReport): Partial<Record<Retr
     loss: {
       id: "loss", description: "Bits per byte of held-out text by length, for each model.",
       x: x("length (bytes)"), y: { label: "bits per byte", type: "linear", format: (value) => fixed(value, spreadOf(loss) < 0.06 ? 3 : 2) }, series: loss, marks,
+    },
+    reading: {
+      id: "reading", description: "Bits per byte of held-out text by position, for each model trained on text alone.",
+      x: x("position (bytes)"), y: { label: "bits per byte", type: "linear", format: (value) => fixed(value, spreadOf(reading) < 0.06 ? 3 : 2) }, series: reading, marks,
     },
   };
   return Object.fromEntries(Object.entries(made).filter(([, chart]) => chart.series.some((s) => s.points.length > 0)));

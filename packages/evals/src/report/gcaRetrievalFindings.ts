@@ -75,6 +75,7 @@ export function retrievalInWords(report: GcaRetrievalReport): string {
     aboutMain(all.filter(({ task }) => task === main), report.trainLength),
     ...others.map((task) => aboutOther(task, all.filter((finding) => finding.task === task))),
     aboutStream(report),
+    aboutReading(report),
   ].filter((sentence) => sentence !== "").join(" ");
 }
 
@@ -109,6 +110,16 @@ function aboutStream({ streaming, stream }: GcaRetrievalReport): string {
   if (near.length === last.length) return `Reading ${formatLength(last.length)} bytes${reader} went at ${group(last.tokensPerSecond)} bytes a second.`;
   return `Reading ${formatLength(last.length)} bytes${reader} went at ${group(last.tokensPerSecond)} bytes a second in the end, ${percent(speed)} of the rate at `
     + `${formatLength(near.length)}; the process held ${mebibytes(last.residentBytes)} MiB, ${fixed(memory, 2)} times what it held there, ${mebibytes(last.diskBytes)} MiB lay on disk.`;
+}
+
+/** The models that were trained on text alone, at the longest length that all were measured at. */
+function aboutReading({ models }: GcaRetrievalReport): string {
+  const read = models.flatMap(({ method, reading }) => (reading?.lossByLength?.length ? [{ method, losses: reading.lossByLength }] : []));
+  const shared = (read[0]?.losses ?? []).map(({ position }) => position).filter((position) => read.every(({ losses }) => losses.some((loss) => loss.position === position)));
+  if (shared.length === 0) return "";
+  const far = Math.max(...shared);
+  const each = read.map(({ method, losses }) => `${METHOD_STYLES[method].label} ${fixed(losses.find(({ position }) => position === far)!.bitsPerByte, 3)}`);
+  return `Trained on text alone, all for about as long, and read to ${formatLength(far)}: ${list(each)} bits per byte.`;
 }
 
 /** Where a stream's end is compared to: 64k, or the nearest measured. */

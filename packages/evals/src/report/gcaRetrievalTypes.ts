@@ -30,8 +30,15 @@ export interface RetrievalCell {
   readonly perStream: number;
 }
 
-/** Everything measured of one model. */
-export interface RetrievalModel {
+/** Losses on held-out text. */
+export interface TextLosses {
+  /** Per length L asked for, over positions (L/2, L]. */
+  readonly lossByLength?: readonly ReportLoss[];
+  readonly lossByPosition?: readonly ReportLoss[];
+}
+
+/** Everything measured of one model; its losses are those of the model that was trained to answer. */
+export interface RetrievalModel extends TextLosses {
   readonly method: Retriever;
   /** How many. */
   readonly parameters: number;
@@ -40,9 +47,8 @@ export interface RetrievalModel {
   readonly tokensTrained?: number;
   /** Of training. */
   readonly seconds?: number;
-  /** Loss on held-out text, per length L asked for, over positions (L/2, L]. */
-  readonly lossByLength?: readonly ReportLoss[];
-  readonly lossByPosition?: readonly ReportLoss[];
+  /** The same model trained on text alone, for as long as the other models. */
+  readonly reading?: TextLosses & { readonly steps: number; readonly tokensTrained: number; readonly seconds: number };
   /** Training steps on sequences of each length. */
   readonly trainingSpeed?: readonly { readonly length: number; readonly batch: number; readonly tokensPerSecond: number }[];
   readonly settings?: Settings;
@@ -77,8 +83,9 @@ export interface GcaRetrievalReport {
   readonly tokensTrained?: number;
   /** Tokens of a chunk. */
   readonly chunk?: number;
-  /** Held-out sequences behind the losses. */
+  /** Held-out sequences behind the losses, and behind those of the models trained on text alone. */
   readonly sequences?: number;
+  readonly readingSequences?: number;
   readonly command?: string;
   readonly device?: string;
   /** What was measured; how the models were made and trained stands with each. */

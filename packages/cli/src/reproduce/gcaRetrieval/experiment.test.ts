@@ -47,6 +47,11 @@ describe("reproduce gca-retrieval", () => {
       expect(Object.keys(cell).slice(0, 6)).toEqual(["task", "length", "depth", "samples", "accuracy", "aligned"]);
       expect(cell.answerBits).toBeGreaterThan(0);
     }
+    expect(models.map(({ reading }) => [reading!.steps, reading!.tokensTrained])).toEqual([2, 2, 3, 1].map((steps) => [steps, steps * 2 * 64]));
+    for (const { reading } of models) {
+      expect(reading!.lossByLength!.map(({ position }) => position)).toEqual([64, 128]);
+      expect(reading!.lossByPosition!.at(-1)!.bitsPerByte).toBeGreaterThan(5);
+    }
     expect(streaming.map(({ length }) => length)).toEqual([256, 512, 1024]);
     for (const point of streaming) {
       expect(Object.keys(point).slice(0, 5).sort()).toEqual(["deviceBytes", "diskBytes", "length", "residentBytes", "tokensPerSecond"]);
@@ -61,8 +66,8 @@ describe("reproduce gca-retrieval", () => {
     expect(lines.filter((line) => line.length > 80)).toEqual([]);
     // Once more: all is found on disk.
     const again = (await gcaRetrieval.run(input("whole"))).report as GcaRetrievalReport;
-    expect(again.models.map(({ retrieval, lossByLength, trainingSpeed }) => ({ retrieval, lossByLength, trainingSpeed })))
-      .toEqual(models.map(({ retrieval, lossByLength, trainingSpeed }) => ({ retrieval, lossByLength, trainingSpeed })));
+    expect(again.models.map(({ retrieval, lossByLength, reading, trainingSpeed }) => ({ retrieval, lossByLength, reading, trainingSpeed })))
+      .toEqual(models.map(({ retrieval, lossByLength, reading, trainingSpeed }) => ({ retrieval, lossByLength, reading, trainingSpeed })));
     expect(again.streaming).toEqual(streaming);
   });
 
@@ -81,7 +86,7 @@ describe("reproduce gca-retrieval", () => {
     const smoke = PRESETS["smoke"]!;
     const run = (from: string, name: string, more: Partial<ReproductionInput> = {}) => {
       const checkpoint = { folder: join(folder, "whole", from, "stage-3", "checkpoints", "step-2"), seed: 3, fromScratch: "1 min" };
-      const settings = { ...smoke, models: [{ ...smoke.models[0]!, checkpoint }], questions: smoke.questions.slice(0, 1), loss: undefined, speed: undefined, streaming: undefined };
+      const settings = { ...smoke, models: [{ ...smoke.models[0]!, checkpoint }], questions: smoke.questions.slice(0, 1), loss: undefined, reading: undefined, speed: undefined, streaming: from === "drt-1" ? smoke.streaming : undefined };
       return reproduceGcaRetrieval({ ...input(name), ...more, settings });
     };
     const notes: string[] = [];

@@ -5,7 +5,6 @@ import {
 } from "@lenggen/evals";
 import type { Drt, Transformer } from "@lenggen/gca";
 import { foldIn, type Key, type Parameters, type SequenceModel } from "@lenggen/kernels";
-import { makeFolder } from "@lenggen/kernels/node";
 import { lengthName } from "../../format";
 import { underBar } from "../bar";
 import { resumable, type Stage } from "../resumable";
@@ -38,8 +37,7 @@ const MOST_ROWS = 16;
 
 /** Everything that a model is to be asked. Each length is kept on disk when it is done. */
 export async function askAll(examined: Examined): Promise<Stage<RetrievalCell[]>> {
-  const { method, settings, model, folder } = examined;
-  await makeFolder(join(folder, "answers"));
+  const { method, settings, model } = examined;
   const result: RetrievalCell[] = [];
   let seconds = 0;
   for (const questions of settings.questions.filter(({ methods }) => methods.includes(method))) {

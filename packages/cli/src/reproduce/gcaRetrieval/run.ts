@@ -4,20 +4,19 @@
  * run directory below the reproduction's and each answer sheet its file, so that an interrupted reproduction goes on where it was.
  */
 import { join, resolve } from "node:path";
-import { type GcaRetrievalReport, lossByPosition, type RetrievalModel, type Settings } from "@lenggen/evals";
+import type { GcaRetrievalReport, RetrievalModel, Settings } from "@lenggen/evals";
 import type { JsonRecord } from "@lenggen/interventions";
-import { check, dispose, disposeExcept, foldIn, key, parameterCount, type Parameters, type SequenceModel } from "@lenggen/kernels";
-import { cutSequences } from "../../measures";
+import { check, dispose, disposeExcept, foldIn, key, parameterCount, type Parameters } from "@lenggen/kernels";
 import { loadCheckpoint } from "../../models";
 import { packageFolder } from "../../package";
 import { joined, readText, type Text } from "../../text";
 import { runTraining } from "../../training";
-import { underBar } from "../bar";
 import type { ReproductionInput } from "../experiment";
 import { resumable, type Stage } from "../resumable";
 import { stageBatches } from "./batches";
 import { hasChunks, modelOf } from "./memory";
 import { askAll, type Examined } from "./questions";
+import { readOnly, type TextLosses, textLosses } from "./reading";
 import { type GcaRetrievalSettings, type RetrievalTraining, type RetrieverSettings, trainingOf, trainLengthOf } from "./settings";
 import { trainingSpeed } from "./speed";
 import { readStream, type Streamed } from "./streaming";
@@ -55,9 +54,9 @@ export async function reproduceGcaRetrieval(input: GcaRetrievalInput): Promise<G
       const stages = await examine(input, examined, text);
       models.push({
         method: retriever.method, parameters: parameterCount(examined.model), retrieval: [...stages.asked.result, ...(stream?.result.cells ?? [])],
-        steps: trained.steps, tokensTrained: trained.tokens, seconds: trained.seconds, ...stages.loss?.result, trainingSpeed: stages.speed?.result, settings: trained.settings,
+        steps: trained.steps, tokensTrained: trained.tokens, seconds: trained.seconds, ...stages.loss?.result, reading: stages.reading?.result, trainingSpeed: stages.speed?.result, settings: trained.settings,
       });
-      seconds += [trained, stages.asked, stages.loss, stages.speed, stream].reduce((sum, stage) => sum + (stage?.seconds ?? 0), 0);
+      seconds += [trained, stages.asked, stages.loss, stages.reading, stages.speed, stream].reduce((sum, stage) => sum + (stage?.seconds ?? 0), 0);
     } finally {
       dispose(parameters);
     }
@@ -74,6 +73,7 @@ export async function reproduceGcaRetrieval(input: GcaRetrievalInput): Promise<G
     tokensTrained: models.reduce((sum, { tokensTrained = 0 }) => sum + tokensTrained, 0),
     chunk,
     sequences: settings.loss?.sequences,
+    readingSequences: settings.reading?.sequences,
     command: `lenggen reproduce gca-retrieval --preset ${preset} --seed ${seed}`,
     device: input.device.description,
     settings: measured as unknown as Settings,
@@ -146,31 +146,25 @@ function settingsOf({ model }: RetrieverSettings, training: RetrievalTraining): 
 
 interface Examination {
   readonly asked: Stage<RetrievalModel["retrieval"]>;
-  readonly loss?: Stage<Pick<RetrievalModel, "lossByLength" | "lossByPosition">>;
+  readonly loss?: Stage<TextLosses>;
+  readonly reading?: Stage<NonNullable<RetrievalModel["reading"]>>;
   readonly speed?: Stage<RetrievalModel["trainingSpeed"]>;
 }
 
-async function examine({ settings, device, folder, signal }: GcaRetrievalInput, examined: Examined, text: Text): Promise<Examination> {
+async function examine({ settings, seed, device, folder, signal }: GcaRetrievalInput, examined: Examined, text: Text): Promise<Examination> {
   const { method, model, parameters, trained, heldOut } = examined;
-  const { loss, speed, pass } = settings;
+  const { loss, reading, speed, pass } = settings;
+  const read = [settings.heldOutText, heldOut.length];
   const asked = await askAll(examined);
   return {
     asked,
-    loss: loss && await resumable(join(folder, `${method}-loss.json`), { trained, loss, pass, text: [settings.heldOutText, heldOut.length] }, () =>
-      underBar(`${method}: loss`, (onProgress) => losses(model, parameters, examined, loss, onProgress))),
+    loss: loss && await resumable(join(folder, `${method}-loss.json`), { trained, loss, pass, text: read }, () => textLosses(examined, parameters, loss)),
+    reading: reading && await resumable(join(folder, `${method}-reading.json`), {
+      model: model.config as JsonRecord, seed, reading, pass, text: read, warmup: settings.training.warmup, weightDecay: settings.training.weightDecay, device: device.description,
+    }, () => readOnly(examined, reading, { device, seed, text })),
     speed: speed && await resumable(join(folder, `${method}-speed.json`), { model: model.config as JsonRecord, speed, device: device.description }, () =>
       trainingSpeed(model, device, speed, joined(text), signal)),
   };
-}
-
-async function losses(
-  model: SequenceModel, parameters: Parameters, { heldOut, settings, signal }: Examined, { lengths, sequences }: NonNullable<GcaRetrievalSettings["loss"]>,
-  onProgress: (done: number, total: number) => void,
-): Promise<Pick<RetrievalModel, "lossByLength" | "lossByPosition">> {
-  const found = await lossByPosition(model, parameters, cutSequences(heldOut, Math.max(...lengths) + 1, sequences), {
-    trainLength: trainLengthOf(settings), lengths, chunk: settings.pass, signal, onProgress,
-  });
-  return { lossByLength: found.lengths, lossByPosition: found.bins };
 }
 
 function streamOnce({ settings, device, folder }: GcaRetrievalInput, examined: Examined): Promise<Stage<Streamed>> {

@@ -78,6 +78,12 @@ export interface Questions {
   readonly options?: TaskSettings;
 }
 
+/** Where the loss is measured: by position up to the longest of these, on so many stretches of the held-out text. */
+export interface TextLoss {
+  readonly lengths: readonly number[];
+  readonly sequences: number;
+}
+
 export interface GcaRetrievalSettings {
   readonly trainingText: string;
   readonly heldOutText: string;
@@ -93,7 +99,18 @@ export interface GcaRetrievalSettings {
   /** From this length on the chunks of a prompt live on disk. */
   readonly diskFrom: number;
   /** Loss on held-out text. */
-  readonly loss?: { readonly lengths: readonly number[]; readonly sequences: number };
+  readonly loss?: TextLoss;
+  /**
+   * Language modelling at equal cost: each model anew, trained on text alone for its number of steps (cosine, with warm-up and weight decay
+   * as in the other training), then its loss on held-out text. Steps are chosen so that all models train equally long; the report says how long.
+   */
+  readonly reading?: TextLoss & {
+    readonly steps: Readonly<Record<Retriever, number>>;
+    /** Tokens per sequence, and sequences per batch. */
+    readonly length: number;
+    readonly batch: number;
+    readonly learningRate: number;
+  };
   /** Training speed: lengths, tokens of a batch, steps that are timed at each. */
   readonly speed?: { readonly lengths: readonly number[]; readonly tokens: number; readonly steps: number };
   /** One long stream on disk, with questions at its end; `marks` are the lengths on the way at which speed and memory are noted. */
@@ -243,6 +260,7 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
     pass: 64,
     diskFrom: 512,
     loss: { lengths: [64, 128], sequences: 2 },
+    reading: { steps: { "drt-1": 2, "drt-2": 2, "sliding-window": 3, "full-attention": 1 }, length: 64, batch: 2, learningRate: 2e-3, lengths: [64, 128], sequences: 2 },
     speed: { lengths: [32, 64], tokens: 64, steps: 1 },
     streaming: { method: "drt-1", ...oneKey, length: 1024, marks: [256, 512, 1024], depths: 2, samples: 1 },
   },
@@ -278,6 +296,10 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
       { ...manyKeys, methods: ["sliding-window", "full-attention"], lengths: doublings(K, 8 * K), depths: 10, samples: 10 },
     ],
     loss: { lengths: doublings(K, 16 * K), sequences: 8 },
+    reading: {
+      steps: { "drt-1": 2000, "drt-2": 1920, "sliding-window": 2160, "full-attention": 920 }, length: 2 * K, batch: 4, learningRate: 2e-3,
+      lengths: doublings(K, 32 * K), sequences: 16,
+    },
     speed: { lengths: [2 * K, 4 * K, 8 * K, 16 * K], tokens: 16 * K, steps: 4 },
     streaming: { method: "drt-1", ...oneKey, length: 16 * M, marks: doublings(16 * K, 16 * M), depths: 10, samples: 2 },
   },
