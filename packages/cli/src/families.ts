@@ -1,6 +1,6 @@
 /** The table of model families that the command line knows. A new family is one line here. */
 import { DRT_PRESETS, drt, loadDrt, loadTransformer, TRANSFORMER_PRESETS, transformer } from "@lenggen/gca";
-import { check, type Device, nearest, type Parameters, type Safetensors, type SequenceModel } from "@lenggen/kernels";
+import { check, type Device, type DType, nearest, type Parameters, type Safetensors, type SequenceModel } from "@lenggen/kernels";
 import { loadMamba2, mamba2, MAMBA2_PRESETS } from "@lenggen/recurrent";
 
 /** A model with its parameters, which are the caller's to dispose. */
@@ -15,8 +15,8 @@ export interface Family {
   readonly presets: Readonly<Record<string, unknown>>;
   /** A model from the contents of a `config.json`. Throws `E_CONFIG`. */
   make(config: unknown): SequenceModel;
-  /** A checkpoint. Throws `E_CONFIG`, `E_FORMAT`, `E_WEIGHTS`. */
-  load(config: unknown, weights: Safetensors, device: Device): Promise<LoadedModel>;
+  /** A checkpoint; with f16 its matrices are. Throws `E_CONFIG`, `E_FORMAT`, `E_WEIGHTS`. */
+  load(config: unknown, weights: Safetensors, device: Device, dtype?: DType): Promise<LoadedModel>;
 }
 
 /** Families by the `model_type` of their configurations. */

@@ -36,12 +36,16 @@ export async function findCheckpoint(path: string): Promise<string> {
   return join(checkpoints, steps[0]!.name);
 }
 
-/** Loads a checkpoint: config.json and model.safetensors. */
-export async function loadCheckpoint(folder: string, device: Device): Promise<LoadedModel> {
+/** What `--weights` may be, with its help: the type that a model's matrices are kept in. */
+export const WEIGHTS = ["f32", "f16"] as const;
+export const WEIGHTS_HELP = "how the model's matrices are kept: f32, or f16, which takes half the memory and rounds them to 11 bits";
+
+/** Loads a checkpoint: config.json and model.safetensors. With f16 its matrices are, and it can't be trained. */
+export async function loadCheckpoint(folder: string, device: Device, dtype: (typeof WEIGHTS)[number] = "f32"): Promise<LoadedModel> {
   const config = await readJson(join(folder, "config.json"));
   const source = await openFile(join(folder, "model.safetensors"));
   try {
-    return await familyOf(config).load(config, await openSafetensors(source), device);
+    return await familyOf(config).load(config, await openSafetensors(source), device, dtype);
   } catch (error) {
     throw withPlace(error, folder);
   } finally {

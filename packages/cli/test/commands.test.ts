@@ -101,6 +101,8 @@ describe("--json", () => {
     const two = await json(...args, "--threads", "2");
     expect(one["tokens"]).toHaveLength(8);
     expect(two["tokens"]).toEqual(one["tokens"]);
+    expect((await json(...args, "--weights", "f16"))["tokens"]).toHaveLength(8);
+    expect(await json("eval", "loss-by-position", "--checkpoint", "runs/base", "--lengths", "64", "--samples", "1", "--text", "book.txt", "--weights", "f16")).toMatchObject({ weights: "f16" });
   });
 
   it("of bench", async () => {

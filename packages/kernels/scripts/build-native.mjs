@@ -34,7 +34,7 @@ const DAY = 86_400_000;
 const ISAS = {
   x64: {
     baseline: [],
-    avx2: ["-mavx2", "-mfma"],
+    avx2: ["-mavx2", "-mfma", "-mf16c"],
     avx512: ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"],
   },
   arm64: { neon: [] },

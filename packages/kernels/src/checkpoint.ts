@@ -6,12 +6,13 @@ import type { Parameters, SequenceModel } from "./model";
 import { countNonFinite } from "./ops/optimizer";
 import { encodeSafetensors, type Safetensors } from "./safetensors";
 import { sameShape, showShape } from "./shape";
-import { dispose, keep, scope } from "./tensor";
+import { dispose, keep, scope, type Tensor } from "./tensor";
 import type { Tree } from "./tree";
 
 /** Options of {@link loadParameters}. */
 export interface LoadParametersOptions {
-  readonly dtype?: DType;
+  /** Of all parameters, or by the model's name of each; f32 unless given. */
+  readonly dtype?: DType | ((name: string) => DType);
   /** Names that the file may use, with those of the model. */
   readonly renamed?: Readonly<Record<string, string>>;
   /** Tensors of the file (by the model's names) that are not needed. */
@@ -19,26 +20,35 @@ export interface LoadParametersOptions {
 }
 
 /**
- * Loads all parameters of a model onto a device; half precision is widened. The caller disposes them. Throws `E_FORMAT` for a
- * damaged file, `E_WEIGHTS` for missing, unknown or misshapen tensors and for NaN or infinity among the numbers.
+ * Loads all parameters of a model onto a device; half precision is widened unless f16 is asked for. The caller disposes them. Throws
+ * `E_FORMAT` for a damaged file, `E_WEIGHTS` for missing, unknown or misshapen tensors and for NaN or infinity among the numbers, be it
+ * because they are too large for f16.
  */
 export async function loadParameters<State extends Tree>(
   model: SequenceModel<State>, weights: Safetensors, device: Device, options: LoadParametersOptions = {},
 ): Promise<Parameters> {
   const loaded: Record<string, Parameters[string]> = {};
+  const { dtype = "f32" } = options;
   try {
     for (const [name, stored] of matchNames(model.parameterShapes(), weights, options)) {
-      loaded[name] = keep(await weights.load(stored, device, options.dtype ?? "f32"));
-      const bad = scope(() => countNonFinite({ [name]: loaded[name]! }));
-      const count = await bad.item();
-      bad.dispose();
-      check(count === 0, "E_WEIGHTS", () => `weights: ${stored} holds ${count} ${count === 1 ? "number that is" : "numbers that are"} NaN or infinite`);
+      loaded[name] = keep(await weights.load(stored, device, typeof dtype === "function" ? dtype(name) : dtype));
+      const count = await nonFinite(loaded[name]);
+      check(count === 0, "E_WEIGHTS", () => `weights: ${stored} holds ${count} ${count === 1 ? "number that is" : "numbers that are"} NaN or infinite`
+        + (loaded[name]!.dtype === "f16" ? " as f16, whose largest number is 65,504" : ""));
     }
   } catch (error) {
     dispose(loaded);
     throw error;
   }
   return loaded;
+}
+
+/** How many of a tensor's numbers are NaN or infinite. */
+async function nonFinite(t: Tensor): Promise<number> {
+  // No op counts f16. Loading is rare, and reading back is not slow beside it.
+  if (t.dtype === "f16") return Array.from(await t.read()).filter((x) => !Number.isFinite(x)).length;
+  using counted = scope(() => countNonFinite({ t }));
+  return await counted.item();
 }
 
 /** "1 tensor (a)", "4 tensors (a, b, c, ...)". */

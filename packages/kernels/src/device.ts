@@ -99,7 +99,7 @@ export interface OpenOptions {
 /** What a WebGPU adapter is asked for; all that helps unless given. */
 export interface WebGpuOptions {
   /** Optional features; throws `E_DEVICE_UNAVAILABLE` when the adapter lacks one that is given here. */
-  readonly features?: readonly ("subgroups" | "timestamp-query")[];
+  readonly features?: readonly ("subgroups" | "shader-f16" | "timestamp-query")[];
   /** Go without more than WebGPU's default limits. */
   readonly defaultLimits?: boolean;
   /** Most bytes of a tensor that are bound at once, when less than the adapter's limit; larger ones are bound in parts. */

@@ -1,10 +1,18 @@
-/** Element types that a tensor can have on a device. Files know more of them: see safetensors.ts. */
-export type DType = "f32" | "f64" | "i32";
+/** Element types of tensors, and their numbers on the host. */
+import { decode, encode } from "./fileDtype";
+
+/**
+ * Element types that a tensor can have on a device. Files know more of them: see safetensors.ts. `f16` is for storage: weights that
+ * `linear`, `embedding` and `crossEntropy` read, and widen to f32 as they read; it takes no gradients, and its tensors and windows
+ * have an even number of elements.
+ */
+export type DType = "f32" | "f64" | "f16" | "i32";
 
 /** The array that holds a tensor's numbers on the host. */
 export type TypedArray = Float32Array | Float64Array | Int32Array;
 
 interface DTypeInfo {
+  /** Of an element on a device. */
   readonly bytes: number;
   readonly array: {
     new (length: number): TypedArray;
@@ -16,5 +24,22 @@ interface DTypeInfo {
 export const DTYPES: Readonly<Record<DType, DTypeInfo>> = {
   f32: { bytes: 4, array: Float32Array },
   f64: { bytes: 8, array: Float64Array },
+  f16: { bytes: 2, array: Float32Array },
   i32: { bytes: 4, array: Int32Array },
 };
+
+/** What a device holds of numbers; for f16 rounded to nearest, ties to even. Else the same memory. */
+export function toBytes(numbers: TypedArray, dtype: DType): Uint8Array {
+  if (dtype === "f16") return encode(numbers, "f32", "F16", "tensor");
+  return new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength);
+}
+
+/** The numbers that a device holds as such bytes, which must be aligned for them. Shares their memory, but for f16. */
+export function fromBytes(bytes: Uint8Array, dtype: DType): TypedArray {
+  const { array, bytes: width } = DTYPES[dtype];
+  const length = bytes.byteLength / width;
+  if (dtype !== "f16") return new array(bytes.buffer, bytes.byteOffset, length);
+  const numbers = new Float32Array(length);
+  decode(bytes, "F16", numbers, "f32", "tensor");
+  return numbers;
+}

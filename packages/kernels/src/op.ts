@@ -38,6 +38,8 @@ export interface OpRecord<Attributes> {
 /** A differentiable operation: shape rule, forward and gradient in one object. */
 export interface Op<Attributes> {
   readonly name: string;
+  /** Which inputs may be f16: weights, through which no gradient is taken. None unless given. */
+  readonly halves?: readonly number[];
   /** Shape rule: checks inputs and attributes (throws `E_SHAPE`, `E_DTYPE`, `E_ARGUMENT`) and says what comes out. */
   outputs(inputs: readonly OpInput[], attributes: Attributes): readonly OutputSpec[];
   /** Launches kernels that write all of `outputs`. */
@@ -58,9 +60,14 @@ export function apply<Attributes>(op: Op<Attributes>, inputs: readonly OpInput[]
       `${op.name}: one input is on ${device.kind}, another on ${t?.device.kind}; move them to one device first`);
     check(t === null || !t.disposed, "E_DISPOSED", () => `${op.name}: input ${showShape(t!.shape)} has been freed`);
   }
-  const outputs = op.outputs(inputs, attributes).map(({ shape, dtype }) => Tensor.empty(device, shape, dtype));
   const tape = activeTape();
   const recording = tape !== undefined && inputs.some((t) => t !== null && tape.tracks(t));
+  inputs.forEach((t, i) => {
+    if (t?.dtype !== "f16") return;
+    check(op.halves?.includes(i), "E_DTYPE", () => `${op.name}: input ${showShape(t.shape)} is f16, a type for weights that linear, embedding and crossEntropy read; this op takes f32`);
+    check(!recording, "E_DTYPE", () => `${op.name}: weight ${showShape(t.shape)} is f16, through which no gradient is taken; load the model as f32 to train it`);
+  });
+  const outputs = op.outputs(inputs, attributes).map(({ shape, dtype }) => Tensor.empty(device, shape, dtype));
   const saved: Tensor[] = [];
   op.forward(inputs, outputs, attributes, { recording, saved });
   if (recording) tape.note(op, inputs, outputs, saved, attributes);

@@ -9,7 +9,7 @@
  * host memory stays small whatever the file's size.
  */
 import type { Device } from "./device";
-import { type DType, DTYPES } from "./dtype";
+import { type DType, DTYPES, toBytes } from "./dtype";
 import { check } from "./errors";
 import { decode, encode, FILE_DTYPES, type FileDType, isFloat, type WritableDType } from "./fileDtype";
 import { type Shape, showShape, sizeOf } from "./shape";
@@ -108,7 +108,7 @@ async function fill(out: Tensor, info: FileTensor, source: ByteSource, what: str
     const bytes = await readExactly(source, info.offset + start * width, count * width, what);
     const slice = new array(count);
     decode(bytes, info.dtype, slice, out.dtype, what);
-    out.device.write(out.buffer, out.byteOffset + start * outWidth, new Uint8Array(slice.buffer, slice.byteOffset, slice.byteLength));
+    out.device.write(out.buffer, out.byteOffset + start * outWidth, toBytes(slice, out.dtype));
   }
 }
 
@@ -197,7 +197,7 @@ function checkCover(tensors: Record<string, FileTensor>, dataStart: number, file
 /** How to write each tensor: one type for all, or by name. Floats stay floats, whole numbers whole numbers. */
 export type WriteDType = WritableDType | ((name: string, tensor: Tensor) => WritableDType);
 
-const SAME: Readonly<Record<DType, WritableDType>> = { f32: "F32", f64: "F64", i32: "I32" };
+const SAME: Readonly<Record<DType, WritableDType>> = { f32: "F32", f64: "F64", f16: "F16", i32: "I32" };
 
 /**
  * A safetensors file as a stream of chunks. Tensors are named by their path in `tree` and stand in its order; equal

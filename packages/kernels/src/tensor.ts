@@ -8,7 +8,7 @@
  *  3. a finalizer frees what was forgotten, some time later, and counts it in {@link leakedTensors}.
  */
 import type { Device, DeviceBuffer } from "./device";
-import { DTYPES, type DType, type TypedArray } from "./dtype";
+import { DTYPES, type DType, fromBytes, toBytes, type TypedArray } from "./dtype";
 import { check } from "./errors";
 import { checkShape, type Shape, showShape, sizeOf } from "./shape";
 
@@ -80,6 +80,7 @@ export class Tensor {
     checkShape(shape, "tensor");
     check(device.dtypes.includes(dtype), "E_DTYPE", () =>
       `device ${device.kind} has no ${dtype} tensors; it has ${device.dtypes.join(", ")}`);
+    checkPairs(shape, 0, dtype);
     const buffer = device.allocate(sizeOf(shape) * DTYPES[dtype].bytes);
     return new Tensor(device, [...shape], dtype, new Storage(device, buffer), 0);
   }
@@ -110,6 +111,7 @@ export class Tensor {
     check(start >= 0 && start + sizeOf(shape) <= this.size, "E_SHAPE", () =>
       `a window ${showShape(shape)} from element ${start} does not fit into ${showShape(this.shape)}`);
     check(!this.#disposed, "E_DISPOSED", () => `tensor ${this.id} ${showShape(this.shape)} was used after it had been freed`);
+    checkPairs(shape, start, this.dtype);
     return new Tensor(this.device, [...shape], this.dtype, this.#storage.retain(), this.offset + start);
   }
 
@@ -125,8 +127,7 @@ export class Tensor {
 
   /** Copies the contents to host memory; waits for all work queued before. */
   async read(): Promise<TypedArray> {
-    const bytes = await this.device.read(this.buffer, this.byteOffset, this.byteLength);
-    return new DTYPES[this.dtype].array(bytes.buffer, bytes.byteOffset, this.size);
+    return fromBytes(await this.device.read(this.buffer, this.byteOffset, this.byteLength), this.dtype);
   }
 
   /** The single number in a tensor of one element. */
@@ -135,7 +136,7 @@ export class Tensor {
     return (await this.read())[0]!;
   }
 
-  /** Replaces the contents, in queue order. The data is copied before this returns. */
+  /** Replaces the contents, in queue order; rounded to the tensor's type. The data is copied before this returns. */
   write(data: ArrayLike<number>): this {
     check(data.length === this.size, "E_SHAPE", () =>
       `write: ${data.length} numbers do not fill a tensor ${showShape(this.shape)} of ${this.size}`);
@@ -146,7 +147,7 @@ export class Tensor {
       typed = new array(data.length);
       for (let i = 0; i < data.length; i++) typed[i] = data[i]!;
     }
-    this.device.write(this.buffer, this.byteOffset, new Uint8Array(typed.buffer, typed.byteOffset, this.byteLength));
+    this.device.write(this.buffer, this.byteOffset, toBytes(typed, this.dtype));
     return this;
   }
 
@@ -164,6 +165,12 @@ export class Tensor {
   toString(): string {
     return `Tensor(${this.dtype}${showShape(this.shape)} on ${this.device.kind})`;
   }
+}
+
+/** Devices move 4 bytes at a time, two numbers of f16. */
+function checkPairs(shape: Shape, start: number, dtype: DType): void {
+  check(dtype !== "f16" || (sizeOf(shape) % 2 === 0 && start % 2 === 0), "E_SHAPE", () =>
+    `f16 tensors hold pairs of numbers: ${showShape(shape)}${start > 0 ? ` from element ${start}` : ""} must begin at an even element and have an even number of them`);
 }
 
 /** A tensor from numbers (nested arrays are not taken: give the shape). */
@@ -184,6 +191,7 @@ export function zeros(device: Device, shape: Shape, dtype: DType = "f32"): Tenso
 
 /** A tensor filled with one value. */
 export function full(device: Device, shape: Shape, value: number, dtype: DType = "f32"): Tensor {
+  check(dtype !== "f16", "E_DTYPE", () => "full: f16 tensors are made from numbers, by `tensor` or by loading");
   const out = Tensor.empty(device, shape, dtype);
   if (out.size > 0) device.kernels.fill({ out, value });
   return out;

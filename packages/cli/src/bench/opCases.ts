@@ -1,6 +1,6 @@
 /** Single kernels: matrix products, the scan, and those that only move memory. */
 import {
-  attention, attentionOperations, causalConv, chunkAttention, chunkAttentionOperations, crossEntropy, type Device, dispose, foldIn, hostRandom, key,
+  attention, attentionOperations, causalConv, chunkAttention, chunkAttentionOperations, crossEntropy, type Device, dispose, DTYPES, foldIn, hostRandom, key,
   linear, matmul, retrieve, retrieveOperations, rmsNorm, ssd, ssdOperations, type Tensor, tensor, uniform, vjp,
 } from "@lenggen/kernels";
 import type { BenchCase, BenchRun, Pass } from "./case";
@@ -61,6 +61,24 @@ function linearCase(rows: number, into: number, from: number, pass: Pass): Bench
     },
     (random) => ({ tracked: { x: random([rows, from]), weight: random([into, from], from ** -0.5) } }),
     ({ x, weight }) => linear(x, weight),
+  );
+}
+
+/** One token, or a few, times a weight that no cache holds: what generating takes, by the type of the weight. */
+function tokenCase(rows: number, into: number, from: number, dtype: "f32" | "f16"): BenchCase {
+  return opCase(
+    {
+      kernel: "linear", shape: `${rows} ${rows === 1 ? "row" : "rows"}, ${from} to ${into}, weight ${dtype}`, pass: "forward",
+      operations: 2 * rows * into * from, bytes: FLOAT * rows * (into + from) + DTYPES[dtype].bytes * into * from,
+    },
+    (random, device, seed) => {
+      const host = hostRandom(key(seed));
+      // The same few again and again: what they are changes nothing, and there are many.
+      const few = Array.from({ length: 1024 }, () => (host.uniform() - 0.5) * from ** -0.5);
+      const numbers = Float32Array.from({ length: into * from }, (_, i) => few[i % few.length]!);
+      return { tracked: { x: random([rows, from]) }, fixed: { weight: tensor(device, numbers, [into, from], dtype) } };
+    },
+    ({ x }, { weight }) => linear(x, weight!),
   );
 }
 
@@ -208,6 +226,7 @@ export const OP_CASES: readonly BenchCase[] = [
   linearCase(2048, 648, 128, "forward"),
   linearCase(2048, 648, 128, "both"),
   linearCase(2048, 128, 256, "both"),
+  ...[1, 4].flatMap((rows) => (["f32", "f16"] as const).map((dtype) => tokenCase(rows, 32_768, 768, dtype))),
   ...(["forward", "both"] as const).map((pass) => ssdCase({ batch: 1, steps: 4096, heads: 24, headSize: 64, groups: 1, stateSize: 128 }, pass)),
   ...(["forward", "both"] as const).map((pass) => ssdCase({ batch: 16, steps: 128, heads: 8, headSize: 32, groups: 1, stateSize: 64 }, pass)),
   ...(["forward", "both"] as const).map((pass) => convCase(1, 4096, 1792, pass)),

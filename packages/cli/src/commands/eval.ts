@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { CommandSpec } from "../command";
 import { lengthName } from "../format";
 import { MEASURES } from "../measures";
-import { findCheckpoint, loadCheckpoint, readJson, runOf } from "../models";
+import { findCheckpoint, loadCheckpoint, readJson, runOf, WEIGHTS, WEIGHTS_HELP } from "../models";
 import { oneOf, parseLength, parseLengths, wholeNumber } from "../parse";
 import { Progress } from "../progress";
 import { joined, readText } from "../text";
@@ -17,6 +17,7 @@ interface Options {
   readonly ends?: number;
   readonly chunk?: number;
   readonly batch?: number;
+  readonly weights: (typeof WEIGHTS)[number];
 }
 
 const names = Object.keys(MEASURES);
@@ -36,14 +37,15 @@ export const evaluate: CommandSpec = {
       .option("--samples <n>", "sequences of text (at most as many as fit), or samples of a task", wholeNumber("--samples", 1))
       .option("--ends <n>", "tasks, models with segments: how many end before a prompt's last token, 0 for none; 1 unless given", wholeNumber("--ends", 0, 2 ** 10))
       .option("--chunk <n>", "tokens per forward pass; changes speed and memory, not results", wholeNumber("--chunk", 1))
-      .option("--batch <n>", "sequences side by side", wholeNumber("--batch", 1)),
+      .option("--batch <n>", "sequences side by side", wholeNumber("--batch", 1))
+      .option("--weights <type>", WEIGHTS_HELP, oneOf("--weights", WEIGHTS), "f32"),
   async run(context, [name], given) {
-    const { checkpoint, lengths, text: source, trainLength, samples, ends, chunk, batch } = given as unknown as Options;
+    const { checkpoint, lengths, text: source, trainLength, samples, ends, chunk, batch, weights } = given as unknown as Options;
     const measure = MEASURES[oneOf("measure", names)(name!)]!;
     const folder = await findCheckpoint(checkpoint);
     const least = measure.leastText(lengths);
     const text = least === 0 ? undefined : await readText(source, least);
-    const { model, parameters } = await loadCheckpoint(folder, await context.openDevice());
+    const { model, parameters } = await loadCheckpoint(folder, await context.openDevice(), weights);
     check(model.vocabulary === 256, "E_CONFIG", () => `${folder} has a vocabulary of ${model.vocabulary}; texts are read as bytes, a vocabulary of 256`);
     const { out, common, signal } = context;
     let progress: Progress | undefined;
@@ -67,7 +69,7 @@ export const evaluate: CommandSpec = {
     progress?.finish();
     out.print(`${name} of ${folder}${text ? ` on ${text.source}` : ""}, to ${lengthName(Math.max(...lengths))}`);
     for (const line of lines) out.print(line);
-    out.document({ measure: name, checkpoint: folder, text: text?.source ?? null, lengths, seed: common.seed, result });
+    out.document({ measure: name, checkpoint: folder, text: text?.source ?? null, lengths, weights, seed: common.seed, result });
   },
 };
 

@@ -1,7 +1,7 @@
 import { check, generate } from "@lenggen/kernels";
 import type { CommandSpec } from "../command";
-import { findCheckpoint, loadCheckpoint } from "../models";
-import { realNumber, wholeNumber } from "../parse";
+import { findCheckpoint, loadCheckpoint, WEIGHTS, WEIGHTS_HELP } from "../models";
+import { oneOf, realNumber, wholeNumber } from "../parse";
 
 interface Options {
   readonly prompt: string;
@@ -9,6 +9,7 @@ interface Options {
   readonly temperature: number;
   readonly topK?: number;
   readonly topP?: number;
+  readonly weights: (typeof WEIGHTS)[number];
 }
 
 const BYTES = 256;
@@ -24,12 +25,13 @@ export const generateText: CommandSpec = {
       .option("--tokens <n>", "how many bytes to write", wholeNumber("--tokens", 1), 256)
       .option("--temperature <x>", "0 takes the likeliest always; above 1 is bolder", realNumber("--temperature", { minimum: 0 }), 1)
       .option("--top-k <n>", "choose among the k likeliest only", wholeNumber("--top-k", 1))
-      .option("--top-p <p>", "choose among the likeliest up to this total probability", realNumber("--top-p", { above: 0, maximum: 1 })),
+      .option("--top-p <p>", "choose among the likeliest up to this total probability", realNumber("--top-p", { above: 0, maximum: 1 }))
+      .option("--weights <type>", WEIGHTS_HELP, oneOf("--weights", WEIGHTS), "f32"),
   async run(context, [path], given) {
-    const { prompt, tokens: maxTokens, temperature, topK, topP } = given as unknown as Options;
+    const { prompt, tokens: maxTokens, temperature, topK, topP, weights } = given as unknown as Options;
     check(prompt.length > 0, "E_TEXT", () => "--prompt is empty; the model needs at least one byte to go on from");
     const folder = await findCheckpoint(path!);
-    const { model, parameters } = await loadCheckpoint(folder, await context.openDevice());
+    const { model, parameters } = await loadCheckpoint(folder, await context.openDevice(), weights);
     check(model.vocabulary === BYTES, "E_CONFIG", () =>
       `${folder} has a vocabulary of ${model.vocabulary}; this command reads and writes bytes, a vocabulary of ${BYTES}`);
     const { out, common, signal } = context;

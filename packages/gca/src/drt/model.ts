@@ -65,7 +65,7 @@ export function drt(json: unknown): Drt {
 function forward(
   c: DrtConfig, parameters: Parameters, tokens: Tensor, state?: DrtState, options?: ForwardOptions,
 ): ForwardResult<DrtState> {
-  const before = state ?? emptyState(c, tokens.shape[0]!, tokens.device, parameters["embedding.weight"]!.dtype);
+  const before = state ?? emptyState(c, tokens.shape[0]!, tokens.device, parameters["norm.weight"]!.dtype);
   checkAllHere(before.memory);
   const pass = passOf(c, parameters, tokens, before, options);
   let running = begin(pass, rememberAll);

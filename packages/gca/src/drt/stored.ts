@@ -31,7 +31,7 @@ export async function advanceStored(
   c: DrtConfig, store: ChunkStore, parameters: Parameters, tokens: Tensor, state?: DrtState, options?: ForwardOptions,
 ): Promise<ForwardResult<DrtState>> {
   return alone(store, async () => {
-    const fresh = state ? null : stage(() => emptyState(c, tokens.shape[0]!, tokens.device, parameters["embedding.weight"]!.dtype));
+    const fresh = state ? null : stage(() => emptyState(c, tokens.shape[0]!, tokens.device, parameters["norm.weight"]!.dtype));
     const before = state ?? fresh!;
     const place = placeOf(store, before.memory.lengths);
     try {
@@ -142,7 +142,7 @@ async function fetched(
   const rows = Math.max(...places.map((place) => place.size));
   const heads = [batch, rows, chunk, keyHeads, headSize];
   const size = chunk * keyHeads * headSize;
-  const { dtype } = parameters["memory.keys.weight"]!;
+  const { dtype } = parameters["norm.weight"]!; // what is computed in; matrices may be f16
   const { array, bytes: width } = DTYPES[dtype];
   const total = batch * rows * size;
   // Chunks that there are none of keep what they had: they have length 0.

@@ -48,7 +48,16 @@ inline void requireElements(const Launch& launch, int i, int64_t elements) {
   }
 }
 
-// As above, for a buffer that may be absent.
+// Buffer i holds at least so many 2-byte elements (f16).
+inline void requireHalves(const Launch& launch, int i, int64_t elements) {
+  const Buffer& buffer = launch.buffers[i];
+  if (elements < 0 || buffer.data == nullptr || static_cast<uint64_t>(elements) > buffer.bytes / 2) {
+    throw std::invalid_argument("buffer " + std::to_string(i) + " holds " + std::to_string(buffer.bytes / 2) + " halves, but " +
+                                std::to_string(elements) + " are needed");
+  }
+}
+
+// As requireElements, for a buffer that may be absent.
 inline void requireOptional(const Launch& launch, int i, int64_t elements) {
   if (launch.buffers[i].data != nullptr) requireElements(launch, i, elements);
 }

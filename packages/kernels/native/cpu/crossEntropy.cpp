@@ -64,6 +64,10 @@ void logitsOf(Pool& pool, const Tile& tile, int64_t width, const float* hidden, 
        tile.columns, false);
 }
 
+void logitsOf(Pool& pool, const Tile& tile, int64_t width, const float* hidden, const uint16_t* weight, float* logits) {
+  gemmHalf(pool, tile.rows, tile.columns, width, hidden + tile.row * width, weight + tile.column * width, logits, tile.columns);
+}
+
 // The largest of n >= 0 numbers and `top`; NaN when there is one.
 float largestOf(const float* z, int64_t n, float top) {
   vf most = broadcast(top);
@@ -87,21 +91,25 @@ float sumOfExponentials(const float* z, int64_t n, float top) {
   return total;
 }
 
-// buffers: hidden, weight, targets, workspace, losses, logsumexp
+// buffers: hidden, weight (of Weight: float, or uint16_t for half precision), targets, workspace, losses, logsumexp
+template <typename Weight>
 void checkForward(const Launch& launch) {
   requireCounts(launch, 6, NUMBERS);
   const Sizes sizes = checkSizes(launch);
   requireElements(launch, 0, product({sizes.rows, sizes.width}));
-  requireElements(launch, 1, product({sizes.vocabulary, sizes.width}));
+  const auto requireWeight = sizeof(Weight) == 2 ? requireHalves : requireElements;
+  requireWeight(launch, 1, product({sizes.vocabulary, sizes.width}));
   requireElements(launch, 2, sizes.rows);
   requireElements(launch, 3, sizes.workspace());
   requireElements(launch, 4, sizes.rows);
   requireElements(launch, 5, sizes.rows);
 }
 
+template <typename Weight>
 void forward(const Launch& launch, Pool& pool) {
   const Sizes sizes(launch);
-  const float *hidden = launch.buffers[0].f32(), *weight = launch.buffers[1].f32();
+  const float* hidden = launch.buffers[0].f32();
+  const Weight* weight = static_cast<const Weight*>(launch.buffers[1].data);
   const int32_t* targets = launch.buffers[2].i32();
   float *logits = launch.buffers[3].f32(), *losses = launch.buffers[4].f32(), *logsumexp = launch.buffers[5].f32();
   float* const runningSum = logits + sizes.tileRows * sizes.tileColumns;
@@ -186,7 +194,8 @@ void gradient(const Launch& launch, Pool& pool) {
 }  // namespace
 
 extern const Kernel crossEntropyKernels[] = {
-    {"crossEntropy", checkForward, forward},
+    {"crossEntropy", checkForward<float>, forward<float>},
+    {"crossEntropy.f16", checkForward<uint16_t>, forward<uint16_t>},
     {"crossEntropyGradient", checkGradient, gradient},
     {nullptr, nullptr, nullptr},
 };

@@ -3,6 +3,7 @@
 
 #include "check.h"
 #include "families.h"
+#include "gemm.h"
 #include "split.h"
 #include "sweep.h"
 
@@ -48,6 +49,24 @@ void runEmbedding(const Launch& launch, Pool& pool) {
   });
 }
 
+// As above, weight in half precision.
+void checkEmbeddingHalf(const Launch& launch) {
+  const Sizes n = requireSizes(launch);
+  requireHalves(launch, 0, product({n.vocabulary, n.width}));
+  requireElements(launch, 1, n.count);
+  requireElements(launch, 2, product({n.count, n.width}));
+}
+
+void runEmbeddingHalf(const Launch& launch, Pool& pool) {
+  const uint16_t* weight = launch.buffers[0].f16();
+  const int32_t* tokens = launch.buffers[1].i32();
+  float* out = launch.buffers[2].f32();
+  const int64_t count = launch.integer(0), width = launch.integer(1), vocabulary = launch.integer(2);
+  inRanges(pool, count, width, [=](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; i++) widen(weight + clamped(tokens[i], vocabulary) * width, width, out + i * width);
+  });
+}
+
 // buffers: tokens, dy, dweight; numbers: count, width, vocabulary
 void checkEmbeddingGradient(const Launch& launch) {
   const Sizes n = requireSizes(launch);
@@ -77,6 +96,7 @@ void runEmbeddingGradient(const Launch& launch, Pool& pool) {
 
 extern const Kernel embeddingKernels[] = {
     {"embedding", checkEmbedding, runEmbedding},
+    {"embedding.f16", checkEmbeddingHalf, runEmbeddingHalf},
     {"embeddingGradient", checkEmbeddingGradient, runEmbeddingGradient},
     {nullptr, nullptr, nullptr},
 };

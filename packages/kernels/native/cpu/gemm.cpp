@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "gemmDots.h"
 #include "gemmPack.h"
 #include "gemmTile.h"
 
@@ -78,44 +79,6 @@ void block(int64_t rows, int64_t n, int64_t steps, Operand a, const float* packe
           lastOf(n - column, vectors), accumulate, laterC.empty() ? nextA.next(steps, packedB) : laterC.next(steps, packedB));
     }
   }
-}
-
-// ROWS x 4 dot products of contiguous rows: c[i * cRow + j] (+)= a_i · b_j.
-template <int ROWS>
-void dots(int64_t columns, int64_t k, const float* a, int64_t aRow, const float* b, int64_t bColumn, float* c, int64_t cRow, bool accumulate) {
-  const float* column[4];  // missing ones repeat the last
-  for (int64_t j = 0; j < 4; j++) column[j] = b + std::min(j, columns - 1) * bColumn;
-  vf sums[ROWS][4] = {};
-  int64_t p = 0;
-  for (; p + WIDTH <= k; p += WIDTH)
-#pragma GCC unroll 4
-    for (int i = 0; i < ROWS; i++)
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; j++) sums[i][j] += load(a + i * aRow + p) * load(column[j] + p);
-  if (p < k)
-#pragma GCC unroll 4
-    for (int i = 0; i < ROWS; i++)
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; j++) sums[i][j] += loadFirst(a + i * aRow + p, k - p) * loadFirst(column[j] + p, k - p);
-#pragma GCC unroll 4
-  for (int i = 0; i < ROWS; i++)
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) {
-      if (j >= columns) break;
-      float& to = c[i * cRow + j];
-      to = accumulate ? to + sum(sums[i][j]) : sum(sums[i][j]);
-    }
-}
-
-// Few rows against contiguous columns of B: every element of B is read once, in order.
-void dotProducts(int64_t m, Range columns, int64_t k, Operand a, Operand b, float* c, int64_t cRow, bool accumulate) {
-  constexpr int HIGHEST = TILE_ROWS > 8 ? 4 : 2;
-  for (int64_t j = columns.from; j < columns.to; j += 4)
-    for (int64_t i = 0; i < m; i += HIGHEST) {
-      const int64_t wide = std::min<int64_t>(4, columns.to - j), rows = std::min<int64_t>(HIGHEST, m - i);
-      const auto run = rows == 1 ? dots<1> : rows == 2 ? dots<2> : rows == 3 ? dots<HIGHEST == 4 ? 3 : 2> : dots<HIGHEST>;
-      run(wide, k, a.data + i * a.row, a.row, b.data + j * b.column, b.column, c + i * cRow + j, cRow, accumulate);
-    }
 }
 
 bool byDots(int64_t m, Operand a, Operand b) { return m <= DOT_ROWS && a.column == 1 && b.row == 1; }
@@ -232,7 +195,7 @@ size_t gemmScratch(int64_t n, int64_t k) {
 void gemmSingle(float* scratch, int64_t m, int64_t n, int64_t k, Operand a, Operand b, float* c, int64_t cRow, bool accumulate) {
   if (m == 0 || n == 0) return;
   if (k == 0) return accumulate ? void() : clear(m, n, c, cRow);
-  if (byDots(m, a, b)) return dotProducts(m, {0, n}, k, a, b, c, cRow, accumulate);
+  if (byDots(m, a, b)) return dotProducts(m, 0, n, k, a, b.data, b.column, c, cRow, accumulate);
   if (byOneTile(m, b)) return gemmSmall(m, n, k, a, b.data, b.row, c, cRow, accumulate);
   packedProduct(scratch, m, n, k, a, b, c, cRow, accumulate);
 }
@@ -269,7 +232,7 @@ void gemm(Pool& pool, int64_t m, int64_t n, int64_t k, Operand a, Operand b, flo
     const int64_t parts = ceilDiv(n, 4 * TILE_COLUMNS);
     const auto part = [&](int64_t i, int) {
       const Range columns{i * 4 * TILE_COLUMNS, std::min<int64_t>(n, (i + 1) * 4 * TILE_COLUMNS)};
-      if (byDots(m, a, b)) dotProducts(m, columns, k, a, b, c, cRow, accumulate);
+      if (byDots(m, a, b)) dotProducts(m, columns.from, columns.to, k, a, b.data, b.column, c, cRow, accumulate);
       else gemmSmall(m, columns.size(), k, a, b.data + columns.from, b.row, c + columns.from, cRow, accumulate);
     };
     if (parallel) return pool.parallel(parts, part);

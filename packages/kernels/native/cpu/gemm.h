@@ -36,6 +36,12 @@ constexpr int64_t DOT_ROWS = 8;
 size_t gemmScratch(int64_t n, int64_t k);
 void gemmSingle(float* scratch, int64_t m, int64_t n, int64_t k, Operand a, Operand b, float* c, int64_t cRow, bool accumulate);
 
+// C[m,n] = A[m,k] · Bᵀ with B [n,k] in half precision, both dense. Call it from the queue thread, not inside pool.parallel.
+void gemmHalf(Pool& pool, int64_t m, int64_t n, int64_t k, const float* a, const uint16_t* b, float* c, int64_t cRow);
+
+// Half-precision numbers as floats; exact.
+void widen(const uint16_t* from, int64_t n, float* to);
+
 // What `gemmSmall` may leave out. Only whole tiles are left out: elements of A in the skipped triangle must
 // be stored as zeros, and elements of C above the diagonal may or may not be written.
 enum class Skip {

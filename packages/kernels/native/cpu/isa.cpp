@@ -24,7 +24,7 @@ const std::vector<Isa>& isas() {
 #if defined(__x86_64__)
     // These ask the operating system too: it must save the wide registers.
     __builtin_cpu_init();
-    const bool hasAvx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool hasAvx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
     const bool hasAvx512 = hasAvx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     return new std::vector<Isa>{

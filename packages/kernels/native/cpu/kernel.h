@@ -22,6 +22,7 @@ struct Buffer {
   size_t bytes;
   float* f32() const { return static_cast<float*>(data); }
   int32_t* i32() const { return static_cast<int32_t*>(data); }
+  uint16_t* f16() const { return static_cast<uint16_t*>(data); }
 };
 
 // Splits items over the device's threads. `body(item, worker)`; worker < threads() indexes per-thread scratch.

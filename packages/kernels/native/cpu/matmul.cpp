@@ -65,8 +65,22 @@ void runMatmul(const Launch& launch, Pool& pool) {
   for (int64_t i = 0; i < batch; i++) gemm(pool, m, n, k, a(i), b(i), out + i * outStride, n, accumulate || (sums && i > 0));
 }
 
+// buffers: a [m,k], b [n,k] in half precision, out [m,n]; numbers: m, n, k
+void checkMatmulHalf(const Launch& launch) {
+  requireCounts(launch, 3, 3);
+  const int64_t m = requireSize(launch, 0), n = requireSize(launch, 1), k = requireSize(launch, 2);
+  requireElements(launch, 0, product({m, k}));
+  requireHalves(launch, 1, product({n, k}));
+  requireElements(launch, 2, product({m, n}));
+}
+
+void runMatmulHalf(const Launch& launch, Pool& pool) {
+  const int64_t m = launch.integer(0), n = launch.integer(1), k = launch.integer(2);
+  gemmHalf(pool, m, n, k, launch.buffers[0].f32(), launch.buffers[1].f16(), launch.buffers[2].f32(), n);
+}
+
 }  // namespace
 
-extern const Kernel matmulKernels[] = {{"matmul", checkMatmul, runMatmul}, {nullptr, nullptr, nullptr}};
+extern const Kernel matmulKernels[] = {{"matmul", checkMatmul, runMatmul}, {"matmul.f16", checkMatmulHalf, runMatmulHalf}, {nullptr, nullptr, nullptr}};
 
 }  // namespace lenggen::LENGGEN_ISA

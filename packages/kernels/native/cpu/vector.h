@@ -93,6 +93,30 @@ LENGGEN_INLINE vf loadFirst(const float* p, int64_t n) {
 #endif
 }
 
+// Half-precision numbers (IEEE 754 binary16), widened, which is exact. Any address will do.
+LENGGEN_INLINE vf load(const uint16_t* p) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256((const __m256i*)p));
+#elif defined(__F16C__)
+  return (vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
+#elif defined(__ARM_NEON)
+  return (vf)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
+#else
+  // In place, the bits have an exponent that is 112 too low, also of a subnormal number, and a product puts it right; infinity
+  // and NaN have one of their own.
+  vi bits;
+  for (int i = 0; i < WIDTH; i++) bits[i] = p[i];
+  const vi magnitude = (bits & 0x7fff) << 13, special = magnitude >= 0x7c00 << 13;
+  const vi wide = (special & (magnitude | 0x7f800000)) | (~special & (vi)((vf)magnitude * 0x1p112f));
+  return (vf)(wide | (bits & 0x8000) << 16);
+#endif
+}
+LENGGEN_INLINE vf loadFirst(const uint16_t* p, int64_t n) {
+  uint16_t rest[WIDTH] = {};
+  std::memcpy(rest, p, static_cast<size_t>(n) * sizeof *p);
+  return load(rest);
+}
+
 // Writes the first n lanes (0 <= n <= WIDTH) and nothing past them.
 LENGGEN_INLINE void storeFirst(float* p, vf v, int64_t n) {
 #if defined(__AVX512F__)

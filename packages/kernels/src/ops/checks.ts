@@ -2,6 +2,11 @@
 import { check } from "../errors";
 import type { Tensor } from "../tensor";
 
+/** Refuses f16 beside anything but f32: `E_DTYPE`. For ops that read such weights. */
+export function checkHalf(op: string, name: string, t: Tensor): void {
+  check(t.dtype === "f32", "E_DTYPE", () => `${op}: ${name} is ${t.dtype}; beside an f16 weight it must be f32`);
+}
+
 /** Refuses integers, and real tensors of different types: `E_DTYPE`. Names are those of the op's arguments. */
 export function checkReal(op: string, tensors: Readonly<Record<string, Tensor | null>>): void {
   let first: { name: string; dtype: string } | undefined;

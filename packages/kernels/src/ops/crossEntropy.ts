@@ -12,6 +12,7 @@ import { check } from "../errors";
 import { apply, type Op } from "../op";
 import { sameShape, showShape } from "../shape";
 import { Tensor } from "../tensor";
+import { checkHalf } from "./checks";
 import { linear } from "./matmul";
 
 interface CrossEntropySizes {
@@ -23,7 +24,7 @@ interface CrossEntropySizes {
 export interface CrossEntropyKernels {
   /**
    * hidden [rows, width]; weight [vocabulary, width]; targets i32 [rows], clamped to vocabulary - 1;
-   * losses and logsumexp [rows] (logsumexp is 0 where the target is negative).
+   * losses and logsumexp [rows] (logsumexp is 0 where the target is negative). The weight may be f16, of even rows.
    */
   crossEntropy(
     args: CrossEntropySizes & { hidden: Tensor; weight: Tensor; targets: Tensor; losses: Tensor; logsumexp: Tensor },
@@ -39,13 +40,17 @@ export interface CrossEntropyKernels {
 
 const crossEntropyOp: Op<null> = {
   name: "crossEntropy",
+  halves: [1],
   outputs([hidden, weight, targets]) {
     const [h, w, t] = [hidden!, weight!, targets!];
     check(w.shape.length === 2 && w.shape[0]! >= 1 && h.shape.length >= 1 && h.shape.at(-1) === w.shape[1], "E_SHAPE", () =>
       `crossEntropy: weight ${showShape(w.shape)} must be [V, D] with V >= 1 and D the last axis of hidden ${showShape(h.shape)}`);
     check(sameShape(t.shape, h.shape.slice(0, -1)), "E_SHAPE", () =>
       `crossEntropy: targets ${showShape(t.shape)} must have the shape of hidden ${showShape(h.shape)} without its last axis`);
-    check(t.dtype === "i32" && h.dtype !== "i32" && h.dtype === w.dtype, "E_DTYPE", () =>
+    const half = w.dtype === "f16";
+    if (half) checkHalf("crossEntropy", "hidden", h);
+    check(!half || w.shape[1]! % 2 === 0, "E_SHAPE", () => `crossEntropy: rows of the f16 weight ${showShape(w.shape)} must have an even number of columns`);
+    check(t.dtype === "i32" && h.dtype !== "i32" && (half || h.dtype === w.dtype), "E_DTYPE", () =>
       `crossEntropy: targets must be i32, and hidden and weight both f32 or both f64, not ${t.dtype}, ${h.dtype} and ${w.dtype}`);
     return [{ shape: t.shape, dtype: h.dtype }];
   },
@@ -75,7 +80,7 @@ function sizesOf(weight: Tensor, targets: Tensor): CrossEntropySizes {
 /**
  * Negative log-likelihood -ln softmax(hidden · weightᵀ)[target] of each target, in nats:
  * hidden [..., D], weight [V, D], targets i32 [...] -> [...].
- * A negative target is ignored: its loss is 0. Targets beyond V - 1 count as V - 1 (check tokens when they are uploaded).
+ * The weight may be f16, with an even D. A negative target is ignored: its loss is 0. Targets beyond V - 1 count as V - 1 (check tokens when they are uploaded).
  */
 export function crossEntropy(hidden: Tensor, weight: Tensor, targets: Tensor): Tensor {
   return apply(crossEntropyOp, [hidden, weight, targets], null)[0]!;

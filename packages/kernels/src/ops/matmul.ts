@@ -11,12 +11,13 @@ import { check } from "../errors";
 import { apply, type Op, type OpInput } from "../op";
 import { type Shape, sameShape, showShape, sizeOf } from "../shape";
 import { Tensor } from "../tensor";
-import { checkReal } from "./checks";
+import { checkHalf, checkReal } from "./checks";
 
 export interface MatmulKernels {
   /**
    * out[i] (+)= op(a[i]) · op(b[i]) for i < batch, with op(a[i]) [m,k], op(b[i]) [k,n], out[i] [m,n]. Operand i starts
    * i · stride elements in; stride 0 shares one operand. With outStride 0 the products of the batch are summed.
+   * b may be f16, of even rows, where it is transposed and batch is 1; nothing is accumulated then.
    */
   matmul(args: {
     a: Tensor; b: Tensor; out: Tensor; batch: number; m: number; n: number; k: number;
@@ -106,11 +107,14 @@ interface LinearAttributes {
 
 const linearOp: Op<LinearAttributes> = {
   name: "linear",
+  halves: [1],
   outputs([x, weight], { name, split }) {
-    checkReal(name, { x: x!, weight: weight! });
+    if (weight!.dtype === "f16") checkHalf(name, "x", x!);
+    else checkReal(name, { x: x!, weight: weight! });
     const width = x!.shape.at(-1);
     check(weight!.shape.length === 2 && width === weight!.shape[1], "E_SHAPE", () =>
       `${name}: weight ${showShape(weight!.shape)} must be [N, K] with K the last axis of x ${showShape(x!.shape)}`);
+    check(weight!.dtype !== "f16" || width! % 2 === 0, "E_SHAPE", () => `${name}: rows of the f16 weight ${showShape(weight!.shape)} must have an even number of columns`);
     check(split.every((rows) => Number.isSafeInteger(rows) && rows >= 0) && split.reduce((a, b) => a + b, 0) === weight!.shape[0], "E_SHAPE", () =>
       `${name}: the blocks ${showShape(split)} must be whole numbers that add up to the ${weight!.shape[0]} rows of weight ${showShape(weight!.shape)}`);
     return split.map((rows) => ({ shape: [...x!.shape.slice(0, -1), rows], dtype: x!.dtype }));
@@ -159,7 +163,7 @@ function eachBlock(
   });
 }
 
-/** Linear layer without bias: x [..., K], weight [N, K] -> x · weightᵀ [..., N]. */
+/** Linear layer without bias: x [..., K], weight [N, K] -> x · weightᵀ [..., N]. The weight may be f16, with an even K. */
 export function linear(x: Tensor, weight: Tensor): Tensor {
   return apply(linearOp, [x, weight], { name: "linear", split: [weight.shape[0] ?? 0] })[0]!;
 }

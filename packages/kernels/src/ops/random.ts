@@ -57,6 +57,6 @@ export function normal(
 }
 
 function floating(op: string, dtype: DType = "f32"): DType {
-  check(dtype !== "i32", "E_DTYPE", () => `${op}: gives f32 or f64 tensors, not ${dtype}`);
+  check(dtype === "f32" || dtype === "f64", "E_DTYPE", () => `${op}: gives f32 or f64 tensors, not ${dtype}`);
   return dtype;
 }

@@ -43,11 +43,11 @@ describe.each(cases)("Mamba-2 on $name ($dtype)", ({ name, dtype, tolerance }) =
 
   const opened = async (file: string) => openSafetensors(memorySource(await fixture(file), file));
 
-  async function golden() {
+  async function golden(as: DType = dtype) {
     const weights = await opened("model.safetensors");
     const expected = await opened("expected.safetensors");
     const config: unknown = JSON.parse(new TextDecoder().decode(await fixture("config.json")));
-    const { model, parameters } = await loadMamba2(config, weights, device, dtype);
+    const { model, parameters } = await loadMamba2(config, weights, device, as);
     const reference = await open("reference");
     const read = async (tensorName: string) => (await expected.load(tensorName, reference, tensorName === "tokens" ? "i32" : "f64")).read();
     const tokens = await read("tokens"); // [2,193]
@@ -73,6 +73,23 @@ describe.each(cases)("Mamba-2 on $name ($dtype)", ({ name, dtype, tolerance }) =
       });
       expect(await deviation(state.layers[layer]!.conv, wanted)).toBeLessThan(tolerance);
     }
+  });
+
+  it("gives nearly the golden logits with its matrices as f16, and can't be trained then", async () => {
+    const { model, parameters, read, inputs, targets } = await golden("f16");
+    const types = Object.entries(parameters).map(([path, { dtype: type }]) => [path.split(".").slice(-2).join("."), type]);
+    expect(new Map(types as [string, string][])).toEqual(new Map([
+      ["embedding.weight", "f16"], ["norm.weight", "f32"], ["in_proj.weight", "f16"], ["conv1d.weight", "f32"], ["conv1d.bias", "f32"], ["mixer.dt_bias", "f32"],
+      ["mixer.A_log", "f32"], ["mixer.D", "f32"], ["out_proj.weight", "f16"], ["norm_f.weight", "f32"],
+    ]));
+    const { hidden } = model.forward(parameters, inputs);
+    const off = await deviation(linear(hidden, model.head(parameters)), await read("logits"));
+    expect(off).toBeLessThan(3e-3);
+    expect(off).toBeGreaterThan(1e-6);
+    const losses = crossEntropy(hidden, model.head(parameters), targets);
+    expect(Math.abs((await mean(losses).item()) - (await read("loss"))[0]!)).toBeLessThan(1e-3);
+    expect(() => valueAndGradient((p: Parameters) => ({ loss: mean(crossEntropy(model.forward(p, inputs).hidden, model.head(p), targets)) }), parameters))
+      .toThrow(/f16, through which no gradient is taken; load the model as f32 to train it/);
   });
 
   it("gives the golden loss and the gradient of every parameter", async () => {

@@ -35,7 +35,7 @@ export function readStream(examined: Examined, settings: NonNullable<GcaRetrieva
 function landmarkBytes({ model, parameters }: Examined, length: number): number {
   if (!hasChunks(model)) return 0;
   const { chunk, width } = model.settings;
-  return Math.floor(length / chunk) * width * DTYPES[parameters["embedding.weight"]!.dtype].bytes;
+  return Math.floor(length / chunk) * width * DTYPES[parameters["norm.weight"]!.dtype].bytes;
 }
 
 type Look = (length: number) => Omit<StreamingPoint, "length" | "tokensPerSecond" | "residentBytes">;

@@ -18,7 +18,7 @@ export const crossEntropy = (launch: Launch): CrossEntropyKernels => ({
   crossEntropy({ hidden, weight, targets, losses, logsumexp, rows, width, vocabulary }) {
     const { tileRows, tileColumns } = tileOf(rows, vocabulary);
     const workspace = Tensor.empty(hidden.device, [tileRows, tileColumns + 2]);
-    launch("crossEntropy", [hidden, weight, targets, workspace, losses, logsumexp], [rows, width, vocabulary, tileRows, tileColumns]);
+    launch(weight.dtype === "f16" ? "crossEntropy.f16" : "crossEntropy", [hidden, weight, targets, workspace, losses, logsumexp], [rows, width, vocabulary, tileRows, tileColumns]);
     workspace.dispose();
   },
   crossEntropyGradient({ hidden, weight, targets, logsumexp, dlosses, dhidden, dweight, rows, width, vocabulary }) {

@@ -49,7 +49,7 @@ const createKernels = (launch: Launch): Kernels => ({
 export class CpuDevice implements Device {
   readonly kind = "cpu";
   readonly description: string;
-  readonly dtypes = ["f32", "i32"] as const;
+  readonly dtypes = ["f32", "f16", "i32"] as const;
   readonly kernels: Kernels;
   readonly threads: number;
   /** The instruction set that the kernels use. */

@@ -10,7 +10,7 @@ export interface CpuBuffer {
 
 /**
  * Queues a kernel of native/cpu by its name, with its buffers (an optional one that is absent is null) and
- * numbers, in the order that the kernel documents. Returns at once. Kernels read f32 and i32.
+ * numbers, in the order that the kernel documents. Returns at once. Kernels read f32 and i32; those named "....f16" an f16 weight too.
  */
 export type Launch = (kernel: string, buffers: readonly (Tensor | null)[], numbers: readonly number[]) => void;
 
@@ -25,6 +25,7 @@ export function createLaunch(native: NativeDevice, device: Device): Launch {
     const index = kernels.get(kernel);
     check(index !== undefined, "E_UNKNOWN_NAME", () =>
       `cpu: the addon has no kernel "${kernel}"; build it anew (node packages/kernels/scripts/build-native.mjs)`);
+    const half = kernel.endsWith(".f16");
     const needed = buffers.length * 3 + numbers.length;
     if (needed > values.length) values = new Float64Array(needed * 2);
     let at = 0;
@@ -33,7 +34,7 @@ export function createLaunch(native: NativeDevice, device: Device): Launch {
         values[at] = -1;
       } else {
         check(t.device === device, "E_DEVICE", () => `cpu: kernel ${kernel} was given ${String(t)} of another device`);
-        check(t.dtype !== "f64", "E_DTYPE", () => `cpu: kernel ${kernel} was given ${String(t)}; this device has f32 and i32`);
+        check(t.dtype !== "f64" && (t.dtype !== "f16" || half), "E_DTYPE", () => `cpu: kernel ${kernel} was given ${String(t)}, which it does not read`);
         values[at] = (t.buffer as CpuBuffer).id;
         values[at + 1] = t.byteOffset;
         values[at + 2] = t.byteLength;

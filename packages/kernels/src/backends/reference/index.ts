@@ -48,7 +48,7 @@ const kernels: Kernels = {
 class ReferenceDevice implements Device {
   readonly kind = "reference";
   readonly description = "plain TypeScript in float64";
-  readonly dtypes = ["f32", "f64", "i32"] as const;
+  readonly dtypes = ["f32", "f64", "f16", "i32"] as const;
   readonly kernels = kernels;
   readonly #limit: number;
   #used = 0;
@@ -114,7 +114,7 @@ class ReferenceDevice implements Device {
 export const reference: Backend = {
   kind: "reference",
   async probe() {
-    return { name: "reference", available: true, reason: "", details: { dtypes: "f32, f64, i32" } };
+    return { name: "reference", available: true, reason: "", details: { dtypes: "f32, f64, f16, i32" } };
   },
   async open({ memoryLimit }) {
     return new ReferenceDevice(await memoryLimitFrom(memoryLimit));

@@ -6,6 +6,7 @@
 import type { CrossEntropyKernels } from "../../ops/crossEntropy";
 import { Tensor } from "../../tensor";
 import { joinGroups, joinSums, logitGradients, logitSums } from "./crossEntropyShaders";
+import { storedAs } from "./half";
 import { type Launcher, part, type RowRange, rowParts } from "./launcher";
 import { multiply, stagesFor, tileSizeFor } from "./matmul";
 import { tileStep } from "./matmulTile";
@@ -56,7 +57,7 @@ export const crossEntropy = (gpu: Launcher): CrossEntropyKernels => ({
       const ofRows = { losses: part(losses, rows.start, rows.count), partials };
       let firstTile = 0;
       for (const { variant, buffers, params, groups, across } of tiles) {
-        gpu.run(logitSums(...variant), { ...buffers, ...ofRows }, { ...params, first_tile: firstTile }, groups);
+        gpu.run(logitSums(...variant, storedAs(weight, gpu)), { ...buffers, ...ofRows }, { ...params, first_tile: firstTile }, groups);
         firstTile += across;
       }
       gpu.run(

@@ -2,6 +2,7 @@
  * The cross-entropy's programs: tile products of hidden states (a, [rows, width]) and weight (b, [vocabulary, width]) whose
  * ends turn the logits, while they are in registers, into what is kept of them.
  */
+import { boundStored, type Stored } from "./half";
 import { boundAs, TILE_PARAMS, tileCode, type TileEnd, tileLanes, type TileSize } from "./matmulTile";
 import { program, variants } from "./program";
 import { MATH } from "./wgsl";
@@ -26,14 +27,14 @@ const each = (count: number, line: (i: number) => string): string => Array.from(
  * of a row's target goes into `losses`. The columns are those of a part of the vocabulary: `first_column` on, tile
  * `first_tile` on.
  */
-export const logitSums = variants((size: TileSize, vector: boolean, stages: 1 | 2) =>
+export const logitSums = variants((size: TileSize, vector: boolean, stages: 1 | 2, stored: Stored) =>
   program({
     name: "crossEntropy.logits",
-    reads: { a: boundAs(vector), b: boundAs(vector), targets: "i32" },
+    reads: { a: boundAs(vector), b: boundStored(stored, vector), targets: "i32" },
     writes: { losses: "f32", partials: "f32" },
     params: { ...TILE_PARAMS, vocabulary: "u32", first_column: "u32", first_tile: "u32" },
     workgroup: tileLanes(size),
-    code: VECTORS + tileCode({ size, aAlongK: true, bAlongK: true, vector, stages }, sumsEnd(size)),
+    code: VECTORS + tileCode({ size, aAlongK: true, bAlongK: true, b: stored, vector, stages }, sumsEnd(size)),
   }));
 
 const sumsEnd = (size: TileSize) => ({ quads, lanesAcross, row, column, rowQuad, sum, memory: [most, sums] }: TileEnd): string => {

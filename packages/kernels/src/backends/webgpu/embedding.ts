@@ -1,6 +1,7 @@
 import type { EmbeddingKernels } from "../../ops/embedding";
 import { Tensor } from "../../tensor";
 import { BLOCK, eachOf, embeddingGradient, embeddingRows, RANGE, tokenBlocks, WORKGROUP } from "./embeddingShaders";
+import { storedAs } from "./half";
 import { type Launcher, part, rowParts, type RowRange } from "./launcher";
 import { memory } from "./memory";
 import { reduceAxis } from "./reduceAxis";
@@ -22,7 +23,7 @@ export const embedding = (gpu: Launcher): EmbeddingKernels => ({
     for (const rows of rowParts(vocabulary, [width], gpu.maxBinding)) {
       for (const range of rowParts(count, [width], gpu.maxBinding)) {
         gpu.run(
-          embeddingRows(vector),
+          embeddingRows(vector, storedAs(weight, gpu)),
           {
             weight: part(weight, rows.start * width, rows.count * width),
             tokens: part(tokens, range.start, range.count),

@@ -1,4 +1,5 @@
 /** Programs of src/ops/embedding.ts. */
+import { boundStored, loadCode, type Stored } from "./half";
 import { type BindingType, program, variants } from "./program";
 import { columnReduce } from "./wgsl";
 
@@ -18,23 +19,26 @@ export const eachOf = (vector: boolean): number => (vector ? 1 : 4);
  * out [count, width] = rows of weight, which is bound from row `first` on. Rows that lie elsewhere are left as they are. Lane
  * l of group g moves the elements (g · each + i) · WORKGROUP + l; `vector`: of four numbers, and `width` counts those.
  */
-export const embeddingRows = variants((vector: boolean) => {
-  const type: BindingType = vector ? "vec4u" : "u32";
+export const embeddingRows = variants((vector: boolean, stored: Stored) => {
+  // Numbers that stay as they are move as bits, so that NaNs keep theirs.
+  const moved: BindingType = vector ? "vec4u" : "u32";
+  const [from, to] = stored === "f32" ? [moved, moved] : [boundStored(stored, vector), boundStored("f32", vector)];
   return program({
     name: "embedding",
-    reads: { weight: type, tokens: "i32" },
-    writes: { out: type },
+    reads: { weight: from, tokens: "i32" },
+    writes: { out: to },
     params: { count: "u32", width: "u32", vocabulary: "u32", first: "u32", rows: "u32" },
     workgroup: WORKGROUP,
     code: `
 ${TOKEN}
+${stored === "f32" ? "" : loadCode("weight", stored, vector)}
 fn run(group: u32, lane: u32) {
   for (var i = 0u; i < ${eachOf(vector)}u; i++) {
     let at = (group * ${eachOf(vector)}u + i) * WORKGROUP + lane;
     if (at >= params.count * params.width) { return; }
     // Below the first row this wraps around, and is not below the number of rows either.
     let row = token(at / params.width) - params.first;
-    if (row < params.rows) { out[at] = weight[row * params.width + at % params.width]; }
+    if (row < params.rows) { out[at] = ${stored === "f32" ? "weight[row * params.width + at % params.width]" : "load_weight(row * params.width + at % params.width)"}; }
   }
 }`,
   });

@@ -51,7 +51,7 @@ const createKernels = (gpu: Launcher): Kernels => ({
 export class WebGpuDevice implements Device {
   readonly kind = "webgpu";
   readonly description: string;
-  readonly dtypes = ["f32", "i32"] as const;
+  readonly dtypes = ["f32", "f16", "i32"] as const;
   readonly kernels: Kernels;
   readonly profile?: () => Promise<readonly KernelTime[]>;
   readonly resetProfile?: () => void;
@@ -79,6 +79,7 @@ export class WebGpuDevice implements Device {
         groupMemory: limits.maxComputeWorkgroupStorageSize,
         groupSize: Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX),
         subgroups: gpu.features.has("subgroups"),
+        halves: gpu.features.has("shader-f16"),
       },
       { pool: this.#pool, queue: this.#queue, pipelines, alignment: limits.minStorageBufferOffsetAlignment },
     );
@@ -176,7 +177,7 @@ export class WebGpuDevice implements Device {
 const LIMITS = [
   "maxBufferSize", "maxStorageBufferBindingSize", "maxComputeWorkgroupStorageSize", "maxComputeInvocationsPerWorkgroup", "maxComputeWorkgroupSizeX",
 ] as const;
-const FEATURES = ["subgroups", "timestamp-query"] as const;
+const FEATURES = ["subgroups", "shader-f16", "timestamp-query"] as const;
 
 function listingOf(found: FoundAdapter): DeviceListing {
   if (!found.adapter) return { name: "webgpu", available: false, reason: found.reason, details: {} };

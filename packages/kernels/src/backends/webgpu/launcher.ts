@@ -1,5 +1,6 @@
 /** What the kernel families are given: a way to launch programs on tensors, and what the device can do. */
 import type { Device } from "../../device";
+import { DTYPES } from "../../dtype";
 import { check } from "../../errors";
 import { showShape } from "../../shape";
 import { Tensor } from "../../tensor";
@@ -28,6 +29,8 @@ export interface Capabilities {
   readonly groupSize: number;
   /** Whether `subgroupAdd` and its kin may be used. */
   readonly subgroups: boolean;
+  /** Whether shaders may have f16: the feature shader-f16. Tensors of f16 there are without it too. */
+  readonly halves: boolean;
 }
 
 export interface Launcher extends Capabilities {
@@ -67,33 +70,38 @@ export function rowParts(rows: number, widths: readonly number[], maxBinding: nu
   return Array.from({ length: Math.ceil(rows / count) }, (_, i) => ({ start: i * count, count: Math.min(count, rows - i * count) }));
 }
 
+/** What tensors of f16 may be bound as. */
+const HALF_TYPES: ReadonlySet<BindingType> = new Set(["f16", "vec4h", "u32", "vec2u"]);
+
 /** Groups beyond this many go into a second dimension; WebGPU's default limit. */
 const MOST_GROUPS = 65535;
 
 export function createLauncher(device: Device, capabilities: Capabilities, parts: { pool: Pool; queue: Queue; pipelines: Pipelines; alignment: number }): Launcher {
   const { pool, queue, pipelines, alignment } = parts;
 
-  const rangeOf = (kernel: string, name: string, given: Tensor | Part): BufferRange => {
+  const rangeOf = (kernel: string, name: string, type: BindingType, given: Tensor | Part): BufferRange => {
     const { tensor, start, length } = given instanceof Tensor ? { tensor: given, start: 0, length: given.size } : given;
     check(tensor.device === device, "E_DEVICE", () => `webgpu: kernel ${kernel} was given ${String(tensor)} of another device as ${name}`);
+    check(tensor.dtype !== "f16" || HALF_TYPES.has(type), "E_DTYPE", () => `webgpu: kernel ${kernel} was given ${String(tensor)} as ${name}, which it does not read`);
     const buffer = tensor.buffer as WebGpuBuffer;
+    const { bytes } = DTYPES[tensor.dtype];
     buffer.firstUse ??= kernel;
-    const size = length * 4;
+    const size = length * bytes;
     check(size <= capabilities.maxBinding, "E_MEMORY", () =>
       `webgpu: kernel ${kernel}: ${name} ${showShape(tensor.shape)} has ${size} bytes, and this device binds at most ${capabilities.maxBinding} at once; ` +
       `make the batch, the length or the model smaller`);
     // Nothing can't be bound; a kernel of no elements does not look.
-    return { buffer, offset: tensor.byteOffset + start * 4, size: Math.max(size, 16) };
+    return { buffer, offset: tensor.byteOffset + start * bytes, size: Math.max(size, 16) };
   };
 
   const run = (program: Program, buffers: Readonly<Record<string, Tensor | Part | null | undefined>>, params: Readonly<Record<string, number>>, groups: number): void => {
     if (groups === 0) return;
     const ranges: BufferRange[] = [];
     const temporary: { from: BufferRange; to: BufferRange; writable: boolean }[] = [];
-    for (const { name, writable } of program.bindings) {
+    for (const { name, type, writable } of program.bindings) {
       const given = buffers[name];
       check(given, "E_ARGUMENT", () => `webgpu: kernel ${program.name} was launched without ${name}`);
-      const range = rangeOf(program.name, name, given);
+      const range = rangeOf(program.name, name, type, given);
       // A buffer can't be bound twice where one is written, nor from any byte: then a copy stands in.
       const shared = ranges.some((other, i) => other.buffer === range.buffer && (writable || program.bindings[i]!.writable));
       if (shared || range.offset % alignment !== 0) {

@@ -3,14 +3,16 @@
  * its inner axis in several pieces when there are few tiles, or as a product of few rows (matmulFew.ts).
  */
 import type { MatmulKernels } from "../../ops/matmul";
+import { DTYPES } from "../../dtype";
 import { Tensor } from "../../tensor";
+import { boundStored, type Stored, storedAs } from "./half";
 import { type Launcher, type Part, part, rowParts } from "./launcher";
 import { fewAcross, fewAcrossGroups, fewAlong, fewAlongGroups, MOST_FEW } from "./matmulFew";
 import { boundAs, TILE_PARAMS, tileCode, tileLanes, tileMemory, type TileSize, tileStep } from "./matmulTile";
 import { memory } from "./memory";
 import { program, variants } from "./program";
 
-/** A matrix, or a batch of them, in a tensor. Counts are in elements. */
+/** A matrix, or a batch of them, in a tensor; b may be f16 where it is transposed. Counts are in elements. */
 export interface Matrix {
   readonly tensor: Tensor;
   /** Where the first one starts. */
@@ -76,7 +78,7 @@ export function multiply(gpu: Launcher, product: Product, plan?: Plan): void {
     return;
   }
   const sizes = matricesOf(product);
-  const fits = (count: number): boolean => sizes.every(({ stride, matrix }) => 4 * ((count - 1) * stride + matrix) <= gpu.maxBinding);
+  const fits = (count: number): boolean => sizes.every(({ stride, matrix, bytes }) => bytes * ((count - 1) * stride + matrix) <= gpu.maxBinding);
   if (fits(batch)) multiplyPiece(gpu, { ...product, columns: { a: 0, b: 0, out: 0 } }, plan);
   else if (batch > 1) {
     const each = fits(1) ? rowParts(batch, sizes.map(({ stride, matrix }) => (stride === 0 ? 1 : Math.max(stride, matrix))), gpu.maxBinding)
@@ -91,9 +93,11 @@ export function multiply(gpu: Launcher, product: Product, plan?: Plan): void {
 }
 
 /** Elements that each of the three matrices spans. */
-function matricesOf({ a, b, out, m, n, k }: Product): { readonly stride: number; readonly matrix: number }[] {
+function matricesOf({ a, b, out, m, n, k }: Product): { readonly stride: number; readonly matrix: number; readonly bytes: number }[] {
   const spans = [[a, m, k], [b, k, n], [out, m, n]] as const;
-  return spans.map(([matrix, rows, columns]) => ({ stride: matrix.stride, matrix: (matrix.transposed ? columns : rows) * matrix.row }));
+  return spans.map(([matrix, rows, columns]) => ({
+    stride: matrix.stride, matrix: (matrix.transposed ? columns : rows) * matrix.row, bytes: DTYPES[matrix.tensor.dtype].bytes,
+  }));
 }
 
 /** The product when there is nothing to add up. */
@@ -148,7 +152,7 @@ function multiplyPiece(gpu: Launcher, piece: Piece, plan = planOf(gpu, piece)): 
   };
   const bound = { a: rangeOf(a, columns.a, batch, m, k), b: rangeOf(b, columns.b, batch, k, n) };
   const launch = (target: Part, quads: boolean, outParams: OutParams): void => {
-    const kernel = tiled(size, !a.transposed, b.transposed, vector, quads, stages);
+    const kernel = tiled(size, !a.transposed, b.transposed, storedAs(b.tensor, gpu), vector, quads, stages);
     gpu.run(kernel, { ...bound, out: target }, { ...params, ...outParams }, tiles * splits * matrices);
   };
   const target = rangeOf(out, columns.out, matrices, m, n);
@@ -183,7 +187,8 @@ function rangeOf(matrix: Matrix, column: number, count: number, rows: number, co
 function planOf(gpu: Launcher, { a, b, out, batch, m, n, k }: Product): Plan {
   const summed = batch !== 1 && out.stride === 0;
   const matrices = summed ? 1 : batch;
-  if (Math.min(m, n) <= MOST_FEW && !summed) {
+  // Where b is the operand with few columns, the long one is a; there are no kernels for a few of f16.
+  if (Math.min(m, n) <= MOST_FEW && !summed && (m <= n || b.tensor.dtype !== "f16")) {
     const along = m <= n ? b.transposed : !a.transposed;
     if (k <= LONGEST_FEW[along ? "along" : "across"]) return { kind: "few" };
   }
@@ -220,10 +225,10 @@ interface OutParams extends Readonly<Record<string, number>> {
 }
 
 /** out (+)= a · b by tiles; split i writes out_split · i further on. */
-const tiled = variants((size: TileSize, aAlongK: boolean, bAlongK: boolean, vector: boolean, quads: boolean, stages: 1 | 2) =>
+const tiled = variants((size: TileSize, aAlongK: boolean, bAlongK: boolean, stored: Stored, vector: boolean, quads: boolean, stages: 1 | 2) =>
   program({
     name: "matmul",
-    reads: { a: boundAs(vector), b: boundAs(vector) },
+    reads: { a: boundAs(vector), b: boundStored(stored, vector) },
     writes: { out: boundAs(quads) },
     params: { ...TILE_PARAMS, out_start: "u32", out_row: "u32", out_stride: "u32", out_split: "u32", accumulate: "u32" },
     workgroup: tileLanes(size),
@@ -234,7 +239,7 @@ fn store(at: u32, column: u32, value: vec4f) {
     ? "out[at / 4u] = select(value, out[at / 4u] + value, params.accumulate != 0u);"
     : "for (var i = 0u; i < min(4u, params.n - column); i++) { out[at + i] = select(value[i], out[at + i] + value[i], params.accumulate != 0u); }"}
 }
-${tileCode({ size, aAlongK, bAlongK, vector, stages }, (tile) => `
+${tileCode({ size, aAlongK, bAlongK, b: stored, vector, stages }, (tile) => `
   let base = params.out_start + split * params.out_split + batch * params.out_stride;
   ${Array.from({ length: 4 * tile.quads }, (_, r) => `if (${tile.row(r)} < params.m) {
     let at = base + ${tile.row(r)} * params.out_row;
@@ -289,6 +294,6 @@ function multiplyFew(gpu: Launcher, { a, b, out, columns, batch, m, n, k, accumu
   };
   if (longAlongK) {
     const lanes = k <= 64 ? 8 : 32;
-    gpu.run(fewAlong(count, lanes, vector, fewVector), buffers, params, fewAlongGroups(longCount, lanes) * batch);
+    gpu.run(fewAlong(count, lanes, vector, fewVector, storedAs(long.tensor, gpu)), buffers, params, fewAlongGroups(longCount, lanes) * batch);
   } else gpu.run(fewAcross(count, vector), buffers, params, fewAcrossGroups(longCount) * batch);
 }

@@ -4,6 +4,7 @@
  *
  *   out[i, j] = Σ_k few[i, k] · long[j, k]      i < few <= 8, j < long
  */
+import { boundStored, loadCode, type Stored } from "./half";
 import { boundAs } from "./matmulTile";
 import { program, variants } from "./program";
 
@@ -30,10 +31,10 @@ fn store(at: u32, value: f32) {
 }`;
 
 /**
- * The long operand is [long, k]: `lanes` lanes share a row of it, and their sums are added up at the end. Groups: batch ×
+ * The long operand is [long, k], of f32 or f16: `lanes` lanes share a row of it, and their sums are added up at the end. Groups: batch ×
  * blocks of 256 / lanes rows.
  */
-export const fewAlong = variants((count: 1 | 2 | 4 | 8, lanes: 8 | 32, vector: boolean, fewVector: boolean) => {
+export const fewAlong = variants((count: 1 | 2 | 4 | 8, lanes: 8 | 32, vector: boolean, fewVector: boolean, stored: Stored) => {
   const rows = WORKGROUP / lanes;
   const few = (i: number): string => {
     const at = `f${i} + k`;
@@ -42,11 +43,12 @@ export const fewAlong = variants((count: 1 | 2 | 4 | 8, lanes: 8 | 32, vector: b
   };
   return program({
     name: "matmul.few",
-    reads: { few: boundAs(vector && fewVector), long: boundAs(vector) },
+    reads: { few: boundAs(vector && fewVector), long: boundStored(stored, vector) },
     writes: { out: "f32" },
     params: PARAMS,
     workgroup: WORKGROUP,
     code: `
+${loadCode("long", stored, vector)}
 const ROWS = ${rows}u;
 const LANES = ${lanes}u;
 // A row of lanes is one longer than it need be: sums are then read without bank conflicts.
@@ -61,7 +63,7 @@ fn run(group: u32, lane: u32) {
   let at = params.l_start + batch * params.l_stride + row * params.l_row;
   ${each(count, (i) => `let f${i} = params.f_start + batch * params.f_stride + min(${i}u, params.few - 1u) * params.f_row;\n  var sum${i} = 0.0;`)}
   for (var k = lane % LANES * ${vector ? 4 : 1}u; k < params.k; k += LANES * ${vector ? 4 : 1}u) {
-    let value = ${vector ? "long[(at + k) / 4u]" : "long[at + k]"};
+    let value = ${vector ? "load_long((at + k) / 4u)" : "load_long(at + k)"};
     ${each(count, (i) => `sum${i} ${vector ? `+= dot(value, ${few(i)})` : `= fma(value, ${few(i)}, sum${i})`};`)}
   }
   let own = lane / LANES * (LANES + 1u) + lane % LANES;

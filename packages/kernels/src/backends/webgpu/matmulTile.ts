@@ -11,6 +11,7 @@
  *    so that 32 of them read 8 quads of b and 4 of a.
  * Beyond the last k both operands count as 0; beyond the last row or column the last one stands in, and is not stored.
  */
+import { loadCode, type Stored } from "./half";
 import type { BindingType } from "./program";
 
 export type TileSize = 32 | 64 | 128;
@@ -20,7 +21,9 @@ export interface TileOptions {
   /** Whether the inner axis is the contiguous one: a as [m,k], b as [n,k]. */
   readonly aAlongK: boolean;
   readonly bAlongK: boolean;
-  /** Both are bound as vec4f: rows, starts and strides are multiples of 4, and so is the contiguous axis, unless it is padded. */
+  /** How b is stored; a is f32. */
+  readonly b?: Stored;
+  /** Both are bound as vectors of four: rows, starts and strides are multiples of 4, and so is the contiguous axis, unless it is padded. */
   readonly vector: boolean;
   /** 2 fetches into one tile while the other is multiplied: one barrier instead of two, for twice the memory. */
   readonly stages: 1 | 2;
@@ -88,7 +91,7 @@ const BAND = 8;
  * `x` and `y` (the lane's place) and the sums.
  */
 export function tileCode(options: TileOptions, end: (tile: TileEnd) => string): string {
-  const { size, aAlongK, bAlongK, vector, stages } = options;
+  const { size, aAlongK, bAlongK, b = "f32", vector, stages } = options;
   const { lanes, step, quads } = SHAPES[size];
   const across = size / 4;
   /** Lanes side by side, and one below the other. */
@@ -144,6 +147,8 @@ const HALF = ${lanes / 2}u;
 const SWIZZLE = ${32 / step}u;
 var<workgroup> a_tile: ${type};
 var<workgroup> b_tile: ${type};
+${loadCode("a", "f32", vector)}
+${loadCode("b", b, vector)}
 ${operandCode("a", "m", aAlongK, vector, size, step, tile("a_tile", "stage"))}
 ${operandCode("b", "n", bAlongK, vector, size, step, tile("b_tile", "stage"))}
 
@@ -208,12 +213,12 @@ function operandCode(name: "a" | "b", extent: "m" | "n", alongK: boolean, vector
   let k = k0 + ${k} * 4u;
   let inside = k < params.k;
   let at = (place + matrix * ${stride} + select(0u, k, inside)) / 4u;
-  return transpose(${columns((i) => `select(vec4f(), ${name}[at.${i}], inside)`)});`
+  return transpose(${columns((i) => `select(vec4f(), load_${name}(at.${i}), inside)`)});`
       : `
   let k = vec4u(k0 + ${k} * 4u) + vec4u(0u, 1u, 2u, 3u);
   let inside = k < vec4u(params.k);
   let along = min(k, vec4u(params.k - 1u)) + matrix * ${stride};
-  return transpose(${columns((i) => `select(vec4f(), vec4f(${lanes.map((j) => `${name}[place.${i} + along.${j}]`).join(", ")}), inside)`)});`;
+  return transpose(${columns((i) => `select(vec4f(), vec4f(${lanes.map((j) => `load_${name}(place.${i} + along.${j})`).join(", ")}), inside)`)});`;
   } else {
     place = vector
       ? `vec4u(${start} + select(0u, first + ${quad} * 4u, first + ${quad} * 4u < ${size}))`
@@ -225,9 +230,9 @@ function operandCode(name: "a" | "b", extent: "m" | "n", alongK: boolean, vector
     vector
       ? `
   let at = (place + down) / 4u;
-  return ${columns((i) => `select(vec4f(), ${name}[at.${i}], inside.${i})`)};`
+  return ${columns((i) => `select(vec4f(), load_${name}(at.${i}), inside.${i})`)};`
       : `
-  return ${columns((i) => `select(vec4f(), vec4f(${lanes.map((j) => `${name}[place.${j} + down.${i}]`).join(", ")}), inside.${i})`)};`}`;
+  return ${columns((i) => `select(vec4f(), vec4f(${lanes.map((j) => `load_${name}(place.${j} + down.${i})`).join(", ")}), inside.${i})`)};`}`;
   }
   return `
 fn place_${name}(block: u32, first: u32) -> vec4u {

@@ -3,8 +3,11 @@
  * only `fn run(group: u32, lane: u32)`; the text around it comes from {@link shaderOf}.
  */
 
-/** Element type of a bound buffer. A view of vectors needs a tensor whose size is a multiple of 4. */
-export type BindingType = "f32" | "i32" | "u32" | "vec4f" | "vec4u";
+/**
+ * Element type of a bound buffer. A view of vectors needs a tensor whose size is a multiple of 4. Tensors of f16 are bound as `f16`
+ * or `vec4h` where the device has the feature shader-f16, else as words of two numbers, `u32` or `vec2u`: see half.ts.
+ */
+export type BindingType = "f32" | "i32" | "u32" | "vec4f" | "vec4u" | "vec2u" | "f16" | "vec4h";
 /** Type of a number that travels with a launch. */
 export type ParamType = "u32" | "i32" | "f32";
 
@@ -66,6 +69,7 @@ export function shaderOf({ bindings, numbers, workgroup, subgroups, code }: Prog
   ];
   return [
     subgroups ? "enable subgroups;" : "",
+    bindings.some(({ type }) => type === "f16" || type === "vec4h") ? "enable f16;" : "",
     `struct Params { ${numbers.map(({ name, type }) => `${name}: ${type}`).join(", ")} }`,
     ...bindings.map(({ name, type, writable }, i) =>
       `@group(0) @binding(${i}) var<storage, ${writable ? "read_write" : "read"}> ${name}: array<${type}>;`),

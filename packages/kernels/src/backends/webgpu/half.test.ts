@@ -1,0 +1,64 @@
+/** Weights of f16 with the feature shader-f16 and without it: the same numbers. */
+import { afterAll, describe, expect, it } from "vitest";
+import { devices, open, type WebGpuOptions } from "../../device";
+import { crossEntropy } from "../../ops/crossEntropy";
+import { embedding, tokenTensor } from "../../ops/embedding";
+import { linear } from "../../ops/matmul";
+import { scope, tensor } from "../../tensor";
+import { normals } from "../../testing";
+import type { WebGpuDevice } from ".";
+import { boundStored, loadCode } from "./half";
+import { program, shaderOf } from "./program";
+
+const listing = (await devices({ fallback: true })).find(({ name }) => name === "webgpu")!;
+const has = String(listing.details["features"]).includes("shader-f16");
+if (!listing.available) console.warn(`tests of f16 weights on webgpu do not run: ${listing.reason}`);
+else if (!has) console.warn("tests of f16 weights with the feature shader-f16 do not run: the adapter lacks it (a GPU, or Mesa's lavapipe from 24 on, has it)");
+
+describe.skipIf(!listing.available)("weights of f16 on webgpu", async () => {
+  const openWith = async (features: WebGpuOptions["features"]) => (await open("webgpu", { fallback: true, webgpu: { features } })) as WebGpuDevice;
+  const packed = listing.available ? await openWith([]) : (undefined as never);
+  const native = has ? await openWith(["shader-f16"]) : (undefined as never);
+  afterAll(() => {
+    packed?.close();
+    native?.close();
+  });
+
+  /** Few rows, tiles, quads and single numbers; rows of an embedding; losses. */
+  const numbersOn = async (device: WebGpuDevice) => {
+    const results = scope(() => [[3, 40, 64], [3, 40, 66], [20, 40, 64], [20, 40, 66], [20, 3, 64]].flatMap(([m, n, k]) => {
+      const x = tensor(device, normals(1, [m!, k!]).data, [m!, k!]);
+      const weight = tensor(device, normals(2, [n!, k!]).data, [n!, k!], "f16");
+      const tokens = tokenTensor(device, Array.from({ length: m! }, (_, i) => i % n!), [m!], n!);
+      return [linear(x, weight), embedding(weight, tokens), crossEntropy(x, weight, tokens)];
+    }));
+    const found = await Promise.all(results.map((t) => t.read()));
+    for (const t of results) t.dispose();
+    return found;
+  };
+
+  it("need no feature", async () => {
+    expect(packed.launcher.halves).toBe(false);
+    for (const numbers of await numbersOn(packed)) expect(numbers.every(Number.isFinite)).toBe(true);
+  });
+
+  it.skipIf(!has)("are the same bits with the feature", async () => {
+    expect(native.launcher.halves).toBe(true);
+    expect(await numbersOn(native)).toEqual(await numbersOn(packed));
+  });
+
+  it.skipIf(has)("are refused a feature that the adapter lacks", async () => {
+    await expect(openWith(["shader-f16"])).rejects.toMatchObject({ code: "E_DEVICE_UNAVAILABLE", message: expect.stringContaining("lacks the feature shader-f16") as string });
+  });
+});
+
+describe("shaders of f16", () => {
+  it.each([["f16", "enable f16;", "array<vec4h>"], ["words", undefined, "array<vec2u>"], ["f32", undefined, "array<vec4f>"]] as const)(
+    "%s enable what they use", (stored, enable, type) => {
+      const text = shaderOf(program({
+        name: "test", reads: { x: boundStored(stored, true) }, writes: {}, params: {}, workgroup: 1, code: loadCode("x", stored, true),
+      }));
+      expect(text).toContain(type);
+      expect(text.includes("enable f16;")).toBe(enable !== undefined);
+    });
+});

@@ -1,0 +1,105 @@
+/** Weights of f16: what tensors hold, what the ops that read them make of it on every device, and what is refused. */
+import { describe, expect, it } from "vitest";
+import type { Device } from "./device";
+import { fromF16 } from "./fileDtype";
+import { crossEntropy } from "./ops/crossEntropy";
+import { add } from "./ops/elementwise";
+import { embedding, tokenTensor } from "./ops/embedding";
+import { linear, linearSplit } from "./ops/matmul";
+import { normal } from "./ops/random";
+import { key } from "./random";
+import type { Shape } from "./shape";
+import { vjp } from "./tape";
+import { dispose, full, scope, type Tensor, tensor } from "./tensor";
+import { eachDevice, expectClose, expectError, integers, normals, referenceDevice } from "./testing";
+
+/** The same weight as f16 on a device and, as it was rounded, as f64 on the reference. */
+async function weights(device: Device, seed: number, shape: Shape): Promise<{ half: Tensor; exact: Tensor }> {
+  const { data } = normals(seed, shape);
+  const half = tensor(device, data, shape, "f16");
+  return { half, exact: tensor(referenceDevice, await half.read(), shape, "f64") };
+}
+
+async function compare(device: Device, shapes: { x: Shape; weight: Shape }, op: (x: Tensor, weight: Tensor) => Tensor, tolerance = 1e-5): Promise<void> {
+  const { half, exact } = await weights(device, 1, shapes.weight);
+  const { data } = normals(2, shapes.x);
+  const x = [tensor(device, data, shapes.x), tensor(referenceDevice, data, shapes.x, "f64")] as const;
+  const [actual, expected] = [scope(() => op(x[0], half)), scope(() => op(x[1], exact))];
+  expect(actual.dtype).toBe("f32");
+  expect(actual.shape).toEqual(expected.shape);
+  expectClose(await actual.read(), await expected.read(), tolerance, `${JSON.stringify(shapes)} on ${device.kind}`);
+  dispose([half, exact, x, actual, expected]);
+}
+
+eachDevice("weights of f16", (device) => {
+  it("hold the nearest number, and are read back as it is", async () => {
+    const numbers = [0, -0, 1, -2.5, 1 / 3, 65504, 65519, 65520, -1e6, 2 ** -14, 2 ** -24, 3 * 2 ** -26, 2 ** -26, NaN];
+    using t = tensor(device, numbers, [7, 2], "f16");
+    expect([t.dtype, t.byteLength]).toEqual(["f16", 28]);
+    expect(Array.from(await t.read())).toEqual([0, -0, 1, -2.5, 1365 / 4096, 65504, 65504, Infinity, -Infinity, 2 ** -14, 2 ** -24, 2 ** -24, 0, NaN]);
+    using row = t.window([2], 2);
+    expect(Array.from(await row.read())).toEqual([1, -2.5]);
+    row.write([7, 8]);
+    expect(Array.from(await t.read()).slice(0, 6)).toEqual([0, -0, 7, 8, 1365 / 4096, 65504]);
+  });
+
+  it("are widened exactly, every one of them", async () => {
+    const all = Array.from({ length: 1 << 16 }, (_, bits) => fromF16(bits));
+    using weight = tensor(device, all, [1 << 10, 64], "f16");
+    using tokens = tokenTensor(device, Array.from({ length: 1 << 10 }, (_, i) => i), [1 << 10], 1 << 10);
+    using rows = embedding(weight, tokens);
+    const found = await rows.read();
+    // WGSL lets a device take subnormal numbers for 0, and say nothing of infinity and NaN.
+    const told = (x: number) => device.kind !== "webgpu" || (Math.abs(x) >= 2 ** -14 && Number.isFinite(x));
+    expect(all.filter((x, i) => told(x) && !Object.is(x, found[i]))).toEqual([]);
+    expect(all.filter((x, i) => Math.abs(x) < 2 ** -14 && found[i] !== 0 && found[i] !== x)).toEqual([]);
+  });
+
+  it.each([[1, 1, 2], [1, 300, 130], [2, 5, 64], [3, 33, 66], [7, 1, 256], [8, 129, 512], [9, 40, 6], [40, 3, 34], [70, 140, 100], [130, 70, 258], [0, 4, 8], [4, 0, 8], [3, 4, 0]])(
+    "are read by linear: %i rows times [%i, %i]", async (m, n, k) => {
+      await compare(device, { x: [m, k], weight: [n, k] }, (x, weight) => linear(x, weight));
+    });
+
+  it("are read by linearSplit, block by block", async () => {
+    for (const part of [0, 1, 2]) await compare(device, { x: [2, 5, 24], weight: [13, 24] }, (x, weight) => linearSplit(x, weight, [4, 8, 1])[part]!);
+  });
+
+  it.each([[5, 7, 2], [3, 65, 64], [20, 11, 34]])("are read by embedding: %i tokens from [%i, %i]", async (count, vocabulary, width) => {
+    const { data } = integers(3, [count], 0, vocabulary);
+    await compare(device, { x: [1], weight: [vocabulary, width] }, (x, weight) => embedding(weight, tokenTensor(x.device, data, [count], vocabulary)), 0);
+  });
+
+  it.each([[1, 9, 2], [6, 300, 34], [70, 65, 64], [33, 1500, 16]])("are read by crossEntropy: %i rows against [%i, %i]", async (rows, vocabulary, width) => {
+    const { data } = integers(4, [rows], -1, vocabulary);
+    await compare(device, { x: [rows, width], weight: [vocabulary, width] }, (x, weight) => crossEntropy(x, weight, tensor(x.device, data, [rows], "i32")));
+  });
+
+  it("are refused where they are not read, where a gradient is wanted, and in odd numbers", () => {
+    using half = tensor(device, [1, 2, 3, 4, 5, 6], [3, 2], "f16");
+    using x = tensor(device, [1, 2], [1, 2]);
+    expectError(() => add(half, half), "E_DTYPE", /add.*\[3, 2\] is f16/);
+    expectError(() => linear(half, half), "E_DTYPE", /linear: input/);
+    expectError(() => vjp((t: Tensor) => linear(t, half), x), "E_DTYPE", /linear: weight \[3, 2\] is f16.*load the model as f32/);
+    expectError(() => vjp((t: Tensor) => linear(x, t), half), "E_DTYPE", /no gradient/);
+    expectError(() => full(device, [2], 1, "f16"), "E_DTYPE", /made from numbers/);
+    expectError(() => normal(key(0), device, [2], { dtype: "f16" }), "E_DTYPE", /not f16/);
+    expectError(() => tensor(device, [1, 2, 3], [3], "f16"), "E_SHAPE", /pairs of numbers: \[3\]/);
+    expectError(() => half.window([2], 1), "E_SHAPE", /from element 1/);
+    using narrow = half.window([2, 3]);
+    using three = tensor(device, [1, 2, 3], [1, 3]);
+    using tokens = tokenTensor(device, [0], [1], 2);
+    expectError(() => linear(three, narrow), "E_SHAPE", /even number of columns/);
+    expectError(() => embedding(narrow, tokens), "E_SHAPE", /even number of columns/);
+    expectError(() => crossEntropy(three, narrow, tokens), "E_SHAPE", /even number of columns/);
+    using whole = tensor(device, [1, 2], [1, 2], "i32");
+    expectError(() => linear(whole, half), "E_DTYPE", /linear: x is i32; beside an f16 weight it must be f32/);
+  });
+});
+
+describe("f16 on the reference", () => {
+  it("does not mix with f64", () => {
+    using half = tensor(referenceDevice, [1, 2], [1, 2], "f16");
+    using x = tensor(referenceDevice, [1, 2], [1, 2], "f64");
+    expectError(() => linear(x, half), "E_DTYPE", /x is f64; beside an f16 weight it must be f32/);
+  });
+});
