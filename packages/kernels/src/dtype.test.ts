@@ -1,6 +1,6 @@
 /** Weights of f16: what tensors hold, what the ops that read them make of it on every device, and what is refused. */
 import { describe, expect, it } from "vitest";
-import type { Device } from "./device";
+import { type Device, open } from "./device";
 import { fromF16 } from "./fileDtype";
 import { crossEntropy } from "./ops/crossEntropy";
 import { add } from "./ops/elementwise";
@@ -11,7 +11,7 @@ import { key } from "./random";
 import type { Shape } from "./shape";
 import { vjp } from "./tape";
 import { dispose, full, scope, type Tensor, tensor } from "./tensor";
-import { eachDevice, expectClose, expectError, integers, normals, referenceDevice } from "./testing";
+import { eachDevice, expectClose, expectError, instructionSets, integers, normals, referenceDevice } from "./testing";
 
 /** The same weight as f16 on a device and, as it was rounded, as f64 on the reference. */
 async function weights(device: Device, seed: number, shape: Shape): Promise<{ half: Tensor; exact: Tensor }> {
@@ -93,6 +93,41 @@ eachDevice("weights of f16", (device) => {
     expectError(() => crossEntropy(three, narrow, tokens), "E_SHAPE", /even number of columns/);
     using whole = tensor(device, [1, 2], [1, 2], "i32");
     expectError(() => linear(whole, half), "E_DTYPE", /linear: x is i32; beside an f16 weight it must be f32/);
+  });
+});
+
+describe.each(instructionSets.map((isa) => ({ isa })))("f16 on the CPU with $isa", ({ isa }) => {
+  it("is widened exactly, every number and any remainder of a vector", async () => {
+    const device = await open("cpu", { isa });
+    const all = Array.from({ length: 1 << 16 }, (_, bits) => fromF16(bits));
+    for (const width of [64, 2, 14, 30]) {
+      const rows = Math.floor(all.length / width);
+      const found = scope(() => embedding(tensor(device, all.slice(0, rows * width), [rows, width], "f16"), tokenTensor(device, Array.from({ length: rows }, (_, i) => i), [rows], rows)));
+      expect(Array.from(await found.read())).toEqual(all.slice(0, rows * width));
+      found.dispose();
+    }
+    device.close();
+  });
+
+  it("gives the same bits with any number of threads", async () => {
+    for (const [m, n, k] of [[1, 700, 66], [8, 300, 130], [40, 700, 66], [200, 90, 514]] as const) {
+      const results = [];
+      for (const threads of [1, 2, 3]) {
+        const device = await open("cpu", { isa, threads });
+        const out = scope(() => linear(tensor(device, normals(1, [m, k]).data, [m, k]), tensor(device, normals(2, [n, k]).data, [n, k], "f16")));
+        results.push(await out.read());
+        out.dispose();
+        device.close();
+      }
+      expect(results[1]).toEqual(results[0]);
+      expect(results[2]).toEqual(results[0]);
+      const exact = scope(() => {
+        const weight = tensor(referenceDevice, normals(2, [n, k]).data, [n, k], "f16");
+        return linear(tensor(referenceDevice, normals(1, [m, k]).data, [m, k]), weight);
+      });
+      expectClose(results[0]!, await exact.read(), 1e-5, `${m} ${n} ${k}`);
+      exact.dispose();
+    }
   });
 });
 

@@ -57,6 +57,13 @@ inline void requireHalves(const Launch& launch, int i, int64_t elements) {
   }
 }
 
+// One of the two, for a weight of either type.
+template <typename Weight>
+void requireWeights(const Launch& launch, int i, int64_t elements) {
+  if (sizeof(Weight) == 2) requireHalves(launch, i, elements);
+  else requireElements(launch, i, elements);
+}
+
 // As requireElements, for a buffer that may be absent.
 inline void requireOptional(const Launch& launch, int i, int64_t elements) {
   if (launch.buffers[i].data != nullptr) requireElements(launch, i, elements);

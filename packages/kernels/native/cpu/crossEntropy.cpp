@@ -97,8 +97,7 @@ void checkForward(const Launch& launch) {
   requireCounts(launch, 6, NUMBERS);
   const Sizes sizes = checkSizes(launch);
   requireElements(launch, 0, product({sizes.rows, sizes.width}));
-  const auto requireWeight = sizeof(Weight) == 2 ? requireHalves : requireElements;
-  requireWeight(launch, 1, product({sizes.vocabulary, sizes.width}));
+  requireWeights<Weight>(launch, 1, product({sizes.vocabulary, sizes.width}));
   requireElements(launch, 2, sizes.rows);
   requireElements(launch, 3, sizes.workspace());
   requireElements(launch, 4, sizes.rows);

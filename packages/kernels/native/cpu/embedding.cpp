@@ -29,41 +29,26 @@ Sizes requireSizes(const Launch& launch) {
   return sizes;
 }
 
-// buffers: weight, tokens, out; numbers: count, width, vocabulary
+void copyRow(const float* from, int64_t width, float* to) { std::memcpy(to, from, static_cast<size_t>(width) * sizeof *to); }
+void copyRow(const uint16_t* from, int64_t width, float* to) { widen(from, width, to); }
+
+// buffers: weight (of Weight: float, or uint16_t for half precision), tokens, out; numbers: count, width, vocabulary
+template <typename Weight>
 void checkEmbedding(const Launch& launch) {
   const Sizes n = requireSizes(launch);
-  requireElements(launch, 0, product({n.vocabulary, n.width}));
+  requireWeights<Weight>(launch, 0, product({n.vocabulary, n.width}));
   requireElements(launch, 1, n.count);
   requireElements(launch, 2, product({n.count, n.width}));
 }
 
+template <typename Weight>
 void runEmbedding(const Launch& launch, Pool& pool) {
-  const float* weight = launch.buffers[0].f32();
+  const Weight* weight = static_cast<const Weight*>(launch.buffers[0].data);
   const int32_t* tokens = launch.buffers[1].i32();
   float* out = launch.buffers[2].f32();
   const int64_t count = launch.integer(0), width = launch.integer(1), vocabulary = launch.integer(2);
   inRanges(pool, count, width, [=](int64_t from, int64_t to) {
-    for (int64_t i = from; i < to; i++) {
-      std::memcpy(out + i * width, weight + clamped(tokens[i], vocabulary) * width, static_cast<size_t>(width) * 4);
-    }
-  });
-}
-
-// As above, weight in half precision.
-void checkEmbeddingHalf(const Launch& launch) {
-  const Sizes n = requireSizes(launch);
-  requireHalves(launch, 0, product({n.vocabulary, n.width}));
-  requireElements(launch, 1, n.count);
-  requireElements(launch, 2, product({n.count, n.width}));
-}
-
-void runEmbeddingHalf(const Launch& launch, Pool& pool) {
-  const uint16_t* weight = launch.buffers[0].f16();
-  const int32_t* tokens = launch.buffers[1].i32();
-  float* out = launch.buffers[2].f32();
-  const int64_t count = launch.integer(0), width = launch.integer(1), vocabulary = launch.integer(2);
-  inRanges(pool, count, width, [=](int64_t from, int64_t to) {
-    for (int64_t i = from; i < to; i++) widen(weight + clamped(tokens[i], vocabulary) * width, width, out + i * width);
+    for (int64_t i = from; i < to; i++) copyRow(weight + clamped(tokens[i], vocabulary) * width, width, out + i * width);
   });
 }
 
@@ -95,8 +80,8 @@ void runEmbeddingGradient(const Launch& launch, Pool& pool) {
 }  // namespace
 
 extern const Kernel embeddingKernels[] = {
-    {"embedding", checkEmbedding, runEmbedding},
-    {"embedding.f16", checkEmbeddingHalf, runEmbeddingHalf},
+    {"embedding", checkEmbedding<float>, runEmbedding<float>},
+    {"embedding.f16", checkEmbedding<uint16_t>, runEmbedding<uint16_t>},
     {"embeddingGradient", checkEmbeddingGradient, runEmbeddingGradient},
     {nullptr, nullptr, nullptr},
 };
