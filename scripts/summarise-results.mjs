@@ -136,6 +136,17 @@ function gcaRetrieval() {
   };
 }
 
+/** Where the models come from, which may differ by seed. */
+function origin() {
+  const trained = reports.filter(({ tokensTrained }) => tokensTrained > 0);
+  const count = ["", "one", "two", "three", "four", "five", "six"][methods.length] ?? methods.length;
+  const bytes = trained.length === 0 ? "" : `Bytes trained on, all ${count} models: ${trained[0].tokensTrained.toLocaleString("en")}.`;
+  if (trained.length === reports.length) return bytes;
+  if (trained.length === 0) return "The models come from the committed checkpoints.";
+  const seeds = (some) => some.map(({ seed }) => seed).join(", ");
+  return `The models of seed ${seeds(reports.filter((report) => !trained.includes(report)))} come from the committed checkpoints, those of seed ${seeds(trained)} were trained in the run. ${bytes}`;
+}
+
 const { picture, body } = { "unexplored-states": unexploredStates, "gca-retrieval": gcaRetrieval }[first.experiment]();
 writeFileSync(join(folder, picture.name), lineChart(picture.chart, { width: 760 }));
 writeFileSync(join(folder, "README.md"), `# ${first.experiment}, preset ${first.preset}
@@ -147,7 +158,7 @@ ${reports.map(({ command }) => command).join("\n")}
 node scripts/summarise-results.mjs ${folder}
 \`\`\`
 
-Seconds: ${reports.map(({ seconds }) => Math.round(seconds)).join(", ")}. ${first.tokensTrained > 0 ? `Bytes trained on, all ${["", "one", "two", "three", "four", "five", "six"][methods.length] ?? methods.length} models: ${first.tokensTrained.toLocaleString("en")}.` : "The models come from the committed checkpoints."}
+Seconds: ${reports.map(({ seconds }) => Math.round(seconds)).join(", ")}. ${origin()}
 Every setting stands in the reports, \`seed-*.json\`.
 
 ${body}`);
