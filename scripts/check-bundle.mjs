@@ -11,7 +11,7 @@ import { root } from "./pack.mjs";
 
 /** Pages, and the most bytes that each may have, minified and compressed: what was measured, and a tenth more. */
 const PAGES = [
-  { name: "one op", budget: 3_400, code: 'import { add } from "@lenggen/kernels"; globalThis.it = add;' },
+  { name: "one op", budget: 3_900, code: 'import { add } from "@lenggen/kernels"; globalThis.it = add;' },
   { name: "open a device", budget: 76_000, code: 'import { open } from "@lenggen/kernels"; globalThis.it = open;' },
   { name: "all of kernels", budget: 99_000, code: 'import * as kernels from "@lenggen/kernels"; globalThis.it = { ...kernels };' },
   {
@@ -19,7 +19,7 @@ const PAGES = [
     code: ["kernels", "recurrent", "interventions"].map((room) => `import * as ${room} from "@lenggen/${room}"; globalThis.${room} = { ...${room} };`).join("\n"),
   },
   { name: "a model with a chunk memory", budget: 22_500, code: 'import * as gca from "@lenggen/gca"; globalThis.it = { ...gca };' },
-  { name: "one measure", budget: 5_600, code: 'import { lossByPosition } from "@lenggen/evals"; globalThis.it = lossByPosition;' },
+  { name: "one measure", budget: 6_100, code: 'import { lossByPosition } from "@lenggen/evals"; globalThis.it = lossByPosition;' },
 ];
 
 /** What must not be in a bundle's text. */

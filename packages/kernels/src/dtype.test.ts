@@ -1,7 +1,7 @@
 /** Weights of f16: what tensors hold, what the ops that read them make of it on every device, and what is refused. */
 import { describe, expect, it } from "vitest";
 import { type Device, open } from "./device";
-import { fromF16 } from "./fileDtype";
+import { fromF16 } from "./half";
 import { crossEntropy } from "./ops/crossEntropy";
 import { add } from "./ops/elementwise";
 import { embedding, tokenTensor } from "./ops/embedding";

@@ -1,5 +1,5 @@
 /** Element types of tensors, and their numbers on the host. */
-import { decode, encode } from "./fileDtype";
+import { halfTable, toF16 } from "./half";
 
 /**
  * Element types that a tensor can have on a device. Files know more of them: see safetensors.ts. `f16` is for storage: weights that
@@ -30,8 +30,10 @@ export const DTYPES: Readonly<Record<DType, DTypeInfo>> = {
 
 /** What a device holds of numbers; for f16 rounded to nearest, ties to even. Else the same memory. */
 export function toBytes(numbers: TypedArray, dtype: DType): Uint8Array {
-  if (dtype === "f16") return encode(numbers, "f32", "F16", "tensor");
-  return new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength);
+  if (dtype !== "f16") return new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength);
+  const halves = new Uint16Array(numbers.length);
+  for (let i = 0; i < halves.length; i++) halves[i] = toF16(numbers[i]!);
+  return new Uint8Array(halves.buffer);
 }
 
 /** The numbers that a device holds as such bytes, which must be aligned for them. Shares their memory, but for f16. */
@@ -39,7 +41,7 @@ export function fromBytes(bytes: Uint8Array, dtype: DType): TypedArray {
   const { array, bytes: width } = DTYPES[dtype];
   const length = bytes.byteLength / width;
   if (dtype !== "f16") return new array(bytes.buffer, bytes.byteOffset, length);
-  const numbers = new Float32Array(length);
-  decode(bytes, "F16", numbers, "f32", "tensor");
+  const [halves, table, numbers] = [new Uint16Array(bytes.buffer, bytes.byteOffset, length), halfTable("F16"), new Float32Array(length)];
+  for (let i = 0; i < length; i++) numbers[i] = table[halves[i]!]!;
   return numbers;
 }

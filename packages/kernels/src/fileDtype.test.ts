@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { decode, encode, fromBF16, fromF16, toBF16, toF16 } from "./fileDtype";
+import { decode, encode } from "./fileDtype";
+import { fromBF16, fromF16, toBF16, toF16 } from "./half";
 
 /** Every finite number of a 16-bit format, with its bits, in ascending order of magnitude. */
 function finite(from: (bits: number) => number, infinity: number): { bits: number; value: number }[] {

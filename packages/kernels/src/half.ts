@@ -1,0 +1,76 @@
+/** Numbers of 16 bits, IEEE 754 half precision and bfloat16, from and to numbers. */
+
+const scratchFloat = new Float32Array(1);
+const scratchBits = new Uint32Array(scratchFloat.buffer);
+
+function bitsOf(x: number): number {
+  scratchFloat[0] = x;
+  return scratchBits[0]!;
+}
+
+function fromBits(bits: number): number {
+  scratchBits[0] = bits;
+  return scratchFloat[0]!;
+}
+
+/** The number that 16 bits mean in IEEE 754 half precision; exact. */
+export function fromF16(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 0x3ff;
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
+}
+
+/** The number that 16 bits mean as bfloat16 (the upper half of a float32); exact. */
+export function fromBF16(bits: number): number {
+  return fromBits(bits << 16);
+}
+
+const halfTables: { F16?: Float32Array; BF16?: Float32Array } = {};
+
+/** All numbers of a 16-bit format by their bits, made when first needed: looking up is ten times as fast as converting. */
+export function halfTable(dtype: "F16" | "BF16"): Float32Array {
+  const convert = dtype === "F16" ? fromF16 : fromBF16;
+  return (halfTables[dtype] ??= Float32Array.from({ length: 1 << 16 }, (_, bits) => convert(bits)));
+}
+
+/**
+ * Float32 bits of x rounded to odd: truncated, with the last bit set when anything was lost. Rounding these on to
+ * a narrower type gives the same result as rounding x itself, so float64 numbers are not rounded twice.
+ */
+function oddBits(x: number): number {
+  const rounded = Math.fround(x);
+  const bits = bitsOf(rounded);
+  if (rounded === x || Number.isNaN(x) || bits & 1) return bits;
+  return Math.abs(rounded) < Math.abs(x) ? bits + 1 : bits - 1;
+}
+
+/** Shifts 31 bits right by 1 to 24, rounding to nearest, ties to even. */
+function roundedShift(bits: number, shift: number): number {
+  const floor = bits >>> shift;
+  const rest = bits & ((1 << shift) - 1);
+  const half = 1 << (shift - 1);
+  return floor + (rest > half || (rest === half && (floor & 1) === 1) ? 1 : 0);
+}
+
+/** Nearest bfloat16, ties to even. Beyond the range: infinity. */
+export function toBF16(x: number): number {
+  const bits = oddBits(x);
+  if (Number.isNaN(x)) return (bits >>> 16) | 0x40; // keep it a NaN when its payload is cut off
+  return ((bits >>> 16) & 0x8000) | roundedShift(bits & 0x7fffffff, 16);
+}
+
+/** Nearest half-precision number, ties to even. Beyond the range: infinity. */
+export function toF16(x: number): number {
+  const bits = oddBits(x);
+  const sign = (bits >>> 16) & 0x8000;
+  if (Number.isNaN(x)) return sign | 0x7e00;
+  const exponent = ((bits >>> 23) & 255) - 112; // re-biased from 127 to 15
+  const fraction = bits & 0x7fffff;
+  if (exponent >= 31) return sign | 0x7c00;
+  // A carry out of the fraction moves into the exponent, which is right, up to infinity.
+  if (exponent > 0) return sign | roundedShift((exponent << 23) | fraction, 13);
+  if (exponent < -10) return sign;
+  return sign | roundedShift(fraction | 0x800000, 14 - exponent);
+}
