@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { cp, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { GcaRetrievalReport } from "@lenggen/evals";
@@ -84,15 +84,19 @@ describe("reproduce gca-retrieval", () => {
 
   it("takes a committed checkpoint where there is one for the seed, and refuses that of another model", async () => {
     const smoke = PRESETS["smoke"]!;
-    const run = (from: string, name: string, more: Partial<ReproductionInput> = {}) => {
-      const checkpoint = { folder: join(folder, "whole", from, "stage-3", "checkpoints", "step-2"), seed: 3, fromScratch: "1 min" };
-      const settings = { ...smoke, models: [{ ...smoke.models[0]!, checkpoint }], questions: smoke.questions.slice(0, 1), loss: undefined, reading: undefined, speed: undefined, streaming: from === "drt-1" ? smoke.streaming : undefined };
+    const run = async (from: string, name: string, more: Partial<ReproductionInput> = {}) => {
+      const checkpoints = { folder: join(folder, `committed-${from}`), fromScratch: "1 min" };
+      await cp(join(folder, "whole", from, "stage-3", "checkpoints", "step-2"), join(checkpoints.folder, "seed-3", "drt-1"), { recursive: true });
+      const settings = { ...smoke, models: [{ ...smoke.models[0]!, checkpoints }], questions: smoke.questions.slice(0, 1), loss: undefined, reading: undefined, speed: undefined, streaming: from === "drt-1" ? smoke.streaming : undefined };
       return reproduceGcaRetrieval({ ...input(name), ...more, settings });
     };
     const notes: string[] = [];
     const [committed] = (await run("drt-1", "committed", { note: (line) => notes.push(line) })).models;
     expect(notes).toEqual(["drt-1: from the committed checkpoint; --from-scratch trains it anew, about 1 min on two cores"]);
     expect(committed).toMatchObject({ tokensTrained: 0, settings: { trainedBefore: true } });
+    const [another] = (await run("drt-1", "another-seed", { seed: 4, note: (line) => notes.push(line) })).models;
+    expect(notes[1]).toBe("drt-1: training from scratch, about 1 min on two cores");
+    expect(another!.tokensTrained).toBeGreaterThan(0);
     const [scratch] = (await run("drt-1", "scratch", { fromScratch: true })).models;
     expect(scratch!.tokensTrained).toBeGreaterThan(0);
     expect(scratch!.retrieval).toEqual(committed!.retrieval);

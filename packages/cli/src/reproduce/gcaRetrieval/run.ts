@@ -3,6 +3,7 @@
  * short texts with keys in them; all asked for keys in texts far longer; then one long stream, its chunks on disk. Each model has its
  * run directory below the reproduction's and each answer sheet its file, so that an interrupted reproduction goes on where it was.
  */
+import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { GcaRetrievalReport, RetrievalModel, Settings } from "@lenggen/evals";
 import type { JsonRecord } from "@lenggen/interventions";
@@ -88,23 +89,28 @@ interface Trained {
   readonly settings: Settings;
 }
 
-/** The trained model: from the committed checkpoint where there is one for this seed, else trained here. */
+/** The trained model: from the committed checkpoint where this seed has one, else trained here. */
 async function prepare(input: GcaRetrievalInput, retriever: RetrieverSettings, text: Text): Promise<Trained> {
   const { settings, seed, fromScratch, note, device } = input;
-  const { method, checkpoint: committed } = retriever;
+  const { method, checkpoints } = retriever;
   const training = trainingOf(settings, retriever);
   const steps = training.stages.reduce((sum, stage) => sum + stage.steps, 0);
-  if (committed === undefined || fromScratch || committed.seed !== seed) {
-    if (committed !== undefined) note(`${method}: training from scratch, about ${committed.fromScratch} on two cores`);
+  const checkpoint = fromScratch ? undefined : committedCheckpoint(retriever, seed);
+  if (checkpoint === undefined) {
+    if (checkpoints) note(`${method}: training from scratch, about ${checkpoints.fromScratch} on two cores`);
     return trainOne(input, retriever, text, steps);
   }
-  note(`${method}: from the committed checkpoint; --from-scratch trains it anew, about ${committed.fromScratch} on two cores`);
-  const checkpoint = resolve(packageFolder, committed.folder);
+  note(`${method}: from the committed checkpoint; --from-scratch trains it anew, about ${checkpoints!.fromScratch} on two cores`);
   const { model, parameters } = await loadCheckpoint(checkpoint, device);
   dispose(parameters);
   check(JSON.stringify(model.config) === JSON.stringify(modelOf(retriever).config), "E_CONFIG", () =>
     `checkpoint ${checkpoint} is of another model than the settings of ${method}; --from-scratch trains one that fits`);
   return { checkpoint, steps, tokens: 0, seconds: 0, settings: { ...settingsOf(retriever, training), trainedBefore: true } };
+}
+
+function committedCheckpoint({ method, checkpoints }: RetrieverSettings, seed: number): string | undefined {
+  const folder = checkpoints && resolve(packageFolder, checkpoints.folder, `seed-${seed}`, method);
+  return folder !== undefined && existsSync(folder) ? folder : undefined;
 }
 
 /** Stage after stage, each a run of its own in the model's folder. */

@@ -56,8 +56,8 @@ export interface RetrieverSettings {
   readonly model: DrtJson | TransformerJson;
   /** What is otherwise than for the others. */
   readonly training?: Partial<RetrievalTraining>;
-  /** A committed checkpoint, relative to the package, with the time that training it from scratch takes on two cores. */
-  readonly checkpoint?: { readonly folder: string; readonly seed: number; readonly fromScratch: string };
+  /** Committed checkpoints: a folder of the package, with that of seed N, where there is one, in `seed-N/<method>`; and the time that training takes on two cores. */
+  readonly checkpoints?: { readonly folder: string; readonly fromScratch: string };
 }
 
 /** Questions to put to some models. */
@@ -133,8 +133,8 @@ const ALL: readonly Retriever[] = [...DRT, "sliding-window", "full-attention"];
 const doublings = (from: number, to: number): number[] => Array.from({ length: Math.log2(to / from) + 1 }, (_, i) => from * 2 ** i);
 const [K, M] = [1024, 1024 ** 2];
 
-/** A checkpoint that comes with this package; `lenggen reproduce gca-retrieval --from-scratch` makes it. */
-const committed = (method: Retriever, fromScratch: string) => ({ folder: `checkpoints/gca-retrieval/${method}`, seed: 0, fromScratch });
+/** Checkpoints that `lenggen reproduce gca-retrieval --from-scratch` makes. npm's package brings seed 0's, a clone those of further seeds too. */
+const committed = (fromScratch: string) => ({ folder: "checkpoints/gca-retrieval", fromScratch });
 
 /** Names are first told apart when they are long: landmarks match them by many letters, which is learnt far sooner than a match of one. */
 const longNamed = { nameLength: 8 } as const;
@@ -205,10 +205,10 @@ const quiet = { gumbel_noise: false } as const;
 const direct = { stages: [copying, naming, { ...whole, steps: 2000 }] };
 
 const models = [
-  { method: "drt-1", model: { ...DRT_PRESETS["drt-tiny"], ...quiet }, checkpoint: committed("drt-1", "85 minutes") },
-  { method: "drt-2", model: { ...DRT_PRESETS["drt-tiny-2"], ...quiet }, checkpoint: committed("drt-2", "85 minutes") },
-  { method: "sliding-window", model: TRANSFORMER_PRESETS["sliding-window-tiny"], training: direct, checkpoint: committed("sliding-window", "15 minutes") },
-  { method: "full-attention", model: TRANSFORMER_PRESETS["full-attention-tiny"], training: direct, checkpoint: committed("full-attention", "15 minutes") },
+  { method: "drt-1", model: { ...DRT_PRESETS["drt-tiny"], ...quiet }, checkpoints: committed("85 minutes") },
+  { method: "drt-2", model: { ...DRT_PRESETS["drt-tiny-2"], ...quiet }, checkpoints: committed("85 minutes") },
+  { method: "sliding-window", model: TRANSFORMER_PRESETS["sliding-window-tiny"], training: direct, checkpoints: committed("15 minutes") },
+  { method: "full-attention", model: TRANSFORMER_PRESETS["full-attention-tiny"], training: direct, checkpoints: committed("15 minutes") },
 ] as const satisfies readonly RetrieverSettings[];
 
 const shared = {
