@@ -47,10 +47,8 @@ const crossEntropyOp: Op<null> = {
       `crossEntropy: weight ${showShape(w.shape)} must be [V, D] with V >= 1 and D the last axis of hidden ${showShape(h.shape)}`);
     check(sameShape(t.shape, h.shape.slice(0, -1)), "E_SHAPE", () =>
       `crossEntropy: targets ${showShape(t.shape)} must have the shape of hidden ${showShape(h.shape)} without its last axis`);
-    const half = w.dtype === "f16";
-    if (half) checkHalf("crossEntropy", "hidden", h);
-    check(!half || w.shape[1]! % 2 === 0, "E_SHAPE", () => `crossEntropy: rows of the f16 weight ${showShape(w.shape)} must have an even number of columns`);
-    check(t.dtype === "i32" && h.dtype !== "i32" && (half || h.dtype === w.dtype), "E_DTYPE", () =>
+    checkHalf("crossEntropy", w, { hidden: h });
+    check(t.dtype === "i32" && h.dtype !== "i32" && (w.dtype === "f16" || h.dtype === w.dtype), "E_DTYPE", () =>
       `crossEntropy: targets must be i32, and hidden and weight both f32 or both f64, not ${t.dtype}, ${h.dtype} and ${w.dtype}`);
     return [{ shape: t.shape, dtype: h.dtype }];
   },

@@ -7,7 +7,7 @@ import { check } from "../errors";
 import { apply, type Op } from "../op";
 import { type Shape, showShape, sizeOf } from "../shape";
 import { Tensor, tensor } from "../tensor";
-import { checkReal } from "./checks";
+import { checkHalf, checkReal } from "./checks";
 
 export interface EmbeddingKernels {
   /**
@@ -30,11 +30,10 @@ const embeddingOp: Op<undefined> = {
   outputs([weight, tokens]) {
     checkReal("embedding", { weight: weight! });
     check(weight!.shape.length === 2, "E_SHAPE", () => `embedding: weight ${showShape(weight!.shape)} must be [vocabulary, width]`);
-    const half = weight!.dtype === "f16";
-    check(!half || weight!.shape[1]! % 2 === 0, "E_SHAPE", () => `embedding: rows of the f16 weight ${showShape(weight!.shape)} must have an even number of columns`);
+    checkHalf("embedding", weight!);
     check(tokens!.dtype === "i32", "E_DTYPE", () => `embedding: tokens are ${tokens!.dtype}; they must be i32 (see tokenTensor)`);
     check(weight!.shape[0]! > 0 || tokens!.size === 0, "E_SHAPE", () => "embedding: weight has no rows to pick from");
-    return [{ shape: [...tokens!.shape, weight!.shape[1]!], dtype: half ? "f32" : weight!.dtype }];
+    return [{ shape: [...tokens!.shape, weight!.shape[1]!], dtype: weight!.dtype === "f16" ? "f32" : weight!.dtype }];
   },
   forward([weight, tokens], [out]) {
     if (out!.size === 0) return;

@@ -109,12 +109,11 @@ const linearOp: Op<LinearAttributes> = {
   name: "linear",
   halves: [1],
   outputs([x, weight], { name, split }) {
-    if (weight!.dtype === "f16") checkHalf(name, "x", x!);
-    else checkReal(name, { x: x!, weight: weight! });
+    if (weight!.dtype !== "f16") checkReal(name, { x: x!, weight: weight! });
     const width = x!.shape.at(-1);
     check(weight!.shape.length === 2 && width === weight!.shape[1], "E_SHAPE", () =>
       `${name}: weight ${showShape(weight!.shape)} must be [N, K] with K the last axis of x ${showShape(x!.shape)}`);
-    check(weight!.dtype !== "f16" || width! % 2 === 0, "E_SHAPE", () => `${name}: rows of the f16 weight ${showShape(weight!.shape)} must have an even number of columns`);
+    checkHalf(name, weight!, { x: x! });
     check(split.every((rows) => Number.isSafeInteger(rows) && rows >= 0) && split.reduce((a, b) => a + b, 0) === weight!.shape[0], "E_SHAPE", () =>
       `${name}: the blocks ${showShape(split)} must be whole numbers that add up to the ${weight!.shape[0]} rows of weight ${showShape(weight!.shape)}`);
     return split.map((rows) => ({ shape: [...x!.shape.slice(0, -1), rows], dtype: x!.dtype }));

@@ -2,8 +2,8 @@
  * The cross-entropy's programs: tile products of hidden states (a, [rows, width]) and weight (b, [vocabulary, width]) whose
  * ends turn the logits, while they are in registers, into what is kept of them.
  */
-import { boundStored, type Stored } from "./half";
-import { boundAs, TILE_PARAMS, tileCode, type TileEnd, tileLanes, type TileSize } from "./matmulTile";
+import { boundAs, type Stored } from "./half";
+import { TILE_PARAMS, tileCode, type TileEnd, tileLanes, type TileSize } from "./matmulTile";
 import { program, variants } from "./program";
 import { MATH } from "./wgsl";
 
@@ -30,7 +30,7 @@ const each = (count: number, line: (i: number) => string): string => Array.from(
 export const logitSums = variants((size: TileSize, vector: boolean, stages: 1 | 2, stored: Stored) =>
   program({
     name: "crossEntropy.logits",
-    reads: { a: boundAs(vector), b: boundStored(stored, vector), targets: "i32" },
+    reads: { a: boundAs(vector), b: boundAs(vector, stored), targets: "i32" },
     writes: { losses: "f32", partials: "f32" },
     params: { ...TILE_PARAMS, vocabulary: "u32", first_column: "u32", first_tile: "u32" },
     workgroup: tileLanes(size),

@@ -1,5 +1,5 @@
 /** Programs of src/ops/embedding.ts. */
-import { boundStored, loadCode, type Stored } from "./half";
+import { boundAs, loadCode, type Stored } from "./half";
 import { type BindingType, program, variants } from "./program";
 import { columnReduce } from "./wgsl";
 
@@ -22,7 +22,7 @@ export const eachOf = (vector: boolean): number => (vector ? 1 : 4);
 export const embeddingRows = variants((vector: boolean, stored: Stored) => {
   // Numbers that stay as they are move as bits, so that NaNs keep theirs.
   const moved: BindingType = vector ? "vec4u" : "u32";
-  const [from, to] = stored === "f32" ? [moved, moved] : [boundStored(stored, vector), boundStored("f32", vector)];
+  const [from, to] = stored === "f32" ? [moved, moved] : [boundAs(vector, stored), boundAs(vector)];
   return program({
     name: "embedding",
     reads: { weight: from, tokens: "i32" },

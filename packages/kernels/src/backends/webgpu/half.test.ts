@@ -7,7 +7,7 @@ import { linear } from "../../ops/matmul";
 import { scope, tensor } from "../../tensor";
 import { normals } from "../../testing";
 import type { WebGpuDevice } from ".";
-import { boundStored, loadCode } from "./half";
+import { boundAs, loadCode } from "./half";
 import { program, shaderOf } from "./program";
 
 const listing = (await devices({ fallback: true })).find(({ name }) => name === "webgpu")!;
@@ -56,7 +56,7 @@ describe("shaders of f16", () => {
   it.each([["f16", "enable f16;", "array<vec4h>"], ["words", undefined, "array<vec2u>"], ["f32", undefined, "array<vec4f>"]] as const)(
     "%s enable what they use", (stored, enable, type) => {
       const text = shaderOf(program({
-        name: "test", reads: { x: boundStored(stored, true) }, writes: {}, params: {}, workgroup: 1, code: loadCode("x", stored, true),
+        name: "test", reads: { x: boundAs(true, stored) }, writes: {}, params: {}, workgroup: 1, code: loadCode("x", stored, true),
       }));
       expect(text).toContain(type);
       expect(text.includes("enable f16;")).toBe(enable !== undefined);

@@ -14,8 +14,8 @@ export function storedAs({ dtype }: Tensor, { halves }: { readonly halves: boole
   return halves ? "f16" : "words";
 }
 
-/** Type that an operand is bound as; `vector`: four numbers at a time. */
-export function boundStored(stored: Stored, vector: boolean): BindingType {
+/** Type that an operand or output is bound as; `vector`: four numbers at a time. */
+export function boundAs(vector: boolean, stored: Stored = "f32"): BindingType {
   if (stored === "f32") return vector ? "vec4f" : "f32";
   if (stored === "f16") return vector ? "vec4h" : "f16";
   return vector ? "vec2u" : "u32";

@@ -5,10 +5,10 @@
 import type { MatmulKernels } from "../../ops/matmul";
 import { DTYPES } from "../../dtype";
 import { Tensor } from "../../tensor";
-import { boundStored, type Stored, storedAs } from "./half";
+import { boundAs, type Stored, storedAs } from "./half";
 import { type Launcher, type Part, part, rowParts } from "./launcher";
 import { fewAcross, fewAcrossGroups, fewAlong, fewAlongGroups, MOST_FEW } from "./matmulFew";
-import { boundAs, TILE_PARAMS, tileCode, tileLanes, tileMemory, type TileSize, tileStep } from "./matmulTile";
+import { TILE_PARAMS, tileCode, tileLanes, tileMemory, type TileSize, tileStep } from "./matmulTile";
 import { memory } from "./memory";
 import { program, variants } from "./program";
 
@@ -228,7 +228,7 @@ interface OutParams extends Readonly<Record<string, number>> {
 const tiled = variants((size: TileSize, aAlongK: boolean, bAlongK: boolean, stored: Stored, vector: boolean, quads: boolean, stages: 1 | 2) =>
   program({
     name: "matmul",
-    reads: { a: boundAs(vector), b: boundStored(stored, vector) },
+    reads: { a: boundAs(vector), b: boundAs(vector, stored) },
     writes: { out: boundAs(quads) },
     params: { ...TILE_PARAMS, out_start: "u32", out_row: "u32", out_stride: "u32", out_split: "u32", accumulate: "u32" },
     workgroup: tileLanes(size),

@@ -4,8 +4,7 @@
  *
  *   out[i, j] = Σ_k few[i, k] · long[j, k]      i < few <= 8, j < long
  */
-import { boundStored, loadCode, type Stored } from "./half";
-import { boundAs } from "./matmulTile";
+import { boundAs, loadCode, type Stored } from "./half";
 import { program, variants } from "./program";
 
 export const MOST_FEW = 8;
@@ -43,7 +42,7 @@ export const fewAlong = variants((count: 1 | 2 | 4 | 8, lanes: 8 | 32, vector: b
   };
   return program({
     name: "matmul.few",
-    reads: { few: boundAs(vector && fewVector), long: boundStored(stored, vector) },
+    reads: { few: boundAs(vector && fewVector), long: boundAs(vector, stored) },
     writes: { out: "f32" },
     params: PARAMS,
     workgroup: WORKGROUP,

@@ -12,7 +12,6 @@
  * Beyond the last k both operands count as 0; beyond the last row or column the last one stands in, and is not stored.
  */
 import { loadCode, type Stored } from "./half";
-import type { BindingType } from "./program";
 
 export type TileSize = 32 | 64 | 128;
 
@@ -75,9 +74,6 @@ const SHAPES: Readonly<Record<TileSize, Shape>> = {
 /** Lanes of a group, and numbers of the inner axis in a step. */
 export const tileLanes = (size: TileSize): number => SHAPES[size].lanes;
 export const tileStep = (size: TileSize): number => SHAPES[size].step;
-
-/** Type that an operand or output is bound as. */
-export const boundAs = (vector: boolean): BindingType => (vector ? "vec4f" : "f32");
 
 /** Bytes of the group's memory that a tile product takes. */
 export const tileMemory = (size: TileSize, stages: 1 | 2): number => 2 * stages * tileStep(size) * size * 4;

@@ -1,5 +1,5 @@
 /** The programs of retrieval: ranking, and the gradient. */
-import { boundAs } from "./matmulTile";
+import { boundAs } from "./half";
 import { program, variants } from "./program";
 import { MATH, ORDER, workgroupReduce } from "./wgsl";
 import { THREEFRY } from "./random";
