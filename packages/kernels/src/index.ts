@@ -12,7 +12,7 @@ export type { DType, TypedArray } from "./dtype";
 export type { Shape } from "./shape";
 export { countElements, leaves, mapTree, zipLeaves } from "./tree";
 export type { Tree, TreeLike } from "./tree";
-export { detach, isRecorded, valueAndGradient, vjp, withoutGradient } from "./tape";
+export { detach, isRecorded, scopeUnlessRecording, valueAndGradient, vjp, withoutGradient } from "./tape";
 export type { Vjp } from "./tape";
 
 // Errors

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { apply, type Op } from "./op";
 import { reshape } from "./ops/view";
-import { detach, valueAndGradient, vjp, withoutGradient } from "./tape";
+import { detach, scopeUnlessRecording, valueAndGradient, vjp, withoutGradient } from "./tape";
 import { dispose, full, scope, type Tensor, tensor, zeros } from "./tensor";
 import { eachDevice, expectError } from "./testing";
 
@@ -140,6 +140,24 @@ eachDevice("the tape", (device) => {
     });
     // What the way back adds does not grow with the length of the chain.
     expect(chain(40)).toBe(chain(10));
+  });
+
+  it("keeps what lies inside a step of a model for the way back, and frees it at once where there is none", async () => {
+    const x = tensor(device, [1, 2]);
+    let inside: Tensor | undefined;
+    const step = (v: Tensor) => scopeUnlessRecording(() => {
+      inside = combine(v, null, 2, 0);
+      return { out: combine(inside, null, 3, 0) };
+    });
+    const forward = step(x);
+    expect(inside!.disposed).toBe(true);
+    expect(Array.from(await forward.out.read())).toEqual([6, 12]);
+    const { outputs, pullback } = vjp((v: Tensor) => step(v), x);
+    expect(inside!.disposed).toBe(false);
+    const gradient = pullback({ out: outputs.out });
+    expect(Array.from(await gradient.read())).toEqual([36, 72]);
+    expect(inside!.disposed).toBe(true);
+    dispose([x, forward, outputs, gradient]);
   });
 
   it("records nothing without tracked inputs, and only once at a time", () => {

@@ -54,6 +54,14 @@ export function withoutGradient<R>(body: () => R): R {
   }
 }
 
+/**
+ * Runs a step of a model and frees what it made and does not return, as {@link scope} does, so that the next step finds that memory still
+ * in the caches. While a tape records nothing is freed: the way back needs what lies in between, and frees it itself.
+ */
+export function scopeUnlessRecording<R>(body: () => R): R {
+  return active ? body() : scope(body);
+}
+
 /** The same values, cut off from the tape: the gradient stops here. Shares memory with its input. */
 export function detach(t: Tensor): Tensor {
   return t.window(t.shape);

@@ -8,7 +8,7 @@
  * landmark is then as near to its tokens as a full one's. Short chunks are filled up with places that nobody sees.
  */
 import {
-  addRmsNorm, attention, concat, linear, reshape, rmsNorm, rope, slice, type Parameters, type Tensor, zeros,
+  addRmsNorm, attention, concat, linear, type Parameters, reshape, rmsNorm, rope, scopeUnlessRecording, slice, type Tensor, zeros,
 } from "@lenggen/kernels";
 import { merge, mlp, project } from "../layer/layer";
 import type { DrtConfig } from "./config";
@@ -56,12 +56,14 @@ export function encodeChunks(
 function encoderLayer(
   c: DrtConfig, at: (name: string) => Tensor, before: Tensor, stream: Tensor | null, lengths: Tensor | null,
 ): { branch: Tensor; residual: Tensor } {
-  const first = addRmsNorm(before, stream, at("attention_norm.weight"), { eps: c.normEps });
-  const { q, k, v } = project(c, at, first.normed);
-  const turn = { theta: c.ropeTheta };
-  const attended = attention({ q: rope(q, turn), k: rope(k, turn), v, lengths }, { causal: false });
-  const second = addRmsNorm(merge(c, at("attention.out.weight"), attended), first.residual, at("mlp_norm.weight"), { eps: c.normEps });
-  return { branch: mlp(c, at, second.normed), residual: second.residual };
+  return scopeUnlessRecording(() => {
+    const first = addRmsNorm(before, stream, at("attention_norm.weight"), { eps: c.normEps });
+    const { q, k, v } = project(c, at, first.normed);
+    const turn = { theta: c.ropeTheta };
+    const attended = attention({ q: rope(q, turn), k: rope(k, turn), v, lengths }, { causal: false });
+    const second = addRmsNorm(merge(c, at("attention.out.weight"), attended), first.residual, at("mlp_norm.weight"), { eps: c.normEps });
+    return { branch: mlp(c, at, second.normed), residual: second.residual };
+  });
 }
 
 /** The chunks of one run with the landmark first: [B,pieces,S+1,D]. */

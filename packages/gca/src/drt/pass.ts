@@ -8,7 +8,7 @@
  *
  * What a stage leaves is a tree of tensors, which can be kept or freed as a whole.
  */
-import { add, addRmsNorm, embedding, foldIn, type ForwardOptions, type ForwardResult, type Parameters, type Tensor } from "@lenggen/kernels";
+import { add, addRmsNorm, embedding, foldIn, type ForwardOptions, type ForwardResult, type Parameters, scopeUnlessRecording, type Tensor } from "@lenggen/kernels";
 import { checkTokens, decoderLayer, mlp, type Stream, windowAttention, type WindowState } from "../layer/layer";
 import type { DrtConfig } from "./config";
 import { encodeChunks, type EncodedChunks, pendingAfter } from "./encoder";
@@ -121,9 +121,11 @@ function summed({ branch, residual }: Stream): Stream {
 function upperLayer(
   c: DrtConfig, at: (name: string) => Tensor, stream: Stream, window: WindowState, rows: Retrieved, readable: Readable, offsets: Tensor,
 ): { out: Stream; state: WindowState } {
-  const attended = windowAttention(c, c, at, stream, window);
-  const first = addRmsNorm(attended.out.branch, attended.out.residual, at("retrieval_norm.weight"), { eps: c.normEps });
-  const read = crossAttention(c, at, first.normed, rows, readable, offsets);
-  const second = addRmsNorm(read, first.residual, at("mlp_norm.weight"), { eps: c.normEps });
-  return { out: { branch: mlp(c, at, second.normed), residual: first.residual }, state: attended.state };
+  return scopeUnlessRecording(() => {
+    const attended = windowAttention(c, c, at, stream, window);
+    const first = addRmsNorm(attended.out.branch, attended.out.residual, at("retrieval_norm.weight"), { eps: c.normEps });
+    const read = crossAttention(c, at, first.normed, rows, readable, offsets);
+    const second = addRmsNorm(read, first.residual, at("mlp_norm.weight"), { eps: c.normEps });
+    return { out: { branch: mlp(c, at, second.normed), residual: first.residual }, state: attended.state };
+  });
 }

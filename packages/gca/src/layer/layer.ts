@@ -8,8 +8,8 @@
  * follows it are one kernel.
  */
 import {
-  addRmsNorm, alibiSlopes, check, type Device, type DType, linear, linearSplit, mul, reshape, showShape, silu, slidingWindowAttention, tensor,
-  type Tensor, zeros,
+  addRmsNorm, alibiSlopes, check, type Device, type DType, linear, linearSplit, mul, reshape, scopeUnlessRecording, showShape, silu,
+  slidingWindowAttention, tensor, type Tensor, zeros,
 } from "@lenggen/kernels";
 import type { LayerSettings, Position } from "../settings";
 
@@ -91,10 +91,12 @@ function slopes(s: LayerSettings, like: Tensor): Tensor {
 export function decoderLayer(
   s: LayerSettings, w: WindowSettings, at: At, stream: Stream, state: WindowState,
 ): { out: Stream; state: WindowState } {
-  const attended = windowAttention(s, w, at, stream, state);
-  const block: { normed: Tensor; residual: Tensor } =
-    addRmsNorm(attended.out.branch, attended.out.residual, at("mlp_norm.weight"), { eps: s.normEps });
-  return { out: { branch: mlp(s, at, block.normed), residual: block.residual }, state: attended.state };
+  return scopeUnlessRecording(() => {
+    const attended = windowAttention(s, w, at, stream, state);
+    const block: { normed: Tensor; residual: Tensor } =
+      addRmsNorm(attended.out.branch, attended.out.residual, at("mlp_norm.weight"), { eps: s.normEps });
+    return { out: { branch: mlp(s, at, block.normed), residual: block.residual }, state: attended.state };
+  });
 }
 
 /** A window that has seen nothing. */

@@ -4,8 +4,8 @@
  */
 import { check } from "../errors";
 import { sameShape, showShape } from "../shape";
-import { activeTape } from "../tape";
-import { scope, type Tensor } from "../tensor";
+import { scopeUnlessRecording } from "../tape";
+import type { Tensor } from "../tensor";
 import { attention } from "./attention";
 import { rope } from "./rope";
 import { concat, slice } from "./view";
@@ -39,14 +39,12 @@ export function slidingWindowAttention(
       `slidingWindowAttention: state.${name} ${showShape(t.shape)} must be [B,P,Hk,D] as k ${showShape(k.shape)}, with one P of at most window - 1 = ${window - 1} for keys and values`);
   }
   const kept = Math.min(past + k.shape[1]!, window - 1);
-  const body = () => {
+  return scopeUnlessRecording(() => {
     const keys = past > 0 ? concat([state!.k, k], 1) : k;
     const values = past > 0 ? concat([state!.v, v], 1) : v;
     const turned = (x: Tensor, start: number) => (rotate ? rope(x, { start, theta: rotate.theta }) : x);
     const last = (x: Tensor) => slice(x, 1, x.shape[1]! - kept, x.shape[1]);
     const out = attention({ q: turned(q, past), k: turned(keys, 0), v: values, slopes }, { window, scale });
     return { out, state: { k: last(keys), v: last(values) } };
-  };
-  // A tape needs what lies in between, and frees it itself.
-  return activeTape() ? body() : scope(body);
+  });
 }

@@ -5,7 +5,7 @@
 /// <reference types="vite/types/importMeta.d.ts" />
 import {
   crossEntropy, type Device, type DeviceKind, type DType, devices, key, leaves, linear, mean, memorySource, open, openSafetensors, type Parameters,
-  slice, tensor, type Tensor, tokenTensor, valueAndGradient,
+  scope, slice, tensor, type Tensor, tokenTensor, valueAndGradient,
 } from "@lenggen/kernels";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadMamba2 } from "./files";
@@ -129,5 +129,24 @@ describe.each(cases)("Mamba-2 on $name ($dtype)", ({ name, dtype, tolerance }) =
     for (const [i, { tensor: leaf }] of leaves(state).entries()) {
       expect(await deviation(leaf, await ends[i]!.tensor.read())).toBeLessThan(tolerance);
     }
+  });
+
+  it("without gradients holds what lies inside one layer alone, however many there are", () => {
+    const [batch, time] = [2, 64];
+    const peakOf = (layers: number): number => {
+      const model = mamba2({ d_model: 16, n_layer: layers, vocab_size: 50, ssm_cfg: { layer: "Mamba2", d_state: 16, headdim: 8 } });
+      return scope(() => {
+        const parameters = model.init(key(3), device, dtype);
+        const tokens = tokenTensor(device, Array<number>(batch * time).fill(1), [batch, time], 50);
+        device.resetPeak();
+        const before = device.memory().used;
+        scope(() => model.forward(parameters, tokens));
+        return device.memory().peak - before;
+      });
+    };
+    // A layer leaves its output, its residual sum and its state; inside it are eleven times as many numbers as in its output.
+    const leaves = peakOf(6) - peakOf(5);
+    expect(leaves).toBe(peakOf(5) - peakOf(4));
+    expect(leaves).toBeLessThan(peakOf(1) / 2);
   });
 });

@@ -11,7 +11,7 @@
  */
 import {
   addRmsNorm, causalConv, check, type Device, type DType, embedding, type ForwardResult, gatedRmsNorm, type Key, linear,
-  linearSplit, type Parameters, reshape, type SequenceModel, showShape, ssd, ssmGates, type StateLeaf, type Tensor, zeros,
+  linearSplit, type Parameters, reshape, scopeUnlessRecording, type SequenceModel, showShape, ssd, ssmGates, type StateLeaf, type Tensor, zeros,
 } from "@lenggen/kernels";
 import { type Mamba2Config, mamba2Json, parseMamba2Config } from "./config";
 import { initMamba2, mamba2Decays, mamba2Shapes } from "./parameters";
@@ -84,11 +84,12 @@ function forward(c: Mamba2Config, parameters: Parameters, tokens: Tensor, state?
   let residual: Tensor | null = null;
   for (let layer = 0; layer < c.layers; layer++) {
     const at = (name: string) => parameters[`backbone.layers.${layer}.${name}`]!;
-    const block: { normed: Tensor; residual: Tensor } = addRmsNorm(hidden, residual, at("norm.weight"), { eps: c.normEps });
-    residual = block.residual;
-    const mixed = mixer(c, at, block.normed, state?.layers[layer]);
-    hidden = mixed.out;
-    next.push(mixed.state);
+    const block: { residual: Tensor; out: Tensor; state: Mamba2LayerState } = scopeUnlessRecording(() => {
+      const { normed, residual: sum } = addRmsNorm(hidden, residual, at("norm.weight"), { eps: c.normEps });
+      return { residual: sum, ...mixer(c, at, normed, state?.layers[layer]) };
+    });
+    ({ residual, out: hidden } = block);
+    next.push(block.state);
   }
   const last = addRmsNorm(hidden, residual, parameters["backbone.norm_f.weight"]!, { eps: c.normEps });
   return { hidden: last.normed, state: { layers: next } };
