@@ -12,8 +12,8 @@ function page(navigator: object, isSecureContext = true): void {
 }
 
 /** A browser whose adapter is this; `info`, `limits` and features are few. */
-function browserWith(adapter: object | null): void {
-  page({ gpu: { requestAdapter: async () => adapter } });
+function browserWith(adapter: object | null, userAgent?: string): void {
+  page({ userAgent, gpu: { requestAdapter: async () => adapter } });
 }
 
 function adapter(more: object = {}): object {
@@ -57,7 +57,14 @@ describe("a page without WebGPU says why, and what to do", () => {
 
   it("when no GPU is given", async () => {
     browserWith(null);
-    await expectAbsent(/has WebGPU, but gives it no GPU: hardware acceleration is off .*update the driver/);
+    await expectAbsent(/has WebGPU, but gives it no GPU: hardware acceleration is off [^#]*say why\); update the driver/);
+  });
+
+  it("when no GPU is given by Chrome on Linux, which has WebGPU turned off for most of them", async () => {
+    browserWith(null, CHROME);
+    await expectAbsent(/hardware acceleration is off .*on Linux it is on for some GPUs only: turn on chrome:\/\/flags\/#enable-unsafe-webgpu and chrome:\/\/flags\/#enable-vulkan.*or update the driver/);
+    browserWith(null, CHROME.replace("X11; Linux x86_64", "Linux; Android 10; K"));
+    await expectAbsent(/hardware acceleration is off [^#]*say why\); update the driver/);
   });
 
   it("when asking for a GPU fails", async () => {
