@@ -8,7 +8,7 @@ export const MODELS = {
   "tiny-byte": { label: "tiny-byte, half a million numbers", config: MAMBA2_PRESETS["tiny-byte"] },
   /** For devices without a GPU: 40 times less work for each byte. */
   "mini-byte": {
-    label: "mini-byte, twenty thousand numbers",
+    label: "mini-byte, 20,000 numbers",
     config: { ...MAMBA2_PRESETS["tiny-byte"], d_model: 32, n_layer: 2, ssm_cfg: { ...MAMBA2_PRESETS["tiny-byte"].ssm_cfg, d_state: 16, headdim: 16, chunk_size: 32 } },
   },
 } as const satisfies Record<string, { label: string; config: Mamba2Json }>;
