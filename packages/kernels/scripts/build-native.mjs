@@ -3,10 +3,11 @@
  * Builds the CPU device's addon from source: native/cpu/*.cpp -> build/cpu.node.
  *
  *   node scripts/build-native.mjs [--sanitize] [--families memory,matmul --out build/mine.node]
+ *   node scripts/build-native.mjs --target linux-arm64     for another machine: build/linux-arm64/cpu.node
  *
- * Needs only a C++17 compiler (CXX, else c++, g++ or clang++): headers come from node-api-headers and
- * node-addon-api. Without a compiler it says so in one line and exits with 0: the packages then work on
- * the `reference` device.
+ * Needs only a C++17 compiler (CXX, else c++, g++ or clang++; for another machine CXX, else GCC's cross compiler):
+ * headers come from node-api-headers and node-addon-api. Without a compiler it says so in one line and exits with 0:
+ * the packages then work on the `reference` device.
  *
  * Sources that mention LENGGEN_ISA are compiled once per instruction set. Kernel families among them take part
  * when native/cpu/families.h (or --families) names them.
@@ -40,6 +41,10 @@ const ISAS = {
   arm64: { neon: [] },
 };
 
+const HERE = `${process.platform}-${process.arch}`;
+/** What can be compiled for on another machine, with the cross compiler and where it comes from. */
+const CROSS = { "linux-arm64": { command: "aarch64-linux-gnu-g++", how: "apt-get install g++-aarch64-linux-gnu" } };
+
 const COMMON = [
   "-std=c++17", "-O3", "-fPIC", "-pthread", "-fvisibility=hidden", "-fvisibility-inlines-hidden",
   "-Wall", "-Wextra", "-Werror",
@@ -51,8 +56,15 @@ const COMMON = [
 const NODE_API_DEFINES = ["-DNAPI_VERSION=8", "-DNAPI_CPP_EXCEPTIONS", "-DNODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"];
 
 const { values: options } = parseArgs({
-  options: { sanitize: { type: "boolean", default: false }, families: { type: "string" }, out: { type: "string" } },
+  options: {
+    sanitize: { type: "boolean", default: false },
+    families: { type: "string" },
+    out: { type: "string" },
+    target: { type: "string", default: HERE },
+  },
 });
+const [platform, arch] = options.target.split("-");
+const cross = options.target === HERE ? undefined : crossCompiler();
 
 const run = promisify(execFile);
 const require = createRequire(import.meta.url);
@@ -60,16 +72,14 @@ const require = createRequire(import.meta.url);
 await main();
 
 async function main() {
-  const isas = ISAS[process.arch];
-  if (!isas || process.platform === "win32") {
-    return skip(`there is no CPU addon for ${process.platform}-${process.arch} yet`);
-  }
+  const isas = ISAS[arch];
+  if (!isas || platform === "win32") return skip(`there is no CPU addon for ${options.target} yet`);
   const compiler = findCompiler();
   if (!compiler) {
-    const how = process.platform === "darwin" ? "xcode-select --install" : "apt-get install g++, or set CXX";
+    const how = cross?.how ?? (platform === "darwin" ? "xcode-select --install" : "apt-get install g++, or set CXX");
     return skip(`no C++ compiler was found (${how})`);
   }
-  const output = resolve(PACKAGE, options.out ?? (options.sanitize ? "build/cpu.asan.node" : "build/cpu.node"));
+  const output = resolve(PACKAGE, options.out ?? join("build", cross ? options.target : "", options.sanitize ? "cpu.asan.node" : "cpu.node"));
   const started = performance.now();
   const objects = plan(compiler, isas);
   const missing = objects.filter((object) => !existsSync(object.path));
@@ -99,8 +109,13 @@ function skip(why) {
   console.log(`skipped the CPU addon: ${why}; the packages work on the "reference" device, only slower`);
 }
 
+function crossCompiler() {
+  if (CROSS[options.target]) return CROSS[options.target];
+  throw new Error(`--target: ${options.target} is neither this machine (${HERE}) nor one of ${Object.keys(CROSS).join(", ")}`);
+}
+
 function findCompiler() {
-  const candidates = process.env.CXX ? [process.env.CXX] : ["c++", "g++", "clang++"];
+  const candidates = process.env.CXX ? [process.env.CXX] : cross ? [cross.command] : ["c++", "g++", "clang++"];
   for (const command of candidates) {
     const { status, stdout } = spawnSync(command, ["--version"], { encoding: "utf8" });
     if (status === 0) return { command, version: stdout };
@@ -184,9 +199,9 @@ async function compileAll(command, objects) {
 async function link(command, objects, output) {
   const temporary = `${output}.${process.pid}.tmp`;
   // Node's own functions are resolved when it loads the addon.
-  const platform = process.platform === "darwin" ? ["-undefined", "dynamic_lookup"] : ["-Wl,-z,now"];
+  const unresolved = platform === "darwin" ? ["-undefined", "dynamic_lookup"] : ["-Wl,-z,now"];
   const sanitize = options.sanitize ? ["-fsanitize=address,undefined"] : [];
-  await run(command, ["-shared", "-pthread", ...platform, ...sanitize, ...objects.map((object) => object.path), "-o", temporary], { maxBuffer: 1 << 26 });
+  await run(command, ["-shared", "-pthread", ...unresolved, ...sanitize, ...objects.map((object) => object.path), "-o", temporary], { maxBuffer: 1 << 26 });
   renameSync(temporary, output);
 }
 
