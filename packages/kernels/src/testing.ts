@@ -32,11 +32,13 @@ export interface HostTensor {
 /** An op under test. Its inputs come in the order of the host tensors; give absent optional inputs inside of it. */
 export type TestFunction = (...inputs: Tensor[]) => Tensor | readonly Tensor[];
 
-/** Software adapters will do for tests. */
+/** Software adapters will do for tests. Whoever names a build of the addon wants that one tested, and not the rest without it. */
+const addon = globalThis.process?.env?.["LENGGEN_CPU_ADDON"];
 const listings = await devices({ fallback: true });
 const opened: Device[] = [];
 for (const { name, available, reason } of listings) {
   if (available) opened.push(await open(name, { fallback: true }));
+  else if (name === "cpu" && addon) throw new Error(`LENGGEN_CPU_ADDON=${addon}: ${reason}`);
   else console.warn(`tests on device ${name} do not run: ${reason}`);
 }
 
