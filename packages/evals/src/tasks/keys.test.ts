@@ -41,7 +41,21 @@ describe("many keys", () => {
     expect(found.size).toBeGreaterThan(2); // the others stand on both sides of it
   });
 
+  test("may have names that are alike, of a few letters drawn for each text", () => {
+    const lettersOf = (seed: number) => {
+      const { prompt } = manyKey.sample(key(seed), LENGTH, { text, keys: 20, nameLength: 5, nameLetters: 3 });
+      const names = [...written(prompt).matchAll(/\[\[([a-z]{5})=[a-z]{3}\]\]/g)].map((match) => match[1]!);
+      expect(new Set(names).size).toBe(20);
+      return [...new Set(names.join(""))].sort().join("");
+    };
+    const drawn = new Set(Array.from({ length: 20 }, (_, seed) => lettersOf(seed)));
+    for (const letters of drawn) expect(letters).toHaveLength(3);
+    expect(drawn.size).toBeGreaterThan(15);
+  });
+
   test("refuses more keys than there are names", () => {
+    expect(() => manyKey.sample(key(0), 5000, { text, nameLength: 2, nameLetters: 2, keys: 5 })).toThrow("can't be told apart by names of 2 letters out of 2");
+    for (const nameLetters of [0, 27, 1.5]) expect(() => manyKey.sample(key(0), 5000, { text, nameLetters })).toThrow("nameLetters must be a whole number from 1 to 26");
     expect(() => manyKey.sample(key(0), 5000, { text, nameLength: 1, keys: 27 })).toThrow("can't be told apart by names of 1 letters");
     expect(() => manyKey.sample(key(0), 5000, { text, keys: 0 })).toThrow("keys must be a whole number of at least 1");
     expect(() => manyKey.sample(key(0), 5000, { text, keyLength: 0 })).toThrow("keyLength must be");

@@ -43,11 +43,12 @@ interface Chain {
 
 function makeKeyTask(kind: Kind): StreamingTask {
   const sizesOf = (options: TaskOptions) => {
-    const { keyLength = KEY_LENGTH, nameLength = kind.nameLength } = options;
+    const { keyLength = KEY_LENGTH, nameLength = kind.nameLength, nameLetters = ALPHABET } = options;
     const least = kind.hops === 2 ? 1 : 0;
     check(Number.isInteger(keyLength) && keyLength >= 1, "E_ARGUMENT", () => `task ${kind.name}: keyLength must be a whole number of at least 1, not ${keyLength}`);
     check(Number.isInteger(nameLength) && nameLength >= least, "E_ARGUMENT", () => `task ${kind.name}: nameLength must be a whole number of at least ${least}, not ${nameLength}`);
-    return { keyLength, nameLength, answerLength: kind.hops === 2 ? nameLength + 1 + keyLength : keyLength };
+    check(Number.isInteger(nameLetters) && nameLetters >= 1 && nameLetters <= ALPHABET, "E_ARGUMENT", () => `task ${kind.name}: nameLetters must be a whole number from 1 to ${ALPHABET}, not ${nameLetters}`);
+    return { keyLength, nameLength, nameLetters, answerLength: kind.hops === 2 ? nameLength + 1 + keyLength : keyLength };
   };
   const countOf = (options: TaskOptions): number => {
     const keys = kind.keys(options);
@@ -57,8 +58,8 @@ function makeKeyTask(kind: Kind): StreamingTask {
 
   /** Chains with names of their own. */
   const draw = (random: HostRandom, count: number, options: TaskOptions): Chain[] => {
-    const { keyLength, nameLength } = sizesOf(options);
-    const names = distinct(random, kind, count * kind.hops, nameLength);
+    const { keyLength, nameLength, nameLetters } = sizesOf(options);
+    const names = distinct(random, kind, count * kind.hops, nameLength, nameLetters);
     return Array.from({ length: count }, (_, i) => {
       const value = word(random, keyLength);
       const [first = "", second = ""] = names.slice(i * kind.hops, (i + 1) * kind.hops);
@@ -119,18 +120,27 @@ function makeKeyTask(kind: Kind): StreamingTask {
   return task;
 }
 
+const LETTERS = Array.from({ length: ALPHABET }, (_, i) => String.fromCharCode(FIRST_LETTER + i));
+
 /** Random letters. */
-export function word(random: HostRandom, length: number): string {
-  return String.fromCharCode(...Array.from({ length }, () => FIRST_LETTER + random.integer(ALPHABET)));
+export function word(random: HostRandom, length: number, letters: readonly string[] = LETTERS): string {
+  return Array.from({ length }, () => letters[random.integer(letters.length)]!).join("");
 }
 
-/** Different words; the nameless need none. */
-function distinct(random: HostRandom, { name }: Kind, count: number, length: number): string[] {
-  check(count <= ALPHABET ** length, "E_ARGUMENT", () =>
-    `task ${name}: ${count} keys can't be told apart by names of ${length} letters; give a larger nameLength`);
+/** Different words of so many different letters; the nameless need none. */
+function distinct(random: HostRandom, { name }: Kind, count: number, length: number, letterCount: number): string[] {
+  check(count <= letterCount ** length, "E_ARGUMENT", () =>
+    `task ${name}: ${count} keys can't be told apart by names of ${length} letters${letterCount < ALPHABET ? ` out of ${letterCount}` : ""}; give a larger nameLength`);
+  const letters = letterCount === ALPHABET ? LETTERS : drawn(random, letterCount);
   const words = new Set<string>();
-  while (words.size < count) words.add(word(random, length));
+  while (words.size < count) words.add(word(random, length, letters));
   return [...words];
+}
+
+/** So many of the letters. */
+function drawn(random: HostRandom, count: number): string[] {
+  const left = [...LETTERS];
+  return Array.from({ length: count }, () => left.splice(random.integer(left.length), 1)[0]!);
 }
 
 /** Key retrieval under the name that reports know; the smallest task in which something must be carried through text. */

@@ -17,6 +17,8 @@ export interface TaskOptions {
   readonly keyLength?: number;
   /** The same tasks: letters of the name that a key is asked for by; 2 unless given, in key retrieval 0, for no name. */
   readonly nameLength?: number;
+  /** The same tasks: how many different letters the names of one text are made of, drawn for each; the fewer, the more alike are the names. All 26 unless given. */
+  readonly nameLetters?: number;
   /** Many keys: how many there are, 4 unless given. Two hops: how many chains, 2 unless given. One of them is asked for. */
   readonly keys?: number;
   /** The same tasks: what surrounds the keys: real text, unless `noise`, random lower-case letters and spaces, is asked for. */

@@ -40,8 +40,8 @@ describe("reproduce gca-retrieval", () => {
       [task, length, depth, samples, aligned ? "aligned" : "", perStream > 1 ? `${perStream} in a stream` : ""].join(" ").trim()));
     const oneKey = (aligned: string) => [64, 96].flatMap((length) => [0.25, 0.75].map((depth) => `key-retrieval ${length} ${depth} 2${aligned}`));
     expect(places[0]).toEqual([...oneKey("").slice(0, 2), ...oneKey(" aligned").slice(0, 2), ...oneKey("").slice(2), ...oneKey(" aligned").slice(2), "two-hop 64 0.5 2",
-      ...[0.25, 0.75].map((depth) => `key-retrieval 1024 ${depth} 1  2 in a stream`)]);
-    expect(places[1]!.slice(-2)).toEqual([0.25, 0.75].map((depth) => `key-retrieval 512 ${depth} 2  2 in a stream`));
+      ...[0.25, 0.75].map((depth) => `many-key 1024 ${depth} 1  2 in a stream`)]);
+    expect(places[1]!.slice(-2)).toEqual([0.25, 0.75].map((depth) => `many-key 512 ${depth} 2  2 in a stream`));
     expect(places[2]).toEqual(oneKey(""));
     for (const cell of models.flatMap(({ retrieval }) => retrieval)) {
       expect(Object.keys(cell).slice(0, 6)).toEqual(["task", "length", "depth", "samples", "accuracy", "aligned"]);

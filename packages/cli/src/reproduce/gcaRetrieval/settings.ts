@@ -5,7 +5,7 @@ import type { Retriever, TaskName, TaskOptions } from "@lenggen/evals";
 import { DRT_PRESETS, type DrtJson, TRANSFORMER_PRESETS, type TransformerJson } from "@lenggen/gca";
 
 /** Options of tasks that are settings, and not what is drawn or read. */
-export type TaskSettings = Pick<TaskOptions, "keyLength" | "nameLength" | "keys" | "filler" | "instructions">;
+export type TaskSettings = Pick<TaskOptions, "keyLength" | "nameLength" | "nameLetters" | "keys" | "filler" | "instructions">;
 
 /** A part of the training, with sequences of one length and a schedule of its own; the next one goes on with its parameters. */
 export interface TrainingStage {
@@ -139,7 +139,9 @@ const committed = (fromScratch: string) => ({ folder: "checkpoints/gca-retrieval
 /** Names are first told apart when they are long: landmarks match them by many letters, which is learnt far sooner than a match of one. */
 const longNamed = { nameLength: 8 } as const;
 const named = { nameLength: 5 } as const;
-type Named = typeof longNamed | typeof named;
+/** Names of so few letters that each letter counts. */
+const alike = (nameLetters: number) => ({ ...named, nameLetters });
+type Named = typeof longNamed | typeof named | ReturnType<typeof alike>;
 const nameless = { task: "key-retrieval", share: 1, options: { keyLength: 12 } } as const;
 const oneNamed = { task: "key-retrieval", share: 2, ends: 2, options: named } as const;
 /** So many named keys in each sequence, all asked for. */
@@ -168,6 +170,7 @@ const whole = { steps: 3500, length: 2048, shortest: 1500, batch: 4, learningRat
  * 9. to 12. A key that a border cuts is read on in the next chunk. The encoder of a chunk does not see the letter before its first one: the
  *    lower layers must tell, which is learnt in the smallest chunks alone, where every key is cut, and then stays.
  * 13. All of it at the full length.
+ * 14. Names that are alike. Of names from all letters most differ in most places, and who compares a few letters is nearly always right.
  */
 const training = {
   stages: [
@@ -193,6 +196,13 @@ const training = {
       ...whole, steps: 3000,
       tasks: [oneNamed, { ...oneNamed, options: longKeyed(8) }, manyNamed(50, 3, named, 2), manyNamed(36, 2, longKeyed(8), 2), chained(20, 5, named)],
     },
+    {
+      ...whole, steps: 1400,
+      tasks: [
+        oneNamed, manyNamed(50, 2, named, 2), manyNamed(50, 3, alike(4), 2), manyNamed(12, 1, alike(3), 2), manyNamed(30, 3, { ...longKeyed(12), nameLetters: 8 }, 2),
+        chained(20, 3, named), chained(20, 2, alike(6)),
+      ],
+    },
   ],
   tasks: [oneNamed, manyNamed(30, 2, named, 2), chained(20, 3, named)],
   answerShare: 0.8, learningRate: 2e-3, warmup: 50, weightDecay: 0.01,
@@ -205,8 +215,8 @@ const quiet = { gumbel_noise: false } as const;
 const direct = { stages: [copying, naming, { ...whole, steps: 2000 }] };
 
 const models = [
-  { method: "drt-1", model: { ...DRT_PRESETS["drt-tiny"], ...quiet }, checkpoints: committed("85 minutes") },
-  { method: "drt-2", model: { ...DRT_PRESETS["drt-tiny-2"], ...quiet }, checkpoints: committed("85 minutes") },
+  { method: "drt-1", model: { ...DRT_PRESETS["drt-tiny"], ...quiet }, checkpoints: committed("90 minutes") },
+  { method: "drt-2", model: { ...DRT_PRESETS["drt-tiny-2"], ...quiet }, checkpoints: committed("90 minutes") },
   { method: "sliding-window", model: TRANSFORMER_PRESETS["sliding-window-tiny"], training: direct, checkpoints: committed("15 minutes") },
   { method: "full-attention", model: TRANSFORMER_PRESETS["full-attention-tiny"], training: direct, checkpoints: committed("15 minutes") },
 ] as const satisfies readonly RetrieverSettings[];
@@ -222,8 +232,10 @@ const shared = {
   diskFrom: 2 ** 18,
 } as const;
 
-/** One key with a name, so that many may share a stream. */
+/** One key, named as in training. */
 const oneKey = { task: "key-retrieval", ends: 2, options: named } as const;
+/** Keys that share a stream: each is one of as many as are asked for there. */
+const shareStream = { task: "many-key", ends: 2, options: named } as const;
 /** More pieces than chunks that may be retrieved at once, so that only a name leads to its key. */
 const manyKeys = { task: "many-key", ends: 2, options: { ...named, keys: 16 } } as const;
 const twoHops = { task: "two-hop", ends: 2, options: { ...named, keys: 24 } } as const;
@@ -254,7 +266,7 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
     questions: [
       { ...oneKey, methods: ALL, lengths: [64, 96], depths: 2, samples: 2, aligned: true },
       { ...twoHops, methods: DRT, lengths: [64], depths: 1, samples: 2, options: { nameLength: 1 } },
-      { ...oneKey, methods: ["drt-2"], lengths: [512], depths: 2, samples: 2, streams: 2 },
+      { ...shareStream, methods: ["drt-2"], lengths: [512], depths: 2, samples: 2, streams: 2 },
     ],
     places: 2,
     pass: 64,
@@ -262,14 +274,15 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
     loss: { lengths: [64, 128], sequences: 2 },
     reading: { steps: { "drt-1": 2, "drt-2": 2, "sliding-window": 3, "full-attention": 1 }, length: 64, batch: 2, learningRate: 2e-3, lengths: [64, 128], sequences: 2 },
     speed: { lengths: [32, 64], tokens: 64, steps: 1 },
-    streaming: { method: "drt-1", ...oneKey, length: 1024, marks: [256, 512, 1024], depths: 2, samples: 1 },
+    streaming: { method: "drt-1", ...shareStream, length: 1024, marks: [256, 512, 1024], depths: 2, samples: 1 },
   },
   /** At most fifteen minutes on two cores, to a million bytes. */
   quick: {
     ...shared,
     questions: [
       { ...oneKey, methods: DRT, lengths: doublings(K, 64 * K), depths: 5, samples: 4, aligned: true },
-      { ...oneKey, methods: ["drt-2"], lengths: [M], depths: 5, samples: 4, streams: 1 },
+      { ...oneKey, methods: ["drt-1"], lengths: [256 * K, M], depths: 5, samples: 1 },
+      { ...shareStream, methods: ["drt-2"], lengths: [M], depths: 5, samples: 4, streams: 1 },
       { ...oneKey, methods: ["sliding-window"], lengths: doublings(K, 16 * K), depths: 5, samples: 2 },
       { ...oneKey, methods: ["full-attention"], lengths: doublings(K, 4 * K), depths: 5, samples: 2 },
       { ...twoHops, methods: ALL, lengths: doublings(K, 4 * K), depths: 5, samples: 4 },
@@ -278,16 +291,18 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
     ],
     loss: { lengths: doublings(K, 16 * K), sequences: 2 },
     speed: { lengths: [2 * K, 4 * K, 8 * K, 16 * K], tokens: 16 * K, steps: 2 },
-    streaming: { method: "drt-1", ...oneKey, length: M, marks: doublings(16 * K, M), depths: 5, samples: 4 },
+    streaming: { method: "drt-1", ...shareStream, length: M, marks: doublings(16 * K, M), depths: 5, samples: 4 },
   },
   /** The same models, measured with more samples and to sixteen million bytes. */
   full: {
     ...shared,
+    pass: 2048,
     questions: [
       { ...oneKey, methods: DRT, lengths: doublings(K, 64 * K), depths: 10, samples: 10, aligned: true },
-      { ...oneKey, methods: DRT, lengths: doublings(128 * K, M), depths: 10, samples: 10, streams: 5 },
-      { ...oneKey, methods: ["drt-2"], lengths: [4 * M, 16 * M], depths: 10, samples: 2, streams: 1 },
-      { ...oneKey, methods: ["drt-1"], lengths: [4 * M], depths: 10, samples: 2, streams: 1 },
+      { ...oneKey, methods: ["drt-1"], lengths: doublings(128 * K, M), depths: 10, samples: 10 },
+      { ...oneKey, methods: ["drt-1"], lengths: [16 * M], depths: 10, samples: 2 },
+      { ...shareStream, methods: DRT, lengths: doublings(128 * K, M), depths: 10, samples: 10, streams: 5 },
+      { ...shareStream, methods: ["drt-2"], lengths: [16 * M], depths: 10, samples: 2, streams: 1 },
       { ...oneKey, methods: ["sliding-window"], lengths: doublings(K, 64 * K), depths: 10, samples: 10 },
       { ...oneKey, methods: ["full-attention"], lengths: doublings(K, 16 * K), depths: 10, samples: 10 },
       { ...twoHops, methods: DRT, lengths: doublings(K, 64 * K), depths: 10, samples: 10 },
@@ -301,7 +316,7 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
       lengths: doublings(K, 32 * K), sequences: 16,
     },
     speed: { lengths: [2 * K, 4 * K, 8 * K, 16 * K], tokens: 16 * K, steps: 4 },
-    streaming: { method: "drt-1", ...oneKey, length: 16 * M, marks: doublings(16 * K, 16 * M), depths: 10, samples: 2 },
+    streaming: { method: "drt-1", ...shareStream, length: 16 * M, marks: doublings(16 * K, 16 * M), depths: 10, samples: 2 },
   },
 };
 
