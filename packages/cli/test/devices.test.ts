@@ -54,3 +54,18 @@ it.skipIf(!webgpu.available)("doctor shows the adapter's limits in units", async
   const { stdout } = await lenggen(["doctor", "--device", "webgpu"], { env: { LENGGEN_WEBGPU_FALLBACK: "1" } });
   expect(stdout).toMatch(/^webgpu +available: adapter .+; type (software|hardware); features .+; largest buffer \d+\.\d [MG]iB; group memory \d+\.\d KiB$/m);
 });
+
+it.skipIf(!webgpu.available)("bench tells of a kernel on webgpu its time, operations and bytes, its share of the adapter's ceiling, and what it launches", async () => {
+  const document = await json("bench", "rmsNorm", "--device", "webgpu");
+  expect(document).toMatchObject({ device: expect.stringMatching(/ by WebGPU$/) as string, software: expect.any(Boolean) as boolean });
+  for (const figure of Object.values(document["ceiling"] as Record<string, number>)) expect(figure).toBeGreaterThan(0);
+  const results = document["results"] as Record<string, unknown>[];
+  expect(results.map(({ kernel, pass }) => [kernel, pass])).toEqual([["rmsNorm", "forward"], ["rmsNorm", "both"]]);
+  for (const result of results) {
+    for (const name of ["ms", "operations", "bytes", "gflops", "gbs", "share"]) expect(result[name]).toBeGreaterThan(0);
+    expect(result).toMatchObject({ bound: "bandwidth", clock: expect.stringMatching(/^(timestamps|wall)$/) as string, counts: { allocations: 0, submissions: 1 } });
+  }
+  const [forward, both] = results.map(({ counts }) => (counts as { dispatches: number }).dispatches);
+  expect(forward).toBe(1);
+  expect(both).toBeGreaterThan(1);
+}, 600_000);
