@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { lenggen, start } from "./lenggen";
@@ -170,8 +170,16 @@ describe("reproduce unexplored-states", () => {
 });
 
 describe("reproduce gca-retrieval", () => {
-  it("writes its report in the format that others rely on", async () => {
-    const document = await json("reproduce", "gca-retrieval", "--preset", "smoke", "--seed", "7", "--out", "runs/gca");
+  it("does some models apart, and writes its report in the format that others rely on", async () => {
+    const args = ["reproduce", "gca-retrieval", "--preset", "smoke", "--seed", "7", "--out", "runs/gca"];
+    expect(await json(...args, "--only", "drt-2,sliding-window")).toEqual({ experiment: "gca-retrieval", preset: "smoke", seed: 7, models: ["drt-2", "sliding-window"] });
+    const answers = await readdir(join(place.folder, "runs/gca/answers"));
+    expect(new Set(answers.map((name) => /^(drt-\d|[a-z]+-[a-z]+)-/.exec(name)![1]))).toEqual(new Set(["drt-2", "sliding-window"]));
+    await expect(stat(join(place.folder, "runs/gca/report.json"))).rejects.toThrow("ENOENT");
+    const trained = await stat(join(place.folder, "runs/gca/drt-2/stage-3/metrics.jsonl"));
+
+    const document = await json(...args);
+    expect((await stat(join(place.folder, "runs/gca/drt-2/stage-3/metrics.jsonl"))).mtimeMs).toBe(trained.mtimeMs);
     expect(document).toMatchObject({ experiment: "gca-retrieval", preset: "smoke", seed: 7, trainLength: 96, seconds: expect.any(Number) as number });
     const models = document["models"] as { method: string; parameters: number; retrieval: object[] }[];
     expect(models.map(({ method }) => method)).toEqual(["drt-1", "drt-2", "sliding-window", "full-attention"]);

@@ -6,11 +6,13 @@ import { makeFolder, writeWhole } from "@lenggen/kernels/node";
 import type { CommandSpec } from "../command";
 import { oneOf } from "../parse";
 import { EXPERIMENTS } from "../reproduce/experiments";
+import { UsageError } from "../usage";
 
 interface Options {
   readonly preset: string;
   readonly out?: string;
   readonly fromScratch: boolean;
+  readonly only?: string;
 }
 
 const NAMES = Object.keys(EXPERIMENTS);
@@ -27,12 +29,14 @@ export const reproduce: CommandSpec = {
       .option("--preset <name>", `size of the experiment: ${PRESETS.join(", ")}`, "quick")
       .option("--out <folder>", "where everything goes; a new folder below runs/ unless given. An interrupted run in it goes on")
       .option("--from-scratch", "train even where a checkpoint comes with this package", false)
+      .option("--only <models>", "do the part of these models alone, without a report; processes with the same --out may share the models of gca-retrieval so, and the command without --only then puts the report together")
       .addHelpText("after", `\nExperiments:\n${NAMES.map((name) => `  ${name}: ${EXPERIMENTS[name]!.summary}`).join("\n")}`),
   async run(context, [experiment], given) {
     const options = given as unknown as Options;
     const chosen = EXPERIMENTS[oneOf("experiment", NAMES)(experiment!)]!;
     const preset = oneOf("preset", chosen.presets)(options.preset);
     const { out, common, signal } = context;
+    const only = options.only?.split(",").map(oneOf("model", modelsOf(experiment!, preset)));
     const folder = options.out === undefined ? await freeFolder(join("runs", `${experiment}-${preset}-seed${common.seed}`)) : options.out;
     if (await exists(join(folder, REPORT))) {
       throw new LenggenError("E_EXISTS", `${folder} holds a finished reproduction already (${REPORT}); choose another folder with --out`);
@@ -41,8 +45,13 @@ export const reproduce: CommandSpec = {
     const device = await context.openDevice();
     out.note(`${experiment}: ${device.description}; everything goes to ${folder}`);
     const { report, page, chart, summary } = await chosen.run({
-      preset, seed: common.seed, folder, fromScratch: options.fromScratch, device, signal, note: (line) => out.note(line),
+      preset, seed: common.seed, folder, fromScratch: options.fromScratch, only, device, signal, note: (line) => out.note(line),
     });
+    if (only) {
+      out.print(`${only.join(", ")}: done, in ${folder}; the same command without --only does the rest and writes the report`);
+      out.document({ experiment, preset, seed: common.seed, models: only });
+      return;
+    }
     const html = join(folder, "report.html");
     await writeWhole(html, [new TextEncoder().encode(page)]);
     await writeWhole(join(folder, REPORT), [new TextEncoder().encode(`${JSON.stringify(report, null, 1)}\n`)]);
@@ -51,6 +60,13 @@ export const reproduce: CommandSpec = {
     out.document(report);
   },
 };
+
+/** Models that may be done apart. Throws a {@link UsageError} for an experiment whose models need each other. */
+function modelsOf(experiment: string, preset: string): readonly string[] {
+  const models = EXPERIMENTS[experiment]!.models?.(preset);
+  if (!models) throw new UsageError(`--only: the models of ${experiment} follow from one another and can't be done apart`);
+  return models;
+}
 
 /** The folder itself while it holds no finished reproduction, else the next number that is free. */
 async function freeFolder(folder: string): Promise<string> {

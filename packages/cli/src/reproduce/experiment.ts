@@ -10,6 +10,8 @@ export interface ReproductionInput {
   readonly folder: string;
   /** Train even where a checkpoint is committed. */
   readonly fromScratch: boolean;
+  /** Do the part of these models alone; all unless given. */
+  readonly only?: readonly string[];
   readonly device: Device;
   readonly signal: AbortSignal;
   /** A line for people. */
@@ -30,6 +32,8 @@ export interface Reproduced {
 export interface Experiment {
   readonly summary: string;
   readonly presets: readonly string[];
+  /** Models of a preset that don't need each other, so that processes may share them; absent where they do. */
+  models?(preset: string): readonly string[];
   /** Throws `E_INTERRUPTED` when the signal came; what is done stays on disk. */
   run(input: ReproductionInput): Promise<Reproduced>;
 }

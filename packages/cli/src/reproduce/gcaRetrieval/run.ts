@@ -31,7 +31,7 @@ const [SAMPLES, ASKED] = [9, 10];
 
 /** Runs all stages and returns the report. Throws `E_INTERRUPTED` when the signal came; what is done stays on disk. */
 export async function reproduceGcaRetrieval(input: GcaRetrievalInput): Promise<GcaRetrievalReport> {
-  const { preset, settings, seed } = input;
+  const { preset, settings, seed, only } = input;
   const { models: _models, training: _training, ...measured } = settings;
   const trainLength = trainLengthOf(settings);
   const text = await readText(settings.trainingText, trainLength + 1);
@@ -41,7 +41,7 @@ export async function reproduceGcaRetrieval(input: GcaRetrievalInput): Promise<G
   const models: RetrievalModel[] = [];
   let streamed: Stage<Streamed> | undefined;
   let seconds = 0;
-  for (const retriever of settings.models) {
+  for (const retriever of settings.models.filter(({ method }) => only?.includes(method) ?? true)) {
     const trained = await prepare(input, retriever, text);
     const parameters = (await loadCheckpoint(trained.checkpoint, input.device)).parameters;
     const examined: Examined = {
