@@ -55,8 +55,8 @@ export function withoutGradient<R>(body: () => R): R {
 }
 
 /**
- * Runs a step of a model and frees what it made and does not return, as {@link scope} does, so that the next step finds that memory still
- * in the caches. While a tape records nothing is freed: the way back needs what lies in between, and frees it itself.
+ * Runs a step of a model, such as a layer, and frees what it made and does not return, as {@link scope} does: a pass then holds what lies
+ * inside one step, not inside all. While a tape records nothing is freed: the way back needs what lies in between, and frees it itself.
  */
 export function scopeUnlessRecording<R>(body: () => R): R {
   return active ? body() : scope(body);
