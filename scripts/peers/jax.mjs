@@ -1,6 +1,6 @@
 /**
  * Peer of `lenggen bench --device webgpu`: jax-js on the same adapter, in the same process and turn by turn: matrix products
- * and RMS norms in single precision, by the clock, launches included. Prints the ratios on stderr and JSON on stdout.
+ * and layer norms in single precision, by the clock, launches included. Prints the ratios on stderr and JSON on stdout.
  *
  *     npm run build
  *     node scripts/peers/jax.mjs [folder]
@@ -16,7 +16,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { dispose, key, matmul, measureCeiling, open, rmsNorm, scope, uniform } from "@lenggen/kernels";
+import { dispose, key, layerNorm, matmul, measureCeiling, open, scope, uniform } from "@lenggen/kernels";
 import { create, globals } from "webgpu";
 
 const VERSION = "0.1.25";
@@ -59,17 +59,18 @@ const OPS = {
     theirs: jax.jit((a, b) => np.matmul(a, b)),
     operations: ([[m, k], [, n]]) => 2 * m * n * k,
   },
-  rmsNorm: {
-    ours: ([x, weight]) => rmsNorm(x, weight, { eps: EPSILON }),
-    theirs: jax.jit((x, weight) => {
-      const scale = np.sqrt(np.mean(np.square(x.ref), -1, { keepdims: true }).add(EPSILON));
-      return x.div(scale).mul(weight);
+  layerNorm: {
+    ours: ([x, weight, bias]) => layerNorm(x, weight, bias, { eps: EPSILON }),
+    theirs: jax.jit((x, weight, bias) => {
+      const centred = x.ref.sub(np.mean(x, -1, { keepdims: true }));
+      const deviation = np.sqrt(np.mean(np.square(centred.ref), -1, { keepdims: true }).add(EPSILON));
+      return centred.div(deviation).mul(weight).add(bias);
     }),
-    operations: ([[rows, width]]) => 4 * rows * width,
+    operations: ([[rows, width]]) => 7 * rows * width,
   },
 };
 const square = (n) => ["matmul", [n, n], [n, n]];
-const norm = (rows, width) => ["rmsNorm", [rows, width], [width]];
+const norm = (rows, width) => ["layerNorm", [rows, width], [width], [width]];
 const CASES = software
   ? [square(256), norm(256, 256)]
   : [...[256, 512, 1024, 2048, 4096].map(square), norm(4096, 768), norm(4096, 1536), norm(16384, 1536), norm(16384, 4096)];

@@ -55,6 +55,7 @@ export { crossEntropy, logits } from "./ops/crossEntropy";
 export { add, addScalar, div, equal, exp, log, mul, neg, scale, sigmoid, silu, softplus, sqrt, square, sub, tanh } from "./ops/elementwise";
 export { embedding, tokenTensor } from "./ops/embedding";
 export { ssmGates } from "./ops/gates";
+export { layerNorm } from "./ops/layerNorm";
 export { linear, linearSplit, matmul } from "./ops/matmul";
 export { addRmsNorm, gatedRmsNorm, rmsNorm } from "./ops/norm";
 export { adamW, adamWMoments, clipFactor, countNonFinite, globalNorm } from "./ops/optimizer";

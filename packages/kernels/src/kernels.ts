@@ -10,6 +10,7 @@ import type { CrossEntropyKernels } from "./ops/crossEntropy";
 import type { ElementwiseKernels } from "./ops/elementwise";
 import type { EmbeddingKernels } from "./ops/embedding";
 import type { GateKernels } from "./ops/gates";
+import type { LayerNormKernels } from "./ops/layerNorm";
 import type { MatmulKernels } from "./ops/matmul";
 import type { MemoryKernels } from "./ops/memory";
 import type { NormKernels } from "./ops/norm";
@@ -30,6 +31,7 @@ export interface Kernels
     ViewKernels,
     EmbeddingKernels,
     NormKernels,
+    LayerNormKernels,
     ConvKernels,
     GateKernels,
     SsdKernels,

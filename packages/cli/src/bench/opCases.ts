@@ -1,7 +1,7 @@
 /** Single kernels: matrix products, the scan, and those that only move memory. */
 import {
   attention, attentionOperations, causalConv, chunkAttention, chunkAttentionOperations, crossEntropy, type Device, dispose, DTYPES, foldIn, hostRandom, key,
-  linear, matmul, retrieve, retrieveOperations, rmsNorm, ssd, ssdOperations, type Tensor, tensor, uniform, vjp,
+  layerNorm, linear, matmul, retrieve, retrieveOperations, rmsNorm, ssd, ssdOperations, type Tensor, tensor, uniform, vjp,
 } from "@lenggen/kernels";
 import type { BenchCase, BenchRun, Pass } from "./case";
 
@@ -137,6 +137,15 @@ function normCase(rows: number, width: number, pass: Pass): BenchCase {
   );
 }
 
+function layerNormCase(rows: number, width: number, pass: Pass): BenchCase {
+  const numbers = rows * width;
+  return opCase(
+    { kernel: "layerNorm", shape: `${rows}x${width}`, pass, operations: (pass === "both" ? 19 : 7) * numbers, bytes: (pass === "both" ? 5 : 2) * FLOAT * numbers },
+    (random) => ({ tracked: { x: random([rows, width]), weight: random([width]), bias: random([width]) } }),
+    ({ x, weight, bias }) => layerNorm(x, weight, bias),
+  );
+}
+
 function crossEntropyCase(rows: number, width: number, vocabulary: number, pass: Pass): BenchCase {
   // Forward one product; the gradient needs the logits again and two more.
   const products = pass === "both" ? 4 : 1;
@@ -231,6 +240,7 @@ export const OP_CASES: readonly BenchCase[] = [
   ...(["forward", "both"] as const).map((pass) => ssdCase({ batch: 16, steps: 128, heads: 8, headSize: 32, groups: 1, stateSize: 64 }, pass)),
   ...(["forward", "both"] as const).map((pass) => convCase(1, 4096, 1792, pass)),
   ...(["forward", "both"] as const).map((pass) => normCase(4096, 1536, pass)),
+  ...(["forward", "both"] as const).map((pass) => layerNormCase(4096, 1536, pass)),
   ...(["forward", "both"] as const).map((pass) => crossEntropyCase(2048, 128, 256, pass)),
   crossEntropyCase(1024, 768, 16384, "both"),
   ...(["forward", "both"] as const).map((pass) => attentionCase(16_384, 4, 64, 512, pass)),
@@ -245,4 +255,5 @@ export const GPU_OP_CASES: readonly BenchCase[] = [
   ...(["forward", "both"] as const).map((pass) => ssdCase({ batch: 8, steps: 2048, heads: 24, headSize: 64, groups: 1, stateSize: 128 }, pass)),
   ...(["forward", "both"] as const).map((pass) => convCase(8, 2048, 1792, pass)),
   ...(["forward", "both"] as const).map((pass) => normCase(16384, 1536, pass)),
+  ...(["forward", "both"] as const).map((pass) => layerNormCase(16384, 1536, pass)),
 ];

@@ -14,6 +14,7 @@
   X(elementwise) \
   X(embedding) \
   X(gates) \
+  X(layerNorm) \
   X(matmul) \
   X(memory) \
   X(norm) \

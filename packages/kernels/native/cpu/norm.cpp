@@ -1,42 +1,13 @@
 // Root mean square norms: src/ops/norm.ts has the formulas. Rows are short enough to stay in the first-level cache
 // between the two sweeps over them, so that each kernel reads and writes main memory once.
-//
-// dweight sums over rows. It is built in a fixed number of row blocks, each with its own partial sum, and the partial
-// sums are added in order: the bits do not depend on the threads, and the error grows with the block, not the whole.
 #include <cmath>
 
 #include "check.h"
 #include "families.h"
-#include "split.h"
-#include "sweep.h"
+#include "rowBlocks.h"
 
 namespace lenggen::LENGGEN_ISA {
 namespace {
-
-constexpr int64_t MOST_BLOCKS = 64, LEAST_BLOCK_ROWS = 8;
-
-int64_t blocksOf(int64_t rows) {
-  return std::min(MOST_BLOCKS, (rows + LEAST_BLOCK_ROWS - 1) / LEAST_BLOCK_ROWS);
-}
-
-// Runs body(row, partial) over all rows, where `partial` [width] gathers dweight, and writes dweight.
-template <typename Body>
-void overRowBlocks(Pool& pool, int64_t rows, int64_t width, float* dweight, const Body& body) {
-  const int64_t blocks = blocksOf(rows);
-  float* partials = pool.shared(static_cast<size_t>(blocks * width));
-  pool.parallel(blocks, [&](int64_t block, int) {
-    float* partial = partials + block * width;
-    std::fill(partial, partial + width, 0.0f);
-    for (int64_t row = rows * block / blocks; row < rows * (block + 1) / blocks; row++) body(row, partial);
-  });
-  inRanges(pool, width, blocks, [&](int64_t from, int64_t to) {
-    sweep(to - from, [&](int64_t i, auto at) {
-      vf total = zero();
-      for (int64_t block = 0; block < blocks; block++) total += at.get(partials + block * width + from + i);
-      at.put(dweight + from + i, total);
-    });
-  });
-}
 
 float rstdOf(float squares, int64_t width, float eps) {
   return 1.0f / std::sqrt(squares / static_cast<float>(width) + eps);
@@ -116,7 +87,7 @@ void runRmsNormGradientAs(const Launch& launch, Pool& pool) {
   float* dx = buffers[5].f32();
   float* dresidual = buffers[6].f32();
   const int64_t rows = launch.integer(0), width = launch.integer(1);
-  overRowBlocks(pool, rows, width, buffers[7].f32(), [=](int64_t row, float* partial) {
+  overRowBlocks<1>(pool, rows, width, {buffers[7].f32()}, [=](int64_t row, float* partial) {
     const int64_t start = row * width;
     const float r = rstd[row];
     const float dot = sumOver(width, [=](int64_t i, auto at) {
@@ -210,7 +181,7 @@ void runGatedRmsNormGradient(const Launch& launch, Pool& pool) {
   float* dgate = buffers[6].f32();
   const int64_t rows = launch.integer(0), width = launch.integer(1), groups = launch.integer(2);
   const int64_t size = width / groups;
-  overRowBlocks(pool, rows, width, buffers[7].f32(), [=](int64_t row, float* partials) {
+  overRowBlocks<1>(pool, rows, width, {buffers[7].f32()}, [=](int64_t row, float* partials) {
     for (int64_t group = 0; group < groups; group++) {
       const int64_t start = row * width + group * size;
       const float* w = weight + group * size;

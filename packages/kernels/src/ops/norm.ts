@@ -44,7 +44,7 @@ export interface NormKernels {
   }): void;
 }
 
-interface NormAttributes {
+export interface NormAttributes {
   readonly eps: number;
 }
 
@@ -53,16 +53,16 @@ interface GatedAttributes extends NormAttributes {
 }
 
 /** Splits a shape into rows and the last axis. */
-function rowsOf(x: Tensor): { rows: number; width: number } {
+export function rowsOf(x: Tensor): { rows: number; width: number } {
   const width = x.shape.at(-1)!;
   return { rows: width === 0 ? 0 : x.size / width, width };
 }
 
-function like(t: Tensor): Tensor {
+export function like(t: Tensor): Tensor {
   return Tensor.empty(t.device, t.shape, t.dtype);
 }
 
-function checkNorm(op: string, name: string, x: Tensor, weight: Tensor, eps: number): void {
+export function checkNorm(op: string, name: string, x: Tensor, weight: Tensor, eps: number): void {
   const width = x.shape.at(-1);
   check(width !== undefined && sameShape(weight.shape, [width]), "E_SHAPE", () =>
     `${op}: weight ${showShape(weight.shape)} must have the size of the last axis of ${name} ${showShape(x.shape)}`);

@@ -15,6 +15,7 @@ import { elementwise } from "./elementwise";
 import { embedding } from "./embedding";
 import { gates } from "./gates";
 import { type CpuBuffer, createLaunch, type Launch } from "./launch";
+import { layerNorm } from "./layerNorm";
 import { matmul } from "./matmul";
 import { memory } from "./memory";
 import { norm } from "./norm";
@@ -34,6 +35,7 @@ const createKernels = (launch: Launch): Kernels => ({
   ...elementwise(launch),
   ...embedding(launch),
   ...gates(launch),
+  ...layerNorm(launch),
   ...matmul(launch),
   ...memory(launch),
   ...norm(launch),

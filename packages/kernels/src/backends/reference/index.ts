@@ -14,6 +14,7 @@ import type { ReferenceBuffer } from "./data";
 import { elementwise } from "./elementwise";
 import { embedding } from "./embedding";
 import { gates } from "./gates";
+import { layerNorm } from "./layerNorm";
 import { matmul } from "./matmul";
 import { memory } from "./memory";
 import { norm } from "./norm";
@@ -33,6 +34,7 @@ const kernels: Kernels = {
   ...elementwise,
   ...embedding,
   ...gates,
+  ...layerNorm,
   ...matmul,
   ...memory,
   ...norm,

@@ -14,6 +14,7 @@ import { elementwise } from "./elementwise";
 import { embedding } from "./embedding";
 import { gates } from "./gates";
 import { createLauncher, type Launcher } from "./launcher";
+import { layerNorm } from "./layerNorm";
 import { matmul } from "./matmul";
 import { memory } from "./memory";
 import { norm } from "./norm";
@@ -36,6 +37,7 @@ const createKernels = (gpu: Launcher): Kernels => ({
   ...elementwise(gpu),
   ...embedding(gpu),
   ...gates(gpu),
+  ...layerNorm(gpu),
   ...matmul(gpu),
   ...memory(gpu),
   ...norm(gpu),

@@ -5,13 +5,13 @@ import { normForward, normGradient, type NormShape } from "./normShaders";
 import { blockRows, sumPartials } from "./partials";
 
 /** Rows that a group of the gradient takes at least: its partial sum for the weight is then little beside them. */
-const LEAST_BLOCK = 8;
+export const LEAST_BLOCK = 8;
 
 /** Units of a row that an invocation keeps in registers; longer rows are read twice. */
 const MOST_KEPT = 8;
 
 /** How a group goes over one row of `size` numbers: about four units to a lane. */
-function shapeOf(gpu: Launcher, size: number): NormShape & { readonly units: number } {
+export function shapeOf(gpu: Launcher, size: number): NormShape & { readonly units: number } {
   const vector = size % 4 === 0;
   const units = vector ? size / 4 : size;
   const lanes = Math.min(256, Math.max(32, 2 ** Math.ceil(Math.log2(units / 4))));

@@ -20,15 +20,18 @@ export interface NormShape {
   readonly subgroups: boolean;
 }
 
-/** Declarations that both directions use. */
-const common = (gated: boolean, vector: boolean, lanes: number, subgroups: boolean) => `${workgroupSum(lanes, subgroups)}
+/** The units of rows. */
+export const units = (vector: boolean) => `
 alias Unit = ${vector ? "vec4f" : "f32"};
-fn total(v: Unit) -> f32 { return ${vector ? "(v.x + v.y) + (v.z + v.w)" : "v"}; }
+fn total(v: Unit) -> f32 { return ${vector ? "(v.x + v.y) + (v.z + v.w)" : "v"}; }`;
+
+/** Declarations that both directions use. */
+const common = (gated: boolean, vector: boolean, lanes: number, subgroups: boolean) => `${workgroupSum(lanes, subgroups)}${units(vector)}
 ${gated ? `${MATH}
 fn sigmoids(v: Unit) -> Unit { return ${vector ? "vec4f(sigmoid(v.x), sigmoid(v.y), sigmoid(v.z), sigmoid(v.w))" : "sigmoid(v)"}; }` : ""}`;
 
 /** One copy of `text` per kept unit: its number, and its place in the row. */
-const perUnit = (kept: number, lanes: number, text: (k: number, place: string) => string) =>
+export const perUnit = (kept: number, lanes: number, text: (k: number, place: string) => string) =>
   Array.from({ length: kept }, (_, k) => text(k, `(lane + ${k * lanes}u)`)).join("\n  ");
 
 export const normForward = variants((gated: boolean, residual: boolean, vector: boolean, lanes: number, kept: number, subgroups: boolean) => {

@@ -1,0 +1,44 @@
+import type { LayerNormKernels } from "../../ops/layerNorm";
+import { Tensor } from "../../tensor";
+import { type Launcher, part, rowParts } from "./launcher";
+import { layerNormForward, layerNormGradient } from "./layerNormShaders";
+import { LEAST_BLOCK, shapeOf } from "./norm";
+import { blockRows, sumPartials } from "./partials";
+
+export const layerNorm = (gpu: Launcher): LayerNormKernels => ({
+  layerNorm({ x, weight, bias, y, mean, rstd, rows, width, eps }) {
+    const { vector, lanes, kept, subgroups, units } = shapeOf(gpu, width);
+    const shader = layerNormForward(bias !== null, vector, lanes, kept, subgroups);
+    for (const { start, count } of rowParts(rows, [width], gpu.maxBinding)) {
+      const of = (t: Tensor) => part(t, start * width, count * width);
+      gpu.run(
+        shader,
+        { x: of(x), weight, bias, y: of(y), mean: part(mean, start, count), rstd: part(rstd, start, count) },
+        { units, size: width, eps },
+        count,
+      );
+    }
+  },
+  layerNormGradient({ x, weight, mean, rstd, dy, dx, dweight, dbias, rows, width }) {
+    const { vector, lanes, kept, subgroups, units } = shapeOf(gpu, width);
+    const shader = layerNormGradient(vector, lanes, kept, subgroups);
+    const block = blockRows(rows, LEAST_BLOCK);
+    const ranges = rowParts(rows, [2 * width], gpu.maxBinding).map((range) => ({ ...range, blocks: Math.ceil(range.count / block) }));
+    using partials = Tensor.empty(x.device, [ranges.reduce((sum, { blocks }) => sum + blocks, 0), 2 * width]);
+    let done = 0;
+    for (const { start, count, blocks } of ranges) {
+      const of = (t: Tensor) => part(t, start * width, count * width);
+      gpu.run(
+        shader,
+        {
+          x: of(x), weight, mean: part(mean, start, count), rstd: part(rstd, start, count), dy: of(dy), dx: of(dx),
+          partials: part(partials, 2 * done * width, 2 * blocks * width),
+        },
+        { rows: count, block, units, size: width },
+        blocks,
+      );
+      done += blocks;
+    }
+    sumPartials(gpu, partials, { first: dweight, second: dbias });
+  },
+});
