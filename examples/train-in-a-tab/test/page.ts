@@ -38,14 +38,17 @@ export async function openBrowser({ webgpu = true } = {}): Promise<BrowserContex
   return browser.newContext({ viewport: { width: 1280, height: 900 } });
 }
 
-/** The page, once its worker has answered. Errors on its console fail the test. */
-export async function openPage(context: BrowserContext, query = "?fallback"): Promise<Page> {
+/** Where the built page is. */
+const built = server?.resolvedUrls!.local[0];
+
+/** The page, once its worker has answered. An error or a warning on its console, or its worker's, fails the test. */
+export async function openPage(context: BrowserContext, query = "?fallback", place = built): Promise<Page> {
   const page = await context.newPage();
   const errors: string[] = [];
   page.on("pageerror", (error) => errors.push(error.message));
-  page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
+  page.on("console", (message) => ["error", "warning"].includes(message.type()) && errors.push(message.text()));
   onTestFinished(() => expect(errors).toEqual([]));
-  await page.goto(new URL(query, server!.resolvedUrls!.local[0]).href);
+  await page.goto(new URL(query, place).href);
   await page.locator("#status").filter({ hasNotText: "Looking for" }).waitFor();
   return page;
 }
