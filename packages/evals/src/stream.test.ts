@@ -1,4 +1,4 @@
-import { key, LenggenError } from "@lenggen/kernels";
+import { keep, key, LenggenError, scope, withoutGradient } from "@lenggen/kernels";
 import { beforeAll, describe, expect, test } from "vitest";
 import { stream, type StreamOptions } from "./stream";
 import { lossOf, noise, reference, tinyModel } from "./tinyModel.fixture";
@@ -69,6 +69,51 @@ describe("stream", () => {
     const parameters = told.init(key(0), device);
     for await (const { end } of stream(told, parameters, sequences, { start: 10, end: 40, chunk: 10, segmentEnds: [10, 15, 20, 20, 40] })) expect(end).toBeGreaterThan(10);
     expect(passes.map(({ ends }) => ends)).toEqual([[0, 5, 10, 10], [], [10]]);
+  });
+
+  test("reads what lies far before what is wanted by the model's prefill", async () => {
+    const passes: { tokens: number; ends: readonly number[] }[] = [];
+    const far: typeof passes = [];
+    const whole = tinyModel({ passes, record: true });
+    const apart: typeof whole = {
+      ...whole,
+      prefill: {
+        recent: 6,
+        async read(parameters, tokens, state, options) {
+          far.push({ tokens: tokens.shape[1]!, ends: options?.ends ?? [] });
+          const result = withoutGradient(() => keep(scope(() => whole.forward(parameters, tokens, state))));
+          passes.pop();
+          result.hidden.dispose();
+          return result.state;
+        },
+      },
+    };
+    const parameters = whole.init(key(0), device);
+    const before = device.memory().used;
+    const run = { end: 50, chunk: 16, losses: false, segmentEnds: [10, 34, 34, 45] };
+    const lastOf = async (model: typeof whole, options: StreamOptions) => {
+      let last: number[] = [];
+      const spans: [number, number][] = [];
+      for await (const { start, end, state } of stream(model, parameters, sequences, options)) {
+        spans.push([start, end]);
+        if (end === options.end) last = Array.from(await state.layers[0]!.past.read());
+      }
+      return { last, spans };
+    };
+    const wanted = await lastOf(whole, { ...run, wanted: 40 });
+    expect(wanted.spans).toEqual([[0, 16], [16, 32], [32, 48], [48, 50]]);
+    passes.length = 0;
+    const read: [number, number][] = [];
+    expect(await lastOf(apart, { ...run, wanted: 40, onPrefill: (from, to) => read.push([from, to]) })).toEqual({ last: wanted.last, spans: [[34, 50]] });
+    expect(read).toEqual([[0, 16], [16, 32], [32, 34]]);
+    expect(far).toEqual([{ tokens: 16, ends: [10] }, { tokens: 16, ends: [] }, { tokens: 2, ends: [2, 2] }]);
+    expect(passes).toEqual([{ tokens: 16, ends: [11] }]);
+    far.length = 0;
+    expect((await lastOf(apart, { ...run, wanted: 6 })).spans).toEqual(wanted.spans);
+    expect((await lastOf(apart, run)).spans).toEqual(wanted.spans);
+    expect(far).toEqual([]);
+    expect(device.memory().used).toBe(before);
+    await expect(lastOf(apart, { end: 50, wanted: 40 })).rejects.toThrow("losses are of all positions");
   });
 
   test("frees states that share tensors with those that follow", async () => {

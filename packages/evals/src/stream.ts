@@ -41,6 +41,13 @@ export interface StreamOptions extends RunOptions {
   readonly segmentEnds?: readonly number[];
   /** Whether to score each position; true unless given. Scoring reads x[end] as well. */
   readonly losses?: boolean;
+  /**
+   * The first input token whose hidden state is looked at, `start` unless given. What lies far before it goes by the model's prefill, where it
+   * has one, and then makes no chunk; `stops` have to be behind it.
+   */
+  readonly wanted?: number;
+  /** Called after each pass of prefill, with tokens from ... to - 1. */
+  readonly onPrefill?: (from: number, to: number) => void;
 }
 
 /** What a stream hands over for each chunk of each group of sequences. */
@@ -70,21 +77,32 @@ export function deviceOf(parameters: Parameters): Device {
 export async function* stream<State extends Tree>(
   model: SequenceModel<State>, parameters: Parameters, sequences: readonly (Tokens | TokenSource)[], options: StreamOptions,
 ): AsyncGenerator<StreamChunk<State>> {
-  const { start = 0, end, chunk = DEFAULT_CHUNK, segmentEnds = [], losses: scoring = true, signal } = options;
+  const { start = 0, end, chunk = DEFAULT_CHUNK, segmentEnds = [], losses: scoring = true, wanted = start, signal } = options;
   checkSequences(sequences, scoring ? end + 1 : end);
   check(Number.isInteger(chunk) && chunk >= 1, "E_ARGUMENT", () => `stream: chunk must be a whole number of at least 1, not ${chunk}`);
   check(Number.isInteger(start) && start >= 0 && start < end, "E_ARGUMENT", () => `stream: tokens ${start} ... ${end} are no range`);
+  check(wanted === start || !scoring, "E_ARGUMENT", () => "stream: losses are of all positions, so that what is wanted begins at the start");
+  const near = model.prefill ? Math.max(start, Math.min(wanted, end) - model.prefill.recent) : start;
+  const endsIn = (from: number, to: number) => segmentEnds.filter((at) => at <= to && (at > from || (at === from && from === start))).map((at) => at - from);
   const borders = [...(options.stops ?? []).filter((stop) => stop > start && stop < end), end].sort((a, b) => a - b);
   let state: State | undefined;
   let hidden: Tensor | undefined;
   try {
-    for (let from = start; from < end; ) {
+    for (let from = start; from < near; ) {
+      checkSignal(signal);
+      const to = Math.min(from + chunk, near);
+      const next = await prefill(model, parameters, { ids: cut(sequences, from, to), rows: sequences.length, state, ends: endsIn(from, to) });
+      disposeExcept(state, next);
+      state = next;
+      options.onPrefill?.(from, to);
+      from = to;
+    }
+    for (let from = near; from < end; ) {
       checkSignal(signal);
       const to = Math.min(from + chunk, borders.find((border) => border > from)!);
-      const ends = segmentEnds.filter((at) => at <= to && (at > from || (at === from && from === start)));
       const step = await forward(model, parameters, {
         ids: cut(sequences, from, to), rows: sequences.length, state,
-        targets: scoring ? cut(sequences, from + 1, to + 1) : undefined, ends: ends.map((at) => at - from),
+        targets: scoring ? cut(sequences, from + 1, to + 1) : undefined, ends: endsIn(from, to),
       });
       hidden?.dispose();
       disposeExcept(state, step.state);
@@ -132,6 +150,19 @@ export async function forward<State extends Tree>(
     const { hidden, state: next } = await advance(model, parameters, tokens, state, { ends });
     const losses = targets && withoutGradient(() => keep(scope(() => crossEntropy(hidden, model.head(parameters), tensor(device, targets, shape, "i32")))));
     return { hidden, state: next, losses };
+  } finally {
+    tokens.dispose();
+  }
+}
+
+/** One pass of the model's prefill. The caller owns the state. */
+async function prefill<State extends Tree>(
+  model: SequenceModel<State>, parameters: Parameters, { ids, rows, state, ends }: ForwardInput<State>,
+): Promise<State> {
+  checkTokens(ids, model.vocabulary);
+  const tokens = keep(tensor(deviceOf(parameters), ids, [rows, ids.length / rows], "i32"));
+  try {
+    return await model.prefill!.read(parameters, tokens, state, { ends });
   } finally {
     tokens.dispose();
   }

@@ -109,6 +109,25 @@ describe("generate", () => {
     expect([advanced, calls.length]).toEqual([4, 4]);
   });
 
+  it("reads by prefill what lies far before the prompt's last token", async () => {
+    const { model, calls } = echo();
+    const far: number[] = [];
+    const reading: SequenceModel<Seen> = {
+      ...model,
+      prefill: {
+        recent: 1,
+        read: async (_, tokens, state) => {
+          far.push(tokens.shape[1]!);
+          return keep({ seen: [...(state?.seen ?? []), zeros(device, [1, 8])] });
+        },
+      },
+    };
+    const before = device.memory().used;
+    expect(await run(reading, { chunk: 2 })).toEqual([2, 2]);
+    expect([far, calls.map(({ tokens, ends }) => [tokens, ends])]).toEqual([[2, 1], [[2, [1]], [1, undefined]]]);
+    expect(device.memory().used).toBe(before);
+  });
+
   it("refuses a number of segments that is none", async () => {
     await expect(run(echo().model, { segments: -1 })).rejects.toMatchObject({ code: "E_ARGUMENT", message: expect.stringContaining("segments -1") as string });
   });

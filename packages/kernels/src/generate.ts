@@ -1,4 +1,4 @@
-/** Generation for any sequence model: the prompt streams through in chunks, then one token at a time. */
+/** Generation for any sequence model: the prompt streams through in chunks (far back by the model's prefill, where it has one), then one token at a time. */
 import { check } from "./errors";
 import { advance, type Parameters, type SequenceModel } from "./model";
 import { linear } from "./ops/matmul";
@@ -57,12 +57,23 @@ export async function* generate<State extends Tree>(
 
   const device = model.head(parameters).device;
   let state = options.state;
+  const goOn = (next: State): void => {
+    disposeExcept(state, [next, options.state]);
+    state = next;
+  };
+  const prefill = async (ids: ArrayLike<number>): Promise<void> => {
+    const tokens = keep(tokenTensor(device, ids, [1, ids.length], model.vocabulary));
+    try {
+      goOn(await model.prefill!.read(parameters, tokens, state));
+    } finally {
+      tokens.dispose();
+    }
+  };
   const forward = async (ids: ArrayLike<number>, ends?: readonly number[]): Promise<Tensor> => {
     const tokens = keep(tokenTensor(device, ids, [1, ids.length], model.vocabulary));
     try {
       const { hidden, state: next } = await advance(model, parameters, tokens, state, { ends });
-      disposeExcept(state, [next, options.state]);
-      state = next;
+      goOn(next);
       const logits = withoutGradient(() => keep(scope(() => {
         const last = slice(hidden, 1, ids.length - 1, ids.length); // [1,1,D]
         return linear(last, model.head(parameters));
@@ -75,8 +86,10 @@ export async function* generate<State extends Tree>(
   };
   try {
     const all = Array.from(prompt);
+    const far = model.prefill ? Math.max(0, all.length - 1 - model.prefill.recent) : 0;
+    for (let from = 0; from < far; from += chunk) await prefill(all.slice(from, Math.min(far, from + chunk)));
     let logits: Tensor | undefined;
-    for (let from = 0; from < all.length; from += chunk) {
+    for (let from = far; from < all.length; from += chunk) {
       logits?.dispose();
       const part = all.slice(from, from + chunk);
       const last = all.length - 1 - from; // offset of the prompt's last token

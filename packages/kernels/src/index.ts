@@ -22,7 +22,7 @@ export { nearest } from "./nearest";
 
 // Models
 export { advance, parameterCount } from "./model";
-export type { ForwardOptions, ForwardResult, Parameters, SequenceModel, StateLeaf } from "./model";
+export type { ForwardOptions, ForwardResult, Parameters, Prefill, SequenceModel, StateLeaf } from "./model";
 
 export { loadParameters, type LoadParametersOptions, saveModel } from "./checkpoint";
 

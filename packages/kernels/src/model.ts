@@ -43,6 +43,17 @@ export interface ForwardResult<State> {
   readonly state: State;
 }
 
+/** How a model reads what lies far back: see {@link SequenceModel.prefill}. */
+export interface Prefill<State> {
+  /** How many tokens have to be read in full behind it, until hidden states are those of a stream that was read in full from its beginning. */
+  readonly recent: number;
+  /**
+   * Tokens [B,T] into the state: what later passes retrieve of them is there as ever, what only the next `recent` tokens would see of them is
+   * not. Without gradients; the state is the caller's to dispose. Errors are those of `forward` and `advance`.
+   */
+  read(parameters: Parameters, tokens: Tensor, state?: State, options?: ForwardOptions): Promise<State>;
+}
+
 /** Parameters by the names of the published checkpoint, e.g. `backbone.layers.0.mixer.D`. */
 export type Parameters = { readonly [name: string]: Tensor };
 
@@ -73,6 +84,11 @@ export interface SequenceModel<State extends Tree = Tree> {
    * the caller's to dispose. Call it by {@link advance}, which takes `forward` where there is none.
    */
   advance?(parameters: Parameters, tokens: Tensor, state?: State, options?: ForwardOptions): Promise<ForwardResult<State>>;
+  /**
+   * Models that know the far past by a memory alone can read a long prompt without what makes its hidden states, which nobody looks at.
+   * Absent where each token changes all that follows.
+   */
+  readonly prefill?: Prefill<State>;
   /** The output matrix [V, D]: logits = hidden · headᵀ. For the fused cross-entropy. */
   head(parameters: Parameters): Tensor;
 }

@@ -19,6 +19,8 @@ export interface AskedFromOneStreamOptions extends Omit<RunOptions, "batch">, Om
   readonly depths?: readonly number[];
   /** As in `taskAccuracy`: how many segments end before a question's last token; 1 unless given. */
   readonly ends?: number;
+  /** Whether the stream is read in full all the way, as text is whose every token is predicted, and never by a model's prefill; false unless given. */
+  readonly whole?: boolean;
 }
 
 /** What came of one question. */
@@ -56,8 +58,10 @@ export async function askedFromOneStream<State extends Tree>(
   const { tokens, questions } = task.haystack(key, length, depths, options);
 
   const asked: AskedQuestion[] = [];
-  for await (const { end, state } of stream(model, parameters, [tokens], { chunk, signal, end: length, losses: false })) {
-    options.onProgress?.(end, length);
+  const read = (_: number, to: number) => options.onProgress?.(to, length);
+  const run = { chunk, signal, end: length, losses: false, ...(!options.whole && { wanted: length }), onPrefill: read };
+  for await (const { start, end, state } of stream(model, parameters, [tokens], run)) {
+    read(start, end);
     if (end < length) continue;
     for (const question of questions) {
       const { generated, bits, forced } = await ask(model, parameters, question, state, ends);

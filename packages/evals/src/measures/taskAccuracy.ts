@@ -112,9 +112,10 @@ async function answerAll<State extends Tree>(
   // segment: what the segment before retrieves, knowing the question, is seen from here on.
   const last = length - 1;
   const segmentEnds = Array<number>(options.ends ?? 1).fill(last);
-  const run = { ...options, onProgress: undefined, end: length, stops: [last], segmentEnds, losses: false };
+  const read = (from: number, to: number) => onTokens(samples.length * (to - from));
+  const run = { ...options, onProgress: undefined, end: length, stops: [last], segmentEnds, losses: false, wanted: last, onPrefill: read };
   for await (const { start, end, hidden, state } of stream(model, parameters, prompts, run)) {
-    onTokens(samples.length * (end - start));
+    read(start, end);
     if (end === length) return await answersFrom(model, parameters, samples.map(({ answer }) => answer), hidden, state);
   }
   return [];

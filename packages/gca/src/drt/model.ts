@@ -11,24 +11,27 @@
  * own through the window, everything before that by retrieval.
  */
 import {
-  type Device, type DType, type ForwardOptions, type ForwardResult, type Key, LenggenError, type Parameters, type SequenceModel, type Tensor,
+  type Device, type DType, type ForwardOptions, type ForwardResult, keep, type Key, LenggenError, type Parameters, type Prefill, scope, type SequenceModel,
+  type Tensor, withoutGradient,
 } from "@lenggen/kernels";
 import { decays, initParameters } from "../layer/init";
 import type { ChunkStore } from "../memory/store";
 import { decoderLayers, type DrtConfig, drtJson, parseDrtConfig } from "./config";
 import { checkAllHere, readableRows, rememberAll } from "./memory";
 import { drtShapes } from "./parameters";
-import { attend, begin, choose, finish, passOf } from "./pass";
+import { attend, begin, choose, finish, type Pass, passOf } from "./pass";
+import { prefilled, recentTokens } from "./prefill";
 import { type DrtState, emptyState, stateLeaves } from "./state";
-import { advanceStored } from "./stored";
+import { advanceStored, prefillStored } from "./stored";
 
 /** A DRT as a {@link SequenceModel}; made by {@link drt}. */
 export interface Drt extends SequenceModel<DrtState> {
   readonly family: "drt";
   readonly settings: DrtConfig;
+  readonly prefill: Prefill<DrtState>;
   /**
    * The same model with keys and values of its streams in a store, one stream at a time. Such a model waits for the store: it
-   * runs by `advance`, and `forward` throws `E_ARGUMENT`. States made with one store go on with that store alone. The caller
+   * runs by `advance` and `prefill`, and `forward` throws `E_ARGUMENT`. States made with one store go on with that store alone. The caller
    * closes the store.
    */
   withMemory(store: ChunkStore): Drt;
@@ -38,6 +41,7 @@ export interface Drt extends SequenceModel<DrtState> {
 export function drt(json: unknown): Drt {
   const settings = parseDrtConfig(json);
   const shapes = drtShapes(settings);
+  const recent = recentTokens(settings);
   const model: Drt = {
     family: "drt",
     settings,
@@ -48,29 +52,36 @@ export function drt(json: unknown): Drt {
     decays,
     init: (key: Key, device: Device, dtype: DType = "f32") => initParameters(shapes, decoderLayers(settings), key, device, dtype),
     initialState: (batch: number, device: Device, dtype: DType = "f32") => emptyState(settings, batch, device, dtype),
-    forward: (parameters, tokens, state, options) => forward(settings, parameters, tokens, state, options),
+    forward: (...given) => forward(passHere(settings, ...given)),
+    prefill: { recent, read: async (...given) => withoutGradient(() => keep(scope(() => prefill(passHere(settings, ...given))))) },
     head: (parameters) => parameters["embedding.weight"]!,
     withMemory: (store) => ({
       ...model,
       forward: () => {
         throw new LenggenError("E_ARGUMENT", `this model's chunk memory is in a ${store.tier} store, which has to be waited for; call advance()`);
       },
-      advance: (parameters, tokens, state, options) => advanceStored(settings, store, parameters, tokens, state, options),
+      advance: (...given) => advanceStored(settings, store, ...given),
+      prefill: { recent, read: (...given) => prefillStored(settings, store, ...given) },
     }),
   };
   return model;
 }
 
 /** A pass with the memory on the device. */
-function forward(
-  c: DrtConfig, parameters: Parameters, tokens: Tensor, state?: DrtState, options?: ForwardOptions,
-): ForwardResult<DrtState> {
+function passHere(c: DrtConfig, parameters: Parameters, tokens: Tensor, state?: DrtState, options?: ForwardOptions): Pass {
   const before = state ?? emptyState(c, tokens.shape[0]!, tokens.device, parameters["norm.weight"]!.dtype);
   checkAllHere(before.memory);
-  const pass = passOf(c, parameters, tokens, before, options);
+  return passOf(c, parameters, tokens, before, options);
+}
+
+function prefill(pass: Pass): DrtState {
+  return prefilled(pass, begin(pass, rememberAll));
+}
+
+function forward(pass: Pass): ForwardResult<DrtState> {
   let running = begin(pass, rememberAll);
   const readable = readableRows(running.memory);
-  for (let group = 0; group < c.groups.length; group++) {
+  for (let group = 0; group < pass.config.groups.length; group++) {
     const rows = choose(pass, running);
     running = attend(pass, running, rows, { ...readable, indices: rows.indices });
   }

@@ -12,9 +12,11 @@ import { decodeRecord, encodeRecords, recordBytes } from "../memory/records";
 import type { ChunkStore, StreamFormat } from "../memory/store";
 import { alone, goOnFrom, type Place, placeOf, standsAt } from "../memory/streams";
 import { type DrtConfig, drtJson } from "./config";
+import type { EncodedChunks } from "./encoder";
 import { rowPlaces } from "./layout";
 import { rememberLandmarks } from "./memory";
 import { attend, begin, choose, finish, type Pass, passOf, type Running } from "./pass";
+import { prefilled } from "./prefill";
 import type { Readable, Retrieved } from "./retrieval";
 import { type DrtState, emptyState } from "./state";
 
@@ -27,9 +29,19 @@ export function streamFormat(c: DrtConfig, batch: number): StreamFormat {
  * One pass without gradients; the result is the caller's. Throws `E_ARGUMENT` for a state that the store does not serve, and what the
  * store throws, with how far the stream had come. After an error the state before is as it was, and may be tried again.
  */
-export async function advanceStored(
-  c: DrtConfig, store: ChunkStore, parameters: Parameters, tokens: Tensor, state?: DrtState, options?: ForwardOptions,
-): Promise<ForwardResult<DrtState>> {
+export function advanceStored(...given: Given): Promise<ForwardResult<DrtState>> {
+  return onStore(given, advanced);
+}
+
+/** The same for what lies far back, see prefill.ts: chunks go into the store, and none are read. */
+export function prefillStored(...given: Given): Promise<DrtState> {
+  return onStore(given, prefill);
+}
+
+type Given = [c: DrtConfig, store: ChunkStore, parameters: Parameters, tokens: Tensor, state?: DrtState, options?: ForwardOptions];
+
+/** Runs one pass on a store, when its turn comes. */
+function onStore<R>([c, store, parameters, tokens, state, options]: Given, run: (pass: Pass, store: ChunkStore, place: Place) => Promise<R>): Promise<R> {
   return alone(store, async () => {
     const fresh = state ? null : stage(() => emptyState(c, tokens.shape[0]!, tokens.device, parameters["norm.weight"]!.dtype));
     const before = state ?? fresh!;
@@ -45,11 +57,40 @@ export async function advanceStored(
   });
 }
 
-async function run(pass: Pass, store: ChunkStore, place: Place): Promise<ForwardResult<DrtState>> {
-  const { config, tokens, before, layout } = pass;
-  const format = streamFormat(config, tokens.shape[0]!);
-  const { closed } = layout;
-  if (closed.length > 0) await goOnFrom(store, place, format);
+const formatOf = ({ config, tokens }: Pass): StreamFormat => streamFormat(config, tokens.shape[0]!);
+
+/** Puts the chunks of a pass into the store. */
+function append(pass: Pass, store: ChunkStore, { chunks }: Place, { keys: { dtype } }: EncodedChunks, keys: TypedArray, values: TypedArray): void {
+  store.append(encodeRecords(formatOf(pass), store.dtype, keys, values, dtype, pass.layout.closed, chunks));
+}
+
+/** Waits for what was put into the store, and notes that a state stands behind it. */
+async function settled({ layout: { closed } }: Pass, store: ChunkStore, { tokens }: Place, { memory: { lengths } }: DrtState): Promise<void> {
+  await store.settled();
+  if (closed.length > 0) standsAt(store, lengths, { chunks: lengths.shape[1]!, tokens: tokens + closed.reduce((sum, n) => sum + n, 0) });
+}
+
+async function prefill(pass: Pass, store: ChunkStore, place: Place): Promise<DrtState> {
+  if (pass.layout.closed.length > 0) await goOnFrom(store, place, formatOf(pass));
+  const running = stage(() => begin(pass, rememberLandmarks));
+  let state: DrtState | undefined;
+  try {
+    if (running.chunks) append(pass, store, place, running.chunks, ...await Promise.all([running.chunks.keys.read(), running.chunks.values.read()]));
+    state = stage(() => prefilled(pass, running));
+    await settled(pass, store, place, state);
+    disposeExcept(running, [state, pass.before]);
+    return state;
+  } catch (error) {
+    disposeExcept([running, state], pass.before);
+    await store.settled().catch(() => {}); // the first error is the one to tell
+    throw error;
+  }
+}
+
+async function advanced(pass: Pass, store: ChunkStore, place: Place): Promise<ForwardResult<DrtState>> {
+  const { config, before, layout } = pass;
+  const format = formatOf(pass);
+  if (layout.closed.length > 0) await goOnFrom(store, place, format);
   let running: Running | undefined;
   let group: { rows: Retrieved; readable?: Readable } | undefined;
   try {
@@ -59,7 +100,7 @@ async function run(pass: Pass, store: ChunkStore, place: Place): Promise<Forward
       group = { rows: stage(() => choose(pass, running!)) };
       const unsaved = running.retrieved.length === 0 ? running.chunks : null;
       const [indices, keys, values] = await Promise.all([group.rows.indices.read(), unsaved?.keys.read(), unsaved?.values.read()]);
-      if (keys && values) store.append(encodeRecords(format, store.dtype, keys, values, unsaved!.keys.dtype, closed, place.chunks));
+      if (keys && values) append(pass, store, place, unsaved!, keys, values);
       const { rows, readable } = await fetched(pass, store, format, group.rows, indices as Int32Array);
       group.readable = readable;
       running = replaced(running, stage(() => attend(pass, running!, group!.rows, readable)), before);
@@ -70,14 +111,10 @@ async function run(pass: Pass, store: ChunkStore, place: Place): Promise<Forward
     const result = replaced(running, stage(() => finish(pass, running!)), before);
     running = undefined;
     try {
-      await store.settled();
+      await settled(pass, store, place, result.state);
     } catch (error) {
       disposeExcept(result, before);
       throw error;
-    }
-    const { lengths } = result.state.memory;
-    if (closed.length > 0) {
-      standsAt(store, lengths, { chunks: lengths.shape[1]!, tokens: place.tokens + closed.reduce((sum, n) => sum + n, 0) });
     }
     // Read by the next pass at once, whatever it retrieves itself.
     store.prefetch([...new Set(next)].sort((a, b) => a - b));

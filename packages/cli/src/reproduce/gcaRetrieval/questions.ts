@@ -110,13 +110,14 @@ function askStreams(examined: Examined, asked: Asked, streams: number, length: n
   });
 }
 
-/** One stream, with a key at each depth. */
+/** One stream, with a key at each depth; `whole`: read in full all the way. */
 export async function askStream(
   { parameters, heldOut, settings, key, signal }: Examined, reader: LongReader, { task, ends, options }: Asked,
-  { number, length, depths }: { readonly number: number; readonly length: number; readonly depths: readonly number[] }, onProgress: OnProgress,
+  { number, length, depths, whole }: { readonly number: number; readonly length: number; readonly depths: readonly number[]; readonly whole?: boolean },
+  onProgress: OnProgress,
 ): Promise<readonly AskedQuestion[]> {
   const { questions } = await askedFromOneStream(reader.model, parameters, TASKS[task], {
-    ...options, key: foldIn(foldIn(key, length), number), length, depths, text: heldOut, ends, chunk: settings.pass, signal, onProgress,
+    ...options, key: foldIn(foldIn(key, length), number), length, depths, whole, text: heldOut, ends, chunk: settings.pass, signal, onProgress,
   });
   return questions;
 }

@@ -1,4 +1,4 @@
-/** What reading one long stream costs: speed and memory at lengths on the way, with questions at its end. */
+/** What reading one long stream costs, with each token predicted: speed and memory at lengths on the way, with questions at its end. */
 import type { RetrievalCell, StreamingPoint } from "@lenggen/evals";
 import { type Device, DTYPES } from "@lenggen/kernels";
 import { underBar } from "../bar";
@@ -24,7 +24,7 @@ export function readStream(examined: Examined, settings: NonNullable<GcaRetrieva
       landmarkBytes: landmarkBytes(examined, length),
     }));
     const { length, depths, samples } = settings;
-    const answers = await askStream(examined, reader, settings, { number: 0, length, depths: middles(depths * samples) }, (done, total) => {
+    const answers = await askStream(examined, reader, settings, { number: 0, length, depths: middles(depths * samples), whole: true }, (done, total) => {
       watch.passed(done);
       onProgress(done, total);
     });

@@ -1,0 +1,38 @@
+/**
+ * Reading what lies far back for the memory alone. The memory is made below the upper layers, which therefore can be left out, retrieval
+ * with them: what they know of a token reaches no further than their windows. Their part of the state begins anew behind it.
+ */
+import { type Parameters, type Tensor } from "@lenggen/kernels";
+import { emptyWindow } from "../layer/layer";
+import type { DrtConfig } from "./config";
+import type { Pass, Running } from "./pass";
+import { nothingRetrieved } from "./retrieval";
+import type { DrtState } from "./state";
+
+/**
+ * Tokens to be read in full behind a prefill before hidden states are the ones of a stream that was read in full. Each upper layer sees what
+ * is right below it over a window; a group's retrieval is right from the first landmark on that the group below has made right, at most a
+ * whole chunk and its landmark later. Counted in places of the stream, of which there are more than tokens.
+ */
+export function recentTokens({ groups, window, chunk }: DrtConfig): number {
+  const windows = (layers: number) => layers * (window - 1);
+  return groups.reduce((places, layers) => places + Math.max(windows(1), chunk + 1) + windows(layers - 1), 0);
+}
+
+/** The state behind a pass whose lower layers have run. */
+export function prefilled({ config: c, parameters, tokens }: Pass, { windows, pending, memory }: Running): DrtState {
+  const [batch] = tokens.shape as [number, number];
+  const like = likeOf(parameters);
+  const upper = c.groups.reduce((sum, layers) => sum + layers, 0);
+  return {
+    windows: [...windows, ...Array.from({ length: upper }, () => emptyWindow(c, batch, like.device, like.dtype))],
+    pending,
+    retrieved: c.groups.map(() => nothingRetrieved(c, batch, like)),
+    memory,
+  };
+}
+
+/** The device, and the type that is computed in; matrices may be f16. */
+function likeOf(parameters: Parameters): Pick<Tensor, "device" | "dtype"> {
+  return parameters["norm.weight"]!;
+}
