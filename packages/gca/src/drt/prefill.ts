@@ -2,12 +2,9 @@
  * Reading what lies far back for the memory alone. The memory is made below the upper layers, which therefore can be left out, retrieval
  * with them: what they know of a token reaches no further than their windows. Their part of the state begins anew behind it.
  */
-import { type Parameters, type Tensor } from "@lenggen/kernels";
-import { emptyWindow } from "../layer/layer";
 import type { DrtConfig } from "./config";
 import type { Pass, Running } from "./pass";
-import { nothingRetrieved } from "./retrieval";
-import type { DrtState } from "./state";
+import { type DrtState, emptyState } from "./state";
 
 /**
  * Tokens to be read in full behind a prefill before hidden states are the ones of a stream that was read in full. Each upper layer sees what
@@ -21,18 +18,7 @@ export function recentTokens({ groups, window, chunk }: DrtConfig): number {
 
 /** The state behind a pass whose lower layers have run. */
 export function prefilled({ config: c, parameters, tokens }: Pass, { windows, pending, memory }: Running): DrtState {
-  const [batch] = tokens.shape as [number, number];
-  const like = likeOf(parameters);
-  const upper = c.groups.reduce((sum, layers) => sum + layers, 0);
-  return {
-    windows: [...windows, ...Array.from({ length: upper }, () => emptyWindow(c, batch, like.device, like.dtype))],
-    pending,
-    retrieved: c.groups.map(() => nothingRetrieved(c, batch, like)),
-    memory,
-  };
-}
-
-/** The device, and the type that is computed in; matrices may be f16. */
-function likeOf(parameters: Parameters): Pick<Tensor, "device" | "dtype"> {
-  return parameters["norm.weight"]!;
+  const { device, dtype } = parameters["norm.weight"]!; // what is computed in; matrices may be f16
+  const empty = emptyState(c, tokens.shape[0]!, device, dtype);
+  return { windows: [...windows, ...empty.windows.slice(c.lower)], pending, retrieved: empty.retrieved, memory };
 }
