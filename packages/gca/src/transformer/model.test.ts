@@ -39,6 +39,24 @@ describe.each(deviceCases)("baselines on $name", ({ name, dtype, tolerance }) =>
   });
 });
 
+describe.each(deviceCases)("prefill of baselines on $name", ({ name, dtype, tolerance }) => {
+  it("leaves out what no window reaches, and not a token more", async () => {
+    const device = await open(name, { fallback: true });
+    const model = transformer({ ...CONFIG, window: 5, position: "alibi" });
+    expect(transformer({ ...CONFIG, window: null }).prefill).toBeUndefined();
+    const { recent, read } = model.prefill!;
+    expect(recent).toBe(8);
+    const parameters = model.init(key(2), device, dtype);
+    const tokens = tokenTensor(device, Array.from({ length: 40 }, (_, i) => (i * 7919 + (i >> 3)) % 30), [2, 20], 30);
+    const full = model.forward(parameters, tokens).hidden;
+    const behind = model.forward(parameters, slice(tokens, 1, 6, 20), await read(parameters, slice(tokens, 1, 0, 6))).hidden;
+    expect(await deviation(slice(behind, 1, recent), slice(full, 1, 6 + recent))).toBeLessThan(tolerance);
+    expect(await deviation(slice(behind, 1, recent - 1, recent), slice(full, 1, 5 + recent, 6 + recent))).toBeGreaterThan(10 * tolerance);
+    await expect(read(parameters, slice(tokens, 1, 0, 0))).rejects.toMatchObject({ code: "E_SHAPE" });
+    device.close();
+  });
+});
+
 describe("configurations of baselines", () => {
   it.each([
     [{ ...CONFIG, num_attention_heads: 3 }, /num_attention_heads 3 must divide hidden_size 16/],

@@ -3,8 +3,8 @@
  * `window: null`, everything before.
  */
 import {
-  addRmsNorm, check, type Device, type DType, embedding, type ForwardResult, type Key, type Parameters, type SequenceModel, type StateLeaf,
-  type Tensor,
+  addRmsNorm, check, type Device, type DType, embedding, type ForwardResult, keep, type Key, type Parameters, type Prefill, scope, type SequenceModel,
+  type StateLeaf, type Tensor,
 } from "@lenggen/kernels";
 import { decays, initParameters } from "../layer/init";
 import { checkTokens, decoderLayer, emptyWindow, layerShapes, type Stream, type WindowState } from "../layer/layer";
@@ -35,10 +35,9 @@ export function transformer(json: unknown): Transformer {
     parameterShapes: () => shapes,
     decays,
     init: (key: Key, device: Device, dtype: DType = "f32") => initParameters(shapes, settings.layers, key, device, dtype),
-    initialState: (batch: number, device: Device, dtype: DType = "f32") => ({
-      windows: Array.from({ length: settings.layers }, () => emptyWindow(settings, batch, device, dtype)),
-    }),
+    initialState: (batch: number, device: Device, dtype: DType = "f32") => emptyState(settings, batch, device, dtype),
     forward: (parameters, tokens, state) => forward(settings, parameters, tokens, state),
+    ...(settings.window !== null && { prefill: prefillOf(settings, settings.window) }),
     head: (parameters) => parameters["embedding.weight"]!,
   };
 }
@@ -56,6 +55,21 @@ function stateLeaves(c: TransformerConfig): StateLeaf[] {
   const kind = c.window === null ? "memory" : "window";
   return Array.from({ length: c.layers }, (_, layer): StateLeaf[] =>
     ["k", "v"].map((name) => ({ path: `windows.${layer}.${name}`, kind, layer, headAxis: 2 }))).flat();
+}
+
+/** What lies further back than all windows together reaches nothing: it need not be read at all. */
+function prefillOf(c: TransformerConfig, window: number): Prefill<TransformerState> {
+  return {
+    recent: c.layers * (window - 1),
+    async read(parameters, tokens) {
+      checkTokens(tokens);
+      return keep(scope(() => emptyState(c, tokens.shape[0]!, tokens.device, parameters["norm.weight"]!.dtype)));
+    },
+  };
+}
+
+function emptyState(c: TransformerConfig, batch: number, device: Device, dtype: DType): TransformerState {
+  return { windows: Array.from({ length: c.layers }, () => emptyWindow(c, batch, device, dtype)) };
 }
 
 function forward(c: TransformerConfig, parameters: Parameters, tokens: Tensor, state?: TransformerState): ForwardResult<TransformerState> {
