@@ -139,30 +139,32 @@ export interface ForwardInput<State> {
 }
 
 /** One forward pass without gradients. The caller owns the result. */
-export async function forward<State extends Tree>(
-  model: SequenceModel<State>, parameters: Parameters, { ids, rows, state, targets, ends }: ForwardInput<State>,
+export function forward<State extends Tree>(
+  model: SequenceModel<State>, parameters: Parameters, input: ForwardInput<State>,
 ): Promise<Step<State>> {
-  checkTokens(ids, model.vocabulary);
-  const device = deviceOf(parameters);
-  const shape = [rows, ids.length / rows];
-  const tokens = keep(tensor(device, ids, shape, "i32"));
-  try {
+  return withTokens(model, parameters, input, async (tokens) => {
+    const { state, targets, ends } = input;
     const { hidden, state: next } = await advance(model, parameters, tokens, state, { ends });
-    const losses = targets && withoutGradient(() => keep(scope(() => crossEntropy(hidden, model.head(parameters), tensor(device, targets, shape, "i32")))));
+    const losses = targets && withoutGradient(() => keep(scope(() => crossEntropy(hidden, model.head(parameters), tensor(tokens.device, targets, tokens.shape, "i32")))));
     return { hidden, state: next, losses };
-  } finally {
-    tokens.dispose();
-  }
+  });
 }
 
 /** One pass of the model's prefill. The caller owns the state. */
-async function prefill<State extends Tree>(
-  model: SequenceModel<State>, parameters: Parameters, { ids, rows, state, ends }: ForwardInput<State>,
+function prefill<State extends Tree>(
+  model: SequenceModel<State>, parameters: Parameters, input: Omit<ForwardInput<State>, "targets">,
 ): Promise<State> {
-  checkTokens(ids, model.vocabulary);
+  return withTokens(model, parameters, input, (tokens) => model.prefill!.read(parameters, tokens, input.state, { ends: input.ends }));
+}
+
+/** Runs a pass on its tokens [rows, ...], which live as long as it does. */
+async function withTokens<R>(
+  { vocabulary }: Pick<SequenceModel, "vocabulary">, parameters: Parameters, { ids, rows }: Pick<ForwardInput<never>, "ids" | "rows">, body: (tokens: Tensor) => Promise<R>,
+): Promise<R> {
+  checkTokens(ids, vocabulary);
   const tokens = keep(tensor(deviceOf(parameters), ids, [rows, ids.length / rows], "i32"));
   try {
-    return await model.prefill!.read(parameters, tokens, state, { ends });
+    return await body(tokens);
   } finally {
     tokens.dispose();
   }

@@ -61,29 +61,25 @@ export async function* generate<State extends Tree>(
     disposeExcept(state, [next, options.state]);
     state = next;
   };
-  const prefill = async (ids: ArrayLike<number>): Promise<void> => {
+  const withTokens = async <R>(ids: ArrayLike<number>, body: (tokens: Tensor) => Promise<R>): Promise<R> => {
     const tokens = keep(tokenTensor(device, ids, [1, ids.length], model.vocabulary));
     try {
-      goOn(await model.prefill!.read(parameters, tokens, state));
+      return await body(tokens);
     } finally {
       tokens.dispose();
     }
   };
-  const forward = async (ids: ArrayLike<number>, ends?: readonly number[]): Promise<Tensor> => {
-    const tokens = keep(tokenTensor(device, ids, [1, ids.length], model.vocabulary));
-    try {
-      const { hidden, state: next } = await advance(model, parameters, tokens, state, { ends });
-      goOn(next);
-      const logits = withoutGradient(() => keep(scope(() => {
-        const last = slice(hidden, 1, ids.length - 1, ids.length); // [1,1,D]
-        return linear(last, model.head(parameters));
-      })));
-      hidden.dispose();
-      return logits;
-    } finally {
-      tokens.dispose();
-    }
-  };
+  const prefill = (ids: ArrayLike<number>) => withTokens(ids, async (tokens) => goOn(await model.prefill!.read(parameters, tokens, state)));
+  const forward = (ids: ArrayLike<number>, ends?: readonly number[]) => withTokens(ids, async (tokens) => {
+    const { hidden, state: next } = await advance(model, parameters, tokens, state, { ends });
+    goOn(next);
+    const logits = withoutGradient(() => keep(scope(() => {
+      const last = slice(hidden, 1, ids.length - 1, ids.length); // [1,1,D]
+      return linear(last, model.head(parameters));
+    })));
+    hidden.dispose();
+    return logits;
+  });
   try {
     const all = Array.from(prompt);
     const far = model.prefill ? Math.max(0, all.length - 1 - model.prefill.recent) : 0;

@@ -23,6 +23,7 @@ export const layerNorm = (gpu: Launcher): LayerNormKernels => ({
     const { vector, lanes, kept, subgroups, units } = shapeOf(gpu, width);
     const shader = layerNormGradient(vector, lanes, kept, subgroups);
     const block = blockRows(rows, LEAST_BLOCK);
+    // The partial sums for weight and bias lie side by side, which makes them the widest rows.
     const ranges = rowParts(rows, [2 * width], gpu.maxBinding).map((range) => ({ ...range, blocks: Math.ceil(range.count / block) }));
     using partials = Tensor.empty(x.device, [ranges.reduce((sum, { blocks }) => sum + blocks, 0), 2 * width]);
     let done = 0;
