@@ -68,6 +68,16 @@ describe("decode and encode", () => {
     expect([...encode(Int32Array.of(-1), "i32", "I64", "it")]).toEqual(Array.from({ length: 8 }, () => 255));
   });
 
+  it.each(["F64", "F32", "F16", "BF16", "I32", "I64"] as const)("encode writes %s into given bytes, and nothing beside them", (dtype) => {
+    const [values, from] = dtype.startsWith("I") ? [Int32Array.of(3, -7), "i32"] as const : [Float32Array.of(1.5, -0.25), "f32"] as const;
+    const fresh = encode(values, from, dtype, "it");
+    const around = new Uint8Array(8 + fresh.length + 8).fill(9);
+    const into = around.subarray(8, 8 + fresh.length);
+    expect(encode(values, from, dtype, "it", into)).toBe(into);
+    expect([...into]).toEqual([...fresh]);
+    expect([...around.subarray(0, 8), ...around.subarray(8 + fresh.length)]).toEqual(Array.from({ length: 16 }, () => 9));
+  });
+
   it("take bytes at any address", () => {
     const shifted = new Uint8Array(9).subarray(1);
     shifted.set(new Uint8Array(Float64Array.of(Math.PI).buffer));

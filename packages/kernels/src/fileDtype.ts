@@ -74,21 +74,39 @@ export function decode(bytes: Uint8Array, dtype: FileDType, into: TypedArray, ta
   }
 }
 
-/** Converts numbers to file elements. Throws `E_DTYPE` when floats are to become whole numbers or the other way round. */
-export function encode(values: TypedArray, from: DType, dtype: WritableDType, what: string): Uint8Array {
+/**
+ * Converts numbers to file elements, in `into` (which must be as long and begin at a multiple of an element's size) or else in fresh memory.
+ * Throws `E_DTYPE` when floats are to become whole numbers or the other way round.
+ */
+export function encode(values: TypedArray, from: DType, dtype: WritableDType, what: string, into?: Uint8Array): Uint8Array {
   check((from === "i32") === (dtype === "I32" || dtype === "I64"), "E_DTYPE", () =>
     `${what}: ${from} numbers can't be written as ${dtype}`);
+  const count = values.length;
+  const bytes = into ?? new Uint8Array(count * FILE_DTYPES[dtype]);
+  const args = [bytes.buffer, bytes.byteOffset, count] as const;
   const halves = (convert: (x: number) => number) => {
-    const out = new Uint16Array(values.length);
-    for (let i = 0; i < values.length; i++) out[i] = convert(values[i]!);
-    return out;
+    const out = new Uint16Array(...args);
+    for (let i = 0; i < count; i++) out[i] = convert(values[i]!);
   };
-  const converted =
-    dtype === "F64" ? new Float64Array(values)
-    : dtype === "F32" ? new Float32Array(values)
-    : dtype === "F16" ? halves(toF16)
-    : dtype === "BF16" ? halves(toBF16)
-    : dtype === "I32" ? new Int32Array(values)
-    : BigInt64Array.from(values as Int32Array, BigInt);
-  return new Uint8Array(converted.buffer, converted.byteOffset, converted.byteLength);
+  switch (dtype) {
+    case "F64":
+      new Float64Array(...args).set(values);
+      break;
+    case "F32":
+      new Float32Array(...args).set(values);
+      break;
+    case "F16":
+      halves(toF16);
+      break;
+    case "BF16":
+      halves(toBF16);
+      break;
+    case "I32":
+      new Int32Array(...args).set(values);
+      break;
+    case "I64":
+      new BigInt64Array(...args).set(BigInt64Array.from(values as Int32Array, BigInt));
+      break;
+  }
+  return bytes;
 }

@@ -59,9 +59,13 @@ function onStore<R>([c, store, parameters, tokens, state, options]: Given, run: 
 
 const formatOf = ({ config, tokens }: Pass): StreamFormat => streamFormat(config, tokens.shape[0]!);
 
-/** Puts the chunks of a pass into the store. */
+/** Puts the chunks of a pass into the store. Every pass waits until they are in their place, so that all may take them from the same memory. */
 function append(pass: Pass, store: ChunkStore, { chunks }: Place, { keys: { dtype } }: EncodedChunks, keys: TypedArray, values: TypedArray): void {
-  store.append(encodeRecords(formatOf(pass), store.dtype, keys, values, dtype, pass.layout.closed, chunks));
+  const [format, { closed }] = [formatOf(pass), pass.layout];
+  const bytes = format.batch * closed.length * recordBytes(format, store.dtype);
+  const records = new Uint8Array(scratchOf(store).get("appended", bytes), 0, bytes);
+  encodeRecords(format, store.dtype, keys, values, dtype, closed, chunks, records);
+  store.append(records);
 }
 
 /** Waits for what was put into the store, and notes that a state stands behind it. */
@@ -128,16 +132,22 @@ async function advanced(pass: Pass, store: ChunkStore, place: Place): Promise<Fo
 
 /** Host memory that the passes on a store use one after the other: their garbage would be many times the cache of a store on disk. */
 class Scratch {
-  readonly #parts = { records: new ArrayBuffer(0), keys: new ArrayBuffer(0), values: new ArrayBuffer(0) };
+  readonly #parts = { appended: new ArrayBuffer(0), records: new ArrayBuffer(0), keys: new ArrayBuffer(0), values: new ArrayBuffer(0) };
 
   /** At least so many bytes, with anything in them. */
-  get(part: "records" | "keys" | "values", bytes: number): ArrayBuffer {
+  get(part: "appended" | "records" | "keys" | "values", bytes: number): ArrayBuffer {
     if (this.#parts[part].byteLength < bytes) this.#parts[part] = new ArrayBuffer(Math.ceil(1.25 * bytes / 8) * 8);
     return this.#parts[part];
   }
 }
 
 const scratches = new WeakMap<ChunkStore, Scratch>();
+
+function scratchOf(store: ChunkStore): Scratch {
+  const scratch = scratches.get(store) ?? new Scratch();
+  scratches.set(store, scratch);
+  return scratch;
+}
 
 /** Runs a part of a pass, freeing all but what it returns. */
 function stage<R>(body: () => R): R {
@@ -171,8 +181,7 @@ async function fetched(
 
   const all = places.flatMap((place) => [...place.keys()]).sort((a, b) => a - b);
   const bytes = recordBytes(format, store.dtype);
-  const scratch = scratches.get(store) ?? new Scratch();
-  scratches.set(store, scratch);
+  const scratch = scratchOf(store);
   const read = new Uint8Array(scratch.get("records", all.length * bytes), 0, all.length * bytes);
   if (all.length > 0) await store.read(all, read);
 

@@ -30,31 +30,29 @@ export function recordBytes(sizes: Sizes, dtype: StoreDType): number {
 }
 
 /**
- * Records of some chunks, keys and values [B,C,S,Hk,Dh], of which the first has number `first` in its stream; `tokens` of each chunk.
- * Throws `E_NOT_FINITE` for a number that f16 can't hold.
+ * Writes records of some chunks, keys and values [B,C,S,Hk,Dh], of which the first has number `first` in its stream, into `out`, which
+ * begins at a multiple of 8 bytes; `tokens` of each chunk. Throws `E_NOT_FINITE` for a number that f16 can't hold.
  */
 export function encodeRecords(
-  format: StreamFormat, dtype: StoreDType, keys: TypedArray, values: TypedArray, from: DType, tokens: readonly number[], first: number,
-): Uint8Array {
+  format: StreamFormat, dtype: StoreDType, keys: TypedArray, values: TypedArray, from: DType, tokens: readonly number[], first: number, out: Uint8Array,
+): void {
   const { batch } = format;
   const count = tokens.length;
   const [numbers, bytes] = [numbersOf(format), recordBytes(format, dtype)];
-  const out = new Uint8Array(batch * count * bytes);
-  const view = new DataView(out.buffer);
+  const view = new DataView(out.buffer, out.byteOffset, out.byteLength);
   for (let record = 0; record < batch * count; record++) {
     const [chunk, row] = [Math.floor(record / batch), record % batch];
     let at = record * bytes;
     for (const part of [keys, values]) {
       const start = (row * count + chunk) * numbers;
-      const encoded = encodeNumbers(part.subarray(start, start + numbers), from, FILE_DTYPE[dtype], "chunk memory");
-      if (dtype === "f16") checkHalves(encoded, first + chunk);
-      out.set(encoded, at);
-      at += encoded.length;
+      const place = out.subarray(at, at + numbers * WIDTH[dtype]);
+      encodeNumbers(part.subarray(start, start + numbers), from, FILE_DTYPE[dtype], "chunk memory", place);
+      if (dtype === "f16") checkHalves(place, first + chunk);
+      at += place.length;
     }
     view.setUint32(at, first * batch + record, true);
     view.setUint32(at + 4, tokens[chunk]!, true);
   }
-  return out;
 }
 
 /** Infinity and NaN have all bits of the exponent set. */

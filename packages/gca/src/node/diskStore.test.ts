@@ -135,6 +135,20 @@ describe("a chunk memory on disk", () => {
     await store.close();
   });
 
+  it("writes what a pass gave it, also when the disk takes its time", async () => {
+    const late = filesWith((file) => ({
+      write: async (bytes, position) => {
+        await new Promise((resolve) => setTimeout(resolve, 3));
+        return file.write(bytes, position);
+      },
+    }));
+    const store = await diskStore({ folder, cacheMiB: 0, files: late });
+    const wanted = await go(model.withMemory(hostStore()), parameters, device, 0, TOTAL, undefined, 13);
+    const found = await go(model.withMemory(store), parameters, device, 0, TOTAL, undefined, 13);
+    expect(await numbers(found.hidden)).toEqual(await numbers(wanted.hidden));
+    await store.close();
+  });
+
   it.each([
     ["ends early", (file: OpenedFile) => ({ read: (into: Uint8Array, at: number) => file.read(into.subarray(0, Math.max(0, Math.min(into.length, 500 - at))), at) }), /ends early: \d+ of \d+ bytes/],
     ["can't be read", () => ({ read: () => failed("EIO") }), /can't be read: EIO/],

@@ -299,8 +299,6 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
     pass: 2048,
     questions: [
       { ...oneKey, methods: DRT, lengths: doublings(K, 64 * K), depths: 10, samples: 10, aligned: true },
-      { ...oneKey, methods: ["drt-1"], lengths: doublings(128 * K, M), depths: 10, samples: 10 },
-      { ...oneKey, methods: ["drt-1"], lengths: [16 * M], depths: 10, samples: 2 },
       { ...shareStream, methods: DRT, lengths: doublings(128 * K, M), depths: 10, samples: 10, streams: 5 },
       { ...shareStream, methods: ["drt-2"], lengths: [16 * M], depths: 10, samples: 2, streams: 1 },
       { ...oneKey, methods: ["sliding-window"], lengths: doublings(K, 64 * K), depths: 10, samples: 10 },
@@ -309,10 +307,11 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
       { ...twoHops, methods: ["sliding-window", "full-attention"], lengths: doublings(K, 8 * K), depths: 10, samples: 10 },
       { ...manyKeys, methods: DRT, lengths: doublings(K, 64 * K), depths: 10, samples: 10 },
       { ...manyKeys, methods: ["sliding-window", "full-attention"], lengths: doublings(K, 8 * K), depths: 10, samples: 10 },
+      { ...oneKey, methods: ["drt-2"], lengths: doublings(128 * K, M), depths: 10, samples: 10 },
     ],
     loss: { lengths: doublings(K, 16 * K), sequences: 8 },
     reading: {
-      steps: { "drt-1": 2000, "drt-2": 1920, "sliding-window": 2160, "full-attention": 920 }, length: 2 * K, batch: 4, learningRate: 2e-3,
+      steps: { "drt-1": 1000, "drt-2": 960, "sliding-window": 1080, "full-attention": 460 }, length: 2 * K, batch: 4, learningRate: 2e-3,
       lengths: doublings(K, 32 * K), sequences: 16,
     },
     speed: { lengths: [2 * K, 4 * K, 8 * K, 16 * K], tokens: 16 * K, steps: 4 },
