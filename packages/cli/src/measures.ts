@@ -1,10 +1,12 @@
 /** The table of measures that `lenggen eval` and the reproductions run. A new measure is one line here. */
 import { check, foldIn, key, type Parameters, type SequenceModel } from "@lenggen/kernels";
 import {
-  type AskedFromOneStream, askedFromOneStream, effectiveRemembrance, lossByPosition, type Series, stateStatistics, type Task, taskAccuracy, TASKS, terminalChart,
+  type AskedFromOneStream, askedFromOneStream, effectiveRemembrance, lossByPosition, type Series, stateStatistics, type Task, taskAccuracy, type TaskName, type TaskOptions, TASKS, terminalChart,
 } from "@lenggen/evals";
 import { lengthName, percent } from "./format";
+import type { Table } from "./settings";
 import { table } from "./table";
+import { settingsOfTask, STREAM_SETTINGS } from "./taskSettings";
 
 export interface MeasureInput {
   readonly model: SequenceModel;
@@ -19,6 +21,9 @@ export interface MeasureInput {
   readonly seed: number;
   /** Tasks: how many segments end before a prompt's last token. */
   readonly ends?: number;
+  /** Tasks: their own settings, and the depths to ask at; each sample draws its own unless given. */
+  readonly options?: TaskOptions;
+  readonly depths?: readonly number[];
   readonly chunk?: number;
   readonly batch?: number;
   readonly signal?: AbortSignal;
@@ -37,6 +42,10 @@ export interface Measure {
   readonly count: number;
   /** Bytes of text that it needs at least for these lengths; 0 when it needs none. */
   leastText(lengths: readonly number[]): number;
+  /** Settings for `--set`. */
+  readonly settings: Table;
+  /** Whether things can be hidden at a given depth. */
+  readonly hasDepth: boolean;
   run(input: MeasureInput): Promise<Measured>;
 }
 
@@ -59,23 +68,28 @@ const digits = (value: number): string => value.toFixed(3);
 /** For values that may be far below 1. */
 const small = (value: number): string => (value === 0 ? "0" : value.toExponential(2));
 
-function taskMeasure(task: Task): Measure {
+function taskMeasure(task: Task, settings: Table): Measure {
   return {
     summary: task.summary,
     count: 32,
+    settings,
+    hasDepth: task.hasDepth,
     leastText: () => (task.needsText ? 1 : 0),
-    async run({ model, parameters, text, lengths, count, seed, ends, chunk, batch, signal, onProgress }) {
-      const result = await taskAccuracy(model, parameters, task, { key: key(seed), lengths, samples: count, text, ends, chunk, batch, signal, onProgress });
+    async run({ model, parameters, text, lengths, count, seed, ends, options, depths, chunk, batch, signal, onProgress }) {
+      const result = await taskAccuracy(model, parameters, task, { ...options, key: key(seed), lengths, depths, samples: count, text, ends, chunk, batch, signal, onProgress });
       return {
         result,
-        lines: table(["length", "right", "samples", "95% interval"], result.cells.map(({ length, accuracy, samples, ci95 }) =>
-          [lengthName(length), percent(accuracy), samples, `${percent(ci95[0])} to ${percent(ci95[1])}`])),
+        lines: table(["length", ...(depths ? ["depth"] : []), "right", "samples", "95% interval"], result.cells.map(({ length, depth, accuracy, samples, ci95 }) =>
+          [lengthName(length), ...(depths ? [percent(depth!)] : []), percent(accuracy), samples, `${percent(ci95[0])} to ${percent(ci95[1])}`])),
       };
     },
   };
 }
 
-type CurveOptions = Omit<MeasureInput, "model" | "parameters" | "text" | "lengths" | "trainLength" | "count" | "seed" | "ends"> & { readonly length: number };
+/** Measures of text, which have neither settings nor depths. */
+const untold = { settings: {}, hasDepth: false } as const;
+
+type CurveOptions = Omit<MeasureInput, "model" | "parameters" | "text" | "lengths" | "trainLength" | "count" | "seed" | "ends" | "options" | "depths"> & { readonly length: number };
 
 /** A measure along texts as long as the longest of the lengths asked for. */
 function curveMeasure<Result>(
@@ -84,6 +98,7 @@ function curveMeasure<Result>(
   linesOf: (result: Result) => string[],
 ): Measure {
   return {
+    ...untold,
     summary,
     count: 4,
     leastText: longest,
@@ -98,6 +113,7 @@ function curveMeasure<Result>(
 export const MEASURES: Readonly<Record<string, Measure>> = {
   "loss-by-position": {
     summary: "Bits per byte by position, beside the same bytes scored with a short context only; their ratio is above 1 where the long history hurts.",
+    ...untold,
     count: 4,
     leastText: (lengths) => longest(lengths) + 1,
     async run({ model, parameters, text, lengths, trainLength, count, chunk, batch, signal, onProgress }) {
@@ -135,14 +151,16 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
   "asked-from-one-stream": {
     summary: "Named keys at different depths of one stream, each asked for from the state that it ends in: one pass over the text answers for all.",
     count: 20,
+    settings: STREAM_SETTINGS,
+    hasDepth: false,
     leastText: () => 1,
-    async run({ model, parameters, text, lengths, count, seed, ends, chunk, signal, onProgress }) {
+    async run({ model, parameters, text, lengths, count, seed, ends, options, chunk, signal, onProgress }) {
       const total = lengths.reduce((sum, length) => sum + length, 0);
       const result: AskedFromOneStream[] = [];
       let before = 0;
       for (const length of lengths) {
         result.push(await askedFromOneStream(model, parameters, TASKS["many-key"], {
-          key: foldIn(key(seed), length), length, questions: count, text, ends, chunk, signal, onProgress: (done) => onProgress?.(before + done, total),
+          ...options, key: foldIn(key(seed), length), length, questions: count, text, ends, chunk, signal, onProgress: (done) => onProgress?.(before + done, total),
         }));
         before += length;
       }
@@ -153,5 +171,5 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
       };
     },
   },
-  ...Object.fromEntries(Object.values(TASKS).map((task) => [task.name, taskMeasure(task)])),
+  ...Object.fromEntries((Object.keys(TASKS) as TaskName[]).map((name) => [name, taskMeasure(TASKS[name], settingsOfTask(name))])),
 };

@@ -4,7 +4,8 @@ import { nearest } from "@lenggen/kernels";
 import type { Command } from "commander";
 import { UsageError } from "./usage";
 
-type Table = Readonly<Record<string, Setting>>;
+/** Settings by name. */
+export type Table = Readonly<Record<string, Setting>>;
 
 const kebab = (name: string): string => name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
@@ -35,21 +36,24 @@ export function pickSettings(settings: Table, options: Readonly<Record<string, u
   return Object.fromEntries(Object.keys(settings).map((name) => [name, options[name] as Json]));
 }
 
-/** `name=value` for the settings of one method; kebab or camel case. */
-export function parseAssignments(what: string, settings: Table, assignments: readonly string[]): JsonRecord {
+/** `name=value` for the settings of one method or task; kebab or camel case. `option` is the flag that they were given by. */
+export function parseAssignments(what: string, settings: Table, assignments: readonly string[], option = "--set"): JsonRecord {
   return Object.fromEntries(assignments.map((assignment) => {
     const [given = "", ...rest] = assignment.split("=");
     const name = Object.keys(settings).find((candidate) => candidate === given || kebab(candidate) === given);
     const names = Object.keys(settings).map(kebab);
     if (name === undefined) {
       throw new UsageError(
-        `--set ${assignment}: ${what} has no setting "${given}"${nearest(given, names)}; ${names.length > 0 ? `there are ${names.join(", ")}` : "it has none"}`, "E_UNKNOWN_NAME");
+        `${option} ${assignment}: ${what} has no setting "${given}"${nearest(given, names)}; ${names.length > 0 ? `there are ${names.join(", ")}` : "it has none"}`, "E_UNKNOWN_NAME");
     }
-    return [name, parseSetting(`--set ${given}`, settings[name]!, rest.join("="))];
+    return [name, parseSetting(`${option} ${given}`, settings[name]!, rest.join("="))];
   }));
 }
 
-/** Lines of help about settings that are given with `--set`. */
+/** Collects the values of an option that can be repeated. */
+export const repeated = (text: string, all: readonly string[] | undefined): string[] => [...(all ?? []), text];
+
+/** Lines of help about settings that are given as `name=value`. */
 export function describeSettings(settings: Table): string[] {
   return Object.entries(settings).map(([name, { meaning, range, default: byDefault }]) =>
     `    ${kebab(name)}=${JSON.stringify(byDefault).replaceAll('"', "")}  ${about({ meaning, range })}`);

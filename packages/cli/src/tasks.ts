@@ -1,6 +1,6 @@
 /** Tasks as training batches: what tasks and the trainer know of each other. */
-import { type Task, type TaskBatch, taskBatches } from "@lenggen/evals";
-import type { Batch, BatchSource } from "@lenggen/interventions";
+import { type Task, type TaskBatch, taskBatches, type TaskOptions } from "@lenggen/evals";
+import type { Batch, BatchSource, JsonRecord } from "@lenggen/interventions";
 import { check, foldIn, hostRandom, type Key } from "@lenggen/kernels";
 
 /** Rows of T + 1 tokens as T tokens with what follows each. */
@@ -20,6 +20,8 @@ export interface TaskTraining {
   readonly share: number;
   /** Shortest sample, in tokens; each batch draws its length from here to the context. Half the context unless given. */
   readonly shortest?: number;
+  /** The task's own settings; its defaults unless given. */
+  readonly options?: TaskOptions;
   readonly key: Key;
   readonly text: Uint8Array;
   readonly microBatches: number;
@@ -29,20 +31,21 @@ export interface TaskTraining {
  * Batches of samples among those of a text, each drawn by itself, so that a resumed run sees the same ones. The answer weighs as
  * much as all the text before it in the longest sample. Throws `E_ARGUMENT` when the context is too short for the task, `E_CONFIG` for contiguous texts.
  */
-export function withTask(batches: BatchSource, { task, share, shortest, key, text, microBatches }: TaskTraining): BatchSource {
+export function withTask(batches: BatchSource, { task, share, shortest, options, key, text, microBatches }: TaskTraining): BatchSource {
   const { batch, context, order } = batches;
   check(order === "independent", "E_CONFIG", () => `samples of ${task.name} are independent of each other; take a method of independent sequences, not one of ${order} text`);
   const longest = context + 1;
-  const least = Math.max(shortest ?? Math.ceil(context / 2), longest - task.promptLength(longest) + task.shortest());
-  const prompt = task.promptLength(longest);
+  const least = Math.max(shortest ?? Math.ceil(context / 2), longest - task.promptLength(longest, options) + task.shortest(options));
+  const prompt = task.promptLength(longest, options);
   const answerWeight = Math.max(1, Math.round(prompt / (longest - prompt)));
-  const samples = taskBatches(task, { key: foldIn(key, 0), batch, length: context, shortest: Math.min(least, longest), text, answerWeight, sharedLength: true });
+  const samples = taskBatches(task, { ...options, key: foldIn(key, 0), batch, length: context, shortest: Math.min(least, longest), text, answerWeight, sharedLength: true });
   return {
     order,
     batch,
     context,
     settings: {
       kind: "samples of a task among a text", task: task.name, share, shortest: least, answerWeight, batch, context, microBatches, key: [...key], text: batches.settings,
+      ...(options && { options: options as JsonRecord }),
     },
     at(step, microBatch) {
       const number = step * microBatches + microBatch;

@@ -21,7 +21,7 @@ export interface TrainingPlan extends Partial<TrainCounts> {
   /** Batches of another kind than windows of the text. */
   readonly batches?: BatchSource;
   /** Samples of a task among the text. */
-  readonly task?: Pick<TaskTraining, "task" | "share" | "shortest">;
+  readonly task?: Pick<TaskTraining, "task" | "share" | "shortest" | "options">;
   /** tbtt: streams run on over the ends of documents instead of starting anew, so that their states can grow older than a document. */
   readonly joinDocuments?: boolean;
   /** Source of initial states, with its options. */

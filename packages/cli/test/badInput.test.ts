@@ -45,6 +45,9 @@ describe("unknown names get the nearest one", () => {
   it("preset of another experiment", () => fails(["reproduce", "gca-retrieval", "--preset", "ful"], 2, /no preset is named "ful" \(did you mean "full"\?\)/));
   it("model preset", () => fails(["train", "--model", "tiny-bite", "--out", "runs/new"], 2, /no model preset is named "tiny-bite" \(did you mean "tiny-byte"\?\)/));
   it("task", () => fails(train("--task", "key-retreival"), 2, /no task is named "key-retreival" \(did you mean "key-retrieval"\?\)/));
+  it("setting of a task", () => fails(train("--task", "two-hop", "--task-set", "name-lenght=3"), 2, /--task-set name-lenght=3: task two-hop has no setting "name-lenght" \(did you mean "name-length"\?\)/));
+  it("setting of a measure", () => fails(evaluate("runs/base", "--set", "keys=3"), 2, /--set keys=3: loss-by-position has no setting "keys"; it has none/));
+  it("tier", () => fails(evaluate("runs/base", "--memory", "disc"), 2, /no --memory is named "disc" \(did you mean "disk"\?\)/));
   it("kernel", () => fails(["bench", "matmull"], 2, /did you mean "matmul"\?/));
 });
 
@@ -55,6 +58,11 @@ describe("wrong usage", () => {
   it("seed", () => fails(["doctor", "--seed", "x"], 2, /--seed: "x" is not a whole number/));
   it("learning rate", () => fails(train("--learning-rate", "fast"), 2, /--learning-rate: "fast" must be a number/));
   it("a share of no task", () => fails(train("--task-share", "0.5"), 1, /--task-share says how to train on a task; give one with --task/));
+  it("settings of no task", () => fails(train("--task-set", "keys=2"), 1, /--task-set says how to train on a task; give one with --task/));
+  it("a setting out of range", () => fails(train("--task", "two-hop", "--task-set", "name-length=0"), 2, /--task-set name-length: "0" must be a whole number of at least 1/));
+  it("depths outside of the text", () => fails(evaluate("runs/base", "--depths", "0.5,2"), 2, /--depths: "2" is not a number of at least 0 of at most 1/));
+  it("depths of a measure without", () => fails(evaluate("runs/base", "--depths", "0.5"), 1, /--depths: loss-by-position hides nothing at a depth/));
+  it("a chunk memory of a model without chunks", () => fails(evaluate("runs/base", "--memory", "disk"), 1, /--memory disk: a model of family mamba2 has no chunks to keep there; leave it out/));
   it("a share above 1", () => fails(train("--task", "recall", "--task-share", "1.5"), 2, /--task-share: "1.5" is not a number above 0 of at most 1/));
   it("samples longer than the context", () => fails(train("--task", "recall", "--task-shortest", "33"), 1, /--task-shortest 33 is longer than the context of 32/));
   it("a task that does not fit the context", () => fails(train("--task", "passkey"), 1, /task passkey: rows of .* can't hold a prompt/));

@@ -75,17 +75,25 @@ describe("--json", () => {
       encoder_layers: 1, chunk_size: 8, window: 17, top_k: 2,
     };
     await writeFile(join(place.folder, "drt.json"), JSON.stringify(drt));
-    const task = ["--task", "key-retrieval", "--task-share", "0.5", "--task-shortest", "40"];
+    const task = ["--task", "key-retrieval", "--task-share", "0.5", "--task-shortest", "40", "--task-set", "name-length=2", "--task-set", "key-length=1"];
     const trained = await json("train", ...place.training, "--model", "drt.json", "--context", "48", ...task, "--steps", "3", "--out", "runs/drt");
     expect(trained).toMatchObject({ status: "done", step: 3 });
     const record = JSON.parse(await readFile(join(place.folder, "runs/drt/run.json"), "utf8")) as { settings: { model: object; data: object } };
-    expect(record.settings).toMatchObject({ model: { family: "drt", chunk_size: 8 }, data: { task: "key-retrieval", share: 0.5, shortest: 40, context: 48 } });
+    expect(record.settings).toMatchObject({ model: { family: "drt", chunk_size: 8 }, data: { task: "key-retrieval", share: 0.5, shortest: 40, context: 48, options: { nameLength: 2, keyLength: 1 } } });
     const on = await json("post-train", "--method", "zero", "--checkpoint", "runs/drt", "--text", "book.txt", "--batch", "2", "--steps", "1", "--out", "runs/drt-on");
     expect(on).toMatchObject({ status: "done", step: 1 });
     const asked = await json("eval", "key-retrieval", "--checkpoint", "runs/drt-on", "--text", "book.txt", "--lengths", "96", "--samples", "2", "--ends", "2");
-    expect(asked).toMatchObject({ result: { cells: [{ length: 96, samples: 2 }] } });
+    expect(asked).toMatchObject({ memory: "device", result: { cells: [{ length: 96, depth: null, samples: 2 }] } });
+    const named = ["--set", "name-length=2", "--set", "key-length=4", "--depths", "0.25,0.75", "--samples", "2"];
+    const before = await readdir(place.folder);
+    const kept = async (memory: string) => json("eval", "key-retrieval", "--checkpoint", "runs/drt-on", "--text", "book.txt", "--lengths", "96", ...named, "--memory", memory);
+    const [device, host, disk] = [await kept("device"), await kept("host"), await kept("disk")];
+    expect(device).toMatchObject({ settings: { nameLength: 2, keyLength: 4 }, result: { cells: [{ depth: 0.25, samples: 2 }, { depth: 0.75, samples: 2 }] } });
+    for (const elsewhere of [host, disk]) expect(elsewhere["result"]).toEqual(device["result"]);
     const generated = await json("generate", "runs/drt", "--prompt", "It was the best of times, [[", "--tokens", "4");
     expect(generated["tokens"]).toHaveLength(4);
+    expect((await json("generate", "runs/drt", "--prompt", "It was the best of times, [[", "--tokens", "4", "--memory", "disk"))["tokens"]).toEqual(generated["tokens"]);
+    expect(await readdir(place.folder)).toEqual(before); // the files on disk are gone
   });
 
   it("of eval: a measure of text, and a task", async () => {

@@ -1,11 +1,14 @@
 import { check } from "@lenggen/kernels";
 import { join } from "node:path";
+import { keepingChunks, type Tier, TIERS, TIERS_HELP } from "../chunks";
 import type { CommandSpec } from "../command";
 import { lengthName } from "../format";
 import { MEASURES } from "../measures";
 import { findCheckpoint, loadCheckpoint, readJson, runOf, WEIGHTS, WEIGHTS_HELP } from "../models";
-import { oneOf, parseLength, parseLengths, wholeNumber } from "../parse";
+import { oneOf, parseLength, parseLengths, realNumber, wholeNumber } from "../parse";
 import { Progress } from "../progress";
+import { repeated } from "../settings";
+import { describeTaskSettings, taskOptions } from "../taskSettings";
 import { joined, readText } from "../text";
 
 interface Options {
@@ -15,6 +18,9 @@ interface Options {
   readonly trainLength?: number;
   readonly samples?: number;
   readonly ends?: number;
+  readonly set?: readonly string[];
+  readonly depths?: number[];
+  readonly memory: Tier;
   readonly chunk?: number;
   readonly batch?: number;
   readonly weights: (typeof WEIGHTS)[number];
@@ -25,10 +31,11 @@ const names = Object.keys(MEASURES);
 export const evaluate: CommandSpec = {
   name: "eval",
   summary: "Measure a trained model at lengths far beyond its training.",
-  examples: ["lenggen eval loss-by-position --checkpoint runs/base --lengths 1k,4k,64k", "lenggen eval passkey --checkpoint runs/base --lengths 256,1k --samples 64 --json"],
+  examples: ["lenggen eval loss-by-position --checkpoint runs/base --lengths 1k,4k,64k", "lenggen eval passkey --checkpoint runs/base --lengths 256,1k --samples 64 --json",
+    "lenggen eval key-retrieval --checkpoint runs/keys --set name-length=5 --depths 0.1,0.5,0.9 --lengths 1M --batch 1 --memory disk"],
   define: (command) =>
     command
-      .addHelpText("after", `\nMeasures:\n${names.map((name) => `  ${name}: ${MEASURES[name]!.summary}`).join("\n")}`)
+      .addHelpText("after", `\nMeasures:\n${names.map((name) => `  ${name}: ${MEASURES[name]!.summary}`).join("\n")}\n\nTasks, and their settings for --set:\n${describeTaskSettings().join("\n")}`)
       .argument("<measure>", `one of ${names.join(", ")}`)
       .requiredOption("--checkpoint <folder>", "a run directory (its last checkpoint) or a checkpoint's folder")
       .requiredOption("--lengths <list>", "lengths in bytes, such as 1k,4k,64k", (text: string) => parseLengths(text, "--lengths"))
@@ -36,28 +43,37 @@ export const evaluate: CommandSpec = {
       .option("--train-length <n>", "length that the model was trained on; known for run directories", (text: string) => parseLength(text, "--train-length"))
       .option("--samples <n>", "sequences of text (at most as many as fit), or samples of a task", wholeNumber("--samples", 1))
       .option("--ends <n>", "tasks, models with segments: how many end before a prompt's last token, 0 for none; 1 unless given", wholeNumber("--ends", 0, 2 ** 10))
+      .option("--set <name=value>", "a setting of the task, see below; can be repeated", repeated)
+      .option("--depths <list>", "tasks that hide something: the depths to ask at, from 0 (the start) to 1, such as 0.1,0.5,0.9, with so many samples at each; each sample draws its own unless given",
+        (text: string) => text.split(",").map(realNumber("--depths", { minimum: 0, maximum: 1 })))
+      .option("--memory <tier>", TIERS_HELP, oneOf("--memory", TIERS), "device")
       .option("--chunk <n>", "tokens per forward pass; changes speed and memory, not results", wholeNumber("--chunk", 1))
       .option("--batch <n>", "sequences side by side", wholeNumber("--batch", 1))
       .option("--weights <type>", WEIGHTS_HELP, oneOf("--weights", WEIGHTS), "f32"),
   async run(context, [name], given) {
-    const { checkpoint, lengths, text: source, trainLength, samples, ends, chunk, batch, weights } = given as unknown as Options;
+    const { checkpoint, lengths, text: source, trainLength, samples, ends, set = [], depths, memory, chunk, batch, weights } = given as unknown as Options;
     const measure = MEASURES[oneOf("measure", names)(name!)]!;
+    const options = taskOptions(name!, measure.settings, set, "--set");
+    check(depths === undefined || measure.hasDepth, "E_ARGUMENT", () => `--depths: ${name} hides nothing at a depth of its own; leave it out`);
     const folder = await findCheckpoint(checkpoint);
     const least = measure.leastText(lengths);
     const text = least === 0 ? undefined : await readText(source, least);
     const { model, parameters } = await loadCheckpoint(folder, await context.openDevice(), weights);
     check(model.vocabulary === 256, "E_CONFIG", () => `${folder} has a vocabulary of ${model.vocabulary}; texts are read as bytes, a vocabulary of 256`);
     const { out, common, signal } = context;
+    const trainedOn = trainLength ?? (await trainedLength(folder));
     let progress: Progress | undefined;
-    const { result, lines } = await measure.run({
-      model: model,
+    const { result, lines } = await keepingChunks(model, memory, ".", (reader) => measure.run({
+      model: reader,
       parameters,
       text: text ? joined(text) : new Uint8Array(),
       lengths,
-      trainLength: trainLength ?? (await trainedLength(folder)),
+      trainLength: trainedOn,
       count: samples ?? measure.count,
       seed: common.seed,
       ends,
+      options,
+      depths,
       chunk,
       batch,
       signal,
@@ -65,11 +81,11 @@ export const evaluate: CommandSpec = {
         progress ??= new Progress(name!, total, { unit: "tokens" });
         progress.update(done);
       },
-    });
+    }));
     progress?.finish();
     out.print(`${name} of ${folder}${text ? ` on ${text.source}` : ""}, to ${lengthName(Math.max(...lengths))}`);
     for (const line of lines) out.print(line);
-    out.document({ measure: name, checkpoint: folder, text: text?.source ?? null, lengths, weights, seed: common.seed, result });
+    out.document({ measure: name, checkpoint: folder, text: text?.source ?? null, lengths, ...(set.length > 0 && { settings: options }), weights, memory, seed: common.seed, result });
   },
 };
 

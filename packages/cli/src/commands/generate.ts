@@ -1,4 +1,5 @@
 import { check, generate } from "@lenggen/kernels";
+import { keepingChunks, type Tier, TIERS, TIERS_HELP } from "../chunks";
 import type { CommandSpec } from "../command";
 import { findCheckpoint, loadCheckpoint, WEIGHTS, WEIGHTS_HELP } from "../models";
 import { oneOf, realNumber, wholeNumber } from "../parse";
@@ -10,6 +11,7 @@ interface Options {
   readonly topK?: number;
   readonly topP?: number;
   readonly weights: (typeof WEIGHTS)[number];
+  readonly memory: Tier;
 }
 
 const BYTES = 256;
@@ -26,9 +28,10 @@ export const generateText: CommandSpec = {
       .option("--temperature <x>", "0 takes the likeliest always; above 1 is bolder", realNumber("--temperature", { minimum: 0 }), 1)
       .option("--top-k <n>", "choose among the k likeliest only", wholeNumber("--top-k", 1))
       .option("--top-p <p>", "choose among the likeliest up to this total probability", realNumber("--top-p", { above: 0, maximum: 1 }))
-      .option("--weights <type>", WEIGHTS_HELP, oneOf("--weights", WEIGHTS), "f32"),
+      .option("--weights <type>", WEIGHTS_HELP, oneOf("--weights", WEIGHTS), "f32")
+      .option("--memory <tier>", TIERS_HELP, oneOf("--memory", TIERS), "device"),
   async run(context, [path], given) {
-    const { prompt, tokens: maxTokens, temperature, topK, topP, weights } = given as unknown as Options;
+    const { prompt, tokens: maxTokens, temperature, topK, topP, weights, memory } = given as unknown as Options;
     check(prompt.length > 0, "E_TEXT", () => "--prompt is empty; the model needs at least one byte to go on from");
     const folder = await findCheckpoint(path!);
     const { model, parameters } = await loadCheckpoint(folder, await context.openDevice(), weights);
@@ -46,10 +49,12 @@ export const generateText: CommandSpec = {
     };
     show(prompt);
     const options = { maxTokens, temperature, topK, topP, seed: common.seed, signal };
-    for await (const token of generate(model, parameters, new TextEncoder().encode(prompt), options)) {
-      tokens.push(token);
-      add(decoder.decode(Uint8Array.of(token), { stream: true }));
-    }
+    await keepingChunks(model, memory, ".", async (writer) => {
+      for await (const token of generate(writer, parameters, new TextEncoder().encode(prompt), options)) {
+        tokens.push(token);
+        add(decoder.decode(Uint8Array.of(token), { stream: true }));
+      }
+    });
     add(decoder.decode());
     show("\n");
     out.document({ checkpoint: folder, prompt, text, tokens, seed: common.seed });

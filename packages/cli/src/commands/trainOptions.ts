@@ -6,7 +6,8 @@ import type { Command } from "commander";
 import type { Context } from "../command";
 import { bytes, count, duration } from "../format";
 import { oneOf, parseLength, realNumber, wholeNumber } from "../parse";
-import { addSettings, describeSettings, parseAssignments, pickSettings } from "../settings";
+import { addSettings, describeSettings, parseAssignments, pickSettings, repeated } from "../settings";
+import { describeTaskSettings, settingsOfTask, taskOptions } from "../taskSettings";
 import type { TrainingOutcome } from "../training";
 
 export const METHODS = Object.keys(INTERVENTIONS);
@@ -28,6 +29,7 @@ export interface SharedOptions {
   readonly task?: string;
   readonly taskShare?: number;
   readonly taskShortest?: number;
+  readonly taskSet?: readonly string[];
 }
 
 /** Adds the flags. `defaults` are those of the trainer's settings that the command wants otherwise. */
@@ -43,23 +45,25 @@ export function addTrainingOptions(command: Command, defaults: JsonRecord, conte
     .option("--task-share <x>", "share of batches that are samples of the task, the others being text; 1 unless given", realNumber("--task-share", { above: 0, maximum: 1 }))
     .option("--task-shortest <n>", "shortest sample in bytes; each batch draws its length from here to --context. Half of --context unless given",
       (text: string) => parseLength(text, "--task-shortest"))
-    .option("--set <name=value>", "a setting of the method, see below; can be repeated", (text: string, all: readonly string[] | undefined) => [...(all ?? []), text]);
+    .option("--task-set <name=value>", "a setting of the task, see below; can be repeated", repeated)
+    .option("--set <name=value>", "a setting of the method, see below; can be repeated", repeated);
   addSettings(command, TRAINER_SETTINGS, defaults);
   const methods = METHODS.flatMap((name) => {
     const { summary, options } = findIntervention(name);
     return [`  ${name}: ${summary}`, ...describeSettings(options)];
   });
-  return command.addHelpText("after", `\nMethods, and their settings for --set:\n${methods.join("\n")}`);
+  return command.addHelpText("after", `\nMethods, and their settings for --set:\n${methods.join("\n")}\n\nTasks, and their settings for --task-set:\n${describeTaskSettings().join("\n")}`);
 }
 
 /** The plan's part that the flags decide. */
 export function sharedPlan(given: Readonly<Record<string, unknown>>, context: number) {
-  const { method: named, set = [], batch, joinDocuments, task, taskShare, taskShortest } = given as unknown as SharedOptions;
+  const { method: named, set = [], batch, joinDocuments, task: taskNamed, taskShare, taskShortest, taskSet } = given as unknown as SharedOptions;
   const method = oneOf("method", METHODS)(named);
   check(batch * context <= MOST_TOKENS, "E_MEMORY", () =>
     `--batch ${batch} times --context ${context} is more than ${count(MOST_TOKENS)} bytes in one batch; use --micro-batches to split it`);
-  check(task !== undefined || (taskShare === undefined && taskShortest === undefined), "E_ARGUMENT", () =>
-    `${taskShare === undefined ? "--task-shortest" : "--task-share"} says how to train on a task; give one with --task`);
+  const task = taskNamed === undefined ? undefined : oneOf("task", TASK_NAMES)(taskNamed);
+  const aboutTasks = Object.entries({ "--task-share": taskShare, "--task-shortest": taskShortest, "--task-set": taskSet }).find(([, value]) => value !== undefined);
+  check(task !== undefined || aboutTasks === undefined, "E_ARGUMENT", () => `${aboutTasks![0]} says how to train on a task; give one with --task`);
   check(taskShortest === undefined || taskShortest <= context, "E_ARGUMENT", () => `--task-shortest ${taskShortest} is longer than the context of ${context}`);
   const all = pickSettings(TRAINER_SETTINGS, given);
   const pick = <T>(names: readonly (keyof T & string)[]): Partial<T> => Object.fromEntries(names.map((name) => [name, all[name]])) as Partial<T>;
@@ -69,7 +73,10 @@ export function sharedPlan(given: Readonly<Record<string, unknown>>, context: nu
     batch,
     context,
     joinDocuments,
-    task: task === undefined ? undefined : { task: TASKS[oneOf("task", TASK_NAMES)(task)], share: taskShare ?? 1, shortest: taskShortest },
+    task: task === undefined ? undefined : {
+      task: TASKS[task], share: taskShare ?? 1, shortest: taskShortest,
+      ...(taskSet && { options: taskOptions(`task ${task}`, settingsOfTask(task), taskSet, "--task-set") }),
+    },
     ...pick<TrainCounts>(["microBatches", "checkpointEvery", "keepCheckpoints", "logEvery"]),
     schedule: pick<ScheduleOptions>(["schedule", "learningRate", "warmup", "finalShare"]),
     optimizer: pick<OptimizerOptions>(["beta1", "beta2", "epsilon", "weightDecay", "clip"]),

@@ -5,10 +5,11 @@ import {
 } from "@lenggen/evals";
 import type { Drt, Transformer } from "@lenggen/gca";
 import { foldIn, type Key, type Parameters, type SequenceModel } from "@lenggen/kernels";
+import { hasChunks } from "../../chunks";
 import { lengthName } from "../../format";
 import { underBar } from "../bar";
 import { resumable, type Stage } from "../resumable";
-import { hasChunks, type LongReader, readingLong } from "./memory";
+import { type LongReader, readingLong } from "./memory";
 import type { GcaRetrievalSettings, Questions } from "./settings";
 
 /** A trained model, and what it is measured with. */

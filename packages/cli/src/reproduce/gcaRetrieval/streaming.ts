@@ -1,8 +1,9 @@
 /** What reading one long stream costs, with each token predicted: speed and memory at lengths on the way, with questions at its end. */
 import type { RetrievalCell, StreamingPoint } from "@lenggen/evals";
 import { type Device, DTYPES } from "@lenggen/kernels";
+import { hasChunks } from "../../chunks";
 import { underBar } from "../bar";
-import { hasChunks, readingLong } from "./memory";
+import { readingLong } from "./memory";
 import { askStream, cellsOfStreams, type Examined, middles } from "./questions";
 import type { GcaRetrievalSettings } from "./settings";
 
