@@ -1,4 +1,4 @@
-import { readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { lenggen, start } from "./lenggen";
@@ -93,6 +93,11 @@ describe("--json", () => {
     const generated = await json("generate", "runs/drt", "--prompt", "It was the best of times, [[", "--tokens", "4");
     expect(generated["tokens"]).toHaveLength(4);
     expect((await json("generate", "runs/drt", "--prompt", "It was the best of times, [[", "--tokens", "4", "--memory", "disk"))["tokens"]).toEqual(generated["tokens"]);
+    await writeFile(join(place.folder, "prompt.txt"), "It was the best of ");
+    expect(await json("generate", "runs/drt", "--prompt-file", "prompt.txt", "--prompt", "times, [[", "--tokens", "4")).toMatchObject({
+      tokens: generated["tokens"], prompt: "times, [[", promptFile: "prompt.txt", promptBytes: 28,
+    });
+    await rm(join(place.folder, "prompt.txt"));
     expect(await readdir(place.folder)).toEqual(before); // the files on disk are gone
   });
 

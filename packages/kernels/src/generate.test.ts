@@ -128,6 +128,19 @@ describe("generate", () => {
     expect(device.memory().used).toBe(before);
   });
 
+  it("tells how much of the prompt it has read, and stops there when asked to", async () => {
+    const { model } = echo();
+    const before = device.memory().used;
+    const read: number[][] = [];
+    expect(await run(model, { chunk: 2, onPrompt: (...done) => read.push(done) })).toEqual([2, 2]);
+    expect(read).toEqual([[2, 5], [4, 5], [5, 5]]);
+    const stop = new AbortController();
+    const { model: other, calls } = echo();
+    expect(await run(other, { chunk: 2, signal: stop.signal, onPrompt: () => stop.abort() })).toEqual([]);
+    expect(calls).toHaveLength(1);
+    expect(device.memory().used).toBe(before);
+  });
+
   it("refuses a number of segments that is none", async () => {
     await expect(run(echo().model, { segments: -1 })).rejects.toMatchObject({ code: "E_ARGUMENT", message: expect.stringContaining("segments -1") as string });
   });

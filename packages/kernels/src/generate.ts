@@ -33,6 +33,9 @@ export interface GenerateOptions<State> {
    * Models without segments ignore it.
    */
   readonly segments?: number;
+  /** Called after each pass over the prompt, with how many of its tokens have been read. */
+  readonly onPrompt?: (done: number, total: number) => void;
+  /** Ends the generation, also while the prompt is read. */
   readonly signal?: AbortSignal;
 }
 
@@ -46,7 +49,7 @@ export async function* generate<State extends Tree>(
   prompt: ArrayLike<number>,
   options: GenerateOptions<State> = {},
 ): AsyncGenerator<number, void, void> {
-  const { maxTokens = 256, temperature = 1, topK, topP, seed = 0, chunk = 512, segments = 1, stopToken, signal } = options;
+  const { maxTokens = 256, temperature = 1, topK, topP, seed = 0, chunk = 512, segments = 1, stopToken, onPrompt, signal } = options;
   check(prompt.length > 0, "E_ARGUMENT", () => "generate: the prompt is empty; give at least one token");
   check(Number.isInteger(maxTokens) && maxTokens >= 0, "E_ARGUMENT", () => `generate: maxTokens ${maxTokens} must be a whole number of at least 0`);
   check(temperature >= 0 && Number.isFinite(temperature), "E_ARGUMENT", () => `generate: temperature ${temperature} must be a finite number of at least 0`);
@@ -81,15 +84,20 @@ export async function* generate<State extends Tree>(
     return logits;
   });
   try {
-    const all = Array.from(prompt);
-    const far = model.prefill ? Math.max(0, all.length - 1 - model.prefill.recent) : 0;
-    for (let from = 0; from < far; from += chunk) await prefill(all.slice(from, Math.min(far, from + chunk)));
+    const { length: total } = prompt;
+    const far = model.prefill ? Math.max(0, total - 1 - model.prefill.recent) : 0;
+    for (let from = 0; from < far && !signal?.aborted; from += chunk) {
+      const to = Math.min(far, from + chunk);
+      await prefill(cut(prompt, from, to));
+      onPrompt?.(to, total);
+    }
     let logits: Tensor | undefined;
-    for (let from = far; from < all.length; from += chunk) {
+    for (let from = far; from < total && !signal?.aborted; from += chunk) {
       logits?.dispose();
-      const part = all.slice(from, from + chunk);
-      const last = all.length - 1 - from; // offset of the prompt's last token
-      logits = await forward(part, last < chunk ? Array<number>(segments).fill(last) : undefined);
+      const to = Math.min(total, from + chunk);
+      const last = total - 1 - from; // offset of the prompt's last token
+      logits = await forward(cut(prompt, from, to), last < chunk ? Array<number>(segments).fill(last) : undefined);
+      onPrompt?.(to, total);
     }
     for (let made = 0; made < maxTokens && !signal?.aborted; made++) {
       const values = (await logits!.read()).subarray(0, model.vocabulary);
@@ -103,6 +111,11 @@ export async function* generate<State extends Tree>(
   } finally {
     disposeExcept(state, options.state);
   }
+}
+
+/** Some of the tokens; a long prompt is not copied as a whole. */
+function cut(tokens: ArrayLike<number>, from: number, to: number): ArrayLike<number> {
+  return Array.from({ length: to - from }, (_, i) => tokens[from + i]!);
 }
 
 /** Draws one index from logits; `random` in [0, 1) decides which. */

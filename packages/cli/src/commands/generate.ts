@@ -3,9 +3,12 @@ import { keepingChunks, type Tier, TIERS, TIERS_HELP } from "../chunks";
 import type { CommandSpec } from "../command";
 import { findCheckpoint, loadCheckpoint, WEIGHTS, WEIGHTS_HELP } from "../models";
 import { oneOf, realNumber, wholeNumber } from "../parse";
+import { Progress } from "../progress";
+import { joined, readText } from "../text";
 
 interface Options {
   readonly prompt: string;
+  readonly promptFile?: string;
   readonly tokens: number;
   readonly temperature: number;
   readonly topK?: number;
@@ -19,11 +22,15 @@ const BYTES = 256;
 export const generateText: CommandSpec = {
   name: "generate",
   summary: "Continue a text with a trained byte model.",
-  examples: ['lenggen generate runs/base --prompt "My fellow citizens, " --tokens 200 --temperature 0.8 --seed 1'],
+  examples: [
+    'lenggen generate runs/base --prompt "My fellow citizens, " --tokens 200 --temperature 0.8 --seed 1',
+    "lenggen generate runs/base --prompt-file book.txt --tokens 200",
+  ],
   define: (command) =>
     command
       .argument("<checkpoint>", "a run directory (its last checkpoint) or a checkpoint's folder")
-      .requiredOption("--prompt <text>", "what the model reads first")
+      .option("--prompt <text>", "what the model reads first", "")
+      .option("--prompt-file <text>", "what it reads before that: a file, a folder or a built-in corpus (sotu, moby-dick), of any length")
       .option("--tokens <n>", "how many bytes to write", wholeNumber("--tokens", 1), 256)
       .option("--temperature <x>", "0 takes the likeliest always; above 1 is bolder", realNumber("--temperature", { minimum: 0 }), 1)
       .option("--top-k <n>", "choose among the k likeliest only", wholeNumber("--top-k", 1))
@@ -31,8 +38,10 @@ export const generateText: CommandSpec = {
       .option("--weights <type>", WEIGHTS_HELP, oneOf("--weights", WEIGHTS), "f32")
       .option("--memory <tier>", TIERS_HELP, oneOf("--memory", TIERS), "device"),
   async run(context, [path], given) {
-    const { prompt, tokens: maxTokens, temperature, topK, topP, weights, memory } = given as unknown as Options;
-    check(prompt.length > 0, "E_TEXT", () => "--prompt is empty; the model needs at least one byte to go on from");
+    const { prompt, promptFile, tokens: maxTokens, temperature, topK, topP, weights, memory } = given as unknown as Options;
+    check(prompt.length > 0 || promptFile !== undefined, "E_TEXT", () => "--prompt is empty, and there is no --prompt-file; the model needs at least one byte to go on from");
+    const before = promptFile === undefined ? new Uint8Array() : joined(await readText(promptFile));
+    const read = Buffer.concat([before, new TextEncoder().encode(prompt)]);
     const folder = await findCheckpoint(path!);
     const { model, parameters } = await loadCheckpoint(folder, await context.openDevice(), weights);
     check(model.vocabulary === BYTES, "E_CONFIG", () =>
@@ -47,17 +56,34 @@ export const generateText: CommandSpec = {
       text += piece;
       show(piece);
     };
-    show(prompt);
-    const options = { maxTokens, temperature, topK, topP, seed: common.seed, signal };
+    let progress: Progress | undefined;
+    let begun = false;
+    const begin = (): void => {
+      if (begun) return;
+      begun = true;
+      progress?.finish();
+      show(prompt);
+    };
+    if (promptFile === undefined) begin(); // otherwise it would stand where the bar is
+    const options = {
+      maxTokens, temperature, topK, topP, seed: common.seed, signal,
+      onPrompt(done: number, total: number) {
+        if (promptFile === undefined) return;
+        progress ??= new Progress("prompt", total, { unit: "bytes" });
+        progress.update(done);
+      },
+    };
     await keepingChunks(model, memory, ".", async (writer) => {
-      for await (const token of generate(writer, parameters, new TextEncoder().encode(prompt), options)) {
+      for await (const token of generate(writer, parameters, read, options)) {
+        begin();
         tokens.push(token);
         add(decoder.decode(Uint8Array.of(token), { stream: true }));
       }
     });
+    begin();
     add(decoder.decode());
     show("\n");
-    out.document({ checkpoint: folder, prompt, text, tokens, seed: common.seed });
+    out.document({ checkpoint: folder, prompt, promptFile: promptFile ?? null, promptBytes: read.length, text, tokens, seed: common.seed });
   },
 };
 
