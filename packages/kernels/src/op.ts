@@ -42,7 +42,10 @@ export interface Op<Attributes> {
   readonly halves?: readonly number[];
   /** Shape rule: checks inputs and attributes (throws `E_SHAPE`, `E_DTYPE`, `E_ARGUMENT`) and says what comes out. */
   outputs(inputs: readonly OpInput[], attributes: Attributes): readonly OutputSpec[];
-  /** Launches kernels that write all of `outputs`. */
+  /**
+   * Launches kernels that write all of `outputs`. What is spread into their arguments stands last: an object literal that goes on behind a
+   * spread gets a hidden class of its own at each call (V8 of Node 20), which stays until the next full collection.
+   */
   forward(inputs: readonly OpInput[], outputs: readonly Tensor[], attributes: Attributes, context: OpContext): void;
   /**
    * Gradients of the inputs from those of the outputs (null: that output's gradient is zero; never all null).

@@ -98,12 +98,16 @@ export function attend({ config: c, parameters, before, layout }: Pass, running:
   }
   const last = group === c.groups.length - 1;
   if (!last) stream = summed(stream);
+  const { chunks, memory, pending, offsets } = running;
   return {
-    ...running,
     stream,
     landmarks: last ? null : landmarksOf(partsOf(layout, stream.branch)),
+    chunks,
+    memory,
+    pending,
+    offsets,
     windows,
-    retrieved: [...running.retrieved, running.chunks ? lastRow(rows) : rows],
+    retrieved: [...running.retrieved, chunks ? lastRow(rows) : rows],
   };
 }
 

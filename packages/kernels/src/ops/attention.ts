@@ -113,13 +113,13 @@ const attentionOp: Op<AttentionAttributes> = {
     const sizes = sizesOf(tensors, attributes);
     const lse = recording ? Tensor.empty(out!.device, [sizes.batch, sizes.steps, sizes.heads], out!.dtype) : null;
     if (lse) saved.push(lse);
-    out!.device.kernels.attention({ ...tensors, ...sizes, out: out!, lse });
+    out!.device.kernels.attention({ out: out!, lse, ...tensors, ...sizes });
   },
   gradient({ inputs, outputs: [out], saved: [lse], attributes, wanted }, [dout]) {
     const tensors = named(inputs);
     const [dq, dk, dv] = [tensors.q, tensors.k, tensors.v].map((t) => Tensor.empty(t.device, t.shape, t.dtype)) as [Tensor, Tensor, Tensor];
     if (out!.size > 0) {
-      out!.device.kernels.attentionGradient({ ...tensors, ...sizesOf(tensors, attributes), out: out!, lse: lse!, dout: dout!, dq, dk, dv });
+      out!.device.kernels.attentionGradient({ out: out!, lse: lse!, dout: dout!, dq, dk, dv, ...tensors, ...sizesOf(tensors, attributes) });
     }
     const gradients = [dq, dk, dv].map((gradient, i) => {
       if (wanted[i]) return gradient;

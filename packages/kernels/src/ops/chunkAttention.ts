@@ -139,7 +139,7 @@ const chunkAttentionOp: Op<ChunkAttentionAttributes> = {
     const { batch, queries, heads, slots } = sizes;
     const logSums = recording ? Tensor.empty(device, [batch, queries, heads, slots], dtype) : null;
     if (logSums) saved.push(logSums);
-    device.kernels.chunkAttention({ ...named(inputs), ...sizes, ...attributes, out: out!, logSums });
+    device.kernels.chunkAttention({ out: out!, logSums, ...named(inputs), ...sizes, ...attributes });
   },
   gradient({ inputs, saved: [logSums], attributes, wanted }, [dout]) {
     const given = named(inputs);
@@ -152,7 +152,7 @@ const chunkAttentionOp: Op<ChunkAttentionAttributes> = {
     const [dq, dkeys, dvalues, , dweights] = gradients;
     if (!empty) {
       given.q.device.kernels.chunkAttentionGradient({
-        ...given, ...sizes, ...attributes, logSums: logSums!, dout: dout!, dq: dq!, dkeys: dkeys!, dvalues: dvalues!, dweights: dweights!,
+        logSums: logSums!, dout: dout!, dq: dq!, dkeys: dkeys!, dvalues: dvalues!, dweights: dweights!, ...given, ...sizes, ...attributes,
       });
     }
     return gradients;

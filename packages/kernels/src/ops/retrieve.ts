@@ -82,7 +82,7 @@ const retrieveOp: Op<RetrieveAttributes> = {
   forward([queries, landmarks], [indices, weights], { k, first, noise }) {
     if (indices!.size === 0) return;
     queries!.device.kernels.retrieve({
-      ...sizesOf(queries!, landmarks!, k), queries: queries!, landmarks: landmarks!, first, noise, indices: indices!, weights: weights!,
+      queries: queries!, landmarks: landmarks!, first, noise, indices: indices!, weights: weights!, ...sizesOf(queries!, landmarks!, k),
     });
   },
   gradient({ inputs: [queries, landmarks], outputs: [indices, weights], attributes: { k }, wanted }, [, dweights]) {
@@ -91,8 +91,8 @@ const retrieveOp: Op<RetrieveAttributes> = {
     const dqueries = wanted[0] ? like(queries!) : null;
     const dlandmarks = wanted[1] ? like(landmarks!) : null;
     queries!.device.kernels.retrieveGradient({
-      ...sizesOf(queries!, landmarks!, k), queries: queries!, landmarks: landmarks!, indices: indices!, weights: weights!, dweights,
-      dqueries, dlandmarks,
+      queries: queries!, landmarks: landmarks!, indices: indices!, weights: weights!, dweights, dqueries, dlandmarks,
+      ...sizesOf(queries!, landmarks!, k),
     });
     return [dqueries, dlandmarks];
   },

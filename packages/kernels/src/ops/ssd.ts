@@ -127,14 +127,14 @@ const ssdOp: Op<SsdAttributes> = {
       ? Tensor.empty(device, [batch, heads, Math.ceil(steps / chunk), headSize, stateSize], dtype)
       : null;
     if (starts) saved.push(starts);
-    device.kernels.ssd({ ...named(inputs), ...sizes, y: y!, final: final!, starts });
+    device.kernels.ssd({ y: y!, final: final!, starts, ...named(inputs), ...sizes });
   },
   gradient({ inputs, saved: [starts], attributes, wanted }, [dy, dfinal]) {
     const like = (t: OpInput | undefined) => (t ? Tensor.empty(t.device, t.shape, t.dtype) : null);
     const [dx, ddt, da, db, dc, dd, dstate] = inputs.map((t, i) => (i < 5 || wanted[i] ? like(t) : null));
     inputs[0]!.device.kernels.ssdGradient({
-      ...named(inputs), ...sizesOf(inputs, attributes), starts: starts!, dy: dy!, dfinal: dfinal!,
-      dx: dx!, ddt: ddt!, da: da!, db: db!, dc: dc!, dd: dd!, dstate: dstate!,
+      starts: starts!, dy: dy!, dfinal: dfinal!, dx: dx!, ddt: ddt!, da: da!, db: db!, dc: dc!, dd: dd!, dstate: dstate!,
+      ...named(inputs), ...sizesOf(inputs, attributes),
     });
     return [dx, ddt, da, db, dc, dd, dstate].map((gradient, i) => {
       if (wanted[i]) return gradient!;
