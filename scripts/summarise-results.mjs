@@ -105,6 +105,8 @@ function gcaRetrieval() {
   const stream = lengths.length === 0 ? "" : `## One stream, ${label(first.stream.method)}, its chunks on ${first.stream.tier}\n\n${table(["", ...lengths.map(formatLength)], [
     ["bytes a second", ...along(({ tokensPerSecond }) => tokensPerSecond, 0)],
     ["resident, MiB", ...along(({ residentBytes }) => residentBytes / MiB, 0)],
+    // Reports before this was measured had the most as residentBytes.
+    ...(reports.every(({ streaming }) => streaming[0].mostResidentBytes) ? [["resident with garbage, at most, MiB", ...along(({ mostResidentBytes }) => mostResidentBytes / MiB, 0)]] : []),
     ["device, MiB", ...along(({ deviceBytes }) => deviceBytes / MiB, 1)],
     ["of it landmarks, MiB", ...along(({ landmarkBytes }) => landmarkBytes / MiB, 1)],
     ["disk, MiB", ...along(({ diskBytes }) => diskBytes / MiB, 0)],

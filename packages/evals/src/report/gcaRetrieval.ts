@@ -162,6 +162,7 @@ function numberTables(report: GcaRetrievalReport): string[] {
       { title: "Length", value: ({ length }) => formatLength(length), numeric: true },
       { title: "Bytes/s", value: ({ tokensPerSecond }) => group(tokensPerSecond), numeric: true },
       { title: "Resident, MiB", value: ({ residentBytes }) => mebibytes(residentBytes), numeric: true },
+      { title: "At most, MiB", value: ({ mostResidentBytes }) => (mostResidentBytes === undefined ? NONE : mebibytes(mostResidentBytes)), numeric: true },
       { title: "Device, MiB", value: ({ deviceBytes }) => mebibytes(deviceBytes), numeric: true },
       { title: "Landmarks, MiB", value: ({ landmarkBytes }) => (landmarkBytes === undefined ? NONE : mebibytes(landmarkBytes)), numeric: true },
       { title: "Disk, MiB", value: ({ diskBytes }) => mebibytes(diskBytes), numeric: true },

@@ -59,13 +59,15 @@ export interface StreamingPoint {
   readonly length: number;
   /** Over the last eighth of the stream so far. */
   readonly tokensPerSecond: number;
-  /** Memory of the whole process, the most since the point before. */
+  /** Memory of the whole process, without what waits to be collected. */
   readonly residentBytes: number;
   /** Tensors on the device. */
   readonly deviceBytes: number;
   readonly diskBytes: number;
   /** The landmarks' own size, which is part of deviceBytes. */
   readonly landmarkBytes?: number;
+  /** Memory of the whole process with garbage and all, the most since the point before. */
+  readonly mostResidentBytes?: number;
 }
 
 /** What `report.json` holds. */

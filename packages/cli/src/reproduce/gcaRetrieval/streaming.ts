@@ -1,4 +1,6 @@
 /** What reading one long stream costs, with each token predicted: speed and memory at lengths on the way, with questions at its end. */
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import type { RetrievalCell, StreamingPoint } from "@lenggen/evals";
 import { type Device, DTYPES } from "@lenggen/kernels";
 import { hasChunks } from "../../chunks";
@@ -39,14 +41,26 @@ function landmarkBytes({ model, parameters }: Examined, length: number): number 
   return Math.floor(length / chunk) * width * DTYPES[parameters["norm.weight"]!.dtype].bytes;
 }
 
-type Look = (length: number) => Omit<StreamingPoint, "length" | "tokensPerSecond" | "residentBytes">;
+/**
+ * Resident memory when garbage has been collected: else it would tell how long ago that was, some tens of megabytes. The second collection
+ * ends what the first has begun.
+ */
+function residentWithoutGarbage(): number {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  collect();
+  collect();
+  return process.memoryUsage.rss();
+}
+
+type Look = (length: number) => Pick<StreamingPoint, "deviceBytes" | "diskBytes" | "landmarkBytes">;
 
 /** Notes what there is to note when a stream passes its marks. */
 class Watch {
   readonly points: StreamingPoint[] = [];
   readonly #started = performance.now();
-  /** Most since the last mark: what is held at a time depends on when garbage was collected. */
-  #resident = 0;
+  /** Most resident memory since the last mark. */
+  #most = 0;
   /** Those of the last eighth of the stream so far, and the one before. */
   readonly #passes: { readonly at: number; readonly ms: number }[] = [{ at: 0, ms: this.#started }];
 
@@ -61,10 +75,11 @@ class Watch {
     const before = this.#passes.at(-1)!.at;
     this.#passes.push({ at: length, ms });
     this.#passes.splice(0, this.#passes.findLastIndex(({ at }) => at <= (length * 7) / 8));
-    this.#resident = Math.max(this.#resident, process.memoryUsage.rss());
+    this.#most = Math.max(this.#most, process.memoryUsage.rss());
     if (!this.marks.some((mark) => mark > before && mark <= length)) return;
     const from = this.#passes[0]!;
-    this.points.push({ length, tokensPerSecond: ((length - from.at) * 1000) / Math.max(1e-3, ms - from.ms), residentBytes: this.#resident, ...this.look(length) });
-    this.#resident = 0;
+    const tokensPerSecond = ((length - from.at) * 1000) / Math.max(1e-3, ms - from.ms);
+    this.points.push({ length, tokensPerSecond, residentBytes: residentWithoutGarbage(), ...this.look(length), mostResidentBytes: this.#most });
+    this.#most = 0;
   }
 }
