@@ -9,7 +9,7 @@ const source = (path: string) => fileURLToPath(new URL(`packages/${path}`, impor
 // Tests run on the sources: one alias per entry of a room, so that no build is needed first.
 const ROOMS = [
   { find: /^@lenggen\/([a-z]+)$/, replacement: source("$1/src/index.ts") },
-  { find: /^@lenggen\/([a-z]+)\/node$/, replacement: source("$1/src/node/index.ts") },
+  { find: /^@lenggen\/([a-z]+)\/(node|figures)$/, replacement: source("$1/src/$2/index.ts") },
 ];
 
 /** Tests of what only Node has; all others run in the browser too. */
@@ -23,6 +23,16 @@ const NODE_ONLY = [
   "packages/gca/src/drt/stored.test.ts", // chunks in a store, which the host handles alike for all devices
   "packages/kernels/src/leaks.test.ts", // asks V8 for a garbage collection
 ];
+
+/** The browser tests on its own adapter, not on SwiftShader. */
+const BROWSER_GPU = process.env["LENGGEN_BROWSER_GPU"] === "1";
+
+/**
+ * Kernels whose shaders SwiftShader compiles for two minutes. Where Node's half has tested them on SwiftShader, the browser has them in
+ * the tests of models only, with gradients.
+ */
+const ONCE_ON_SWIFTSHADER = /swiftshader/i.test(process.env["LENGGEN_NODE_ADAPTER"] ?? "") && !BROWSER_GPU
+  ? ["packages/kernels/src/ops/{attention,chunkAttention,conv,crossEntropy,matmul,norm,retrieve,ssd}.test.ts"] : [];
 
 const node: TestProjectConfiguration = {
   resolve: { alias: ROOMS },
@@ -46,7 +56,7 @@ const browser = (executablePath: string): TestProjectConfiguration => ({
   test: {
     name: "browser",
     include: ["packages/{kernels,recurrent,gca,interventions,evals}/src/**/*.test.ts", "packages/*/test/**/*.browser.test.ts"],
-    exclude: NODE_ONLY,
+    exclude: [...NODE_ONLY, ...ONCE_ON_SWIFTSHADER],
     testTimeout: 60_000,
     // After the tests in Node: both want all cores.
     sequence: { groupOrder: 1 },
@@ -62,7 +72,7 @@ const browser = (executablePath: string): TestProjectConfiguration => ({
           args: [
             "--no-sandbox", "--enable-unsafe-webgpu",
             // SwiftShader compiles the zeros that a group's memory starts with for longer than everything else; kernels write before they read.
-            ...(process.env["LENGGEN_BROWSER_GPU"] === "1" ? [] : ["--use-webgpu-adapter=swiftshader", "--enable-dawn-features=disable_workgroup_init"]),
+            ...(BROWSER_GPU ? [] : ["--use-webgpu-adapter=swiftshader", "--enable-dawn-features=disable_workgroup_init"]),
             "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
           ],
         },
@@ -71,7 +81,7 @@ const browser = (executablePath: string): TestProjectConfiguration => ({
   },
 });
 
-// scripts/test.mjs looks for a Chromium; without one, only the tests in Node are there.
+// scripts/test.mjs looks for a Chromium, and for Node's adapter; without a Chromium, only the tests in Node are there.
 const chromium = process.env["LENGGEN_CHROMIUM"] ?? "none";
 
 /** What does not run, and why, is told once, not by every file. */

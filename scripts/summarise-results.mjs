@@ -9,9 +9,8 @@
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import {
-  charts, findings, formatLength, lineChart, METHOD_STYLES, retrievalByLength, retrievalCharts, taskName,
-} from "../packages/evals/dist/index.js";
+import { lineChart } from "../packages/evals/dist/figures/index.js";
+import { charts, findings, formatLength, METHOD_STYLES, retrievalByLength, retrievalCharts, taskName } from "../packages/evals/dist/index.js";
 
 const folder = process.argv[2];
 if (!folder) throw new Error("usage: node scripts/summarise-results.mjs <folder with seed-*.json>");

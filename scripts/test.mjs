@@ -20,7 +20,7 @@ if (chromium.reason) console.error(`test: tests in a browser do not run: ${chrom
 const vitest = spawn(process.execPath, [join(root, "node_modules/vitest/vitest.mjs"), "run", ...process.argv.slice(2)], {
   stdio: "inherit",
   cwd: root,
-  env: { ...process.env, ...webgpu.variables, LENGGEN_CHROMIUM: chromium.path ?? "none" },
+  env: { ...process.env, ...webgpu.variables, LENGGEN_CHROMIUM: chromium.path ?? "none", LENGGEN_NODE_ADAPTER: webgpu.adapter ?? "none" },
 });
 process.on("SIGINT", () => {});
 process.on("SIGTERM", () => vitest.kill("SIGTERM"));

@@ -1,4 +1,4 @@
-/** @lenggen/evals: measures and tasks for length generalisation, with figures and reports. */
+/** @lenggen/evals: measures and tasks for length generalisation. */
 export { stream, type RunOptions, type StreamChunk, type StreamOptions } from "./stream";
 export { joinTokens, type Tokens, type TokenSource, wholeOf } from "./tokens";
 export { type Interval, meanInterval, ratioInterval, wilsonInterval } from "./statistics";
@@ -14,17 +14,15 @@ export {
 export { taskAccuracy, type TaskAccuracy, type TaskAccuracyOptions, type TaskCell } from "./measures/taskAccuracy";
 export * from "./tasks";
 
-// Figures and reports
+// What figures and reports are made of; ./figures draws them
 export { type Method, METHOD_STYLES, METHODS, type MethodStyle, type Retriever, RETRIEVERS, type Styled } from "./methods";
-export { type Axis, type ChartSize, type LineChart, lineChart, type LinePoint, type Series } from "./figures/lineChart";
-export { type HeatCell, type HeatMap, heatMap } from "./figures/heatMap";
+export type { Axis, ChartSize, LineChart, LinePoint, Series } from "./figures/lineChart";
+export type { HeatCell, HeatMap } from "./figures/heatMap";
 export { terminalChart, type TerminalOptions } from "./figures/terminal";
 export { fixed, formatLength, formatSeconds } from "./figures/format";
 export { type Column, details, escape, figure, page, paragraph, section, settingsTable, table } from "./report/html";
 export { type ChartName, charts } from "./report/charts";
 export { type Finding, findingInWords, findings, type Verdict } from "./report/findings";
-export { buildUnexploredStatesReport } from "./report/unexploredStates";
-export { buildGcaRetrievalReport } from "./report/gcaRetrieval";
 export { type RetrievalChartName, retrievalCharts } from "./report/gcaRetrievalCharts";
 export {
   retrievalByLength, type RetrievalFinding, retrievalFindings, retrievalInWords, type RetrievalPoint, streamingChange, taskName,

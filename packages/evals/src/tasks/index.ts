@@ -21,5 +21,5 @@ export function taskNamed(name: string): Task {
 }
 
 export { taskBatches, type TaskBatch, type TaskBatchOptions } from "./batches";
-export type { Expected, Haystack, Sample, Score, StreamedSample, Task, TaskOptions } from "./task";
+export type { Expected, Haystack, Sample, Score, StreamedSample, StreamingTask, Task, TaskOptions } from "./task";
 export { plantKeys, type Planted, type PlantOptions } from "./plant";

@@ -1,4 +1,4 @@
-import { buildGcaRetrievalReport, type GcaRetrievalReport, type LineChart, retrievalCharts } from "@lenggen/evals";
+import { type GcaRetrievalReport, type LineChart, retrievalCharts } from "@lenggen/evals";
 import type { Experiment } from "../experiment";
 import { reproduceGcaRetrieval } from "./run";
 import { PRESETS } from "./settings";
@@ -10,6 +10,7 @@ export const gcaRetrieval: Experiment = {
   models: (preset) => PRESETS[preset]!.models.map(({ method }) => method),
   async run(input) {
     const report = await reproduceGcaRetrieval({ ...input, settings: PRESETS[input.preset]! });
+    const { buildGcaRetrievalReport } = await import("@lenggen/evals/figures");
     return { report, page: buildGcaRetrievalReport(report), chart: mainChart(report), summary: (place) => summary(report, place) };
   },
 };

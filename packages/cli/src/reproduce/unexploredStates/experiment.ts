@@ -1,4 +1,4 @@
-import { buildUnexploredStatesReport, charts } from "@lenggen/evals";
+import { charts } from "@lenggen/evals";
 import type { Experiment } from "../experiment";
 import { reproduceUnexploredStates } from "./run";
 import { PRESETS } from "./settings";
@@ -9,6 +9,7 @@ export const unexploredStates: Experiment = {
   presets: Object.keys(PRESETS),
   async run(input) {
     const report = await reproduceUnexploredStates({ ...input, settings: PRESETS[input.preset]! });
+    const { buildUnexploredStatesReport } = await import("@lenggen/evals/figures");
     return { report, page: buildUnexploredStatesReport(report), chart: charts(report).ratio, summary: (place) => summary(report, place) };
   },
 };
