@@ -62,8 +62,8 @@ export interface Device {
   free(buffer: DeviceBuffer): void;
   /** Copies `bytes` at once; they land in queue order. */
   write(buffer: DeviceBuffer, byteOffset: number, bytes: Uint8Array): void;
-  /** The returned bytes are a fresh, 8-byte aligned copy. */
-  read(buffer: DeviceBuffer, byteOffset: number, byteLength: number): Promise<Uint8Array>;
+  /** A copy, once all that was queued before has run: in `into`, which has `byteLength` bytes, or else in fresh, 8-byte aligned memory. */
+  read(buffer: DeviceBuffer, byteOffset: number, byteLength: number, into?: Uint8Array): Promise<Uint8Array>;
   /** Resolves when all queued work is done; rejects with the first error of the queue. */
   synchronize(): Promise<void>;
   memory(): MemoryUse;

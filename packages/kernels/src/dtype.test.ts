@@ -39,6 +39,7 @@ eachDevice("weights of f16", (device) => {
     expect(Array.from(await t.read())).toEqual([0, -0, 1, -2.5, 1365 / 4096, 65504, 65504, Infinity, -Infinity, 2 ** -14, 2 ** -24, 2 ** -24, 0, NaN]);
     using row = t.window([2], 2);
     expect(Array.from(await row.read())).toEqual([1, -2.5]);
+    expect(await row.read(new Float32Array(2))).toEqual(Float32Array.of(1, -2.5));
     row.write([7, 8]);
     expect(Array.from(await t.read()).slice(0, 6)).toEqual([0, -0, 7, 8, 1365 / 4096, 65504]);
   });

@@ -14,9 +14,12 @@ export type TypedArray = Float32Array | Float64Array | Int32Array;
 interface DTypeInfo {
   /** Of an element on a device. */
   readonly bytes: number;
+  /** What holds its numbers on the host; for f16, which JavaScript has no array of, a wider one. */
   readonly array: {
+    readonly name: string;
     new (length: number): TypedArray;
     new (buffer: ArrayBufferLike, byteOffset?: number, length?: number): TypedArray;
+    readonly BYTES_PER_ELEMENT: number;
   };
 }
 

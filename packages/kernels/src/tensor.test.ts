@@ -48,6 +48,34 @@ eachDevice("tensors", (device) => {
     expect((await Promise.all(reads)).map((values) => values[49_999])).toEqual([1, 2, 3, 4, 5, 0]);
   });
 
+  it("are read into memory that is given", async () => {
+    using x = tensor(device, [1.5, -2, 0.1], [3, 1]);
+    using n = tensor(device, [7, -8], [2], "i32");
+    const into = new Float32Array(5).fill(9);
+    const part = into.subarray(1, 4);
+    expect(await x.read(part)).toBe(part);
+    expect(into).toEqual(new Float32Array([9, 1.5, -2, 0.1, 9]));
+    const reads = [x.read(part), x.read()];
+    x.write([4, 5, 6]);
+    reads.push(x.read(into.subarray(2)));
+    await Promise.all(reads);
+    expect([into, await reads[1]]).toEqual([new Float32Array([9, 1.5, 4, 5, 6]), new Float32Array([1.5, -2, 0.1])]);
+    expect(await n.read(new Int32Array(2))).toEqual(new Int32Array([7, -8]));
+    await expect(x.read(new Float32Array(4))).rejects.toMatchObject({ code: "E_SHAPE", message: expect.stringContaining("4 numbers do not hold a tensor [3, 1] of 3") });
+    await expect(x.read(new Int32Array(3))).rejects.toMatchObject({ code: "E_DTYPE", message: expect.stringContaining("f32 is read into a Float32Array, not a Int32Array") });
+  });
+
+  it("are not read into memory that is gone, and lose nothing", async () => {
+    using x = full(device, [50_000], 2);
+    const into = new Float32Array(50_000);
+    const read = x.read(into);
+    structuredClone(into, { transfer: [into.buffer] });
+    const outcome = await read.catch((error: unknown) => error);
+    // The reference has read at once.
+    if (device.kind !== "reference") expect(outcome).toMatchObject({ code: "E_ARGUMENT", message: expect.stringContaining("transferred") });
+    expect((await x.read())[49_999]).toBe(2);
+  });
+
   it("share memory through windows, which the last owner frees", async () => {
     const before = used();
     const x = tensor(device, [1, 2, 3, 4, 5, 6], [2, 3]);

@@ -125,9 +125,20 @@ export class Tensor {
     return new Tensor(this.device, [...shape], this.dtype, this.#storage.retain(), 0);
   }
 
-  /** Copies the contents to host memory; waits for all work queued before. */
-  async read(): Promise<TypedArray> {
-    return fromBytes(await this.device.read(this.buffer, this.byteOffset, this.byteLength), this.dtype);
+  /**
+   * Copies the contents to host memory; waits for all work queued before. `into`, unless given a new array, has as many numbers as the
+   * tensor, in the array type of its dtype, which {@link DTYPES} tells; throws `E_SHAPE` and `E_DTYPE` otherwise. After an error there
+   * is anything in it.
+   */
+  async read(into?: TypedArray): Promise<TypedArray> {
+    const { buffer, byteOffset, byteLength, dtype } = this;
+    if (into) checkTarget(this, into);
+    // Halves are not what JavaScript's arrays hold: theirs are copied once more.
+    const direct = into && dtype !== "f16" ? toBytes(into, dtype) : undefined;
+    const numbers = fromBytes(await this.device.read(buffer, byteOffset, byteLength, direct), dtype);
+    if (!into) return numbers;
+    if (!direct) into.set(numbers);
+    return into;
   }
 
   /** The single number in a tensor of one element. */
@@ -165,6 +176,12 @@ export class Tensor {
   toString(): string {
     return `Tensor(${this.dtype}${showShape(this.shape)} on ${this.device.kind})`;
   }
+}
+
+function checkTarget({ size, dtype, shape }: Tensor, into: TypedArray): void {
+  const { array } = DTYPES[dtype];
+  check(into instanceof array, "E_DTYPE", () => `read: ${dtype} is read into a ${array.name}, not a ${into.constructor.name}`);
+  check(into.length === size, "E_SHAPE", () => `read: ${into.length} numbers do not hold a tensor ${showShape(shape)} of ${size}`);
 }
 
 /** Devices move 4 bytes at a time, two numbers of f16. */

@@ -60,13 +60,13 @@ export function chunksIn(memory: ChunkMemory): number {
 /** Everything stays on the device. */
 export const rememberAll: Remember = (memory, chunks, tokens) => {
   const before = chunksIn(memory);
-  const lengths = moreLengths(memory.lengths, tokens);
   if (CONTENTS.some((name) => isRecorded(chunks[name]))) {
     const join = (name: Contents) => (before === 0 ? chunks[name] : concat([slice(memory[name], 1, 0, before), chunks[name]], 1));
-    return { lengths, landmarks: join("landmarks"), keys: join("keys"), values: join("values") };
+    return { lengths: moreLengths(memory.lengths, tokens, false), landmarks: join("landmarks"), keys: join("keys"), values: join("values") };
   }
-  // One answer for all three, which share their states.
+  // One answer for all, which share their states.
   const free = isFreeBehind(memory.landmarks, before);
+  const lengths = moreLengths(memory.lengths, tokens, free);
   const append = (name: Contents) => appended(memory[name], chunks[name], before, free, lengths);
   return { lengths, landmarks: append("landmarks"), keys: append("keys"), values: append("values") };
 };
@@ -76,8 +76,9 @@ export const rememberAll: Remember = (memory, chunks, tokens) => {
  * are refused: so its landmarks may be written over too, and asking many questions from one state costs no copies of them.
  */
 export const rememberLandmarks: Remember = ({ lengths, landmarks, keys, values }, chunks, tokens) => {
-  const after = moreLengths(lengths, tokens);
-  return { lengths: after, landmarks: appended(landmarks, chunks.landmarks, lengths.shape[1]!, sharing.has(landmarks), after), keys, values };
+  const free = sharing.has(landmarks);
+  const after = moreLengths(lengths, tokens, free);
+  return { lengths: after, landmarks: appended(landmarks, chunks.landmarks, lengths.shape[1]!, free, after), keys, values };
 };
 
 /** Whether a buffer of this memory holds nothing behind its first `count` chunks that any state still needs. */
@@ -86,9 +87,15 @@ function isFreeBehind(buffer: Tensor, count: number): boolean {
   return sharing.get(buffer)?.every((lengths) => lengths.disposed || lengths.shape[1]! <= count) ?? false;
 }
 
-function moreLengths(lengths: Tensor, tokens: readonly number[]): Tensor {
-  const fresh = inEveryRow(lengths.device, tokens, lengths.shape[0]!);
-  return lengths.shape[1] === 0 ? fresh : concat([lengths, fresh], 1);
+/** `free`: whether what is behind the old lengths in their buffer may be written over. */
+function moreLengths(lengths: Tensor, tokens: readonly number[], free: boolean): Tensor {
+  const [batch, count] = lengths.shape as [number, number];
+  const fresh = inEveryRow(lengths.device, tokens, batch);
+  if (count === 0) return fresh;
+  if (!free) return concat([lengths, fresh], 1);
+  const longer = extended(lengths, 1, count + tokens.length);
+  assignSlice(longer, fresh, 1, count);
+  return longer;
 }
 
 /** Throws `E_ARGUMENT` for a memory whose keys and values are in a store. */

@@ -95,6 +95,25 @@ describe.each(deviceCases)("DRT on $name", ({ name, dtype, tolerance }) => {
     dispose([shared, next, parameters]);
   });
 
+  it("of one row, lengths and landmarks grow where they are, and states further back keep theirs", async () => {
+    const model = drt({ ...CONFIG, chunk_size: 2, window: 3 });
+    const parameters = model.init(key(5), device, dtype);
+    const run = (tokens: number, state?: DrtState) =>
+      keep(scope(() => model.forward(parameters, input(tokens, 1), state, { ends: [1] }).state));
+    const states = [run(45)];
+    for (let i = 0; i < 30; i++) states.push(run(9, states.at(-1)));
+    const wanted = [1, ...Array<number>(22).fill(2)];
+    for (const { memory } of states) {
+      expect([...(await memory.lengths.read())]).toEqual(wanted);
+      wanted.push(1, ...Array<number>(4).fill(2));
+    }
+    expect(new Set(states.map(({ memory }) => memory.lengths.buffer)).size).toBe(device.grow ? 1 : states.length);
+    const other = run(9, states[3]!); // those behind live, and stand on the room
+    expect(other.memory.lengths.buffer).not.toBe(states[3]!.memory.lengths.buffer);
+    expect([...(await other.memory.lengths.read())]).toEqual([...(await states[4]!.memory.lengths.read())]);
+    dispose([states, other, parameters]);
+  });
+
   it("holds nothing but its state, and the successor of a state frees what it does not share", async () => {
     const device = await open(name, { fallback: true }); // where nothing is left of other tests
     const input = (total: number) => tokenTensor(device, ids(total), [2, total], 30);

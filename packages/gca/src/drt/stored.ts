@@ -5,7 +5,7 @@
  * Chunks of this very pass go the same way, so that what attention sees is always what was stored, wherever the stream is cut.
  */
 import {
-  disposeExcept, DTYPES, type ForwardOptions, type ForwardResult, keep, LenggenError, type Parameters, scope, tensor, type Tensor,
+  disposeExcept, type DType, DTYPES, type ForwardOptions, type ForwardResult, keep, LenggenError, type Parameters, scope, tensor, type Tensor,
   type TypedArray, withoutGradient,
 } from "@lenggen/kernels";
 import { decodeRecord, encodeRecords, recordBytes } from "../memory/records";
@@ -59,11 +59,17 @@ function onStore<R>([c, store, parameters, tokens, state, options]: Given, run: 
 
 const formatOf = ({ config, tokens }: Pass): StreamFormat => streamFormat(config, tokens.shape[0]!);
 
+/** Keys and values of a pass on the host, for as long as nothing is fetched. */
+function readBack(store: ChunkStore, { keys, values }: EncodedChunks): [keys: Promise<TypedArray>, values: Promise<TypedArray>] {
+  const scratch = scratchOf(store);
+  return [keys.read(scratch.numbers("keys", keys.dtype, keys.size)), values.read(scratch.numbers("values", values.dtype, values.size))];
+}
+
 /** Puts the chunks of a pass into the store. Every pass waits until they are in their place, so that all may take them from the same memory. */
 function append(pass: Pass, store: ChunkStore, { chunks }: Place, { keys: { dtype } }: EncodedChunks, keys: TypedArray, values: TypedArray): void {
   const [format, { closed }] = [formatOf(pass), pass.layout];
   const bytes = format.batch * closed.length * recordBytes(format, store.dtype);
-  const records = new Uint8Array(scratchOf(store).get("appended", bytes), 0, bytes);
+  const records = scratchOf(store).bytes("appended", bytes);
   encodeRecords(format, store.dtype, keys, values, dtype, closed, chunks, records);
   store.append(records);
 }
@@ -79,7 +85,7 @@ async function prefill(pass: Pass, store: ChunkStore, place: Place): Promise<Drt
   const running = stage(() => begin(pass, rememberLandmarks));
   let state: DrtState | undefined;
   try {
-    if (running.chunks) append(pass, store, place, running.chunks, ...await Promise.all([running.chunks.keys.read(), running.chunks.values.read()]));
+    if (running.chunks) append(pass, store, place, running.chunks, ...await Promise.all(readBack(store, running.chunks)));
     state = stage(() => prefilled(pass, running));
     await settled(pass, store, place, state);
     disposeExcept(running, [state, pass.before]);
@@ -103,7 +109,7 @@ async function advanced(pass: Pass, store: ChunkStore, place: Place): Promise<Fo
     while (running.retrieved.length < config.groups.length) {
       group = { rows: stage(() => choose(pass, running!)) };
       const unsaved = running.retrieved.length === 0 ? running.chunks : null;
-      const [indices, keys, values] = await Promise.all([group.rows.indices.read(), unsaved?.keys.read(), unsaved?.values.read()]);
+      const [indices, keys, values] = await Promise.all([group.rows.indices.read(), ...(unsaved ? readBack(store, unsaved) : [])]);
       if (keys && values) append(pass, store, place, unsaved!, keys, values);
       const { rows, readable } = await fetched(pass, store, format, group.rows, indices as Int32Array);
       group.readable = readable;
@@ -134,10 +140,16 @@ async function advanced(pass: Pass, store: ChunkStore, place: Place): Promise<Fo
 class Scratch {
   readonly #parts = { appended: new ArrayBuffer(0), records: new ArrayBuffer(0), keys: new ArrayBuffer(0), values: new ArrayBuffer(0) };
 
-  /** At least so many bytes, with anything in them. */
-  get(part: "appended" | "records" | "keys" | "values", bytes: number): ArrayBuffer {
+  /** So many bytes, with anything in them. */
+  bytes(part: "appended" | "records" | "keys" | "values", bytes: number): Uint8Array {
     if (this.#parts[part].byteLength < bytes) this.#parts[part] = new ArrayBuffer(Math.ceil(1.25 * bytes / 8) * 8);
-    return this.#parts[part];
+    return new Uint8Array(this.#parts[part], 0, bytes);
+  }
+
+  /** The same for numbers of tensors of a type. */
+  numbers(part: "keys" | "values", dtype: DType, count: number): TypedArray {
+    const { array } = DTYPES[dtype];
+    return new array(this.bytes(part, count * array.BYTES_PER_ELEMENT).buffer, 0, count);
   }
 }
 
@@ -182,17 +194,16 @@ async function fetched(
   const all = places.flatMap((place) => [...place.keys()]).sort((a, b) => a - b);
   const bytes = recordBytes(format, store.dtype);
   const scratch = scratchOf(store);
-  const read = new Uint8Array(scratch.get("records", all.length * bytes), 0, all.length * bytes);
+  const read = scratch.bytes("records", all.length * bytes);
   if (all.length > 0) await store.read(all, read);
 
   const rows = Math.max(...places.map((place) => place.size));
   const heads = [batch, rows, chunk, keyHeads, headSize];
   const size = chunk * keyHeads * headSize;
   const { dtype } = parameters["norm.weight"]!; // what is computed in; matrices may be f16
-  const { array, bytes: width } = DTYPES[dtype];
   const total = batch * rows * size;
   // Chunks that there are none of keep what they had: they have length 0.
-  const [keys, values] = (["keys", "values"] as const).map((part) => new array(scratch.get(part, total * width), 0, total)) as [TypedArray, TypedArray];
+  const [keys, values] = [scratch.numbers("keys", dtype, total), scratch.numbers("values", dtype, total)];
   const lengths = new Int32Array(batch * rows);
   all.forEach((record, i) => {
     const item = record % batch;

@@ -1,8 +1,17 @@
 #include "cpuDevice.h"
 
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
 #include "arguments.h"
 
 namespace lenggen {
+namespace {
+
+constexpr size_t MOST_SPARE = 4, MOST_SPARE_BYTES = size_t{4} << 20;
+
+}  // namespace
 
 Napi::Function CpuDevice::define(Napi::Env env) {
   return DefineClass(env, "CpuDevice",
@@ -148,7 +157,8 @@ Napi::Value CpuDevice::write(const Napi::CallbackInfo& info) {
   });
 }
 
-// read(id, byteOffset, byteLength) -> Promise<Uint8Array>; id -1 waits and reads nothing.
+// read(id, byteOffset, byteLength, into?) -> Promise<Uint8Array>: `into`, which must have that length, or a new array. id -1 waits and
+// reads nothing.
 Napi::Value CpuDevice::read(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
@@ -156,12 +166,24 @@ Napi::Value CpuDevice::read(const Napi::CallbackInfo& info) {
     const double id = numberArgument(info, 0, "id");
     const Buffer source = id == -1 ? Buffer{nullptr, 0} : allocator_->window(id, numberArgument(info, 1, "byteOffset"), numberArgument(info, 2, "byteLength"));
     auto read = std::make_unique<Read>(env);
-    // Throws a RangeError, caught and named below, when JavaScript has no room.
+    read->bytes = source.bytes;
     Napi::Uint8Array array;
-    try {
-      array = Napi::Uint8Array::New(env, source.bytes);
-    } catch (const Napi::Error&) {
-      throw Failure("E_MEMORY", "JavaScript has no room for " + std::to_string(source.bytes) + " bytes to be read");
+    void* target = nullptr;
+    if (info.Length() > 3 && !info[3].IsUndefined()) {
+      size_t length = 0;
+      arrayArgument(info, 3, "into", napi_uint8_array, &length);
+      if (length != source.bytes) throw Failure("E_ARGUMENT", "into has " + std::to_string(length) + " bytes for " + std::to_string(source.bytes));
+      array = info[3].As<Napi::Uint8Array>();
+      read->staging = takeStaging(length);
+      target = read->staging.data.get();
+    } else {
+      // Throws a RangeError, caught and named below, when JavaScript has no room.
+      try {
+        array = Napi::Uint8Array::New(env, source.bytes);
+      } catch (const Napi::Error&) {
+        throw Failure("E_MEMORY", "JavaScript has no room for " + std::to_string(source.bytes) + " bytes to be read");
+      }
+      target = array.Data();
     }
     read->array = Napi::Persistent(array);
     if (pending_++ == 0) {
@@ -169,7 +191,7 @@ Napi::Value CpuDevice::read(const Napi::CallbackInfo& info) {
       napi_ref_threadsafe_function(env, finished_);
     }
     const Napi::Promise promise = read->promise.Promise();
-    queue_->read(array.Data(), source.data, source.bytes, read.release());
+    queue_->read(target, source.data, source.bytes, read.release());
     return promise;
   });
 }
@@ -184,8 +206,8 @@ void CpuDevice::onFinished(napi_env env, napi_value, void* context, void* data) 
   // no caller who could catch that: the promise stays unsettled, as at teardown.
   try {
     const Napi::HandleScope scope(env);
-    if (read->failure) read->promise.Reject(jsError(env, read->failure->code(), read->failure->what()).Value());
-    else read->promise.Resolve(read->array.Value());
+    settle(env, *read);
+    self->giveBack(std::move(read->staging));
     if (--self->pending_ == 0) {
       if (self->queue_) napi_unref_threadsafe_function(env, self->finished_);
       self->Unref();
@@ -193,6 +215,35 @@ void CpuDevice::onFinished(napi_env env, napi_value, void* context, void* data) 
   } catch (const Napi::Error&) {
     return;
   }
+}
+
+void CpuDevice::settle(Napi::Env env, Read& read) {
+  if (read.failure) return read.promise.Reject(jsError(env, read.failure->code(), read.failure->what()).Value());
+  Napi::Uint8Array array = read.array.Value();
+  if (read.staging.data) {
+    if (array.ByteLength() != read.bytes) {
+      return read.promise.Reject(jsError(env, "E_ARGUMENT", "into was transferred or resized while it was read into").Value());
+    }
+    if (read.bytes > 0) std::memcpy(array.Data(), read.staging.data.get(), read.bytes);
+  }
+  read.promise.Resolve(array);
+}
+
+CpuDevice::Staging CpuDevice::takeStaging(size_t bytes) {
+  for (auto spare = spare_.begin(); spare != spare_.end(); ++spare) {
+    if (spare->bytes < bytes) continue;
+    Staging found = std::move(*spare);
+    spare_.erase(spare);
+    return found;
+  }
+  return {std::unique_ptr<char[]>(new char[std::max<size_t>(bytes, 1)]), bytes};
+}
+
+// A few are kept, the last ones, for a stream that reads the same sizes again and again.
+void CpuDevice::giveBack(Staging staging) {
+  if (!staging.data || staging.bytes > MOST_SPARE_BYTES) return;
+  if (spare_.size() >= MOST_SPARE) spare_.erase(spare_.begin());
+  spare_.push_back(std::move(staging));
 }
 
 // memory() -> [used, pooled, peak]

@@ -20,11 +20,19 @@ class CpuDevice : public Napi::ObjectWrap<CpuDevice> {
   ~CpuDevice() override;
 
  private:
+  // Memory between the queue and an array that JavaScript owns.
+  struct Staging {
+    std::unique_ptr<char[]> data;
+    size_t bytes = 0;
+  };
   // A read that JavaScript waits for. The array keeps the target of the copy alive.
   struct Read : Ticket {
     explicit Read(Napi::Env env) : promise(Napi::Promise::Deferred::New(env)) {}
     Napi::Promise::Deferred promise;
     Napi::Reference<Napi::Uint8Array> array;
+    // Empty when the array is new. One that was given may lose its memory at any time: it is written to on JavaScript's thread.
+    Staging staging;
+    size_t bytes = 0;
   };
 
   Napi::Value launch(const Napi::CallbackInfo& info);
@@ -42,6 +50,9 @@ class CpuDevice : public Napi::ObjectWrap<CpuDevice> {
 
   void requireOpen() const;
   void shutDown(bool abandon);
+  Staging takeStaging(size_t bytes);
+  void giveBack(Staging staging);
+  static void settle(Napi::Env env, Read& read);
   static void onFinished(napi_env env, napi_value function, void* context, void* data);
   static void onTeardown(void* self);
 
@@ -53,6 +64,7 @@ class CpuDevice : public Napi::ObjectWrap<CpuDevice> {
   std::unique_ptr<Allocator> allocator_;
   napi_threadsafe_function finished_ = nullptr;
   size_t pending_ = 0;  // reads that have not been settled
+  std::vector<Staging> spare_;
 };
 
 }  // namespace lenggen

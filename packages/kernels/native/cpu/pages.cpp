@@ -30,10 +30,16 @@ constexpr size_t HUGE_PAGE = 64, HUGE_FROM = SIZE_MAX;
 #endif
 
 #if defined(LENGGEN_PAGES)
+// Blocks from here on are pages of their own: in the heap, those that a growing tensor leaves behind would lie between others,
+// and never go back to the system. capacityFor() gives multiples of 8 KiB there.
+constexpr size_t MAPPED_FROM = size_t{64} << 10;
+
+void* orNull(void* mapped) { return mapped == MAP_FAILED ? nullptr : mapped; }
+
 // Addresses for `capacity` bytes that begin with a huge page; null when there are none.
 void* reserve(size_t capacity, int protection) {
-  void* found = mmap(nullptr, capacity + HUGE_PAGE, protection, MAP_PRIVATE | MAP_ANONYMOUS | (protection == PROT_NONE ? MAP_NORESERVE : 0), -1, 0);
-  if (found == MAP_FAILED) return nullptr;
+  void* found = orNull(mmap(nullptr, capacity + HUGE_PAGE, protection, MAP_PRIVATE | MAP_ANONYMOUS | (protection == PROT_NONE ? MAP_NORESERVE : 0), -1, 0));
+  if (found == nullptr) return nullptr;
   char* const begin = static_cast<char*>(found);
   const size_t before = (HUGE_PAGE - reinterpret_cast<uintptr_t>(found) % HUGE_PAGE) % HUGE_PAGE;
   if (before > 0) munmap(begin, before);
@@ -58,6 +64,7 @@ void* obtainPages(size_t capacity) {
     if (data != nullptr) madvise(data, capacity, MADV_HUGEPAGE);
     return data;
   }
+  if (capacity >= MAPPED_FROM) return orNull(mmap(nullptr, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 #endif
   return std::aligned_alloc(64, capacity);
 }
@@ -72,6 +79,7 @@ void* growPages(void* data, size_t capacity, size_t wanted) {
     munmap(place, wanted);
     return nullptr;
   }
+  if (capacity >= MAPPED_FROM && wanted < HUGE_FROM) return orNull(mremap(data, capacity, wanted, MREMAP_MAYMOVE));
 #endif
   void* const larger = obtainPages(wanted);
   if (larger == nullptr) return nullptr;
@@ -82,7 +90,7 @@ void* growPages(void* data, size_t capacity, size_t wanted) {
 
 void returnPages(void* data, [[maybe_unused]] size_t capacity) {
 #if defined(LENGGEN_PAGES)
-  if (data != nullptr && capacity >= HUGE_FROM) {
+  if (data != nullptr && capacity >= MAPPED_FROM) {
     munmap(data, capacity);
     return;
   }

@@ -119,6 +119,8 @@ export interface GcaRetrievalSettings {
     readonly task: TaskName;
     readonly length: number;
     readonly marks: readonly number[];
+    /** Length of a stream that is read before, so that what a process makes ready once does not count as growth. */
+    readonly warmUp: number;
     readonly depths: number;
     readonly samples: number;
     readonly ends?: number;
@@ -274,7 +276,7 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
     loss: { lengths: [64, 128], sequences: 2 },
     reading: { steps: { "drt-1": 2, "drt-2": 2, "sliding-window": 3, "full-attention": 1 }, length: 64, batch: 2, learningRate: 2e-3, lengths: [64, 128], sequences: 2 },
     speed: { lengths: [32, 64], tokens: 64, steps: 1 },
-    streaming: { method: "drt-1", ...shareStream, length: 1024, marks: [256, 512, 1024], depths: 2, samples: 1 },
+    streaming: { method: "drt-1", ...shareStream, length: 1024, marks: [256, 512, 1024], warmUp: 256, depths: 2, samples: 1 },
   },
   /** At most fifteen minutes on two cores, to a million bytes. */
   quick: {
@@ -291,7 +293,7 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
     ],
     loss: { lengths: doublings(K, 16 * K), sequences: 2 },
     speed: { lengths: [2 * K, 4 * K, 8 * K, 16 * K], tokens: 16 * K, steps: 2 },
-    streaming: { method: "drt-1", ...shareStream, length: M, marks: doublings(16 * K, M), depths: 5, samples: 4 },
+    streaming: { method: "drt-1", ...shareStream, length: M, marks: doublings(16 * K, M), warmUp: 256 * K, depths: 5, samples: 4 },
   },
   /** The same models, measured with more samples and to sixteen million bytes. */
   full: {
@@ -315,7 +317,7 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
       lengths: doublings(K, 32 * K), sequences: 16,
     },
     speed: { lengths: [2 * K, 4 * K, 8 * K, 16 * K], tokens: 16 * K, steps: 4 },
-    streaming: { method: "drt-1", ...shareStream, length: 16 * M, marks: doublings(16 * K, 16 * M), depths: 10, samples: 2 },
+    streaming: { method: "drt-1", ...shareStream, length: 16 * M, marks: doublings(16 * K, 16 * M), warmUp: 512 * K, depths: 10, samples: 2 },
   },
 };
 

@@ -5,7 +5,7 @@ import type { RetrievalCell, StreamingPoint } from "@lenggen/evals";
 import { type Device, DTYPES } from "@lenggen/kernels";
 import { hasChunks } from "../../chunks";
 import { underBar } from "../bar";
-import { readingLong } from "./memory";
+import { type LongReader, readingLong } from "./memory";
 import { askStream, cellsOfStreams, type Examined, middles } from "./questions";
 import type { GcaRetrievalSettings } from "./settings";
 
@@ -17,22 +17,32 @@ export interface Streamed {
   readonly seconds: number;
 }
 
-/** Reads the stream once. */
-export function readStream(examined: Examined, settings: NonNullable<GcaRetrievalSettings["streaming"]>, device: Device): Promise<Streamed> {
-  const { model, folder, method } = examined;
-  return underBar(`${method}: one stream`, (onProgress) => readingLong(model, folder, async (reader) => {
-    const watch = new Watch(settings.marks, (length) => ({
-      deviceBytes: device.memory().used,
-      diskBytes: reader.diskBytes(),
-      landmarkBytes: landmarkBytes(examined, length),
-    }));
-    const { length, depths, samples } = settings;
-    const answers = await askStream(examined, reader, settings, { number: 0, length, depths: middles(depths * samples), whole: true }, (done, total) => {
-      watch.passed(done);
-      onProgress(done, total);
-    });
-    return { points: watch.points, cells: cellsOfStreams(settings, length, answers, answers.length), tier: reader.tier, seconds: watch.seconds };
+type StreamingSettings = NonNullable<GcaRetrievalSettings["streaming"]>;
+
+/** Reads the stream once, after a shorter one. */
+export async function readStream(examined: Examined, settings: StreamingSettings, device: Device): Promise<Streamed> {
+  return readingLong(examined.model, examined.folder, async (reader) => {
+    const { method } = examined;
+    await underBar(`${method}: a stream to warm up`, (onProgress) =>
+      askStream(examined, reader, settings, { number: 1, length: settings.warmUp, depths: middles(1), whole: true }, onProgress));
+    return underBar(`${method}: one stream`, (onProgress) => readWatched(examined, reader, settings, device, onProgress));
+  });
+}
+
+async function readWatched(
+  examined: Examined, reader: LongReader, settings: StreamingSettings, device: Device, onProgress: (done: number, total: number) => void,
+): Promise<Streamed> {
+  const watch = new Watch(settings.marks, (length) => ({
+    deviceBytes: device.memory().used,
+    diskBytes: reader.diskBytes(),
+    landmarkBytes: landmarkBytes(examined, length),
   }));
+  const { length, depths, samples } = settings;
+  const answers = await askStream(examined, reader, settings, { number: 0, length, depths: middles(depths * samples), whole: true }, (done, total) => {
+    watch.passed(done);
+    onProgress(done, total);
+  });
+  return { points: watch.points, cells: cellsOfStreams(settings, length, answers, answers.length), tier: reader.tier, seconds: watch.seconds };
 }
 
 function landmarkBytes({ model, parameters }: Examined, length: number): number {

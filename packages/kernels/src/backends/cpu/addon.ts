@@ -12,7 +12,7 @@ export interface NativeDevice {
   grow(id: number, bytes: number): void;
   free(id: number): void;
   write(id: number, byteOffset: number, bytes: Uint8Array): void;
-  read(id: number, byteOffset: number, byteLength: number): Promise<Uint8Array>;
+  read(id: number, byteOffset: number, byteLength: number, into?: Uint8Array): Promise<Uint8Array>;
   memory(): [used: number, pooled: number, peak: number];
   resetPeak(): void;
   /** Calls and seconds of each kernel so far, two numbers a kernel, in the order of `describe().kernels`. */

@@ -97,8 +97,8 @@ export class CpuDevice implements Device {
     }
   }
 
-  async read(buffer: DeviceBuffer, byteOffset: number, byteLength: number): Promise<Uint8Array> {
-    return this.#read((buffer as CpuBuffer).id, byteOffset, byteLength);
+  async read(buffer: DeviceBuffer, byteOffset: number, byteLength: number, into?: Uint8Array): Promise<Uint8Array> {
+    return this.#read((buffer as CpuBuffer).id, byteOffset, byteLength, into);
   }
 
   async synchronize(): Promise<void> {
@@ -137,9 +137,9 @@ export class CpuDevice implements Device {
     this.#native.close();
   }
 
-  async #read(id: number, byteOffset: number, byteLength: number): Promise<Uint8Array> {
+  async #read(id: number, byteOffset: number, byteLength: number, into?: Uint8Array): Promise<Uint8Array> {
     try {
-      return await this.#native.read(id, byteOffset, byteLength);
+      return await this.#native.read(id, byteOffset, byteLength, into);
     } catch (error) {
       throw translated(error);
     }

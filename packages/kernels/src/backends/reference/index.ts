@@ -87,9 +87,10 @@ class ReferenceDevice implements Device {
     new Uint8Array(buffer.bytes, byteOffset, bytes.length).set(bytes);
   }
 
-  async read(buffer: ReferenceBuffer, byteOffset: number, byteLength: number): Promise<Uint8Array> {
+  async read(buffer: ReferenceBuffer, byteOffset: number, byteLength: number, into = new Uint8Array(byteLength)): Promise<Uint8Array> {
     this.#checkOpen();
-    return new Uint8Array(buffer.bytes.slice(byteOffset, byteOffset + byteLength));
+    into.set(new Uint8Array(buffer.bytes, byteOffset, byteLength));
+    return into;
   }
 
   async synchronize(): Promise<void> {

@@ -116,8 +116,8 @@ export class WebGpuDevice implements Device {
     this.#queue.write(buffer as WebGpuBuffer, byteOffset, bytes.slice());
   }
 
-  async read(buffer: DeviceBuffer, byteOffset: number, byteLength: number): Promise<Uint8Array> {
-    return this.#await(() => this.#queue.read({ buffer: buffer as WebGpuBuffer, offset: byteOffset, size: byteLength }));
+  async read(buffer: DeviceBuffer, byteOffset: number, byteLength: number, into?: Uint8Array): Promise<Uint8Array> {
+    return this.#await(() => this.#queue.read({ buffer: buffer as WebGpuBuffer, offset: byteOffset, size: byteLength }, into));
   }
 
   async synchronize(): Promise<void> {

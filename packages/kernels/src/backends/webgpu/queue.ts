@@ -3,7 +3,7 @@
  * full, so that a training step takes a few submissions. A batch whose pipelines still compile waits for them, and all
  * later ones behind it: order is kept, and nothing blocks but reading back.
  */
-import { LenggenError } from "../../errors";
+import { check, LenggenError } from "../../errors";
 import type { Pipeline, Pipelines } from "./pipelines";
 import type { WebGpuBuffer } from "./pool";
 import { Profiler } from "./profiler";
@@ -103,17 +103,20 @@ export class Queue {
   }
 
   /** The bytes of a range once all that was recorded before has run. Rejects with the first failure until then. */
-  async read(range: BufferRange): Promise<Uint8Array> {
+  async read(range: BufferRange, into?: Uint8Array): Promise<Uint8Array> {
     const staged = this.#staging.takeReadback(Math.max(4, range.size));
     if (range.size > 0) {
       this.#copy({ source: range.buffer.gpu, sourceOffset: range.offset, target: staged, targetOffset: 0, size: range.size });
     }
     await this.#encodedNow();
     await staged.mapAsync(1 /* GPUMapMode.READ */, 0, Math.max(4, range.size));
-    const bytes = new Uint8Array(staged.getMappedRange(0, Math.max(4, range.size)).slice(0, range.size));
+    const bytes = into ?? new Uint8Array(range.size);
+    const there = bytes.length === range.size;
+    if (there) bytes.set(new Uint8Array(staged.getMappedRange(0, Math.max(4, range.size)), 0, range.size));
     staged.unmap();
     this.#staging.giveReadback(staged);
     await this.#settle();
+    check(there, "E_ARGUMENT", () => "into was transferred or resized while it was read into");
     return bytes;
   }
 
