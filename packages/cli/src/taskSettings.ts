@@ -1,33 +1,17 @@
 /** The settings of tasks, for `eval --set` and `train --task-set`. */
 import { type TaskName, type TaskOptions, TASKS } from "@lenggen/evals";
-import type { Setting } from "@lenggen/interventions";
+import { choiceSetting, countSetting, flagSetting } from "@lenggen/interventions";
 import { describeSettings, parseAssignments, type Table } from "./settings";
-
-function whole(byDefault: number, meaning: string, least: number, most = Infinity): Setting<number> {
-  return {
-    default: byDefault,
-    meaning,
-    range: most === Infinity ? `a whole number of at least ${least}` : `a whole number from ${least} to ${most}`,
-    accepts: (value) => Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most,
-  };
-}
-
-const filler: Setting<string> = {
-  default: "text",
-  meaning: "What surrounds the keys: real text, or noise, random letters and spaces.",
-  range: "text or noise",
-  accepts: (value) => value === "text" || value === "noise",
-};
 
 /** Tasks with keys, which have names of so many letters unless told otherwise. */
 const keys = (nameLength: number, least = 0) => ({
-  keyLength: whole(3, "Letters of a key.", 1),
-  nameLength: whole(nameLength, "Letters of the name that a key is asked for by.", least),
-  nameLetters: whole(26, "How many different letters names are made of, drawn for each text; the fewer, the more alike.", 1, 26),
-  filler,
+  keyLength: countSetting(3, "Letters of a key.", 1),
+  nameLength: countSetting(nameLength, "Letters of the name that a key is asked for by.", least),
+  nameLetters: countSetting(26, "How many different letters names are made of, drawn for each text; the fewer, the more alike.", 1, 26),
+  filler: choiceSetting(["text", "noise"], "text", "What surrounds the keys: real text, or noise, random letters and spaces."),
 });
 
-const instructions: Setting<boolean> = { default: false, meaning: "Whether the prompt opens with its instructions.", range: "true or false", accepts: (value) => typeof value === "boolean" };
+const instructions = flagSetting(false, "Whether the prompt opens with its instructions.");
 
 const SETTINGS: Readonly<Record<TaskName, Table>> = {
   passkey: { instructions },
@@ -35,8 +19,8 @@ const SETTINGS: Readonly<Record<TaskName, Table>> = {
   recall: keys(0),
   copying: {},
   "key-retrieval": keys(0),
-  "two-hop": { ...keys(2, 1), keys: whole(2, "How many chains there are; one is asked for.", 1) },
-  "many-key": { ...keys(2), keys: whole(4, "How many keys there are; one is asked for.", 1) },
+  "two-hop": { ...keys(2, 1), keys: countSetting(2, "How many chains there are; one is asked for.", 1) },
+  "many-key": { ...keys(2), keys: countSetting(4, "How many keys there are; one is asked for.", 1) },
 };
 
 /** Named keys of which all are asked for, one after the other. */

@@ -11,7 +11,7 @@ export type { RunRecord } from "./run";
 export type { FileContent, RunStore } from "./runStore";
 export type { ScheduleOptions } from "./schedule";
 export { learningRateAt } from "./schedule";
-export type { Setting, Settings } from "./settings";
+export { choice as choiceSetting, count as countSetting, flag as flagSetting, number as numberSetting, type Setting, type Settings } from "./settings";
 export type { CarryOptions } from "./sources/carry";
 export type { FittedNoiseOptions } from "./sources/fittedNoise";
 export { fittedNoise } from "./sources/fittedNoise";

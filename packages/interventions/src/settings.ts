@@ -18,6 +18,7 @@ export interface Setting<Value extends Json = Json> {
 /** A table of settings, one for each option. */
 export type Settings<Options> = { readonly [Name in keyof Options]: Setting<Options[Name] & Json> };
 
+/** A finite number, within bounds. `meaning` is one sentence, as for all kinds of settings. */
 export function number(byDefault: number, meaning: string, bounds: { above?: number; from?: number; to?: number } = {}): Setting<number> {
   const { above = -Infinity, from = -Infinity, to = Infinity } = bounds;
   const limits = [
@@ -33,19 +34,22 @@ export function number(byDefault: number, meaning: string, bounds: { above?: num
   };
 }
 
-export function count(byDefault: number, meaning: string, from = 0): Setting<number> {
+/** A whole number from `from` to `to`. */
+export function count(byDefault: number, meaning: string, from = 0, to = Infinity): Setting<number> {
   return {
     default: byDefault,
     meaning,
-    range: `a whole number of at least ${from}`,
-    accepts: (value) => Number.isSafeInteger(value) && (value as number) >= from,
+    range: to === Infinity ? `a whole number of at least ${from}` : `a whole number from ${from} to ${to}`,
+    accepts: (value) => Number.isSafeInteger(value) && (value as number) >= from && (value as number) <= to,
   };
 }
 
+/** True or false. */
 export function flag(byDefault: boolean, meaning: string): Setting<boolean> {
   return { default: byDefault, meaning, range: "true or false", accepts: (value) => typeof value === "boolean" };
 }
 
+/** One of some names. */
 export function choice<const Names extends readonly string[]>(names: Names, byDefault: Names[number], meaning: string): Setting<Names[number]> {
   return {
     default: byDefault,

@@ -78,6 +78,7 @@ void CpuDevice::shutDown(bool abandon) {
   queue_->stop(abandon);
   allocator_.reset();
   queue_.reset();
+  spare_.clear();
   // What the queue has finished is still delivered, unless the environment goes away.
   napi_release_threadsafe_function(finished_, abandon ? napi_tsfn_abort : napi_tsfn_release);
 }
@@ -241,7 +242,7 @@ CpuDevice::Staging CpuDevice::takeStaging(size_t bytes) {
 
 // A few are kept, the last ones, for a stream that reads the same sizes again and again.
 void CpuDevice::giveBack(Staging staging) {
-  if (!staging.data || staging.bytes > MOST_SPARE_BYTES) return;
+  if (!queue_ || !staging.data || staging.bytes > MOST_SPARE_BYTES) return;
   if (spare_.size() >= MOST_SPARE) spare_.erase(spare_.begin());
   spare_.push_back(std::move(staging));
 }

@@ -193,6 +193,7 @@ describe.runIf(loaded.addon)("the cpu device", () => {
       ["write", id, 0], ["write", id, 0, new Uint8Array(65)], ["write", id, 64, new Uint8Array(1)], ["write", id, -1, new Uint8Array(1)],
       ["write", id, 0, new Float32Array(1)], ["write", 99, 0, new Uint8Array(1)],
       ["read", id, 0, 65], ["read", id, -1, 1], ["read", 99, 0, 1], ["read", id],
+      ["read", id, 0, 64, new Uint8Array(63)], ["read", id, 0, 64, new Float32Array(16)], ["read", id, 0, 64, new Float32Array(64)], ["read", id, 0, 64, 3],
     ];
     for (const [method, ...given] of wrong) {
       expect(() => native[method]!(...given), `${method}(${given.map(String).join("; ")})`).toThrow(expect.objectContaining({ code: "E_ARGUMENT" }));
