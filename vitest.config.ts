@@ -40,6 +40,7 @@ const node: TestProjectConfiguration = {
     name: "node",
     include: ["packages/*/{src,test,fuzz}/**/*.test.ts"],
     exclude: ["**/*.browser.test.ts"],
+    setupFiles: ["scripts/calm-polling.mjs"],
     testTimeout: 60_000,
     pool: "forks",
     // Of two cores one stays free unless told otherwise, and most of the time goes to one thread that compiles shaders.

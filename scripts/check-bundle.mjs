@@ -11,7 +11,7 @@ import { root } from "./pack.mjs";
 
 /** Pages, and the most bytes that each may have, minified and compressed: what was measured, and a tenth more. */
 const PAGES = [
-  { name: "one op", budget: 3_900, code: 'import { add } from "@lenggen/kernels"; globalThis.it = add;' },
+  { name: "one op", budget: 4_300, code: 'import { add } from "@lenggen/kernels"; globalThis.it = add;' },
   { name: "open a device", budget: 76_000, code: 'import { open } from "@lenggen/kernels"; globalThis.it = open;' },
   { name: "all of kernels", budget: 99_000, code: 'import * as kernels from "@lenggen/kernels"; globalThis.it = { ...kernels };' },
   {
