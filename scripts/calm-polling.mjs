@@ -7,6 +7,6 @@ const { setImmediate: immediately } = globalThis;
 const isNative = (callback) => typeof callback === "function" && Function.prototype.toString.call(callback).includes("[native code]");
 
 globalThis.setImmediate = Object.assign(
-  (callback, ...given) => (isNative(callback) ? setTimeout(callback, 1, ...given) : immediately(callback, ...given)),
+  (callback, ...given) => (isNative(callback) ? setTimeout(() => callback(...given), 1) : immediately(callback, ...given)),
   immediately, // what util.promisify looks for
 );
