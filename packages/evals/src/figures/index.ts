@@ -1,6 +1,6 @@
 /**
- * @lenggen/evals/figures: charts and pages of reports as SVG and HTML. An entry of its own, since the library that draws takes half a
- * second to load in Node, which nobody who only measures should wait for.
+ * @lenggen/evals/figures: charts and pages of reports as SVG and HTML. An entry of its own, since what draws takes Node 0.4 s to load,
+ * which nobody who only measures should wait for.
  */
 export { heatMap } from "./heatMap";
 export { lineChart } from "./lineChart";

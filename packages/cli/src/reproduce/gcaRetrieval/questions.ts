@@ -31,7 +31,7 @@ export interface Examined {
 /** What decides the questions of one length. */
 export type Asked = Pick<Questions, "task" | "depths" | "samples" | "streams" | "ends" | "options">;
 
-type OnProgress = (done: number, total: number) => void;
+export type OnProgress = (done: number, total: number) => void;
 
 /** Most prompts side by side. */
 const MOST_ROWS = 16;

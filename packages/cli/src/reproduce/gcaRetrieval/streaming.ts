@@ -6,7 +6,7 @@ import { type Device, DTYPES } from "@lenggen/kernels";
 import { hasChunks } from "../../chunks";
 import { underBar } from "../bar";
 import { type LongReader, readingLong } from "./memory";
-import { askStream, cellsOfStreams, type Examined, middles } from "./questions";
+import { askStream, cellsOfStreams, type Examined, middles, type OnProgress } from "./questions";
 import type { GcaRetrievalSettings } from "./settings";
 
 export interface Streamed {
@@ -20,7 +20,7 @@ export interface Streamed {
 type StreamingSettings = NonNullable<GcaRetrievalSettings["streaming"]>;
 
 /** Reads the stream once, after a shorter one. */
-export async function readStream(examined: Examined, settings: StreamingSettings, device: Device): Promise<Streamed> {
+export function readStream(examined: Examined, settings: StreamingSettings, device: Device): Promise<Streamed> {
   return readingLong(examined.model, examined.folder, async (reader) => {
     const { method } = examined;
     await underBar(`${method}: a stream to warm up`, (onProgress) =>
@@ -29,9 +29,7 @@ export async function readStream(examined: Examined, settings: StreamingSettings
   });
 }
 
-async function readWatched(
-  examined: Examined, reader: LongReader, settings: StreamingSettings, device: Device, onProgress: (done: number, total: number) => void,
-): Promise<Streamed> {
+async function readWatched(examined: Examined, reader: LongReader, settings: StreamingSettings, device: Device, onProgress: OnProgress): Promise<Streamed> {
   const watch = new Watch(settings.marks, (length) => ({
     deviceBytes: device.memory().used,
     diskBytes: reader.diskBytes(),
