@@ -1,7 +1,9 @@
 /** Models from the command line: presets, configurations and checkpoints on disk. */
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { check, type Device, LenggenError, nearest, openSafetensors, type SequenceModel } from "@lenggen/kernels";
+import {
+  check, type Device, LenggenError, nearest, openSafetensors, parseConfig, parseJsonBytes, type SequenceModel,
+} from "@lenggen/kernels";
 import { openFile } from "@lenggen/kernels/node";
 import { FAMILIES, familyOf, type LoadedModel, MODEL_PRESETS, presetNamed } from "./families";
 import { UsageError } from "./usage";
@@ -18,7 +20,7 @@ export async function modelNamed(name: string): Promise<SequenceModel> {
       `no model preset is named "${name}"${nearest(name, [...MODEL_PRESETS, ...Object.keys(FAMILIES)])}; there are ${MODEL_PRESETS.join(", ")}, or give the path of a config.json`,
       "E_UNKNOWN_NAME");
   }
-  const config = await readJson(name);
+  const config = await readConfig(name);
   return familyOf(config).make(config);
 }
 
@@ -42,7 +44,7 @@ export const WEIGHTS_HELP = "how the model's matrices are kept: f32, or f16, whi
 
 /** Loads a checkpoint: config.json and model.safetensors. With f16 its matrices are, and it can't be trained. */
 export async function loadCheckpoint(folder: string, device: Device, dtype: (typeof WEIGHTS)[number] = "f32"): Promise<LoadedModel> {
-  const config = await readJson(join(folder, "config.json"));
+  const config = await readConfig(join(folder, "config.json"));
   const source = await openFile(join(folder, "model.safetensors"));
   try {
     return await familyOf(config).load(config, await openSafetensors(source), device, dtype);
@@ -58,22 +60,23 @@ export function runOf(checkpoint: string): string | undefined {
   return basename(dirname(checkpoint)) === "checkpoints" ? dirname(dirname(checkpoint)) : undefined;
 }
 
+/** Reads a model's `config.json`, as whichever program wrote it. Throws `E_MISSING`, `E_IO` or `E_FORMAT`. */
+async function readConfig(path: string): Promise<unknown> {
+  return parseConfig(await readSmall(path), path);
+}
+
 /** Reads a JSON file of moderate size. Throws `E_MISSING`, `E_IO` or `E_FORMAT`. */
 export async function readJson(path: string): Promise<unknown> {
-  let text: string;
+  return parseJsonBytes(await readSmall(path), path);
+}
+
+async function readSmall(path: string): Promise<Uint8Array> {
+  const source = await openFile(path);
   try {
-    const { size } = await stat(path);
-    check(size <= LARGEST_CONFIG, "E_FORMAT", () => `${path} has ${size} bytes, too many for a configuration (at most ${LARGEST_CONFIG})`);
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    if (error instanceof LenggenError) throw error;
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new LenggenError(code === "ENOENT" ? "E_MISSING" : "E_IO", code === "ENOENT" ? `${path}: there is no such file` : `${path} can't be read: ${message}`, { cause: error });
-  }
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (error) {
-    throw new LenggenError("E_FORMAT", `${path} is not JSON: ${(error as Error).message}`, { cause: error });
+    check(source.size <= LARGEST_CONFIG, "E_FORMAT", () => `${path} has ${source.size} bytes, too many for a configuration (at most ${LARGEST_CONFIG})`);
+    return await source.read(0, source.size);
+  } finally {
+    await source.close();
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { foldIn, hostRandom, key, LenggenError, parseJsonBytes } from "@lenggen/kernels";
+import { foldIn, hostRandom, key, LenggenError, parseConfig } from "@lenggen/kernels";
 import { describe, expect, it } from "vitest";
 import { mutate } from "../../kernels/fuzz/mutate";
 import { drt, transformer } from "../src/index";
@@ -20,7 +20,7 @@ describe.each([["drt", drt], ["transformer", transformer]] as const)("config.jso
     for (let i = 0; i < INPUTS; i++) {
       const bytes = mutate(hostRandom(foldIn(key(SEED), i)), seeds);
       try {
-        const model = make(parseJsonBytes(bytes, "config.json"));
+        const model = make(parseConfig(bytes));
         expect(Object.values(model.parameterShapes()).flat().every((size) => Number.isSafeInteger(size) && size >= 1)).toBe(true);
         expect(make(JSON.parse(JSON.stringify(model.config))).settings).toEqual(model.settings);
         counts.accepted++;

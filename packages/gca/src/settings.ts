@@ -1,5 +1,5 @@
 /** Reading `config.json`: what the models of this package share. */
-import { check } from "@lenggen/kernels";
+import { check, taggedNumbers } from "@lenggen/kernels";
 import * as v from "valibot";
 
 // Bounds are far above any published model; they keep a hostile file from asking for endless tables.
@@ -41,7 +41,7 @@ export type Position = "alibi" | "rope";
 export function parse<S extends v.GenericSchema>(schema: S, json: unknown): v.InferOutput<S> {
   const isObject = json !== null && typeof json === "object" && !Array.isArray(json);
   check(isObject, "E_CONFIG", () => `config: expected an object, got ${json === null ? "null" : Array.isArray(json) ? "a list" : typeof json}`);
-  const result = v.safeParse(schema, json);
+  const result = v.safeParse(schema, taggedNumbers(json));
   check(result.success, "E_CONFIG", () => {
     const issue = result.issues![0];
     const path = v.getDotPath(issue) ?? "the whole";

@@ -37,6 +37,7 @@ export { decode as decodeNumbers, encode as encodeNumbers } from "./fileDtype";
 export type { FileDType, WritableDType } from "./fileDtype";
 export { memorySource } from "./source";
 export type { ByteSource } from "./source";
+export { parseConfig, taggedNumbers } from "./configJson";
 export { isJsonObject, parseJson, parseJsonBytes, quote } from "./strictJson";
 export type { Json, JsonLimits, JsonObject } from "./strictJson";
 

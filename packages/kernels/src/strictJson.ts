@@ -1,7 +1,7 @@
 /**
  * A JSON reader for files that nobody vouches for. Beyond the grammar (RFC 8259) it refuses repeated keys, which
  * readers disagree about, and nesting beyond a bound. Objects have no prototype, so that keys such as
- * `__proto__` are names like any other.
+ * `__proto__` are names like any other. On request it reads the numbers that Python's json writes and JSON has not.
  */
 import { check, LenggenError } from "./errors";
 
@@ -14,6 +14,8 @@ export type JsonObject = { [key: string]: Json };
 export interface JsonLimits {
   /** Deepest nesting of objects and arrays; 64 unless given. */
   readonly maxDepth?: number;
+  /** Whether `NaN`, `Infinity` and `-Infinity` are numbers, as Python's json writes and reads them; false unless given. */
+  readonly nonFinite?: boolean;
 }
 
 /** Text for error messages: quoted, control characters escaped, and not too long. */
@@ -33,8 +35,8 @@ export function parseJsonBytes(bytes: Uint8Array, what: string, limits: JsonLimi
 }
 
 /** Reads JSON text. Throws `E_FORMAT` that begins with `what` and says where the text goes wrong. */
-export function parseJson(text: string, what: string, { maxDepth = 64 }: JsonLimits = {}): Json {
-  return new Parser(text, what, maxDepth).document();
+export function parseJson(text: string, what: string, { maxDepth = 64, nonFinite = false }: JsonLimits = {}): Json {
+  return new Parser(text, what, maxDepth, nonFinite).document();
 }
 
 /** Whether a value is an object (not null, not a list). */
@@ -43,10 +45,11 @@ export function isJsonObject(value: Json | undefined): value is JsonObject {
 }
 
 const WORDS: ReadonlyMap<string, Json> = new Map<string, Json>([["true", true], ["false", false], ["null", null]]);
+const NON_FINITE = /NaN|-?Infinity/y;
 
 class Parser {
   #at = 0;
-  constructor(readonly text: string, readonly what: string, readonly maxDepth: number) {}
+  constructor(readonly text: string, readonly what: string, readonly maxDepth: number, readonly nonFinite: boolean) {}
 
   document(): Json {
     const value = this.#value(0);
@@ -94,7 +97,7 @@ class Parser {
     }
     const word = this.#match(/true|false|null/y);
     if (word !== undefined) return WORDS.get(word)!;
-    const number = this.#match(/-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y);
+    const number = (this.nonFinite ? this.#match(NON_FINITE) : undefined) ?? this.#match(/-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y);
     if (number === undefined) this.#fail("a value");
     return Number(number);
   }

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { foldIn, hostRandom, key, LenggenError, parseJsonBytes } from "@lenggen/kernels";
+import { foldIn, hostRandom, key, LenggenError, parseConfig } from "@lenggen/kernels";
 import { describe, expect, it } from "vitest";
 import { mutate } from "../../kernels/fuzz/mutate";
 import { mamba2Json, parseMamba2Config } from "../src/mamba2/config";
@@ -12,7 +12,7 @@ import { mamba2 } from "../src/mamba2/model";
 
 const INPUTS = Number(process.env["LENGGEN_FUZZ_INPUTS"] ?? 20_000);
 const SEED = Number(process.env["LENGGEN_FUZZ_SEED"] ?? 1);
-const SEEDS = ["state-spaces", "transformers", "every-field"].map((name) =>
+const SEEDS = ["state-spaces", "transformers", "transformers-infinity", "every-field"].map((name) =>
   new Uint8Array(readFileSync(fileURLToPath(new URL(`corpus/${name}.json`, import.meta.url)))));
 
 describe("config.json", () => {
@@ -21,7 +21,7 @@ describe("config.json", () => {
     for (let i = 0; i < INPUTS; i++) {
       const bytes = mutate(hostRandom(foldIn(key(SEED), i)), SEEDS);
       try {
-        const model = mamba2(parseJsonBytes(bytes, "config.json"));
+        const model = mamba2(parseConfig(bytes));
         expect(Object.values(model.parameterShapes()).flat().every((size) => Number.isSafeInteger(size) && size >= 1)).toBe(true);
         expect(parseMamba2Config(JSON.parse(JSON.stringify(mamba2Json(model.settings))))).toEqual(model.settings);
         counts.accepted++;

@@ -18,6 +18,9 @@ describe("configurations of the DRT", () => {
     [{ upper_groups: [600, 600] }, /add up to 1202 layers/],
     [{ encoder_layers: undefined }, /encoder_layers is missing/],
     [{ position: "absolute" }, /position/],
+    [{ vocab_size: Infinity }, /^config: vocab_size: expected .*, got Infinity/],
+    [{ rms_norm_eps: { __float__: "NaN" } }, /^config: rms_norm_eps: expected number, got NaN/],
+    [{ rope_theta: { __float__: "Infinity" } }, /^config: rope_theta: expected .*, got Infinity/],
     [{ model_type: "mamba2" }, /model_type/],
     [{ num_attention_heads: 5 }, /num_attention_heads 5 must divide hidden_size 64/],
   ])("%j is refused", (change, message) =>

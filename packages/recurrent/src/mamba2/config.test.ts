@@ -30,6 +30,34 @@ describe("configurations", () => {
   });
 
   it.each([
+    ["as JSON has it", [0, null]],
+    ["as a number", [0, Infinity]],
+    ["as transformers 5 writes it", [0, { __float__: "Infinity" }]],
+  ])("reads a limit that is none, %s", (_, dt_limit) => {
+    const base = MAMBA2_PRESETS["130m"];
+    expect(parseMamba2Config({ ...base, ssm_cfg: { ...base.ssm_cfg, dt_limit } })).toEqual(parseMamba2Config(base));
+  });
+
+  const TRANSFORMERS = { model_type: "mamba2", hidden_size: 16, num_hidden_layers: 1, vocab_size: 9, state_size: 8, head_dim: 8, n_groups: 1 };
+  it.each([
+    ["vocab_size", Infinity, /^config: vocab_size: expected .*, got Infinity/],
+    ["layer_norm_epsilon", Infinity, /^config: layer_norm_epsilon: expected .*, got Infinity/],
+    ["layer_norm_epsilon", Number.NaN, /^config: layer_norm_epsilon: expected number, got NaN/],
+    ["layer_norm_epsilon", { __float__: "NaN" }, /^config: layer_norm_epsilon: expected number, got NaN/],
+    ["time_step_limit", [-Infinity, 1], /^config: time_step_limit\.0: expected .*, got -Infinity/],
+    ["time_step_limit", [Infinity, Infinity], /^config: time_step_limit\.0: expected .*, got Infinity/],
+    ["time_step_limit", [0, -Infinity], /^config: time_step_limit\.1: expected .*, got -Infinity/],
+    ["time_step_limit", [0, { __float__: "NaN" }], /^config: time_step_limit\.1: expected .*, got NaN/],
+  ])("refuses a %s of %j, which makes no sense there", (field, value, message) => {
+    expect(() => parseMamba2Config({ ...TRANSFORMERS, [field]: value })).toThrowError(
+      expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(message) }));
+  });
+
+  it("does not mind such a number in a field that nothing depends on", () => {
+    expect(parseMamba2Config({ ...TRANSFORMERS, initializer_range: Number.NaN })).toEqual(parseMamba2Config(TRANSFORMERS));
+  });
+
+  it.each([
     [null, /expected an object/],
     [[], /expected an object, got a list/],
     [{ n_layer: 2 }, /d_model is missing/],

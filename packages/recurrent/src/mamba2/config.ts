@@ -5,7 +5,7 @@
  * Glossary (Dao & Gu 2024 -> here): d -> `width`, L -> `layers`, N -> `stateSize`, P -> `headSize`,
  * H -> `heads`, G -> `groups`, expand·d -> `innerWidth`, K -> `convolution` (kernel width).
  */
-import { check } from "@lenggen/kernels";
+import { check, taggedNumbers } from "@lenggen/kernels";
 import * as v from "valibot";
 
 /** A configuration with everything derived; made by {@link parseMamba2Config}. */
@@ -112,7 +112,7 @@ export function parseMamba2Config(json: unknown): Mamba2Config {
 }
 
 function parse<S extends v.GenericSchema>(schema: S, json: unknown): v.InferOutput<S> {
-  const result = v.safeParse(schema, json);
+  const result = v.safeParse(schema, taggedNumbers(json));
   check(result.success, "E_CONFIG", () => {
     const issue = result.issues![0];
     const path = v.getDotPath(issue) ?? "the whole";

@@ -1,0 +1,34 @@
+/**
+ * `config.json` as Python programs write it. Numbers that JSON has not come in two forms: bare, as Python's json writes them
+ * (transformers 4, mamba_ssm), or as `{"__float__": "Infinity"}` (transformers 5). Both are read as numbers; whether one makes
+ * sense where it stands is for the model to say, which knows the field.
+ */
+import { type Json, parseJson, parseJsonBytes } from "./strictJson";
+
+const TAG = "__float__";
+const NUMBERS: Readonly<Record<string, number>> = { NaN: Number.NaN, Infinity, "-Infinity": -Infinity };
+/** Deeper than any configuration; what is below stays as it is. */
+const MAX_DEPTH = 64;
+
+/**
+ * Reads a `config.json`: strict JSON, plus the numbers that Python writes beyond it. Throws `E_FORMAT` that begins with `what` and
+ * says where the text goes wrong.
+ */
+export function parseConfig(text: string | Uint8Array, what = "config.json"): Json {
+  const options = { maxDepth: MAX_DEPTH, nonFinite: true };
+  return taggedNumbers(typeof text === "string" ? parseJson(text, what, options) : parseJsonBytes(text, what, options)) as Json;
+}
+
+/** The same value with each `{"__float__": "NaN" | "Infinity" | "-Infinity"}` as the number that it stands for. */
+export function taggedNumbers(json: unknown, depth = 0): unknown {
+  if (json === null || typeof json !== "object" || depth > MAX_DEPTH) return json;
+  if (Array.isArray(json)) return json.map((item) => taggedNumbers(item, depth + 1));
+  const entries = Object.entries(json);
+  if (entries.length === 1 && entries[0]![0] === TAG) {
+    const name: unknown = entries[0]![1];
+    if (typeof name === "string" && Object.hasOwn(NUMBERS, name)) return NUMBERS[name];
+  }
+  const out = Object.create(null) as Record<string, unknown>;
+  for (const [key, value] of entries) out[key] = taggedNumbers(value, depth + 1);
+  return out;
+}
