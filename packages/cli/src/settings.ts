@@ -22,11 +22,17 @@ function about({ meaning, range }: Pick<Setting, "meaning" | "range">): string {
   return `${meaning} ${range.charAt(0).toUpperCase()}${range.slice(1)}.`;
 }
 
-/** Adds one flag per setting, e.g. `--learning-rate <value>`. `defaults` override the table's. */
-export function addSettings(command: Command, settings: Table, defaults: JsonRecord = {}): Command {
+/**
+ * Adds one flag per setting, e.g. `--learning-rate <value>`. `defaults` override the table's; a setting in `unless` has none, and says in
+ * these words what holds unless it is given.
+ */
+export function addSettings(command: Command, settings: Table, defaults: JsonRecord = {}, unless: Readonly<Record<string, string>> = {}): Command {
   for (const [name, setting] of Object.entries(settings)) {
     const flag = `--${kebab(name)}`;
-    command.option(`${flag} <value>`, about(setting), (text: string) => parseSetting(flag, setting, text), defaults[name] ?? setting.default);
+    const open = unless[name];
+    const help = open === undefined ? about(setting) : `${about(setting)} Unless given: ${open}`;
+    const byDefault = open === undefined ? (defaults[name] ?? setting.default) : undefined;
+    command.option(`${flag} <value>`, help, (text: string) => parseSetting(flag, setting, text), byDefault);
   }
   return command;
 }

@@ -22,5 +22,6 @@ export type { ResetOptions } from "./sources/reset";
 export { statePassing } from "./sources/statePassing";
 export { tbtt } from "./sources/tbtt";
 export { zero } from "./sources/zero";
-export type { Evaluation, TrainCounts, TrainEvent, TrainOptions, TrainResult } from "./trainer";
-export { train, TRAINER_SETTINGS } from "./trainer";
+export type { Evaluation, TrainEvent, TrainOptions, TrainResult } from "./trainer";
+export { train } from "./trainer";
+export { type TrainCounts, TRAINER_SETTINGS } from "./trainSettings";

@@ -16,18 +16,25 @@ export interface RunRecord {
   readonly about: JsonRecord;
 }
 
+export interface OpenRunOptions {
+  readonly resume: boolean;
+  /** Called before anything of a new run is written; throws when it must not begin. */
+  readonly onNew: () => void;
+}
+
 /**
  * Makes the store ready and gives the step of the checkpoint to go on from: undefined for a new start.
  *
  * Throws `E_EXISTS` when the store holds something else than a run, or a run while `resume` is false; `E_CONFIG`
  * with every difference when it holds a run with other settings; `E_FORMAT` when run.json is damaged.
  */
-export async function openRun(store: RunStore, record: Omit<RunRecord, "format">, resume: boolean): Promise<number | undefined> {
+export async function openRun(store: RunStore, record: Omit<RunRecord, "format">, { resume, onNew }: OpenRunOptions): Promise<number | undefined> {
   await store.prepare();
   const entries = await store.entries();
   // A run that ended before its first checkpoint left only its description: nothing would be lost.
   const isNew = entries.every((name) => name === RUN_FILE);
   if (isNew) {
+    onNew();
     const run: RunRecord = { format: 1, ...record };
     await store.write(RUN_FILE, `${JSON.stringify(run, null, 2)}\n`);
     return undefined;

@@ -11,19 +11,22 @@
  * that is the same on every device, so that a run may go on on any; only the rounding of a step differs from one to another.
  */
 import {
-  check, type Device, dispose, type ErrorCode, foldIn, keep, key as keyOf, LenggenError, type Parameters, scope, type SequenceModel, type Tree,
+  check, type Device, dispose, foldIn, keep, key as keyOf, LenggenError, type Parameters, scope, type SequenceModel, type Tree,
 } from "@lenggen/kernels";
+import { breathe } from "./breathe";
 import { loadCheckpoint, nonFiniteNumbers, saveCheckpoint, type Snapshot } from "./checkpoint";
 import type { BatchSource } from "./data";
+import { checkFinite, located, type Whereabouts } from "./failures";
 import type { InitialStates } from "./initialStates";
 import type { JsonRecord } from "./json";
 import { type Moments, newMoments, type OptimizerOptions, optimizerSettings } from "./optimizer";
 import { Meter, type StepEvent } from "./meter";
 import { METRICS_FILE, openRun } from "./run";
 import type { RunStore } from "./runStore";
-import { learningRateAt, type ScheduleOptions, scheduleSettings } from "./schedule";
-import { count, resolve, type Settings } from "./settings";
+import { checkWarmup, learningRateAt, recordedSchedule, scheduleLength, type ScheduleOptions, scheduleSettings } from "./schedule";
+import { count, resolve } from "./settings";
 import { dtypeOf, type StepContext, trainingStep } from "./step";
+import { resolveCounts, type TrainCounts } from "./trainSettings";
 
 /** Something measured during training. It must leave the parameters as they are. */
 export interface Evaluation {
@@ -40,28 +43,6 @@ export type TrainEvent =
   | { readonly kind: "resumed"; readonly step: number; readonly steps: number }
   | { readonly kind: "evaluation"; readonly step: number; readonly name: string; readonly results: JsonRecord }
   | { readonly kind: "checkpoint"; readonly step: number; readonly path: string };
-
-/** How often things happen in a run. */
-export interface TrainCounts {
-  /** Micro-batches per step; their gradients add up. 1 unless given. */
-  readonly microBatches: number;
-  /** Steps between checkpoints; the start and the end are always saved. 500 unless given. */
-  readonly checkpointEvery: number;
-  /** How many checkpoints are kept. 2 unless given. */
-  readonly keepCheckpoints: number;
-  /** Steps between lines of metrics; 1 unless given. */
-  readonly logEvery: number;
-}
-
-const countSettings: Settings<TrainCounts> = {
-  microBatches: count(1, "Micro-batches per step; their gradients add up.", 1),
-  checkpointEvery: count(500, "Steps between checkpoints.", 1),
-  keepCheckpoints: count(2, "How many checkpoints are kept.", 1),
-  logEvery: count(1, "Steps between lines of metrics.", 1),
-};
-
-/** Every setting of the trainer with default, meaning and range, for help texts and documentation. */
-export const TRAINER_SETTINGS = { ...countSettings, ...scheduleSettings, ...optimizerSettings };
 
 /** Options of {@link train}. */
 export interface TrainOptions<State extends Tree> extends Partial<TrainCounts> {
@@ -136,14 +117,6 @@ export async function train<State extends Tree>(options: TrainOptions<State>): P
   }
 }
 
-/** How far a run has come, for its errors. */
-interface Whereabouts {
-  /** What is being done, in words. */
-  doing: string;
-  /** Step of the newest checkpoint. */
-  saved: number | undefined;
-}
-
 interface Run<State extends Tree> {
   readonly at: Whereabouts;
   readonly context: StepContext<State>;
@@ -156,7 +129,7 @@ interface Run<State extends Tree> {
 
 async function start<State extends Tree>(options: TrainOptions<State>, at: Whereabouts): Promise<Run<State>> {
   const { model, device, batches, initialStates, steps, seed, store, resume = false } = options;
-  const counts = resolve("training", countSettings, pickCounts(options));
+  const counts = resolveCounts(options);
   const schedule = resolve("schedule", scheduleSettings, options.schedule);
   const optimizer = resolve("optimizer", optimizerSettings, options.optimizer);
   resolve("training", { steps: count(1, "", 1) }, { steps });
@@ -168,13 +141,16 @@ async function start<State extends Tree>(options: TrainOptions<State>, at: Where
     seed,
     steps,
     microBatches: counts.microBatches,
-    schedule: { ...schedule },
+    schedule: recordedSchedule(schedule),
     optimizer: { ...optimizer },
     data: batches.settings,
     initialStates: { name: initialStates.name, ...initialStates.settings },
     ...options.settings,
   };
-  const last = await (store && openRun(store, { settings, about: { device: device.description, ...options.about } }, resume));
+  // Only of new runs: those of earlier versions may have a warm-up that does not end, and go on as they began.
+  const onNew = (): void => checkWarmup(schedule, steps);
+  if (store === undefined) onNew();
+  const last = await (store && openRun(store, { settings, about: { device: device.description, ...options.about } }, { resume, onNew }));
   if (store && last !== undefined) await prune(store, counts); // a killed process may not have come to it
   at.saved = last;
   at.doing = last === undefined ? "making the parameters" : `loading the checkpoint of step ${last}`;
@@ -217,17 +193,13 @@ async function restoredParts<State extends Tree>({ model, device, store, initial
   return { parameters, moments, tokens: progress.tokens, seconds: progress.seconds };
 }
 
-function pickCounts({ microBatches, checkpointEvery, keepCheckpoints, logEvery }: Partial<TrainCounts>): Partial<TrainCounts> {
-  return { microBatches, checkpointEvery, keepCheckpoints, logEvery };
-}
-
 async function loop<State extends Tree>(run: Run<State>, options: TrainOptions<State>): Promise<TrainResult> {
   const { steps, signal, store, evaluations = [] } = options;
   const { at, context, counts, meter } = run;
   if (at.saved === undefined) await save(run, options); // so that there is always a last good checkpoint
   while (run.step < steps && !signal?.aborted) {
     at.doing = `training step ${run.step + 1}`;
-    const learningRate = learningRateAt(run.step + 1, steps, run.schedule);
+    const learningRate = learningRateAt(run.step + 1, scheduleLength(run.schedule, steps), run.schedule);
     meter.queued(run.step + 1, learningRate, trainingStep(context, run.step, learningRate));
     run.step++;
     await settle(run, options, 1);
@@ -246,34 +218,13 @@ async function settle<State extends Tree>(run: Run<State>, { store, onEvent }: T
   while (run.meter.unread > ahead) {
     run.at.doing = `training step ${run.step + 1 - run.meter.unread}`;
     const { step, loss, gradientNorm, event } = await run.meter.read();
-    checkFinite(run, store, Number.isFinite(loss), `the loss is ${loss} at step ${step}`);
-    checkFinite(run, store, Number.isFinite(gradientNorm), `the gradient's norm is ${gradientNorm} at step ${step}`);
+    checkFinite(Number.isFinite(loss), `the loss is ${loss} at step ${step}`, run.at, store);
+    checkFinite(Number.isFinite(gradientNorm), `the gradient's norm is ${gradientNorm} at step ${step}`, run.at, store);
     if (event === undefined) continue;
     const { kind: _, ...line } = event;
     await store?.append(METRICS_FILE, `${JSON.stringify(line)}\n`);
     onEvent?.(event);
   }
-}
-
-function checkFinite<State extends Tree>(run: Run<State>, store: RunStore | undefined, finite: boolean, what: string): void {
-  check(finite, "E_NOT_FINITE", () =>
-    `${what}: training has diverged; a lower learning rate or more warm-up may help; ${lastGood(run.at, store)}`);
-}
-
-/** Codes of errors that come from below and know nothing of the run. */
-const FROM_BELOW: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["E_DEVICE", "E_DEVICE_LOST", "E_MEMORY", "E_SHADER", "E_IO"]);
-
-/** An error of the device or of the files with what was being done and, once the run is on its way, what is left; others as they are. */
-function located(error: unknown, at: Whereabouts, started: boolean, store: RunStore | undefined): unknown {
-  if (!(error instanceof LenggenError && FROM_BELOW.has(error.code))) return error;
-  const left = started || at.saved !== undefined ? `; ${lastGood(at, store)}` : "";
-  return new LenggenError(error.code, `${at.doing}: ${error.message}${left}`, { cause: error });
-}
-
-function lastGood({ saved }: Whereabouts, store: RunStore | undefined): string {
-  return store === undefined || saved === undefined
-    ? "no checkpoint was kept"
-    : `the last good checkpoint is ${store.checkpointPath(saved)} (step ${saved})`;
 }
 
 async function evaluate<State extends Tree>(run: Run<State>, options: TrainOptions<State>, evaluation: Evaluation): Promise<void> {
@@ -301,7 +252,7 @@ async function save<State extends Tree>(run: Run<State>, options: TrainOptions<S
   const { tokens, seconds } = run.meter;
   const snapshot: Snapshot = { model, parameters, moments, initialStates, progress: { step: run.step, tokens, seconds, device: device.description } };
   const bad = await nonFiniteNumbers(snapshot);
-  checkFinite(run, store, bad === 0, `${bad} parameters, moments or states are not finite after step ${run.step}`);
+  checkFinite(bad === 0, `${bad} parameters, moments or states are not finite after step ${run.step}`, run.at, store);
   await saveCheckpoint(store, snapshot);
   run.at.saved = run.step;
   await prune(store, run.counts);
@@ -312,23 +263,4 @@ async function save<State extends Tree>(run: Run<State>, options: TrainOptions<S
 /** Deletes all checkpoints but the newest. */
 async function prune(store: RunStore, { keepCheckpoints }: TrainCounts): Promise<void> {
   for (const old of (await store.checkpoints()).slice(0, -keepCheckpoints)) await store.removeCheckpoint(old);
-}
-
-/** Lets timers, signals and progress bars have their turn, also where a device computes in this very thread. */
-function breathe(): Promise<void> {
-  return new Promise((proceed) => {
-    if (typeof setImmediate === "function") {
-      setImmediate(proceed);
-      return;
-    }
-    // A message to oneself: browsers add 4 ms to timers that follow one another.
-    const { port1, port2 } = new MessageChannel();
-    const listen = port1 as unknown as EventTarget & { start(): void };
-    listen.addEventListener("message", () => {
-      port1.close();
-      proceed();
-    });
-    listen.start();
-    port2.postMessage(null);
-  });
 }

@@ -12,15 +12,15 @@ export interface TinyRun extends Partial<TrainOptions<TinyState>> {
   readonly batch?: number;
 }
 
-export function tinyOptions({ method = "zero", context = 6, batch = 3, microBatches = 1, ...more }: TinyRun): TrainOptions<TinyState> {
+export function tinyOptions({ method = "zero", context = 6, batch = 3, microBatches = 1, steps = 12, ...more }: TinyRun): TrainOptions<TinyState> {
   const model = tinyModel();
   const text = tinyText(2000);
   const batches = INTERVENTIONS[method].order === "contiguous"
     ? contiguousStreams(text, { batch, context, microBatches, key: key(8), documents: [0, 700] })
     : independentWindows(text, { batch, context, key: key(8) });
   return {
-    model, batches, microBatches, initialStates: createIntervention(method, model), steps: 12, seed: 4,
-    schedule: { learningRate: 0.03, warmup: 2 }, ...more,
+    model, batches, microBatches, initialStates: createIntervention(method, model), steps, seed: 4,
+    schedule: { learningRate: 0.03, warmup: Math.min(2, steps) }, ...more,
   };
 }
 

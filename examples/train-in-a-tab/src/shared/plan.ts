@@ -86,7 +86,7 @@ export interface PhaseOptions {
   readonly batch: number;
   readonly context: number;
   readonly seed: number;
-  readonly schedule: ScheduleOptions;
+  readonly schedule: Omit<ScheduleOptions, "scheduleSteps">;
   readonly optimizer: Partial<OptimizerOptions>;
   readonly methodOptions: JsonRecord;
   /** Steps between measurements of the loss by position, each followed by a checkpoint. */

@@ -20,8 +20,7 @@ export const postTrain: CommandSpec = {
         .requiredOption("--method <name>", `source of initial states: ${METHODS.join(", ")}`)
         .requiredOption("--checkpoint <folder>", "where to start: a run directory (its last checkpoint) or a checkpoint's folder")
         .option("--steps <n>", "updates in all; 5% of the base run's unless given", wholeNumber("--steps", 1)),
-      { learningRate: 3e-4 },
-      "bytes per sequence; the base run's unless given",
+      { defaults: { learningRate: 3e-4 }, context: "bytes per sequence; the base run's unless given" },
     ),
   async run(context, _, given) {
     const { text: source, out: folder, resume, ...options } = given as unknown as SharedOptions;

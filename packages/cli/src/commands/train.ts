@@ -1,3 +1,4 @@
+import type { ScheduleOptions } from "@lenggen/interventions";
 import { dispose } from "@lenggen/kernels";
 import type { CommandSpec } from "../command";
 import { MODEL_PRESETS } from "../families";
@@ -8,6 +9,8 @@ import { runTraining } from "../training";
 import { addTrainingOptions, METHODS, reportTraining, sharedPlan, type SharedOptions } from "./trainOptions";
 
 const CONTEXT = 256;
+/** Updates of warm-up, where there are as many. */
+const WARMUP = 50;
 
 export const train: CommandSpec = {
   name: "train",
@@ -23,12 +26,12 @@ export const train: CommandSpec = {
         .option("--model <name>", `a preset (${MODEL_PRESETS.join(", ")}), or the path of a config.json`, "tiny-byte")
         .option("--method <name>", `source of initial states: ${METHODS.join(", ")}`, "zero")
         .option("--steps <n>", "updates in all", wholeNumber("--steps", 1), 2000),
-      { warmup: 50 },
-      `bytes per sequence; ${CONTEXT} unless given`,
+      { unless: { warmup: `${WARMUP}, or a tenth of a shorter schedule.` }, context: `bytes per sequence; ${CONTEXT} unless given` },
     ),
   async run(context, _, given) {
     const { text: source, out: folder, resume, steps, context: length = CONTEXT } = given as unknown as SharedOptions;
-    const plan = sharedPlan(given, length);
+    const shared = sharedPlan(given, length);
+    const plan = { ...shared, schedule: withWarmup(shared.schedule, steps!, (line) => context.out.note(line)) };
     const model = await modelNamed((given as { model: string }).model);
     const text = await readText(source, length + 1);
     const device = await context.openDevice();
@@ -41,3 +44,13 @@ export const train: CommandSpec = {
     reportTraining(context, device, folder, steps!, outcome);
   },
 };
+
+/** The schedule with the warm-up that holds where none was asked for. */
+function withWarmup(schedule: Partial<ScheduleOptions>, steps: number, note: (line: string) => void): Partial<ScheduleOptions> {
+  if (schedule.warmup !== undefined) return schedule;
+  const length = schedule.scheduleSteps || steps;
+  if (length >= WARMUP) return { ...schedule, warmup: WARMUP };
+  const warmup = Math.floor(length / 10);
+  note(`warm-up: ${warmup} of ${length} steps, since ${WARMUP}, the default, are more than there are; --warmup says otherwise`);
+  return { ...schedule, warmup };
+}

@@ -32,12 +32,22 @@ export interface SharedOptions {
   readonly taskSet?: readonly string[];
 }
 
-/** Adds the flags. `defaults` are those of the trainer's settings that the command wants otherwise. */
-export function addTrainingOptions(command: Command, defaults: JsonRecord, contextHelp: string): Command {
+/** What a command wants otherwise than the others. */
+export interface TrainingHelp {
+  /** Defaults of the trainer's settings. */
+  readonly defaults?: JsonRecord;
+  /** What holds of those that have none, in words. */
+  readonly unless?: Readonly<Record<string, string>>;
+  /** Of `--context`. */
+  readonly context: string;
+}
+
+/** Adds the flags. */
+export function addTrainingOptions(command: Command, help: TrainingHelp): Command {
   command
     .requiredOption("--out <folder>", "run directory: checkpoints, metrics.jsonl, run.json")
     .option("--text <source>", "training text: a file, a folder or a built-in corpus (sotu, moby-dick)", "sotu")
-    .option("--context <n>", contextHelp, (text: string) => parseLength(text, "--context"))
+    .option("--context <n>", help.context, (text: string) => parseLength(text, "--context"))
     .option("--batch <n>", "sequences per batch", wholeNumber("--batch", 1, 2 ** 20), 16)
     .option("--resume", "go on with the run in --out; without it an existing run is refused", false)
     .option("--join-documents", "tbtt: streams run on over the ends of documents instead of starting anew", false)
@@ -47,7 +57,7 @@ export function addTrainingOptions(command: Command, defaults: JsonRecord, conte
       (text: string) => parseLength(text, "--task-shortest"))
     .option("--task-set <name=value>", "a setting of the task, see below; can be repeated", repeated)
     .option("--set <name=value>", "a setting of the method, see below; can be repeated", repeated);
-  addSettings(command, TRAINER_SETTINGS, defaults);
+  addSettings(command, TRAINER_SETTINGS, help.defaults, help.unless);
   const methods = METHODS.flatMap((name) => {
     const { summary, options } = findIntervention(name);
     return [`  ${name}: ${summary}`, ...describeSettings(options)];
@@ -78,7 +88,7 @@ export function sharedPlan(given: Readonly<Record<string, unknown>>, context: nu
       ...(taskSet && { options: taskOptions(`task ${task}`, settingsOfTask(task), taskSet, "--task-set") }),
     },
     ...pick<TrainCounts>(["microBatches", "checkpointEvery", "keepCheckpoints", "logEvery"]),
-    schedule: pick<ScheduleOptions>(["schedule", "learningRate", "warmup", "finalShare"]),
+    schedule: pick<ScheduleOptions>(["schedule", "scheduleSteps", "learningRate", "warmup", "finalShare"]),
     optimizer: pick<OptimizerOptions>(["beta1", "beta2", "epsilon", "weightDecay", "clip"]),
   };
 }

@@ -100,6 +100,29 @@ describe("a run directory", () => {
     expect(await readFile(join(folder, "run.json"), "utf8")).toContain('"steps": 1');
   });
 
+  it("refuses a warm-up that is longer than the run, with every schedule, and begins nothing", async () => {
+    const folder = await temporaryFolder();
+    for (const schedule of ["constant", "cosine"] as const) {
+      const long = { device, steps: 3, schedule: { schedule, warmup: 4, learningRate: 0.03 } };
+      const refusal = coded("E_CONFIG", "warmup is 4, longer than the run of 3 steps");
+      await expect(tinyTrain(long)).rejects.toEqual(refusal);
+      for (const resume of [false, true]) await expect(tinyTrain({ ...long, store: runDirectory(folder), resume })).rejects.toEqual(refusal);
+      expect(await readdir(folder)).toEqual(["checkpoints"]);
+    }
+  });
+
+  it("goes on with a run of an earlier version whose warm-up is longer than it", async () => {
+    const folder = await temporaryFolder();
+    const warmup = { schedule: "constant", learningRate: 0.03, warmup: 9 } as const;
+    await tinyTrain({ device, steps: 4, schedule: { ...warmup, scheduleSteps: 9 }, store: runDirectory(folder), ...abortAt(1) });
+    const file = join(folder, "run.json");
+    await writeFile(file, (await readFile(file, "utf8")).replace(/,\s*"scheduleSteps": 9/, ""));
+    const rates: number[] = [];
+    const onEvent = (event: TrainEvent) => { if (event.kind === "step") rates.push(event.learningRate); };
+    expect((await tinyTrain({ device, steps: 4, schedule: warmup, store: runDirectory(folder), resume: true, onEvent })).status).toBe("done");
+    expect(rates).toEqual([(0.03 * 3) / 9, (0.03 * 4) / 9]);
+  });
+
   it("refuses damaged files and weights of another model", async () => {
     const folder = await temporaryFolder();
     const again = () => tinyTrain({ device, steps: 2, store: runDirectory(folder), resume: true });

@@ -1,0 +1,31 @@
+/** What a run is told in numbers: how often things happen, the schedule, the optimiser. */
+import { optimizerSettings } from "./optimizer";
+import { scheduleSettings } from "./schedule";
+import { count, resolve, type Settings } from "./settings";
+
+/** How often things happen in a run. */
+export interface TrainCounts {
+  /** Micro-batches per step; their gradients add up. 1 unless given. */
+  readonly microBatches: number;
+  /** Steps between checkpoints; the start and the end are always saved. 500 unless given. */
+  readonly checkpointEvery: number;
+  /** How many checkpoints are kept. 2 unless given. */
+  readonly keepCheckpoints: number;
+  /** Steps between lines of metrics; 1 unless given. */
+  readonly logEvery: number;
+}
+
+const countSettings: Settings<TrainCounts> = {
+  microBatches: count(1, "Micro-batches per step; their gradients add up.", 1),
+  checkpointEvery: count(500, "Steps between checkpoints.", 1),
+  keepCheckpoints: count(2, "How many checkpoints are kept.", 1),
+  logEvery: count(1, "Steps between lines of metrics.", 1),
+};
+
+/** Every setting of the trainer with default, meaning and range, for help texts and documentation. */
+export const TRAINER_SETTINGS = { ...countSettings, ...scheduleSettings, ...optimizerSettings };
+
+/** The counts among the options, with defaults filled in. */
+export function resolveCounts({ microBatches, checkpointEvery, keepCheckpoints, logEvery }: Partial<TrainCounts>): TrainCounts {
+  return resolve("training", countSettings, { microBatches, checkpointEvery, keepCheckpoints, logEvery });
+}
