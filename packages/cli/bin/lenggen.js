@@ -5,6 +5,8 @@ if (major < 20 || (major === 20 && minor < 19)) {
   process.stderr.write(`lenggen: Node 20.19 or newer is needed; this is ${process.versions.node} [E_ARGUMENT]\n`);
   process.exit(1);
 }
+// Node opens its debugger on this signal unless somebody listens; the command does as soon as it is loaded.
+process.on("SIGUSR1", () => {});
 import("../dist/index.js").then(
   ({ main }) => main(process.argv.slice(2)),
   (error) => {

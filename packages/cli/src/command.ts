@@ -11,10 +11,20 @@ export interface CommonOptions {
   readonly json: boolean;
 }
 
+/** Options of commands whose work is saved when they are stopped. */
+export interface SavingOptions {
+  readonly saveOnSignal: boolean;
+}
+
+/** Adds the flags of {@link SavingOptions}. */
+export function addSavingOptions(command: Command): Command {
+  return command.option("--save-on-signal", "SIGUSR1 and SIGUSR2 save and stop, as Ctrl-C does: batch systems send them before a job's time is over", false);
+}
+
 export interface Context {
   readonly out: Output;
   readonly common: CommonOptions;
-  /** Aborts at the first Ctrl-C. */
+  /** Aborts at the first Ctrl-C, and at other signals that stop: see interrupt.ts. */
   readonly signal: AbortSignal;
   /** Opens the device that was asked for: cpu unless it is missing, then webgpu on a real GPU, then reference, with a note. */
   openDevice(options?: OpenOptions): Promise<Device>;

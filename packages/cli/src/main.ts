@@ -5,7 +5,7 @@
 import { inspect } from "node:util";
 import { LenggenError, nearest } from "@lenggen/kernels";
 import { Command, CommanderError } from "commander";
-import { type CommandSpec, type CommonOptions, Devices } from "./command";
+import { type CommandSpec, type CommonOptions, Devices, type SavingOptions } from "./command";
 import { bench } from "./commands/bench";
 import { doctor } from "./commands/doctor";
 import { evaluate } from "./commands/eval";
@@ -13,7 +13,7 @@ import { generateText } from "./commands/generate";
 import { postTrain } from "./commands/postTrain";
 import { reproduce } from "./commands/reproduce";
 import { train } from "./commands/train";
-import { watchInterrupts } from "./interrupt";
+import { type Interrupts, watchInterrupts } from "./interrupt";
 import { Output } from "./output";
 import { wholeNumber } from "./parse";
 import { EXIT, exitCodeOf, UsageError } from "./usage";
@@ -25,6 +25,7 @@ const COMMANDS: readonly CommandSpec[] = [doctor, train, postTrain, evaluate, ge
 export async function main(argv: readonly string[]): Promise<void> {
   const json = argv.includes("--json");
   process.stdout.on("error", endQuietly);
+  process.stderr.on("error", () => {}); // a run goes on when its terminal is gone
   quietVulkan();
   try {
     await program().parseAsync(argv, { from: "user" });
@@ -57,16 +58,19 @@ function commandOf(spec: CommandSpec): Command {
     .action(() => execute(spec, command));
 }
 
+/** Of the command that runs. */
+let interrupts: Interrupts | undefined;
+
 async function execute(spec: CommandSpec, command: Command): Promise<void> {
   const common = command.opts<CommonOptions>();
   const out = new Output(common.json);
   const devices = new Devices(common, out);
-  const interrupts = watchInterrupts();
+  const { signal, stop } = (interrupts = watchInterrupts({ userSignals: command.opts<Partial<SavingOptions>>().saveOnSignal }));
   try {
-    await spec.run({ out, common, signal: interrupts.signal, openDevice: (options) => devices.open(options) }, command.args, command.opts());
-    if (interrupts.signal.aborted) process.exitCode = EXIT.interrupted;
+    await spec.run({ out, common, signal, openDevice: (options) => devices.open(options) }, command.args, command.opts());
+    if (signal.aborted) process.exitCode = EXIT.interrupted;
   } finally {
-    interrupts.stop();
+    stop();
     devices.closeAll();
   }
 }
@@ -102,8 +106,9 @@ function quietVulkan(): void {
   if (platform === "linux" && !env.XDG_RUNTIME_DIR && !env.DISPLAY && !env.MESA_VK_DEVICE_SELECT) env.NODEVICE_SELECT ??= "1";
 }
 
-/** A reader such as `head` closed the pipe: nobody listens any more. */
+/** A reader such as `head` closed the pipe, or the terminal is gone: nobody listens any more. What is being saved is saved all the same. */
 function endQuietly(error: NodeJS.ErrnoException): void {
-  if (error.code === "EPIPE") process.exit(EXIT.done);
-  throw error;
+  if (error.code === "EIO") return;
+  if (error.code !== "EPIPE") throw error;
+  if (!interrupts?.signal.aborted) process.exit(EXIT.done);
 }

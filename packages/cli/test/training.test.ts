@@ -1,8 +1,8 @@
 /** Training from the command line: how it begins, how it is stopped, and how it goes on. */
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { lenggen } from "./lenggen";
+import { lenggen, type Running, start } from "./lenggen";
 import { type Workplace, workplace } from "./trained";
 
 let place: Workplace;
@@ -11,8 +11,28 @@ afterAll(() => place.remove());
 
 const run = (...args: string[]) => lenggen(args, { cwd: place.folder });
 
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** A run that only a signal ends. */
+const long = (out: string, ...more: string[]): Running =>
+  start(["train", ...place.training, "--steps", "1000000", "--log-every", "1", "--out", out, ...more], { cwd: place.folder });
+
+async function firstStep(out: string): Promise<void> {
+  for (;;) {
+    const metrics = await readFile(join(place.folder, out, "metrics.jsonl"), "utf8").catch(() => "");
+    if (metrics.includes("\n")) return;
+    await pause(20);
+  }
+}
+
+/** Steps of the checkpoints of a run, ascending. */
+async function saved(out: string): Promise<number[]> {
+  const names = await readdir(join(place.folder, out, "checkpoints"));
+  return names.map((name) => Number(name.replace("step-", ""))).sort((a, b) => a - b);
+}
+
 describe("the warm-up", () => {
-  it("is shorter where the run is shorter than the usual one, and says so; one that does not end is refused", async () => {
+  it("is shorter where the run is, and says so; one that does not end is refused", async () => {
     const [, , ...others] = place.training.toReversed(); // without --warmup
     const args = ["train", ...others.toReversed(), "--steps", "20", "--log-every", "1", "--schedule", "constant"];
     const { code, stderr } = await run(...args, "--out", "runs/short");
@@ -23,5 +43,84 @@ describe("the warm-up", () => {
     const refused = await run(...args, "--out", "runs/rising", "--warmup", "50");
     expect(refused.code).toBe(1);
     expect(refused.error).toContain("warmup is 50, longer than the run of 20 steps");
+  });
+});
+
+describe("Ctrl-C", () => {
+  it("saves and exits with 130; the run can be resumed", async () => {
+    const running = long("runs/interrupted");
+    await firstStep("runs/interrupted");
+    running.process.kill("SIGINT");
+    const { code, stdout, stderr } = await running.finished;
+    expect(code).toBe(130);
+    expect(stderr).toContain("Ctrl-C again stops at once");
+    const step = Number(/step ([\d,]+) of/.exec(stdout)![1]!.replaceAll(",", ""));
+    expect(step).toBeGreaterThan(0);
+    expect(await readdir(join(place.folder, "runs/interrupted/checkpoints"))).toContain(`step-${step}`);
+
+    const again = start(["train", ...place.training, "--steps", "1000000", "--out", "runs/interrupted", "--resume"], { cwd: place.folder });
+    await pause(1500);
+    again.process.kill("SIGINT");
+    const resumed = await again.finished;
+    expect(resumed.code).toBe(130);
+    expect(Number(/step ([\d,]+) of/.exec(resumed.stdout)![1]!.replaceAll(",", ""))).toBeGreaterThanOrEqual(step);
+  });
+
+  it("a second time exits at once", async () => {
+    const running = long("runs/twice");
+    await firstStep("runs/twice");
+    running.process.kill("SIGINT");
+    await running.until(/Ctrl-C again/);
+    running.process.kill("SIGINT");
+    expect((await running.finished).code).toBe(130);
+  });
+});
+
+describe("a signal", () => {
+  it.each([["SIGHUP"], ["SIGTERM"], ["SIGUSR1", "--save-on-signal"], ["SIGUSR2", "--save-on-signal"]] as [NodeJS.Signals, ...string[]][])(
+    "%s saves and stops as Ctrl-C does", async (name, ...more) => {
+      const out = `runs/${name}`;
+      const running = long(out, ...more);
+      await firstStep(out);
+      running.process.kill(name);
+      const { code, stdout, stderr } = await running.finished;
+      expect(code).toBe(130);
+      expect(stderr).toContain("stopping as soon as what is done is saved");
+      expect(stderr).not.toContain("Debugger");
+      expect(stdout).toContain("interrupted: step");
+      expect((await saved(out)).at(-1)).toBeGreaterThan(0);
+    });
+
+  it("of a terminal that is gone saves too, though nobody reads any more and it comes twice", async () => {
+    const running = long("runs/gone");
+    await firstStep("runs/gone");
+    running.process.stdout!.destroy();
+    running.process.stderr!.destroy();
+    running.process.kill("SIGHUP");
+    running.process.kill("SIGHUP");
+    expect((await running.finished).code).toBe(130);
+    expect((await saved("runs/gone")).at(-1)).toBeGreaterThan(0);
+  });
+
+  it("for which nobody asked changes nothing, and opens no debugger", async () => {
+    const running = long("runs/unasked");
+    await firstStep("runs/unasked");
+    for (const name of ["SIGUSR1", "SIGUSR2"] as const) {
+      running.process.kill(name);
+      await running.until(new RegExp(`${name} changes nothing here; .* --save-on-signal`));
+    }
+    running.process.kill("SIGINT");
+    const { code, stderr } = await running.finished;
+    expect(code).toBe(130);
+    expect(stderr).not.toContain("Debugger");
+  });
+
+  it("stops a reproduction, which goes on later", async () => {
+    const args = ["reproduce", "unexplored-states", "--preset", "smoke", "--out", "runs/reproduced", "--save-on-signal"];
+    const running = start(args, { cwd: place.folder });
+    while (!(await readdir(join(place.folder, "runs/reproduced")).catch(() => [] as string[])).includes("control")) await pause(5);
+    running.process.kill("SIGUSR2");
+    expect((await running.finished).code).toBe(130);
+    expect((await run(...args)).code).toBe(0);
   });
 });

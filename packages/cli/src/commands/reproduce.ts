@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { terminalChart } from "@lenggen/evals";
 import { LenggenError } from "@lenggen/kernels";
 import { makeFolder, writeWhole } from "@lenggen/kernels/node";
-import type { CommandSpec } from "../command";
+import { addSavingOptions, type CommandSpec } from "../command";
 import { oneOf } from "../parse";
 import { EXPERIMENTS } from "../reproduce/experiments";
 import { UsageError } from "../usage";
@@ -24,7 +24,7 @@ export const reproduce: CommandSpec = {
   summary: "Repeat an experiment from beginning to end, and write a report of what came out.",
   examples: ["lenggen reproduce unexplored-states --preset quick", "lenggen reproduce unexplored-states --preset full --seed 1 --out runs/full-1", "lenggen reproduce gca-retrieval --preset quick"],
   define: (command) =>
-    command
+    addSavingOptions(command)
       .argument("<experiment>", `one of ${NAMES.join(", ")}`)
       .option("--preset <name>", `size of the experiment: ${PRESETS.join(", ")}`, "quick")
       .option("--out <folder>", "where everything goes; a new folder below runs/ unless given. An interrupted run in it goes on")

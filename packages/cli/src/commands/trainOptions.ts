@@ -3,7 +3,7 @@ import { findIntervention, INTERVENTIONS, type JsonRecord, type OptimizerOptions
 import { type TaskName, TASKS } from "@lenggen/evals";
 import { check, type Device } from "@lenggen/kernels";
 import type { Command } from "commander";
-import type { Context } from "../command";
+import { addSavingOptions, type Context } from "../command";
 import { bytes, count, duration } from "../format";
 import { oneOf, parseLength, realNumber, wholeNumber } from "../parse";
 import { addSettings, describeSettings, parseAssignments, pickSettings, repeated } from "../settings";
@@ -57,6 +57,7 @@ export function addTrainingOptions(command: Command, help: TrainingHelp): Comman
       (text: string) => parseLength(text, "--task-shortest"))
     .option("--task-set <name=value>", "a setting of the task, see below; can be repeated", repeated)
     .option("--set <name=value>", "a setting of the method, see below; can be repeated", repeated);
+  addSavingOptions(command);
   addSettings(command, TRAINER_SETTINGS, help.defaults, help.unless);
   const methods = METHODS.flatMap((name) => {
     const { summary, options } = findIntervention(name);
