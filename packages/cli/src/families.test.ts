@@ -1,7 +1,8 @@
 /** Models of every family by name, from a configuration and from a checkpoint. */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { TASKS } from "@lenggen/evals";
 import { type Device, dispose, generate, leaves, open } from "@lenggen/kernels";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -79,5 +80,18 @@ describe.each(Object.keys(CONFIGS))("family %s", (family) => {
     expect(written).toHaveLength(12);
     expect(device.memory().used).toBe(used);
     dispose([parameters, loaded.parameters]);
+  });
+});
+
+it("loads a checkpoint in shards, and says which file is missing", async () => {
+  const shards = fileURLToPath(new URL("../../recurrent/test/fixtures/mamba2-sharded", import.meta.url));
+  const { model, parameters } = await loadCheckpoint(await findCheckpoint(shards), device);
+  expect(Object.keys(parameters)).toEqual(Object.keys(model.parameterShapes()));
+  dispose(parameters);
+  const cut = join(folder, "cut");
+  await cp(shards, cut, { recursive: true });
+  await rm(join(cut, "model-00002-of-00002.safetensors"));
+  await expect(loadCheckpoint(await findCheckpoint(cut), device)).rejects.toMatchObject({
+    code: "E_MISSING", message: expect.stringMatching(/cut\/model\.safetensors\.index\.json: lists the file "model-00002-of-00002\.safetensors", which is not there/) as string,
   });
 });

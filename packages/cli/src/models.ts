@@ -2,9 +2,9 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import {
-  check, type Device, LenggenError, nearest, openSafetensors, parseConfig, parseJsonBytes, type SequenceModel,
+  check, type Device, LenggenError, nearest, parseConfig, parseJsonBytes, type SequenceModel, type Weights, WEIGHTS_FILE, WEIGHTS_INDEX,
 } from "@lenggen/kernels";
-import { openFile } from "@lenggen/kernels/node";
+import { openFile, openWeightsIn } from "@lenggen/kernels/node";
 import { FAMILIES, familyOf, type LoadedModel, MODEL_PRESETS, presetNamed } from "./families";
 import { UsageError } from "./usage";
 
@@ -26,7 +26,7 @@ export async function modelNamed(name: string): Promise<SequenceModel> {
 
 /** A checkpoint's folder: the one given, or the last one of the run directory given. */
 export async function findCheckpoint(path: string): Promise<string> {
-  if (await exists(join(path, "model.safetensors"))) return path;
+  for (const name of [WEIGHTS_FILE, WEIGHTS_INDEX]) if (await exists(join(path, name))) return path;
   const checkpoints = join(path, "checkpoints");
   const steps = ((await exists(checkpoints)) ? await readdir(checkpoints) : [])
     .map((name) => ({ name, step: Number(/^step-(\d+)$/.exec(name)?.[1] ?? Number.NaN) }))
@@ -34,7 +34,7 @@ export async function findCheckpoint(path: string): Promise<string> {
     .sort((a, b) => b.step - a.step);
   check(await exists(path), "E_MISSING", () => `checkpoint ${path}: there is no such folder`);
   check(steps.length > 0, "E_MISSING", () =>
-    `${path} holds no checkpoint: neither a model.safetensors nor a folder checkpoints/step-N (a run that has not saved yet has none)`);
+    `${path} holds no checkpoint: neither a ${WEIGHTS_FILE} (nor a ${WEIGHTS_INDEX}) nor a folder checkpoints/step-N (a run that has not saved yet has none)`);
   return join(checkpoints, steps[0]!.name);
 }
 
@@ -42,16 +42,17 @@ export async function findCheckpoint(path: string): Promise<string> {
 export const WEIGHTS = ["f32", "f16"] as const;
 export const WEIGHTS_HELP = "how the model's matrices are kept: f32, or f16, which takes half the memory and rounds them to 11 bits";
 
-/** Loads a checkpoint: config.json and model.safetensors. With f16 its matrices are, and it can't be trained. */
+/** Loads a checkpoint: config.json and its weights, in one file or several. With f16 its matrices are, and it can't be trained. */
 export async function loadCheckpoint(folder: string, device: Device, dtype: (typeof WEIGHTS)[number] = "f32"): Promise<LoadedModel> {
   const config = await readConfig(join(folder, "config.json"));
-  const source = await openFile(join(folder, "model.safetensors"));
+  let weights: Weights | undefined;
   try {
-    return await familyOf(config).load(config, await openSafetensors(source), device, dtype);
+    weights = await openWeightsIn(folder);
+    return await familyOf(config).load(config, weights, device, dtype);
   } catch (error) {
     throw withPlace(error, folder);
   } finally {
-    await source.close();
+    await weights?.close();
   }
 }
 

@@ -4,8 +4,8 @@
  * step depends on.
  */
 import {
-  check, countNonFinite, type Device, dispose, encodeSafetensors, isJsonObject, keep, leaves, openSafetensors, type Parameters,
-  parseJsonBytes, sameShape, type SequenceModel, showShape, type Tensor,
+  check, countNonFinite, type Device, dispose, encodeSafetensors, isJsonObject, keep, leaves, openSafetensors, openWeights, type Parameters,
+  parseJsonBytes, sameShape, type SequenceModel, showShape, type Tensor, type Weights,
 } from "@lenggen/kernels";
 import type { InitialStates } from "./initialStates";
 import type { Json } from "./json";
@@ -76,7 +76,7 @@ export async function loadCheckpoint(
   const progress = await loadTrainerState(store, step);
   const loaded: Record<string, Tensor>[] = [];
   try {
-    const weights = await loadTensors(store, step, "model.safetensors", device);
+    const weights = await loadAll(await openWeights((name) => store.openCheckpoint(step, name)), device);
     loaded.push(weights);
     const saved = await loadTensors(store, step, "optimizer.safetensors", device);
     loaded.push(saved);
@@ -109,10 +109,17 @@ async function loadTrainerState(store: RunStore, step: number): Promise<TrainerS
 async function loadTensors(store: RunStore, step: number, file: string, device: Device): Promise<Record<string, Tensor>> {
   const source = await store.openCheckpoint(step, file);
   try {
-    const archive = await openSafetensors(source);
-    return keep(await archive.loadAll(device));
+    return keep(await (await openSafetensors(source)).loadAll(device));
   } finally {
     await source.close();
+  }
+}
+
+async function loadAll(weights: Weights, device: Device): Promise<Record<string, Tensor>> {
+  try {
+    return keep(await weights.loadAll(device));
+  } finally {
+    await weights.close();
   }
 }
 

@@ -2,6 +2,7 @@
 import type { Device } from "./device";
 import type { DType } from "./dtype";
 import { check } from "./errors";
+import { countNonFiniteF16 } from "./half";
 import type { Parameters, SequenceModel } from "./model";
 import { countNonFinite } from "./ops/optimizer";
 import { encodeSafetensors, type Safetensors } from "./safetensors";
@@ -45,10 +46,24 @@ export async function loadParameters<State extends Tree>(
 
 /** How many of a tensor's numbers are NaN or infinite. */
 async function nonFinite(t: Tensor): Promise<number> {
-  // No op counts f16. Loading is rare, and reading back is not slow beside it.
-  if (t.dtype === "f16") return Array.from(await t.read()).filter((x) => !Number.isFinite(x)).length;
+  if (t.dtype === "f16") return nonFiniteHalves(t);
   using counted = scope(() => countNonFinite({ t }));
   return await counted.item();
+}
+
+/** Halves that are read back at a time. */
+const SLICE = 1 << 22;
+
+/** No op counts f16. Loading is rare, and reading back is not slow beside it. */
+async function nonFiniteHalves({ device, buffer, byteOffset, size }: Tensor): Promise<number> {
+  let count = 0;
+  for (let start = 0; start < size; start += SLICE) {
+    const length = Math.min(SLICE, size - start);
+    // A loaded tensor begins with its buffer, which holds pairs.
+    const bytes = await device.read(buffer, byteOffset + 2 * start, 4 * Math.ceil(length / 2));
+    count += countNonFiniteF16(new Uint16Array(bytes.buffer, bytes.byteOffset, length));
+  }
+  return count;
 }
 
 /** "1 tensor (a)", "4 tensors (a, b, c, ...)". */

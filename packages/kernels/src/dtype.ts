@@ -1,10 +1,9 @@
 /** Element types of tensors, and their numbers on the host. */
-import { halfTable, toF16 } from "./half";
+import { halfTable, toF16s } from "./half";
 
 /**
  * Element types that a tensor can have on a device. Files know more of them: see safetensors.ts. `f16` is for storage: weights that
- * `linear`, `embedding` and `crossEntropy` read, and widen to f32 as they read; it takes no gradients, and its tensors and windows
- * have an even number of elements.
+ * `linear`, `embedding` and `crossEntropy` read, and widen to f32 as they read; it takes no gradients.
  */
 export type DType = "f32" | "f64" | "f16" | "i32";
 
@@ -31,11 +30,14 @@ export const DTYPES: Readonly<Record<DType, DTypeInfo>> = {
   i32: { bytes: 4, array: Int32Array },
 };
 
-/** What a device holds of numbers; for f16 rounded to nearest, ties to even. Else the same memory. */
+/**
+ * What a device holds of numbers; for f16 rounded to nearest, ties to even, and as pairs: a 0 follows an odd number of them. Else the same
+ * memory.
+ */
 export function toBytes(numbers: TypedArray, dtype: DType): Uint8Array {
   if (dtype !== "f16") return new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength);
-  const halves = new Uint16Array(numbers.length);
-  for (let i = 0; i < halves.length; i++) halves[i] = toF16(numbers[i]!);
+  const halves = new Uint16Array(Math.ceil(numbers.length / 2) * 2);
+  toF16s(numbers as Float32Array, halves);
   return new Uint8Array(halves.buffer);
 }
 

@@ -4,15 +4,31 @@
  */
 import type { DType, TypedArray } from "./dtype";
 import { check } from "./errors";
-import { halfTable, toBF16, toF16 } from "./half";
+import { halfTable, toBF16, toF16, toF16s } from "./half";
 
 /** Element types of the safetensors format that can be read, by their names in the file, with their size in bytes. */
 export const FILE_DTYPES = {
   F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U64: 8, U32: 4, U16: 2, U8: 1, BOOL: 1,
 } as const;
 
-/** Element types that a safetensors file can have. */
+/** Element types that a safetensors file can have and that can be read. */
 export type FileDType = keyof typeof FILE_DTYPES;
+
+/** The format's other types, which nothing here computes with, with their size in bits (safetensors 0.8). */
+const OTHER_BITS: Readonly<Record<string, number>> = {
+  F8_E4M3: 8, F8_E5M2: 8, F8_E8M0: 8, F8_E4M3FNUZ: 8, F8_E5M2FNUZ: 8, F6_E2M3: 6, F6_E3M2: 6, F4: 4, C64: 64,
+};
+
+/** Whether numbers of a type can be read. */
+export function isFileDType(dtype: string): dtype is FileDType {
+  return Object.hasOwn(FILE_DTYPES, dtype);
+}
+
+/** Bits of an element; undefined for a type that the format got later than this was written. */
+export function bitsOf(dtype: string): number | undefined {
+  if (isFileDType(dtype)) return 8 * FILE_DTYPES[dtype];
+  return Object.hasOwn(OTHER_BITS, dtype) ? OTHER_BITS[dtype] : undefined;
+}
 
 /** Types that can be written. */
 export type WritableDType = "F64" | "F32" | "F16" | "BF16" | "I64" | "I32";
@@ -96,7 +112,8 @@ export function encode(values: TypedArray, from: DType, dtype: WritableDType, wh
       new Float32Array(...args).set(values);
       break;
     case "F16":
-      halves(toF16);
+      if (values instanceof Float32Array) toF16s(values, new Uint16Array(...args));
+      else halves(toF16);
       break;
     case "BF16":
       halves(toBF16);

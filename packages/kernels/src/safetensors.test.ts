@@ -108,9 +108,35 @@ describe("reading", () => {
     }
   });
 
+  it("keeps the bits of half-precision numbers that become f16, odd in number or not", async () => {
+    for (const n of [1, 2, 7, (1 << 20) + 1]) {
+      const halves = Uint16Array.from({ length: n }, (_, i) => (i * 7919) & 0x7bff);
+      const opened = await openSafetensors(file(JSON.stringify({ x: entry("F16", [n], 0, 2 * n) }), new Uint8Array(halves.buffer)));
+      using half = await opened.load("x", referenceDevice, "f16");
+      using wide = await opened.load("x", referenceDevice, "f32");
+      expect(await half.read()).toEqual(await wide.read());
+    }
+  });
+
   it("does not load floats as whole numbers", async () => {
     const opened = await openSafetensors(file(JSON.stringify({ x: entry("F16", [0], 0, 0) })));
     await expect(opened.load("x", referenceDevice, "i32")).rejects.toEqual(refused(/"x" holds F16 numbers, .* load it as f32/, "E_DTYPE"));
+  });
+
+  it.each([
+    ["F8_E4M3", [3], 3], ["F8_E5M2", [3], 3], ["F8_E8M0", [3], 3], ["F8_E4M3FNUZ", [3], 3], ["F8_E5M2FNUZ", [3], 3],
+    ["F4", [2, 3], 3], ["F6_E2M3", [4], 3], ["F6_E3M2", [2, 2], 3], ["C64", [2], 16], ["X7_LATER", [5, 5], 11], ["F4", [0], 0],
+  ])("opens a file that holds %s, and loads the other tensors", async (dtype, shape, bytes) => {
+    const data = new Uint8Array(bytes + 4);
+    new DataView(data.buffer).setFloat32(bytes, 1.5, true);
+    const opened = await openSafetensors(file(JSON.stringify({ odd: entry(dtype, shape, 0, bytes), x: entry("F32", [1], bytes, bytes + 4) }), data));
+    expect(opened.tensors["odd"]).toMatchObject({ dtype, shape, byteLength: bytes });
+    using x = await opened.load("x", referenceDevice);
+    expect(await x.item()).toBe(1.5);
+    const wanted = refused(new RegExp(`^model.safetensors: tensor "odd" holds ${dtype} numbers, which can't be read; what can is F64, `), "E_DTYPE");
+    await expect(opened.load("odd", referenceDevice)).rejects.toEqual(wanted);
+    await expect(opened.loadAll(referenceDevice)).rejects.toEqual(wanted);
+    dispose(await opened.loadAll(referenceDevice, { names: ["x"] }));
   });
 
   it("takes odd names as names", async () => {
@@ -153,8 +179,12 @@ describe("reading", () => {
     ["an entry that is no object", file(one(3), eight), /tensor "x": must be an object/],
     ["a missing field", file(one({ dtype: "U8", shape: [8] }), eight), /data_offsets \(missing\)/],
     ["an unknown field", file(one({ ...entry("U8", [8], 0, 8), stride: 1 }), eight), /unknown field "stride"/],
-    ["an unknown type", file(one(entry("Q4", [8], 0, 8)), eight), /dtype "Q4" is not one of F64, F32/],
-    ["a type named after Object.prototype", file(one(entry("constructor", [8], 0, 8)), eight), /is not one of/],
+    ["a type that is no name", file(one(entry("f32", [2], 0, 8)), eight), /dtype "f32" is not the name of a type, such as F64, F32/],
+    ["a type named after Object.prototype", file(one(entry("constructor", [8], 0, 8)), eight), /is not the name of a type/],
+    ["a type that is a number", file(one(entry(32 as never, [8], 0, 8)), eight), /dtype 32 is not the name of a type/],
+    ["F8 of the wrong size", file(one(entry("F8_E4M3", [9], 0, 8)), eight), /shape \[9\] of F8_E4M3 needs 9 bytes, .* hold 8/],
+    ["F4 in parts of bytes", file(one(entry("F4", [15], 0, 8)), eight), /shape \[15\] of F4 needs 7.5 bytes, .* hold 8/],
+    ["F6 of the wrong size", file(one(entry("F6_E2M3", [8], 0, 8)), eight), /shape \[8\] of F6_E2M3 needs 6 bytes, .* hold 8/],
     ["a shape that is no list", file(one(entry("U8", 8, 0, 8)), eight), /shape 8 must be a list/],
     ["a negative axis", file(one(entry("U8", [-8], 0, 8)), eight), /shape \[-8\] must be a list/],
     ["a fractional axis", file(one(entry("U8", [1.5], 0, 8)), eight), /shape \[1.5\]/],

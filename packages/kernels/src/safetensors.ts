@@ -5,13 +5,14 @@
  *
  * Files are not trusted. Before anything is allocated, the header is held to the format: its length is within the
  * file and 100 MB, keys are unique, sizes equal shape times type, and the tensors cover the data exactly, without
- * overlap or hole. What breaks a rule is refused with `E_FORMAT`. Tensors are read and written slice by slice:
- * host memory stays small whatever the file's size.
+ * overlap or hole. What breaks a rule is refused with `E_FORMAT`. A type that can't be read is no such breach: the file
+ * opens, and only loading that tensor is refused. Tensors are read and written slice by slice: host memory stays small
+ * whatever the file's size.
  */
 import type { Device } from "./device";
 import { type DType, DTYPES, toBytes } from "./dtype";
 import { check } from "./errors";
-import { decode, encode, FILE_DTYPES, type FileDType, isFloat, type WritableDType } from "./fileDtype";
+import { bitsOf, decode, encode, FILE_DTYPES, type FileDType, isFileDType, isFloat, type WritableDType } from "./fileDtype";
 import { type Shape, showShape, sizeOf } from "./shape";
 import type { ByteSource } from "./source";
 import { isJsonObject, type Json, parseJsonBytes, quote } from "./strictJson";
@@ -24,11 +25,15 @@ const METADATA = "__metadata__";
 /** Elements converted at a time. */
 const SLICE = 1 << 20;
 
+/** A type's name, also of a type that this reader does not know. */
+const TYPE_NAME = /^[A-Z][A-Z0-9_]{0,31}$/;
+
 /** A tensor in a file. */
 export interface FileTensor {
-  readonly dtype: FileDType;
+  /** A {@link FileDType}, or another one of the format (`F8_E4M3`, ...): then it can't be loaded. */
+  readonly dtype: string;
   readonly shape: Shape;
-  /** Where its bytes start in the file. */
+  /** Where its bytes start in its file. */
   readonly offset: number;
   readonly byteLength: number;
 }
@@ -41,7 +46,7 @@ export interface Safetensors {
   /**
    * Loads one tensor. Type unless given: f32 for F32, F16 and BF16; f64 for F64 where the device has it, else f32;
    * i32 for whole numbers. The caller owns the tensor (no scope frees it). Throws `E_UNKNOWN_NAME`, `E_FORMAT` (a
-   * whole number that i32 can't hold, a file that shrank), `E_DTYPE`, `E_MEMORY`.
+   * whole number that i32 can't hold, a file that shrank), `E_DTYPE` (also for a type of the file that can't be read), `E_MEMORY`.
    */
   load(name: string, device: Device, dtype?: DType): Promise<Tensor>;
   /** Loads all tensors (or those named), as a record in the same order. */
@@ -57,12 +62,15 @@ export async function openSafetensors(source: ByteSource): Promise<Safetensors> 
     const info = Object.hasOwn(tensors, name) ? tensors[name] : undefined;
     check(info, "E_UNKNOWN_NAME", () =>
       `${file}: holds no tensor named ${quote(name)}; it holds ${Object.keys(tensors).length} others`);
-    const type = dtype ?? defaultDType(info.dtype, device);
-    check(type !== "i32" || !isFloat(info.dtype), "E_DTYPE", () =>
-      `${file}: tensor ${quote(name)} holds ${info.dtype} numbers, which can't be loaded as i32; load it as f32`);
+    const { dtype: stored } = info;
+    check(isFileDType(stored), "E_DTYPE", () =>
+      `${file}: tensor ${quote(name)} holds ${stored} numbers, which can't be read; what can is ${Object.keys(FILE_DTYPES).join(", ")}`);
+    const type = dtype ?? defaultDType(stored, device);
+    check(type !== "i32" || !isFloat(stored), "E_DTYPE", () =>
+      `${file}: tensor ${quote(name)} holds ${stored} numbers, which can't be loaded as i32; load it as f32`);
     const out = keep(Tensor.empty(device, info.shape, type));
     try {
-      await fill(out, info, source, `${file}: tensor ${quote(name)}`);
+      await fill(out, info.offset, stored, source, `${file}: tensor ${quote(name)}`);
     } catch (error) {
       out.dispose();
       throw error;
@@ -70,20 +78,20 @@ export async function openSafetensors(source: ByteSource): Promise<Safetensors> 
     return out;
   };
 
-  return {
-    tensors,
-    metadata,
-    load,
-    async loadAll(device, { names = Object.keys(tensors), dtype } = {}) {
-      const loaded = Object.create(null) as Record<string, Tensor>;
-      try {
-        for (const name of names) loaded[name] = await load(name, device, dtype);
-      } catch (error) {
-        for (const t of Object.values(loaded)) t.dispose();
-        throw error;
-      }
-      return loaded;
-    },
+  return { tensors, metadata, load, loadAll: allBy(load, Object.keys(tensors)) };
+}
+
+/** Loads tensors one after another, and disposes them when one fails. */
+export function allBy(load: Safetensors["load"], all: readonly string[]): Safetensors["loadAll"] {
+  return async (device, { names = all, dtype } = {}) => {
+    const loaded = Object.create(null) as Record<string, Tensor>;
+    try {
+      for (const name of names) loaded[name] = await load(name, device, dtype);
+    } catch (error) {
+      for (const t of Object.values(loaded)) t.dispose();
+      throw error;
+    }
+    return loaded;
   };
 }
 
@@ -100,16 +108,28 @@ async function readExactly(source: ByteSource, offset: number, length: number, w
   return bytes;
 }
 
-async function fill(out: Tensor, info: FileTensor, source: ByteSource, what: string): Promise<void> {
-  const width = FILE_DTYPES[info.dtype];
+async function fill(out: Tensor, offset: number, stored: FileDType, source: ByteSource, what: string): Promise<void> {
+  const width = FILE_DTYPES[stored];
   const { array, bytes: outWidth } = DTYPES[out.dtype];
   for (let start = 0; start < out.size; start += SLICE) {
     const count = Math.min(SLICE, out.size - start);
-    const bytes = await readExactly(source, info.offset + start * width, count * width, what);
+    const bytes = await readExactly(source, offset + start * width, count * width, what);
+    const at = out.byteOffset + start * outWidth;
+    if (stored === "F16" && out.dtype === "f16") {
+      out.device.write(out.buffer, at, count % 2 === 0 ? bytes : inPairs(bytes));
+      continue;
+    }
     const slice = new array(count);
-    decode(bytes, info.dtype, slice, out.dtype, what);
-    out.device.write(out.buffer, out.byteOffset + start * outWidth, toBytes(slice, out.dtype));
+    decode(bytes, stored, slice, out.dtype, what);
+    out.device.write(out.buffer, at, toBytes(slice, out.dtype));
   }
+}
+
+/** Halves with one more behind them: devices are written words of two. */
+function inPairs(bytes: Uint8Array): Uint8Array {
+  const pairs = new Uint8Array(bytes.length + 2);
+  pairs.set(bytes);
+  return pairs;
 }
 
 async function readHeader(source: ByteSource, file: string): Promise<Pick<Safetensors, "tensors" | "metadata">> {
@@ -152,8 +172,8 @@ function checkEntry(entry: Json, dataStart: number, fileSize: number, what: stri
   check(extra === undefined, "E_FORMAT", () =>
     `${what}: has an unknown field ${quote(extra!)}; the fields are dtype, shape and data_offsets`);
   const { dtype, shape, data_offsets: offsets } = entry;
-  check(typeof dtype === "string" && Object.hasOwn(FILE_DTYPES, dtype), "E_FORMAT", () =>
-    `${what}: dtype ${show(dtype)} is not one of ${Object.keys(FILE_DTYPES).join(", ")}`);
+  check(typeof dtype === "string" && TYPE_NAME.test(dtype), "E_FORMAT", () =>
+    `${what}: dtype ${show(dtype)} is not the name of a type, such as ${Object.keys(FILE_DTYPES).join(", ")}`);
   check(Array.isArray(shape) && shape.length <= MAX_RANK && shape.every(isCount), "E_FORMAT", () =>
     `${what}: shape ${show(shape)} must be a list of at most ${MAX_RANK} whole numbers of at least 0`);
   check(Array.isArray(offsets) && offsets.length === 2 && offsets.every(isCount), "E_FORMAT", () =>
@@ -162,16 +182,16 @@ function checkEntry(entry: Json, dataStart: number, fileSize: number, what: stri
   const dataSize = fileSize - dataStart;
   check(begin <= end && end <= dataSize, "E_FORMAT", () =>
     `${what}: data_offsets [${begin}, ${end}] must be in order and within the ${dataSize} bytes of data; the file is damaged or cut short`);
-  // The running product stays exact or leaves the safe range, also when a later axis is 0.
-  const axes = shape;
-  let byteLength: number = FILE_DTYPES[dtype as FileDType];
-  for (const axis of axes) {
-    byteLength *= axis;
-    check(Number.isSafeInteger(byteLength), "E_FORMAT", () => `${what}: shape ${show(shape)} is too large`);
+  // The running product stays exact or leaves the safe range, also when a later axis is 0. Of an unknown type one counts elements.
+  const bits = bitsOf(dtype);
+  let size = bits ?? 1;
+  for (const axis of shape) {
+    size *= axis;
+    check(Number.isSafeInteger(size), "E_FORMAT", () => `${what}: shape ${show(shape)} is too large`);
   }
-  check(byteLength === end - begin, "E_FORMAT", () =>
-    `${what}: shape ${showShape(axes)} of ${dtype} needs ${byteLength} bytes, but data_offsets [${begin}, ${end}] hold ${end - begin}`);
-  return { dtype: dtype as FileDType, shape: axes, offset: dataStart + begin, byteLength };
+  check(bits === undefined || size === 8 * (end - begin), "E_FORMAT", () =>
+    `${what}: shape ${showShape(shape)} of ${dtype} needs ${size / 8} bytes, but data_offsets [${begin}, ${end}] hold ${end - begin}`);
+  return { dtype, shape, offset: dataStart + begin, byteLength: end - begin };
 }
 
 function show(value: Json | undefined): string {

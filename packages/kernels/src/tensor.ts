@@ -15,7 +15,8 @@ import { checkShape, type Shape, showShape, sizeOf } from "./shape";
 /** A counted device buffer. */
 class Storage {
   #owners = 1;
-  constructor(readonly device: Device, readonly buffer: DeviceBuffer) {}
+  /** `size`: elements that it was made for. */
+  constructor(readonly device: Device, readonly buffer: DeviceBuffer, readonly size: number) {}
   retain(): this {
     this.#owners++;
     return this;
@@ -80,9 +81,9 @@ export class Tensor {
     checkShape(shape, "tensor");
     check(device.dtypes.includes(dtype), "E_DTYPE", () =>
       `device ${device.kind} has no ${dtype} tensors; it has ${device.dtypes.join(", ")}`);
-    checkPairs(shape, 0, dtype);
-    const buffer = device.allocate(sizeOf(shape) * DTYPES[dtype].bytes);
-    return new Tensor(device, [...shape], dtype, new Storage(device, buffer), 0);
+    const size = sizeOf(shape);
+    const buffer = device.allocate(inWords(size * DTYPES[dtype].bytes));
+    return new Tensor(device, [...shape], dtype, new Storage(device, buffer, size), 0);
   }
 
   /** The buffer behind this tensor; for backends. Throws `E_DISPOSED` after disposal. */
@@ -111,7 +112,6 @@ export class Tensor {
     check(start >= 0 && start + sizeOf(shape) <= this.size, "E_SHAPE", () =>
       `a window ${showShape(shape)} from element ${start} does not fit into ${showShape(this.shape)}`);
     check(!this.#disposed, "E_DISPOSED", () => `tensor ${this.id} ${showShape(this.shape)} was used after it had been freed`);
-    checkPairs(shape, start, this.dtype);
     return new Tensor(this.device, [...shape], this.dtype, this.#storage.retain(), this.offset + start);
   }
 
@@ -131,11 +131,15 @@ export class Tensor {
    * is anything in it.
    */
   async read(into?: TypedArray): Promise<TypedArray> {
-    const { buffer, byteOffset, byteLength, dtype } = this;
+    const { buffer, byteOffset, byteLength, dtype, size } = this;
     if (into) checkTarget(this, into);
     // Halves are not what JavaScript's arrays hold: theirs are copied once more.
     const direct = into && dtype !== "f16" ? toBytes(into, dtype) : undefined;
-    const numbers = fromBytes(await this.device.read(buffer, byteOffset, byteLength, direct), dtype);
+    // Devices move words of 4 bytes, in which a number of f16 may have a neighbour before or behind the tensor.
+    const before = byteOffset % 4;
+    const bytes = await this.device.read(buffer, byteOffset - before, inWords(before + byteLength), direct);
+    const words = fromBytes(bytes, dtype);
+    const numbers = words.length === size ? words : words.slice(before / 2, before / 2 + size);
     if (!into) return numbers;
     if (!direct) into.set(numbers);
     return into;
@@ -147,10 +151,16 @@ export class Tensor {
     return (await this.read())[0]!;
   }
 
-  /** Replaces the contents, in queue order; rounded to the tensor's type. The data is copied before this returns. */
+  /**
+   * Replaces the contents, in queue order; rounded to the tensor's type. The data is copied before this returns. A window of f16 that begins
+   * or ends in the middle of a pair of numbers can't be written (`E_SHAPE`).
+   */
   write(data: ArrayLike<number>): this {
+    const end = this.offset + this.size;
     check(data.length === this.size, "E_SHAPE", () =>
       `write: ${data.length} numbers do not fill a tensor ${showShape(this.shape)} of ${this.size}`);
+    check(this.dtype !== "f16" || (this.offset % 2 === 0 && (end % 2 === 0 || end === this.#storage.size)), "E_SHAPE", () =>
+      `write: numbers of f16 are written in pairs, and the window ${showShape(this.shape)} from element ${this.offset} has a part of one; write the whole tensor`);
     const { array } = DTYPES[this.dtype];
     let typed: TypedArray;
     if (data instanceof array) typed = data;
@@ -184,10 +194,9 @@ function checkTarget({ size, dtype, shape }: Tensor, into: TypedArray): void {
   check(into.length === size, "E_SHAPE", () => `read: ${into.length} numbers do not hold a tensor ${showShape(shape)} of ${size}`);
 }
 
-/** Devices move 4 bytes at a time, two numbers of f16. */
-function checkPairs(shape: Shape, start: number, dtype: DType): void {
-  check(dtype !== "f16" || (sizeOf(shape) % 2 === 0 && start % 2 === 0), "E_SHAPE", () =>
-    `f16 tensors hold pairs of numbers: ${showShape(shape)}${start > 0 ? ` from element ${start}` : ""} must begin at an even element and have an even number of them`);
+/** Bytes of the words of 4 that hold so many. */
+function inWords(bytes: number): number {
+  return Math.ceil(bytes / 4) * 4;
 }
 
 /** A tensor from numbers (nested arrays are not taken: give the shape). */

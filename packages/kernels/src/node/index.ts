@@ -1,2 +1,2 @@
 /** What only Node has: files. Import as `@lenggen/kernels/node`. */
-export { fileError, makeFolder, openFile, syncFolder, writeWhole } from "./files";
+export { fileError, makeFolder, openFile, openWeightsIn, syncFolder, writeWhole } from "./files";

@@ -1,12 +1,10 @@
 /** Checks that the shape rules of several families share. */
 import { check } from "../errors";
-import { showShape } from "../shape";
 import type { Tensor } from "../tensor";
 
-/** Refuses an f16 weight with rows of an odd width (`E_SHAPE`) or beside anything but f32 (`E_DTYPE`). For ops that read such weights, [rows, columns]. */
-export function checkHalf(op: string, weight: Tensor, beside: Readonly<Record<string, Tensor>> = {}): void {
+/** Refuses an f16 weight beside anything but f32 (`E_DTYPE`). For ops that read such weights. */
+export function checkHalf(op: string, weight: Tensor, beside: Readonly<Record<string, Tensor>>): void {
   if (weight.dtype !== "f16") return;
-  check(weight.shape[1]! % 2 === 0, "E_SHAPE", () => `${op}: rows of the f16 weight ${showShape(weight.shape)} must have an even number of columns`);
   for (const [name, t] of Object.entries(beside)) {
     check(t.dtype === "f32", "E_DTYPE", () => `${op}: ${name} is ${t.dtype}; beside an f16 weight it must be f32`);
   }

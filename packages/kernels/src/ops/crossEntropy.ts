@@ -24,7 +24,7 @@ interface CrossEntropySizes {
 export interface CrossEntropyKernels {
   /**
    * hidden [rows, width]; weight [vocabulary, width]; targets i32 [rows], clamped to vocabulary - 1;
-   * losses and logsumexp [rows] (logsumexp is 0 where the target is negative). The weight may be f16, of even rows.
+   * losses and logsumexp [rows] (logsumexp is 0 where the target is negative). The weight may be f16.
    */
   crossEntropy(
     args: CrossEntropySizes & { hidden: Tensor; weight: Tensor; targets: Tensor; losses: Tensor; logsumexp: Tensor },
@@ -78,7 +78,7 @@ function sizesOf(weight: Tensor, targets: Tensor): CrossEntropySizes {
 /**
  * Negative log-likelihood -ln softmax(hidden · weightᵀ)[target] of each target, in nats:
  * hidden [..., D], weight [V, D], targets i32 [...] -> [...].
- * The weight may be f16, with an even D. A negative target is ignored: its loss is 0. Targets beyond V - 1 count as V - 1 (check tokens when they are uploaded).
+ * The weight may be f16. A negative target is ignored: its loss is 0. Targets beyond V - 1 count as V - 1 (check tokens when they are uploaded).
  */
 export function crossEntropy(hidden: Tensor, weight: Tensor, targets: Tensor): Tensor {
   return apply(crossEntropyOp, [hidden, weight, targets], null)[0]!;

@@ -7,12 +7,12 @@ import { check } from "../errors";
 import { apply, type Op } from "../op";
 import { type Shape, showShape, sizeOf } from "../shape";
 import { Tensor, tensor } from "../tensor";
-import { checkHalf, checkReal } from "./checks";
+import { checkReal } from "./checks";
 
 export interface EmbeddingKernels {
   /**
    * out[i] = weight[tokens[i]]; weight [vocabulary, width], tokens [count], out [count, width]. A token outside of
-   * 0 ... vocabulary - 1 is clamped, so that nothing is read out of bounds; vocabulary >= 1. The weight may be f16, of even rows.
+   * 0 ... vocabulary - 1 is clamped, so that nothing is read out of bounds; vocabulary >= 1. The weight may be f16.
    */
   embedding(args: { weight: Tensor; tokens: Tensor; out: Tensor; count: number; width: number; vocabulary: number }): void;
   /** dweight[v] = Σ dy[i] over the i with tokens[i] = v, in order; clamped in the same way. */
@@ -30,7 +30,6 @@ const embeddingOp: Op<undefined> = {
   outputs([weight, tokens]) {
     checkReal("embedding", { weight: weight! });
     check(weight!.shape.length === 2, "E_SHAPE", () => `embedding: weight ${showShape(weight!.shape)} must be [vocabulary, width]`);
-    checkHalf("embedding", weight!);
     check(tokens!.dtype === "i32", "E_DTYPE", () => `embedding: tokens are ${tokens!.dtype}; they must be i32 (see tokenTensor)`);
     check(weight!.shape[0]! > 0 || tokens!.size === 0, "E_SHAPE", () => "embedding: weight has no rows to pick from");
     return [{ shape: [...tokens!.shape, weight!.shape[1]!], dtype: weight!.dtype === "f16" ? "f32" : weight!.dtype }];
@@ -46,7 +45,7 @@ const embeddingOp: Op<undefined> = {
   },
 };
 
-/** Rows of a matrix: weight [V, D], tokens i32 [...] -> [..., D]; of an f16 weight as f32, D even. Make tokens with {@link tokenTensor}, which checks them. */
+/** Rows of a matrix: weight [V, D], tokens i32 [...] -> [..., D]; of an f16 weight as f32. Make tokens with {@link tokenTensor}, which checks them. */
 export function embedding(weight: Tensor, tokens: Tensor): Tensor {
   return apply(embeddingOp, [weight, tokens], undefined)[0]!;
 }

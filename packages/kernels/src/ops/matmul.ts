@@ -17,7 +17,7 @@ export interface MatmulKernels {
   /**
    * out[i] (+)= op(a[i]) · op(b[i]) for i < batch, with op(a[i]) [m,k], op(b[i]) [k,n], out[i] [m,n]. Operand i starts
    * i · stride elements in; stride 0 shares one operand. With outStride 0 the products of the batch are summed.
-   * b may be f16, of even rows, where it is transposed and batch is 1; nothing is accumulated then.
+   * b may be f16 where it is transposed and batch is 1; nothing is accumulated then.
    */
   matmul(args: {
     a: Tensor; b: Tensor; out: Tensor; batch: number; m: number; n: number; k: number;
@@ -162,7 +162,7 @@ function eachBlock(
   });
 }
 
-/** Linear layer without bias: x [..., K], weight [N, K] -> x · weightᵀ [..., N]. The weight may be f16, with an even K. */
+/** Linear layer without bias: x [..., K], weight [N, K] -> x · weightᵀ [..., N]. The weight may be f16. */
 export function linear(x: Tensor, weight: Tensor): Tensor {
   return apply(linearOp, [x, weight], { name: "linear", split: [weight.shape[0] ?? 0] })[0]!;
 }

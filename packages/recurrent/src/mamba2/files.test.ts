@@ -1,4 +1,6 @@
-import { countElements, type Device, encodeSafetensors, key, leaves, memorySource, open, openSafetensors, type Parameters, tensor, zeros } from "@lenggen/kernels";
+import {
+  check, countElements, type Device, encodeSafetensors, key, leaves, memorySource, open, openSafetensors, openWeights, type Parameters, parseConfig, tensor, zeros,
+} from "@lenggen/kernels";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadMamba2, saveMamba2 } from "./files";
 import { mamba2 } from "./model";
@@ -60,5 +62,31 @@ describe("checkpoints", () => {
   it("with NaN are refused", async () => {
     const bad = { ...fresh(), "backbone.norm_f.weight": tensor(device, Array.from({ length: 16 }, (_, i) => (i === 5 ? Number.NaN : 1))) };
     await expect(loadMamba2(CONFIG, await write(bad, "nan.safetensors"), device)).rejects.toThrowError(refusal("E_WEIGHTS", /norm_f.*1 number that is NaN/));
+  });
+
+  it("in shards load as those in one file do", async () => {
+    const FIXTURES = import.meta.glob<string>("../../test/fixtures/mamba2-{tiny,sharded}/*", { query: "?url&inline", import: "default" });
+    const openIn = (folder: string) => async (name: string) => {
+      const found = FIXTURES[`../../test/fixtures/${folder}/${name}`];
+      check(found, "E_MISSING", () => `${folder}/${name}: there is no such file`);
+      return memorySource(new Uint8Array(await (await fetch(await found())).arrayBuffer()), `${folder}/${name}`);
+    };
+    const [tiny, sharded] = await Promise.all(["mamba2-tiny", "mamba2-sharded"].map(async (folder) => {
+      const config = await openIn(folder)("config.json");
+      return loadMamba2(parseConfig(await config.read(0, config.size)), await openWeights(openIn(folder)), device);
+    }));
+    for (const [name, leaf] of Object.entries(tiny!.parameters)) expect(await sharded!.parameters[name]!.read()).toEqual(await leaf.read());
+  });
+
+  const ODD = { d_model: 15, n_layer: 1, vocab_size: 31, pad_vocab_size_multiple: 1, ssm_cfg: { layer: "Mamba2", d_state: 7, headdim: 6 } };
+  it("with matrices of odd numbers of elements load as f16, to the last number", async () => {
+    const parameters = mamba2(ODD).init(key(1), device);
+    expect(parameters["backbone.embedding.weight"]!.size % 2).toBe(1);
+    const { parameters: half } = await loadMamba2(ODD, await write(parameters, "odd.safetensors"), device, "f16");
+    const embedding = half["backbone.embedding.weight"]!;
+    expect([embedding.dtype, await embedding.read()]).toEqual(["f16", await tensor(device, await parameters["backbone.embedding.weight"]!.read(), [31, 15], "f16").read()]);
+    const large = { ...parameters, "backbone.embedding.weight": tensor(device, Array.from({ length: 31 * 15 }, (_, i) => (i === 31 * 15 - 1 ? 7e4 : 1)), [31, 15]) };
+    await expect(loadMamba2(ODD, await write(large, "odd.safetensors"), device, "f16")).rejects.toThrowError(
+      refusal("E_WEIGHTS", /embedding.weight holds 1 number that is NaN or infinite as f16/));
   });
 });

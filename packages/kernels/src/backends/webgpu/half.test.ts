@@ -5,7 +5,7 @@ import { crossEntropy } from "../../ops/crossEntropy";
 import { embedding, tokenTensor } from "../../ops/embedding";
 import { linear } from "../../ops/matmul";
 import { scope, tensor } from "../../tensor";
-import { normals } from "../../testing";
+import { expectClose, normals } from "../../testing";
 import type { WebGpuDevice } from ".";
 import { boundAs, loadCode } from "./half";
 import { program, shaderOf } from "./program";
@@ -26,7 +26,7 @@ describe.skipIf(!listing.available)("weights of f16 on webgpu", async () => {
 
   /** Few rows, tiles, quads and single numbers; rows of an embedding; losses. */
   const numbersOn = async (device: WebGpuDevice) => {
-    const results = scope(() => [[3, 40, 64], [3, 40, 66], [20, 40, 64], [20, 40, 66], [20, 3, 64]].flatMap(([m, n, k]) => {
+    const results = scope(() => [[3, 40, 64], [3, 40, 66], [20, 40, 64], [20, 40, 66], [20, 3, 64], [3, 41, 33], [20, 41, 65]].flatMap(([m, n, k]) => {
       const x = tensor(device, normals(1, [m!, k!]).data, [m!, k!]);
       const weight = tensor(device, normals(2, [n!, k!]).data, [n!, k!], "f16");
       const tokens = tokenTensor(device, Array.from({ length: m! }, (_, i) => i % n!), [m!], n!);
@@ -40,6 +40,25 @@ describe.skipIf(!listing.available)("weights of f16 on webgpu", async () => {
   it("need no feature", async () => {
     expect(packed.launcher.halves).toBe(false);
     for (const numbers of await numbersOn(packed)) expect(numbers.every(Number.isFinite)).toBe(true);
+  });
+
+  it("are read in parts that begin in the middle of a pair", async () => {
+    const narrow = (await open("webgpu", { fallback: true, webgpu: { features: [], maxBinding: 4096 } })) as WebGpuDevice;
+    for (const [m, n, k] of [[3, 90, 33], [20, 91, 65], [3, 5, 601]] as const) {
+      const found = await Promise.all([narrow, packed].map(async (device) => {
+        const results = scope(() => {
+          const weight = tensor(device, normals(2, [n, k]).data, [n, k], "f16");
+          const tokens = tokenTensor(device, Array.from({ length: m }, (_, i) => n - 1 - i), [m], n);
+          return [linear(tensor(device, normals(1, [m, k]).data, [m, k]), weight), embedding(weight, tokens)];
+        });
+        const numbers = await Promise.all(results.map((t) => t.read()));
+        for (const t of results) t.dispose();
+        return numbers;
+      }));
+      expectClose(found[0]![0]!, found[1]![0]!, 1e-5, `linear ${m} ${n} ${k}`);
+      expect(found[0]![1]).toEqual(found[1]![1]);
+    }
+    narrow.close();
   });
 
   it.skipIf(!has)("are the same bits with the feature", async () => {

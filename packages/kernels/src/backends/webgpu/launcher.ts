@@ -4,6 +4,7 @@ import { DTYPES } from "../../dtype";
 import { check } from "../../errors";
 import { showShape } from "../../shape";
 import { Tensor } from "../../tensor";
+import { SHIFT_WORKGROUP, shiftHalves } from "./half";
 import type { Pipelines } from "./pipelines";
 import type { Pool, WebGpuBuffer } from "./pool";
 import type { BindingType, ParamType, Program } from "./program";
@@ -90,34 +91,53 @@ export function createLauncher(device: Device, capabilities: Capabilities, parts
     check(size <= capabilities.maxBinding, "E_MEMORY", () =>
       `webgpu: kernel ${kernel}: ${name} ${showShape(tensor.shape)} has ${size} bytes, and this device binds at most ${capabilities.maxBinding} at once; ` +
       `make the batch, the length or the model smaller`);
-    // Nothing can't be bound; a kernel of no elements does not look.
-    return { buffer, offset: tensor.byteOffset + start * bytes, size: Math.max(size, 16) };
+    // Nothing can't be bound; a kernel of no elements does not look. What is bound are whole words.
+    return { buffer, offset: tensor.byteOffset + start * bytes, size: Math.max(Math.ceil(size / 4) * 4, 16) };
+  };
+
+  const standIn = (size: number): BufferRange => ({ buffer: pool.take(size), offset: 0, size });
+  /** A copy of halves that begin in the middle of a word, from the beginning of a buffer on. */
+  const shifted = ({ buffer, offset, size }: BufferRange): BufferRange => {
+    const words = standIn(size + 4);
+    const there = Math.min(words.size, buffer.size - (offset - 2));
+    queue.copy({ buffer, offset: offset - 2, size: there }, { ...words, size: there });
+    const stand = standIn(size);
+    const params = encodeParams(shiftHalves, { words: size / 4 }, Math.ceil(size / 4 / SHIFT_WORKGROUP));
+    queue.dispatch({ pipeline: pipelines.get(shiftHalves), ranges: [words, stand], params, groups: gridOf(Math.ceil(size / 4 / SHIFT_WORKGROUP)) });
+    pool.give(words.buffer);
+    return stand;
   };
 
   const run = (program: Program, buffers: Readonly<Record<string, Tensor | Part | null | undefined>>, params: Readonly<Record<string, number>>, groups: number): void => {
     if (groups === 0) return;
     const ranges: BufferRange[] = [];
     const temporary: { from: BufferRange; to: BufferRange; writable: boolean }[] = [];
+    const halves: BufferRange[] = [];
     for (const { name, type, writable } of program.bindings) {
       const given = buffers[name];
       check(given, "E_ARGUMENT", () => `webgpu: kernel ${program.name} was launched without ${name}`);
       const range = rangeOf(program.name, name, type, given);
+      if (range.offset % 4 !== 0) {
+        halves.push(shifted(range));
+        ranges.push(halves.at(-1)!);
+        continue;
+      }
       // A buffer can't be bound twice where one is written, nor from any byte: then a copy stands in.
       const shared = ranges.some((other, i) => other.buffer === range.buffer && (writable || program.bindings[i]!.writable));
       if (shared || range.offset % alignment !== 0) {
-        const stand: BufferRange = { buffer: pool.take(range.size), offset: 0, size: range.size };
+        const stand = standIn(range.size);
         const size = Math.min(range.size, range.buffer.size - range.offset);
         temporary.push({ from: { ...range, size }, to: { ...stand, size }, writable });
         ranges.push(stand);
       } else ranges.push(range);
     }
     for (const { from, to } of temporary) queue.copy(from, to);
-    const x = Math.min(groups, MOST_GROUPS);
-    queue.dispatch({ pipeline: pipelines.get(program), ranges, params: encodeParams(program, params, groups), groups: [x, Math.ceil(groups / x)] });
+    queue.dispatch({ pipeline: pipelines.get(program), ranges, params: encodeParams(program, params, groups), groups: gridOf(groups) });
     for (const { from, to, writable } of temporary) {
       if (writable) queue.copy(to, from);
       pool.give(to.buffer);
     }
+    for (const { buffer } of halves) pool.give(buffer);
   };
 
   return {
@@ -132,6 +152,11 @@ export function createLauncher(device: Device, capabilities: Capabilities, parts
       );
     },
   };
+}
+
+function gridOf(groups: number): [number, number] {
+  const x = Math.min(groups, MOST_GROUPS);
+  return [x, Math.ceil(groups / x)];
 }
 
 function encodeParams({ name, numbers }: Program, params: Readonly<Record<string, number>>, groups: number): Uint8Array {
