@@ -91,26 +91,31 @@ interface ScanSizes {
   readonly stateSize: number;
 }
 
-function ssdCase(sizes: ScanSizes, pass: Pass): BenchCase {
+/**
+ * Log decays are uniform in (-`decay`, -0.001). Strong ones underflow within a chunk, as those of published models do at their chunk
+ * of 256; mild ones never.
+ */
+function ssdCase(sizes: ScanSizes, pass: Pass, { decay = 0.5, chunk }: { decay?: number; chunk?: number } = {}): BenchCase {
   const { batch, steps, heads, headSize, groups, stateSize } = sizes;
-  const { forward, gradient } = ssdOperations({ ...sizes, fromZero: true, finalUnused: true });
+  const { forward, gradient } = ssdOperations({ ...sizes, chunk, fromZero: true, finalUnused: true });
+  const special = `${chunk === undefined ? "" : ` chunk=${chunk}`}${decay === 0.5 ? "" : ` decay=${decay}`}`;
   const floats = batch * steps * (2 * heads * headSize + 2 * heads + 2 * groups * stateSize);
   return opCase(
     {
-      kernel: "ssd", shape: `B=${batch} T=${steps} H=${heads} P=${headSize} G=${groups} N=${stateSize}`, pass,
+      kernel: "ssd", shape: `B=${batch} T=${steps} H=${heads} P=${headSize} G=${groups} N=${stateSize}${special}`, pass,
       operations: pass === "both" ? forward + gradient : forward, bytes: (pass === "both" ? 3 : 1) * FLOAT * floats,
     },
     (random, device, seed) => ({
       tracked: {
         x: random([batch, steps, heads, headSize]),
         dt: uniform(foldIn(key(seed), 101), device, [batch, steps, heads], { low: 0.001, high: 0.1 }),
-        a: uniform(foldIn(key(seed), 102), device, [batch, steps, heads], { low: -0.5, high: -0.001 }),
+        a: uniform(foldIn(key(seed), 102), device, [batch, steps, heads], { low: -decay, high: -0.001 }),
         b: random([batch, steps, groups, stateSize]),
         c: random([batch, steps, groups, stateSize]),
         d: random([heads]),
       },
     }),
-    (inputs) => ssd(inputs).y,
+    (inputs) => ssd(inputs, { chunk }).y,
   );
 }
 
@@ -238,6 +243,8 @@ export const OP_CASES: readonly BenchCase[] = [
   ...[1, 4].flatMap((rows) => (["f32", "f16"] as const).map((dtype) => tokenCase(rows, 32_768, 768, dtype))),
   ...(["forward", "both"] as const).map((pass) => ssdCase({ batch: 1, steps: 4096, heads: 24, headSize: 64, groups: 1, stateSize: 128 }, pass)),
   ...(["forward", "both"] as const).map((pass) => ssdCase({ batch: 16, steps: 128, heads: 8, headSize: 32, groups: 1, stateSize: 64 }, pass)),
+  ...[64, 256].flatMap((chunk) => (["forward", "both"] as const).map((pass) =>
+    ssdCase({ batch: 1, steps: 512, heads: 24, headSize: 64, groups: 1, stateSize: 128 }, pass, { decay: 3, chunk }))),
   ...(["forward", "both"] as const).map((pass) => convCase(1, 4096, 1792, pass)),
   ...(["forward", "both"] as const).map((pass) => normCase(4096, 1536, pass)),
   ...(["forward", "both"] as const).map((pass) => layerNormCase(4096, 1536, pass)),

@@ -4,6 +4,8 @@
 // namespace (baseline, avx2, avx512, neon) and registers its kernels in that namespace's table. The addon
 // picks one table at run time. Kernels run on the device's queue thread and split their work with `Pool`.
 //
+// These threads take subnormal numbers for 0 (subnormals.h).
+//
 // Two rules hold for all of them:
 //  * The same bits whatever the number of threads: in which order a sum is taken follows from the shapes alone, and no two
 //    items of work write the same element. Sums across items happen in a fixed order.

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "pages.h"
+#include "subnormals.h"
 
 namespace lenggen {
 namespace {
@@ -95,6 +96,7 @@ void Queue::release(void* memory, size_t capacity) {
 }
 
 void Queue::work() {
+  flushSubnormals();
   for (uint64_t i = 0;; i++) {
     arrival_.wait([&] { return visible_.load() != i || stopping_.load(); }, IDLE_SPIN);
     if (visible_.load() == i) return;

@@ -11,6 +11,7 @@
 
 #include "check.h"
 #include "families.h"
+#include "subnormals.h"
 #include "threefry.h"
 
 namespace lenggen::LENGGEN_ISA {
@@ -61,11 +62,13 @@ LENGGEN_INLINE vf standardNormal(vi word) {
 // out[i] = shift + scale · value(word i)
 template <typename Value>
 void generate(const Launch& launch, Pool& pool, const Value& value) {
+  const ExactSubnormals here;  // and of each worker below
   float* out = launch.buffers[0].f32();
   const int64_t size = static_cast<int64_t>(launch.buffers[0].bytes / 4);
   const Key key = {static_cast<uint32_t>(launch.integer(0)), static_cast<uint32_t>(launch.integer(1))};
   const float shift = launch.real(2), scale = launch.real(3);
   pool.parallel((size + BLOCK - 1) / BLOCK, [&](int64_t item, int) {
+    const ExactSubnormals exact;
     const int64_t end = std::min(size, (item + 1) * BLOCK);
     int32_t word[2 * WIDTH];
     for (int64_t i = item * BLOCK; i < end; i += 2 * WIDTH) {

@@ -5,6 +5,8 @@
 #include <new>
 #include <utility>
 
+#include "subnormals.h"
+
 namespace lenggen {
 namespace {
 
@@ -90,6 +92,7 @@ void ThreadPool::parallel(int64_t items, const Body& body) {
 }
 
 void ThreadPool::work(int worker) {
+  flushSubnormals();
   uint64_t seen = 0;
   for (;;) {
     gate_.wait([&] { return generation_.load() != seen || stopping_.load(); }, spin_);

@@ -53,6 +53,11 @@ constexpr int TILE_COLUMNS = TILE_VECTORS * WIDTH;
 typedef float vf __attribute__((vector_size(WIDTH * 4)));
 typedef int32_t vi __attribute__((vector_size(WIDTH * 4)));
 
+// The same bits as the other type, and the nearest float of a whole number.
+LENGGEN_INLINE vi bitsOf(vf v) { return (vi)v; }
+LENGGEN_INLINE vf floatOf(vi bits) { return (vf)bits; }
+LENGGEN_INLINE vf toFloat(vi v) { return __builtin_convertvector(v, vf); }
+
 // ---- memory: any float or int32 address will do -----------------------------------------------------------------
 
 LENGGEN_INLINE vf load(const float* p) {
@@ -102,12 +107,13 @@ LENGGEN_INLINE vf load(const uint16_t* p) {
 #elif defined(__ARM_NEON)
   return (vf)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
 #else
-  // In place, the bits have an exponent that is 112 too low, also of a subnormal number, and a product puts it right; infinity
-  // and NaN have one of their own.
+  // In place, the bits have an exponent that is 112 too low. A subnormal number is its fraction times 2^-24; infinity and NaN
+  // have an exponent of their own. No float on the way is subnormal, since those count as 0.
   vi bits;
   for (int i = 0; i < WIDTH; i++) bits[i] = p[i];
-  const vi magnitude = (bits & 0x7fff) << 13, special = magnitude >= 0x7c00 << 13;
-  const vi wide = (special & (magnitude | 0x7f800000)) | (~special & (vi)((vf)magnitude * 0x1p112f));
+  const vi magnitude = (bits & 0x7fff) << 13, special = magnitude >= 0x7c00 << 13, subnormal = magnitude < 0x0400 << 13;
+  const vi normal = magnitude + (special & (112 << 23)) + (112 << 23);
+  const vi wide = (subnormal & bitsOf(toFloat(bits & 0x03ff) * 0x1p-24f)) | (~subnormal & normal);
   return (vf)(wide | (bits & 0x8000) << 16);
 #endif
 }
@@ -129,10 +135,6 @@ LENGGEN_INLINE void storeFirst(float* p, vf v, int64_t n) {
 }
 
 // ---- lanes ------------------------------------------------------------------------------------------------------
-
-LENGGEN_INLINE vi bitsOf(vf v) { return (vi)v; }
-LENGGEN_INLINE vf floatOf(vi bits) { return (vf)bits; }
-LENGGEN_INLINE vf toFloat(vi v) { return __builtin_convertvector(v, vf); }
 
 // Lane by lane: a where the mask is -1, b where it is 0.
 LENGGEN_INLINE vf select(vi mask, vf a, vf b) { return mask ? a : b; }
@@ -230,7 +232,7 @@ LENGGEN_INLINE void transposeSquare(vf (&rows)[WIDTH]) {
 // Two bounds keep the exponent arithmetic inside an int; beyond them the results are infinity and 0 anyway.
 constexpr float EXP_LOW = -105.0f, EXP_HIGH = 90.0f;
 
-// e^x; within 2 ulp, subnormal results included. exp(0) is 1, exp(-inf) 0, overflow is inf, NaN stays NaN.
+// e^x; within 2 ulp, where the result is a normal number (others are 0). exp(0) is 1, exp(-inf) 0, overflow is inf, NaN stays NaN.
 // Coefficients: Cephes expf (Moshier).
 LENGGEN_INLINE vf exp(vf x) {
   x = min(broadcast(EXP_HIGH), max(broadcast(EXP_LOW), x));
@@ -257,11 +259,12 @@ LENGGEN_INLINE vf exp(vf x) {
 // Natural logarithm; within 2 ulp, subnormal x included. log(0) is -inf, log(x < 0) NaN, log(inf) inf.
 // Coefficients: Cephes logf (Moshier).
 LENGGEN_INLINE vf log(vf x) {
-  const vi tiny = x < 1.17549435e-38f;
-  const vf scaled = select(tiny, x * 8388608.0f, x);
+  // The bits of a subnormal number are its whole multiple of 2^-149. Bits are compared, as the number itself counts as 0.
+  const vi tiny = bitsOf(x) < 0x00800000;
+  const vf scaled = select(tiny, toFloat(bitsOf(x)), x);
   // m in [sqrt(1/2), sqrt(2)), x = m·2^e
   const vi bits = bitsOf(scaled) - 0x3f3504f3;
-  const vf e = toFloat((bits >> 23) - (tiny & 23));
+  const vf e = toFloat((bits >> 23) - (tiny & 149));
   const vf m = floatOf((bits & 0x007fffff) + 0x3f3504f3) - 1.0f;
   const vf square = m * m;
   vf p = m * 7.0376836292e-2f - 1.1514610310e-1f;
@@ -278,8 +281,8 @@ LENGGEN_INLINE vf log(vf x) {
   y = (m + y) + e * 0.693359375f;
   const float inf = std::numeric_limits<float>::infinity();
   y = select(x < inf, y, x);  // inf and NaN
-  y = select(x == 0.0f, broadcast(-inf), y);
-  return select(x < 0.0f, broadcast(std::numeric_limits<float>::quiet_NaN()), y);
+  y = select(bitsOf(x) < 0, broadcast(std::numeric_limits<float>::quiet_NaN()), y);
+  return select((bitsOf(x) & INT32_MAX) == 0, broadcast(-inf), y);
 }
 
 // log(1 + x) for x >= 0, accurate for tiny x too.

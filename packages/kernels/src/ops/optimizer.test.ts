@@ -64,6 +64,10 @@ eachDevice("optimizer", (device) => {
     using huge = tensor(device, [3e30, 4e30]);
     using hugeNorm = globalNorm([huge]);
     expect(relativeError([await hugeNorm.item()], [5e30])).toBeLessThan(1e-6);
+    // Subnormal numbers come in steps of 1.4e-45.
+    using tiny = tensor(device, [3e-40, 4e-40]);
+    using tinyNorm = globalNorm([tiny]);
+    expect(Math.abs((await tinyNorm.item()) - 5e-40)).toBeLessThan(3e-45);
     dispose(gradients);
   });
 

@@ -35,6 +35,8 @@ eachDevice("random", (device) => {
     for (const draw of [
       (d: typeof device) => uniform(key(n), d, [n], { low: -0.3, high: 0.7 }),
       (d: typeof device) => normal(key(n), d, [n], { mean: 0.1, std: 0.02 }),
+      // Down to subnormal numbers.
+      (d: typeof device) => normal(key(n), d, [n], { std: 1e-39 }),
     ]) {
       const [got, expected] = [draw(device), draw(referenceDevice)];
       expect(firstDifference(await got.read(), await expected.read())).toBe(-1);

@@ -63,7 +63,8 @@ fn take(bits: u32) {
   let x = bitcast<f32>(select(0u, size, finite));
   let small = x < ${SMALL};
   let large = x > ${LARGE};
-  let scaled = x * select(select(1.0, ${SCALE_DOWN}, large), ${SCALE_UP}, small);
+  // Devices may take a subnormal number for 0, so it is made of its bits, its whole multiple of 2⁻¹⁴⁹.
+  let scaled = select(x * select(select(1.0, ${SCALE_DOWN}, large), ${SCALE_UP}, small), f32(size) * ${SCALE_UP * 2 ** -149}, size < 0x00800000u);
   sums += select(vec3f(0.0), vec3f(scaled * scaled), vec3<bool>(small, !small && !large, large));
 }
 ${each((i) => `
