@@ -10,6 +10,7 @@ import { CONFIG } from "../test/trained";
 import { FAMILIES, familyOf, MODEL_PRESETS } from "./families";
 import { MEASURES } from "./measures";
 import { findCheckpoint, loadCheckpoint, modelNamed } from "./models";
+import { textOf } from "./text";
 import { runTraining } from "./training";
 
 const shared = { vocab_size: 256, hidden_size: 16, intermediate_size: 16, num_attention_heads: 2 };
@@ -63,7 +64,7 @@ describe.each(Object.keys(CONFIGS))("family %s", (family) => {
     const bytes = new TextEncoder().encode("It was the best of times, it was the worst of times. ".repeat(20));
     const run = join(folder, `run-${family}`);
     const { parameters } = await runTraining(device, {
-      label: "train", model, text: { source: "here", documents: [{ name: "here", bytes }], length: bytes.length }, method: "zero", batch: 2, context: 40,
+      label: "train", model, text: textOf("here", [{ name: "here", tokens: bytes }]), method: "zero", batch: 2, context: 40,
       task: { task: TASKS["key-retrieval"], share: 0.5, shortest: 30 }, steps: 4, seed: 1, folder: run, resume: false,
     });
     const loaded = await loadCheckpoint(await findCheckpoint(run), device);

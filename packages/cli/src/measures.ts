@@ -1,5 +1,5 @@
 /** The table of measures that `lenggen eval` and the reproductions run. A new measure is one line here. */
-import { check, foldIn, key, type Parameters, type SequenceModel } from "@lenggen/kernels";
+import { check, foldIn, key, type Parameters, partOf, type SequenceModel, type Tokens, type TokenSource } from "@lenggen/kernels";
 import {
   type AskedFromOneStream, askedFromOneStream, effectiveRemembrance, lossByPosition, type Series, stateStatistics, type Task, taskAccuracy, type TaskName, type TaskOptions, TASKS, terminalChart,
 } from "@lenggen/evals";
@@ -12,7 +12,7 @@ export interface MeasureInput {
   readonly model: SequenceModel;
   readonly parameters: Parameters;
   /** Held-out bytes; the sequences are cut from it. */
-  readonly text: Uint8Array;
+  readonly text: Tokens | TokenSource;
   readonly lengths: readonly number[];
   /** Length that the model was trained on; for the short-context reference. */
   readonly trainLength: number | undefined;
@@ -50,11 +50,11 @@ export interface Measure {
 }
 
 /** Sequences of `length` bytes, evenly spaced over a text and not overlapping. Throws `E_TEXT` when they do not fit. */
-export function cutSequences(text: Uint8Array, length: number, count: number): Uint8Array[] {
+export function cutSequences(text: Tokens | TokenSource, length: number, count: number): TokenSource[] {
   check(text.length >= length, "E_TEXT", () => `the text has ${text.length} bytes, too few for a length of ${lengthName(length)}; take a longer text or a smaller length`);
   const fitting = Math.min(count, Math.floor(text.length / length));
   const room = Math.floor(text.length / fitting);
-  return Array.from({ length: fitting }, (_, i) => text.subarray(i * room, i * room + length));
+  return Array.from({ length: fitting }, (_, i) => partOf(text, i * room, i * room + length));
 }
 
 /** A small chart for the terminal, over a logarithmic axis of positions. */
@@ -94,7 +94,7 @@ type CurveOptions = Omit<MeasureInput, "model" | "parameters" | "text" | "length
 /** A measure along texts as long as the longest of the lengths asked for. */
 function curveMeasure<Result>(
   summary: string,
-  measure: (model: SequenceModel, parameters: Parameters, sequences: readonly Uint8Array[], options: CurveOptions) => Promise<Result>,
+  measure: (model: SequenceModel, parameters: Parameters, sequences: readonly TokenSource[], options: CurveOptions) => Promise<Result>,
   linesOf: (result: Result) => string[],
 ): Measure {
   return {

@@ -56,6 +56,12 @@ export async function loadCheckpoint(folder: string, device: Device, dtype: (typ
   }
 }
 
+/** The model of a checkpoint, without its weights. */
+export async function modelOf(checkpoint: string): Promise<SequenceModel> {
+  const config = await readConfig(join(checkpoint, "config.json"));
+  return familyOf(config).make(config);
+}
+
 /** The folder of the run that a checkpoint belongs to, if it belongs to one. */
 export function runOf(checkpoint: string): string | undefined {
   return basename(dirname(checkpoint)) === "checkpoints" ? dirname(dirname(checkpoint)) : undefined;

@@ -1,7 +1,7 @@
 /** Tasks as training batches: what tasks and the trainer know of each other. */
 import { type Task, type TaskBatch, taskBatches, type TaskOptions } from "@lenggen/evals";
 import type { Batch, BatchSource, JsonRecord } from "@lenggen/interventions";
-import { check, foldIn, hostRandom, type Key } from "@lenggen/kernels";
+import { check, foldIn, hostRandom, type Key, type Tokens, type TokenSource } from "@lenggen/kernels";
 
 /** Rows of T + 1 tokens as T tokens with what follows each. */
 export function asBatch({ tokens, weights, ends }: TaskBatch, rows: number): Batch {
@@ -23,7 +23,7 @@ export interface TaskTraining {
   /** The task's own settings; its defaults unless given. */
   readonly options?: TaskOptions;
   readonly key: Key;
-  readonly text: Uint8Array;
+  readonly text: Tokens | TokenSource;
   readonly microBatches: number;
 }
 

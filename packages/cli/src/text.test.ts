@@ -1,8 +1,9 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { wholeOf } from "@lenggen/kernels";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { joined, readText } from "./text";
+import { readText, type Text } from "./text";
 
 let folder = "";
 beforeAll(async () => {
@@ -17,23 +18,25 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
+const written = ({ tokens }: Text): string => new TextDecoder().decode(Uint8Array.from(wholeOf(tokens)));
+
 describe("texts", () => {
   it("reads a folder's text files in the order of their names", async () => {
     const text = await readText(join(folder, "books"));
-    expect(text.documents.map(({ name }) => name)).toEqual(["a.txt", "b.md", join("deep", "c.txt")]);
-    expect(new TextDecoder().decode(joined(text))).toBe("first second third");
+    expect(text.documents.map(({ name }) => name)).toEqual(["a.txt", "b.md", "deep/c.txt"]);
+    expect(written(text)).toBe("first second third");
   });
 
   it("reads a file byte by byte", async () => {
     await writeFile(join(folder, "odd.bin"), Uint8Array.of(0, 255, 10));
-    expect([...joined(await readText(join(folder, "odd.bin")))]).toEqual([0, 255, 10]);
+    expect([...wholeOf((await readText(join(folder, "odd.bin"))).tokens)]).toEqual([0, 255, 10]);
   });
 
   it("finds the built-in corpora of the repository", async () => {
     const speeches = await readText("sotu");
     expect(speeches.documents).toHaveLength(233);
-    expect(speeches.length).toBeGreaterThan(10e6);
-    const book = new TextDecoder().decode(joined(await readText("moby-dick")));
+    expect(speeches.tokens.length).toBeGreaterThan(10e6);
+    const book = written(await readText("moby-dick"));
     expect(book).toContain("Call me Ishmael.");
   });
 

@@ -7,6 +7,7 @@ import { mamba2 } from "@lenggen/recurrent";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { loseDevice } from "../../interventions/test/loseDevice";
 import { CONFIG } from "../test/trained";
+import { textOf } from "./text";
 import { runTraining, type TrainingPlan } from "./training";
 
 const listings = await devices({ fallback: true });
@@ -19,7 +20,7 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 
 const bytes = new TextEncoder().encode("It was the best of times, it was the worst of times. ".repeat(20));
 const plan = (more: Partial<TrainingPlan> = {}): TrainingPlan => ({
-  label: "train", model: mamba2(CONFIG), text: { source: "here", documents: [{ name: "here", bytes }], length: bytes.length }, method: "zero", batch: 2, context: 32, steps: 2, seed: 1,
+  label: "train", model: mamba2(CONFIG), text: textOf("here", [{ name: "here", tokens: bytes }]), method: "zero", batch: 2, context: 32, steps: 2, seed: 1,
   folder: join(folder, "run"), resume: false, ...more,
 });
 

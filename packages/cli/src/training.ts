@@ -1,16 +1,19 @@
 /** Training from the command line: one path for `train`, `post-train` and the reproductions. */
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { type Device, type ErrorCode, foldIn, type Key, key, LenggenError, type Parameters, type SequenceModel } from "@lenggen/kernels";
 import {
-  type BatchSource, contiguousStreams, createIntervention, findIntervention, independentWindows, type JsonRecord, type OptimizerOptions,
-  type RunStore, type ScheduleOptions, train, type TrainCounts, type TrainEvent, type TrainResult,
+  type Device, type ErrorCode, foldIn, type Key, key, LenggenError, type Parameters, type SequenceModel, type TokenSource,
+} from "@lenggen/kernels";
+import {
+  type BatchSource, contiguousStreams, createIntervention, findIntervention, hashTokens, independentWindows, type JsonRecord, keyAfter,
+  type OptimizerOptions, type RunStore, type ScheduleOptions, train, type TrainCounts, type TrainEvent, type TrainResult,
 } from "@lenggen/interventions";
 import { runDirectory } from "@lenggen/interventions/node";
+import { count } from "./format";
 import { readJson } from "./models";
 import { Progress } from "./progress";
 import { type TaskTraining, withTask } from "./tasks";
-import { joined, type Text } from "./text";
+import type { Text } from "./text";
 import { packageFolder, version } from "./package";
 
 export interface TrainingPlan extends Partial<TrainCounts> {
@@ -22,7 +25,10 @@ export interface TrainingPlan extends Partial<TrainCounts> {
   readonly batches?: BatchSource;
   /** Samples of a task among the text. */
   readonly task?: Pick<TaskTraining, "task" | "share" | "shortest" | "options">;
-  /** tbtt: streams run on over the ends of documents instead of starting anew, so that their states can grow older than a document. */
+  /**
+   * tbtt: streams run on over the ends of documents, so that their states can grow older than a document and short ones are read too; true
+   * unless given. Otherwise they start anew at each.
+   */
   readonly joinDocuments?: boolean;
   /** Source of initial states, with its options. */
   readonly method: string;
@@ -38,12 +44,19 @@ export interface TrainingPlan extends Partial<TrainCounts> {
   readonly resume: boolean;
   /** Where a new run starts; fresh parameters unless given. */
   readonly parameters?: () => Promise<Parameters>;
-  /** What else decides the result, e.g. the checkpoint that it starts from. */
+  /**
+   * What post-training starts from: the hash of its weights, which decides the result and which windows are drawn, and where it lay.
+   * Without a hash the draws are those of a run from fresh parameters: older runs go on so, and the reproductions keep to their results.
+   */
+  readonly base?: { readonly weights?: string; readonly place?: string };
+  /** What else decides the result. */
   readonly settings?: JsonRecord;
   /** Whether steps take about the same time, so that the time left can be told; true unless given. */
   readonly alike?: boolean;
   /** How to go on after a failure, in words; with `--resume` unless given. */
   readonly again?: string;
+  /** Takes lines about the run, such as what of the text is not used. */
+  readonly note?: (line: string) => void;
 }
 
 export interface TrainingOutcome extends TrainResult {
@@ -53,27 +66,32 @@ export interface TrainingOutcome extends TrainResult {
   readonly tokensPerSecond: number | null;
   readonly seconds: number;
   readonly peakBytes: number | null;
+  /** Bytes of the text that are in no batch. */
+  readonly unused: number;
   /** The last checkpoint. */
   readonly checkpoint: string;
 }
 
 /** Trains with progress on stderr. The parameters in the outcome are the caller's to dispose. */
 export async function runTraining(device: Device, plan: TrainingPlan, signal?: AbortSignal): Promise<TrainingOutcome> {
-  const { label, model, method, methodOptions = {}, batch, context, steps, seed, folder, text, microBatches = 1, alike } = plan;
+  const { label, model, method, methodOptions = {}, batch, context, steps, seed, folder, text, base, microBatches = 1, alike } = plan;
   const store = runDirectory(folder);
   const progressFrom = (step: number): Progress => {
     const bar = new Progress(label, steps, { unit: "steps", rate: { unit: "tokens", perUnit: batch * context * microBatches }, alike }, step);
     bar.update(step, device.kind === "webgpu" ? "compiling kernels" : "");
     return bar;
   };
-  let progress = progressFrom(0);
   let last: Extract<TrainEvent, { kind: "step" }> | undefined;
+  const batches = plan.batches ?? await batchesOf(plan, signal);
+  const { unused = 0 } = batches;
+  sayUnused(plan, unused);
+  let progress = progressFrom(0);
   let result: TrainResult;
   try {
     result = await train({
       model,
       device,
-      batches: plan.batches ?? batchesOf(plan, seed),
+      batches,
       initialStates: createIntervention(method, model, methodOptions),
       steps,
       seed,
@@ -86,8 +104,9 @@ export async function runTraining(device: Device, plan: TrainingPlan, signal?: A
       parameters: plan.parameters,
       store,
       resume: plan.resume,
-      settings: { text: text.source, ...plan.settings },
-      about: about(),
+      // Batches of the text know it by its hash; others by what it was called.
+      settings: { ...(plan.batches && { text: text.source }), ...(base?.weights && { base: { weights: base.weights } }), ...plan.settings },
+      about: { text: text.source, ...(base?.place && { base: base.place }), ...about() },
       signal,
       onEvent(event) {
         if (event.kind === "resumed") progress = progressFrom(event.step);
@@ -111,6 +130,7 @@ export async function runTraining(device: Device, plan: TrainingPlan, signal?: A
     tokensPerSecond: last?.tokensPerSecond ?? null,
     seconds: totals.seconds,
     peakBytes: last?.peakBytes ?? null,
+    unused,
     checkpoint,
   };
 }
@@ -131,24 +151,55 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
   E_MEMORY: " on a device with more memory (--device), or begin anew with a smaller batch",
 };
 
-/** Batches in the order that the method needs, with samples of a task among them where one is given. The same seed gives the same ones for every method of that order. */
-function batchesOf(plan: TrainingPlan, seed: number): BatchSource {
-  const bytes = joined(plan.text);
-  const windows = textBatches(plan, bytes, foldIn(key(seed), 2));
-  return plan.task ? withTask(windows, { ...plan.task, key: foldIn(key(seed), 8), text: bytes, microBatches: plan.microBatches ?? 1 }) : windows;
+/**
+ * Batches in the order that the method needs, with samples of a task among them where one is given. The same seed gives the same ones for
+ * every method of that order, and for all that starts from the same base.
+ */
+async function batchesOf(plan: TrainingPlan, signal: AbortSignal | undefined): Promise<BatchSource> {
+  const { text: { tokens }, task, base, seed, microBatches = 1 } = plan;
+  const from = base?.weights === undefined ? key(seed) : keyAfter(key(seed), base.weights);
+  const windows = textBatches(plan, foldIn(from, 2), await hashed(tokens, signal));
+  return task ? withTask(windows, { ...task, key: foldIn(from, 8), text: tokens, microBatches }) : windows;
 }
 
-function textBatches({ text, method, batch, context, microBatches = 1, joinDocuments = false }: TrainingPlan, bytes: Uint8Array, from: Key): BatchSource {
-  const options = { batch, context, key: from };
-  if (findIntervention(method).order === "independent") return independentWindows(bytes, options);
-  if (joinDocuments) return contiguousStreams(bytes, { ...options, microBatches });
-  const documents: number[] = [];
+function textBatches(plan: TrainingPlan, from: Key, hash: string): BatchSource {
+  const { text: { tokens, documents }, method, batch, context, microBatches = 1, joinDocuments = true } = plan;
+  const options = { batch, context, key: from, hash };
+  if (findIntervention(method).order === "independent") return independentWindows(tokens, options);
+  if (joinDocuments) return contiguousStreams(tokens, { ...options, microBatches });
+  const starts: number[] = [];
   let start = 0;
-  for (const document of text.documents) {
-    if (document.bytes.byteLength > 0) documents.push(start);
-    start += document.bytes.byteLength;
+  for (const document of documents) {
+    if (document.tokens.length > 0) starts.push(start);
+    start += document.tokens.length;
   }
-  return contiguousStreams(bytes, { ...options, microBatches, documents });
+  return contiguousStreams(tokens, { ...options, microBatches, documents: starts });
+}
+
+/** The hash of a text, under a bar where it takes long. */
+async function hashed(tokens: TokenSource, signal: AbortSignal | undefined): Promise<string> {
+  let progress: Progress | undefined;
+  try {
+    return await hashTokens(tokens, {
+      signal,
+      onProgress(done, total) {
+        if (done < total) progress ??= new Progress("text", total, { unit: "bytes" });
+        progress?.update(done);
+      },
+    });
+  } finally {
+    progress?.finish();
+  }
+}
+
+/** Says what of a text is in no batch. */
+function sayUnused({ text: { source, tokens, otherFiles }, context, joinDocuments = true, note }: TrainingPlan, unused: number): void {
+  if (otherFiles > 0) note?.(`folder "${source}": ${count(otherFiles)} other files are not read; texts are files .txt and .md`);
+  if (unused === 0) return;
+  const why = joinDocuments
+    ? `what is left at its end fills no window of ${count(context)}`
+    : `documents shorter than a window of ${count(context)}, and what is left at the end of others; --join-documents uses them`;
+  note?.(`text "${source}": ${count(unused)} of ${count(tokens.length)} bytes are in no batch: ${why}`);
 }
 
 /** What is good to know about a run: versions, the command, and the revision when this is a clone. */

@@ -1,6 +1,6 @@
 /** @lenggen/evals: measures and tasks for length generalisation. */
 export { stream, type RunOptions, type StreamChunk, type StreamOptions } from "./stream";
-export { joinTokens, type Tokens, type TokenSource, wholeOf } from "./tokens";
+export { joinTokens, type Tokens, type TokenSource, wholeOf } from "@lenggen/kernels";
 export { type Interval, meanInterval, ratioInterval, wilsonInterval } from "./statistics";
 export { binEdges, logPositions } from "./positions";
 export { lossByPosition, type LossByPosition, type LossByPositionOptions, type LossRecord } from "./measures/lossByPosition";

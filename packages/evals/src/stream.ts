@@ -7,12 +7,9 @@
  * L + 1 tokens.
  */
 import {
-  advance, check, crossEntropy, type Device, dispose, disposeExcept, keep, leaves, type Parameters, scope, type SequenceModel, type Tensor, tensor,
-  type Tree, type TypedArray, withoutGradient,
+  advance, check, crossEntropy, type Device, dispose, disposeExcept, keep, leaves, type Parameters, readTokens, scope, type SequenceModel,
+  type Tensor, tensor, type Tokens, type TokenSource, type Tree, type TypedArray, withoutGradient,
 } from "@lenggen/kernels";
-import { readTokens, type Tokens, type TokenSource } from "./tokens";
-
-export type { Tokens, TokenSource };
 
 /** What every measure takes. */
 export interface RunOptions {

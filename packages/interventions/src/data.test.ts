@@ -1,6 +1,7 @@
 import { key } from "@lenggen/kernels";
 import { describe, expect, it } from "vitest";
 import { contiguousStreams, independentWindows } from "./data";
+import { hashTokens } from "./fingerprint";
 
 const text = Int32Array.from({ length: 101 }, (_, i) => i);
 const rows = (values: Int32Array, context: number) =>
@@ -75,6 +76,7 @@ describe("contiguousStreams", () => {
       starts.add(tokens[0]!);
       expect(fresh).toEqual([[0, 15, 60].includes(tokens[0]!)]);
     }
+    expect(source.unused).toBe(1 + 3 + 4); // behind 0 ... 10 and 15 ... 55, and the second document
     expect([...starts].toSorted((a, b) => a - b)).toEqual([0, 5, 15, 20, 25, 30, 35, 40, 45, 50, 60, 65, 70, 75, 80, 85, 90, 95].filter((s) => s !== 55));
   });
 
@@ -91,6 +93,55 @@ describe("contiguousStreams", () => {
     expect(() => contiguousStreams(text, { batch: 1, context: 5, key: key(0), documents: [0, 50, 40] })).toThrow(/documents must start at 0/);
     expect(() => contiguousStreams(text, { batch: 1, context: 5, key: key(0), documents: [3] })).toThrow(/documents must start at 0/);
     expect(() => contiguousStreams(text.subarray(0, 8), { batch: 1, context: 5, key: key(0), documents: [0, 4] })).toThrow(/no document has the 6 tokens/);
+  });
+});
+
+describe("a text that is read as it is asked for", () => {
+  const large = {
+    length: 5 * 2 ** 30,
+    read: (start: number, into: Int32Array) => into.forEach((_, i) => (into[i] = (start + i) % 251)),
+  };
+  const options = { batch: 64, context: 5, key: key(1), hash: "unread" };
+
+  it("gives the same batches and settings as one that is held", () => {
+    const read = { length: text.length, read: (start: number, into: Int32Array) => into.set(text.subarray(start, start + into.length)) };
+    for (const make of [independentWindows, contiguousStreams]) {
+      const [held, apart] = [make(text, { batch: 3, context: 5, key: key(1) }), make(read, { batch: 3, context: 5, key: key(1) })];
+      expect(apart.settings).toEqual(held.settings);
+      for (const step of [0, 1, 7]) expect(apart.at(step, 0)).toEqual(held.at(step, 0));
+    }
+  });
+
+  it("may be of 5 GiB: windows and streams come from all of it, and nothing of it is listed", () => {
+    const windows = independentWindows(large, options);
+    const starts: number[] = [];
+    const watched = independentWindows({ ...large, read: (start, into) => (starts.push(start), large.read(start, into)) }, options);
+    expect(watched.at(3, 0)).toEqual(windows.at(3, 0));
+    expect(Math.max(...starts)).toBeGreaterThan(2 ** 32);
+    const documents = [0, 3, 2 ** 32 + 7];
+    const streams = contiguousStreams(large, { ...options, documents });
+    expect(streams.unused).toBe(3 + ((2 ** 32 + 4 - 1) % 5) + ((2 ** 30 - 7 - 1) % 5));
+    const [now, next] = [streams.at(0, 0), streams.at(1, 0)];
+    for (const [i, row] of rows(now.tokens, 5).entries()) expect(rows(next.tokens, 5)[i]![0]).toBe((row[4]! + 1) % 251);
+  });
+});
+
+describe("the hash of a text", () => {
+  const words = new TextEncoder().encode("It was the best of times, it was the worst of times. ".repeat(2000));
+
+  it("is what older runs recorded, made at once or piece by piece", async () => {
+    expect(independentWindows(words, { batch: 1, context: 5, key: key(1) }).settings).toMatchObject({ tokens: 106_000, hash: "4f80dbb18f239e35" });
+    expect(await hashTokens(words)).toBe("4f80dbb18f239e35");
+    const weights = Float32Array.from(text, (i) => i / 8);
+    expect(independentWindows(text, { batch: 1, context: 5, key: key(1), weights }).settings).toMatchObject({ weights: "061de9d83817aa8f" });
+  });
+
+  it("tells how far it is, and can be interrupted", async () => {
+    const long = { length: 2 ** 27 + 1, read: () => {} };
+    const heard: number[] = [];
+    await hashTokens(long, { onProgress: (done, total) => heard.push(done / total) });
+    expect([heard.length > 1, heard.at(-1)]).toEqual([true, 1]);
+    await expect(hashTokens(long, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "E_INTERRUPTED" });
   });
 });
 

@@ -2,7 +2,10 @@
  * Where batches come from. A source answers for any step at once, without having been asked for those before it: that
  * is what makes exact resume simple, and it needs no saved position.
  */
-import { check, foldIn, hostRandom, type Key } from "@lenggen/kernels";
+import {
+  check, cutTokens, foldIn, hostRandom, type Key, lastAtMost, type Tokens, type TokenSource,
+} from "@lenggen/kernels";
+import { hashNow, hashOfWeights } from "./fingerprint";
 import type { TokenOrder } from "./initialStates";
 import type { JsonRecord } from "./json";
 
@@ -31,6 +34,8 @@ export interface BatchSource {
   readonly context: number;
   /** What tells this source from others; a run is resumed only with the same. */
   readonly settings: JsonRecord;
+  /** Tokens of the text that no batch holds, however long a run is; none unless given. */
+  readonly unused?: number;
   /** The batch of a step (from 0) and a micro-batch; the same numbers give the same batch. */
   at(step: number, microBatch: number): Batch;
 }
@@ -42,13 +47,15 @@ export interface WindowOptions {
   readonly key: Key;
   /** How much predicting each token of the text counts, e.g. more for planted answers; 1 for all unless given. */
   readonly weights?: ArrayLike<number>;
+  /** What `hashTokens` says of the text, for one that takes long to read; made here unless given. */
+  readonly hash?: string;
 }
 
 /**
- * Windows of a text at random places, each drawn on its own. `tokens` may be bytes (`Uint8Array`). Throws `E_TEXT` when
- * it has fewer than context + 1 tokens.
+ * Windows of a text at random places, each drawn on its own; any token may be in one. `tokens` may be bytes (`Uint8Array`), or be read
+ * as they are asked for, so that a text can be larger than memory. Throws `E_TEXT` when it has fewer than context + 1 tokens.
  */
-export function independentWindows(tokens: ArrayLike<number>, options: WindowOptions): BatchSource {
+export function independentWindows(tokens: Tokens | TokenSource, options: WindowOptions): BatchSource {
   const { batch, context, key, weights } = options;
   checkSizes(batch, context);
   checkText(tokens.length, context);
@@ -57,7 +64,7 @@ export function independentWindows(tokens: ArrayLike<number>, options: WindowOpt
     order: "independent",
     batch,
     context,
-    settings: { kind: "independent windows", batch, context, key: [...key], ...fingerprint(tokens), ...fingerprintOfWeights(weights) },
+    settings: { kind: "independent windows", batch, context, key: [...key], ...contentOf(tokens, options) },
     at(step, microBatch) {
       const random = hostRandom(foldIn(foldIn(key, step), microBatch));
       const starts = Array.from({ length: batch }, () => random.integer(tokens.length - context));
@@ -76,17 +83,17 @@ export interface StreamOptions extends WindowOptions {
 
 /**
  * Streams that read the text side by side: each batch goes on where the one before stopped. The text is cut into
- * chunks of `context` tokens, document by document (what is left at a document's end is dropped, shorter documents
- * are skipped); the streams start at evenly spaced chunks, all moved on by a number drawn from the key, and after the
+ * chunks of `context` tokens, document by document; what is left at a document's end is `unused`, and so are documents of at
+ * most `context` tokens. The streams start at evenly spaced chunks, all moved on by a number drawn from the key, and after the
  * last chunk comes the first. A chunk that begins a document is `fresh`, and so is every stream's first.
  * Throws `E_TEXT` when no document has context + 1 tokens, or when there are fewer chunks than streams.
  */
-export function contiguousStreams(tokens: ArrayLike<number>, options: StreamOptions): BatchSource {
+export function contiguousStreams(tokens: Tokens | TokenSource, options: StreamOptions): BatchSource {
   const { batch, context, key, weights, microBatches = 1, documents = [0] } = options;
   checkSizes(batch, context);
   checkText(tokens.length, context);
   checkWeights(tokens, weights);
-  const chunks = chunksOf(tokens.length, context, documents);
+  const chunks = new Chunks(tokens.length, context, documents);
   const streams = batch * microBatches;
   check(chunks.length >= streams, "E_TEXT", () =>
     `the text gives ${chunks.length} chunks of ${context} tokens, too few for ${streams} streams; take a longer text or a smaller batch`);
@@ -97,14 +104,15 @@ export function contiguousStreams(tokens: ArrayLike<number>, options: StreamOpti
     context,
     settings: {
       kind: "contiguous streams", batch, context, microBatches, documents: documents.length, key: [...key],
-      ...fingerprint(tokens), ...fingerprintOfWeights(weights),
+      ...contentOf(tokens, options),
     },
+    unused: chunks.unused,
     at(step, microBatch) {
       check(microBatch < microBatches, "E_ARGUMENT", () =>
         `contiguous streams were made for ${microBatches} micro-batches; ${microBatch} is not one of them`);
       const mine = Array.from({ length: batch }, (_, i) => {
         const first = Math.floor(((microBatch * batch + i) * chunks.length) / streams);
-        return chunks[(first + shift + step) % chunks.length]!;
+        return chunks.at((first + shift + step) % chunks.length);
       });
       const fresh = mine.map((chunk) => step === 0 || chunk.first);
       return { ...windowsAt(tokens, mine.map((chunk) => chunk.start), context, weights), fresh };
@@ -112,34 +120,65 @@ export function contiguousStreams(tokens: ArrayLike<number>, options: StreamOpti
   };
 }
 
-function chunksOf(length: number, context: number, documents: readonly number[]): { start: number; first: boolean }[] {
-  const chunks: { start: number; first: boolean }[] = [];
-  documents.forEach((begin, i) => {
-    const end = documents[i + 1] ?? length;
-    check(begin < end && (i > 0 || begin === 0), "E_ARGUMENT", () =>
-      `documents must start at 0 and ascend within the text's ${length} tokens; number ${i} starts at ${begin}`);
-    for (let start = begin; start + context + 1 <= end; start += context) chunks.push({ start, first: start === begin });
-  });
-  check(chunks.length > 0, "E_TEXT", () => `no document has the ${context + 1} tokens that a context of ${context} needs`);
-  return chunks;
+/**
+ * The key that post-training draws from: another one than that of any run before it, whatever their seeds. `weights` is the hash of what
+ * it starts from (`hashTokens` of model.safetensors), so that all that starts from the same weights draws alike.
+ */
+export function keyAfter(from: Key, weights: string): Key {
+  check(/^[0-9a-f]{16}$/.test(weights), "E_ARGUMENT", () => `keyAfter: "${weights}" is no hash of 16 hexadecimal digits`);
+  return foldIn(foldIn(from, Number.parseInt(weights.slice(0, 8), 16)), Number.parseInt(weights.slice(8), 16));
+}
+
+/** The chunks of all documents. They are counted and not listed: a text may have millions. */
+class Chunks {
+  readonly length: number;
+  /** Tokens that are in no chunk and follow none. */
+  readonly unused: number;
+  /** Number of each document's first chunk. */
+  readonly #firsts: Float64Array;
+
+  constructor(tokens: number, private readonly context: number, private readonly documents: readonly number[]) {
+    this.#firsts = new Float64Array(documents.length);
+    let [length, unused] = [0, 0];
+    documents.forEach((begin, i) => {
+      const end = documents[i + 1] ?? tokens;
+      check(begin < end && (i > 0 || begin === 0), "E_ARGUMENT", () =>
+        `documents must start at 0 and ascend within the text's ${tokens} tokens; number ${i} starts at ${begin}`);
+      const count = Math.floor((end - begin - 1) / context); // a chunk's last token needs one that follows it
+      this.#firsts[i] = length;
+      length += count;
+      unused += end - begin - (count === 0 ? 0 : count * context + 1);
+    });
+    check(length > 0, "E_TEXT", () => `no document has the ${context + 1} tokens that a context of ${context} needs`);
+    [this.length, this.unused] = [length, unused];
+  }
+
+  /** Where a chunk starts, and whether it begins a document. */
+  at(number: number): { start: number; first: boolean } {
+    // Of documents without a chunk and the one behind them, which have the same first number, this finds the last.
+    const document = lastAtMost(this.#firsts, number);
+    const inside = number - this.#firsts[document]!;
+    return { start: this.documents[document]! + inside * this.context, first: inside === 0 };
+  }
 }
 
 /** Tokens and their followers at each start: window i is tokens[start ... start + context]. */
-function windowsAt(tokens: ArrayLike<number>, starts: readonly number[], context: number, weights?: ArrayLike<number>): Batch {
+function windowsAt(
+  tokens: Tokens | TokenSource, starts: readonly number[], context: number, weights?: ArrayLike<number>,
+): Batch {
   const inputs = new Int32Array(starts.length * context);
   const targets = new Int32Array(starts.length * context);
   const counted = weights && new Float32Array(starts.length * context);
   starts.forEach((start, i) => {
-    for (let t = 0; t < context; t++) {
-      inputs[i * context + t] = tokens[start + t]!;
-      targets[i * context + t] = tokens[start + t + 1]!;
-      if (counted) counted[i * context + t] = weights[start + t + 1]!;
-    }
+    const window = cutTokens(tokens, start, start + context + 1);
+    inputs.set(window.subarray(0, context), i * context);
+    targets.set(window.subarray(1), i * context);
+    if (counted) for (let t = 0; t < context; t++) counted[i * context + t] = weights[start + t + 1]!;
   });
   return { tokens: inputs, targets, weights: counted };
 }
 
-function checkWeights(tokens: ArrayLike<number>, weights: ArrayLike<number> | undefined): void {
+function checkWeights(tokens: Tokens | TokenSource, weights: ArrayLike<number> | undefined): void {
   check(weights === undefined || weights.length === tokens.length, "E_ARGUMENT", () =>
     `there are ${weights?.length} weights for ${tokens.length} tokens; each token needs one`);
 }
@@ -157,19 +196,7 @@ function checkText(length: number, context: number): void {
       : `the text has ${length} tokens, shorter than the context: a context of ${context} needs at least ${context + 1}`);
 }
 
-/** Length and a 64-bit hash (two of FNV-1a, with different starts) of a text, so that a resumed run notices another. */
-function fingerprint(tokens: ArrayLike<number>): { tokens: number; hash: string } {
-  let low = 0x811c9dc5;
-  let high = 0x9e3779b9;
-  for (let i = 0; i < tokens.length; i++) {
-    low = Math.imul(low ^ tokens[i]!, 0x01000193);
-    high = Math.imul(high ^ tokens[i]!, 0x01000193) ^ (high >>> 15);
-  }
-  const hex = (word: number) => (word >>> 0).toString(16).padStart(8, "0");
-  return { tokens: tokens.length, hash: hex(high) + hex(low) };
-}
-
-/** The same for weights, by the bits of their f32 values; nothing where there are none, so that older runs still fit. */
-function fingerprintOfWeights(weights: ArrayLike<number> | undefined): { weights?: string } {
-  return weights ? { weights: fingerprint(new Int32Array(Float32Array.from(weights).buffer)).hash } : {};
+/** What tells a text with its weights from others; nothing about weights where there are none, so that older runs still fit. */
+function contentOf(tokens: Tokens | TokenSource, { weights, hash = hashNow(tokens) }: WindowOptions): JsonRecord {
+  return { tokens: tokens.length, hash, ...(weights && { weights: hashOfWeights(weights) }) };
 }

@@ -1,6 +1,7 @@
 /** Training interventions and the trainer. What only Node has is in `@lenggen/interventions/node`. */
 export type { Batch, BatchSource, StreamOptions, WindowOptions } from "./data";
-export { contiguousStreams, independentWindows } from "./data";
+export { hashTokens, type HashOptions } from "./fingerprint";
+export { contiguousStreams, independentWindows, keyAfter } from "./data";
 export type { InitialStates, Intervention, SavedStates, StateRequest, TokenOrder } from "./initialStates";
 export type { InterventionName } from "./interventions";
 export { createIntervention, findIntervention, INTERVENTIONS } from "./interventions";

@@ -46,13 +46,22 @@ export async function openRun(store: RunStore, record: Omit<RunRecord, "format">
   const last = (await store.checkpoints()).at(-1);
   check(resume, "E_EXISTS", () =>
     `${store.location} holds a run already (${last === undefined ? "without a checkpoint" : `checkpoint at step ${last}`}); resume it${last ? "" : ", delete it"} or choose another folder`);
-  // Older runs name their device here, which may change: see trainer.ts.
-  const { device: _, ...settings } = run.settings;
-  const differing = differences(settings, record.settings);
+  const differing = differences(...comparable(run.settings, record.settings));
   check(differing.length === 0, "E_CONFIG", () =>
     `the run in ${store.location} has other settings, so it can't be resumed with these: ${differing.join("; ")}`);
   await truncateMetrics(store, last ?? 0);
   return last;
+}
+
+/** What older runs recorded of places: texts and bases may be moved, since what they hold decides. */
+const PLACES = ["text", "base"] as const;
+
+/** The settings of a run and of who wants to go on with it, without what tells nothing of the result. */
+function comparable(there: JsonRecord, here: JsonRecord): [JsonRecord, JsonRecord] {
+  const moved = PLACES.filter((name) => typeof there[name] === "string" && typeof here[name] !== "string");
+  const left = new Set<string>(["device", ...moved]); // older runs name their device, which may change: see trainer.ts
+  const without = (settings: JsonRecord) => Object.fromEntries(Object.entries(settings).filter(([name]) => !left.has(name)));
+  return [without(there), without(here)];
 }
 
 function parseRun(text: string, where: string): RunRecord {

@@ -7,6 +7,7 @@ import { slice } from "./ops/view";
 import { foldIn, hostRandom, key as makeKey } from "./random";
 import { withoutGradient } from "./tape";
 import { disposeExcept, keep, scope, type Tensor } from "./tensor";
+import { cutTokens, type Tokens, type TokenSource } from "./tokens";
 import type { Tree } from "./tree";
 
 /** Options of {@link generate}: length, temperature, top-k, top-p (nucleus sampling, Holtzman et al. 2020), seed. */
@@ -40,13 +41,13 @@ export interface GenerateOptions<State> {
 }
 
 /**
- * Yields tokens that follow the prompt (at least one token). Throws `E_ARGUMENT` for an empty prompt or an option
+ * Yields tokens that follow the prompt (at least one token; a source of them is read as the model comes to it). Throws `E_ARGUMENT` for an empty prompt or an option
  * outside its range, `E_NOT_FINITE` when the model's logits are not numbers.
  */
 export async function* generate<State extends Tree>(
   model: SequenceModel<State>,
   parameters: Parameters,
-  prompt: ArrayLike<number>,
+  prompt: Tokens | TokenSource,
   options: GenerateOptions<State> = {},
 ): AsyncGenerator<number, void, void> {
   const { maxTokens = 256, temperature = 1, topK, topP, seed = 0, chunk = 512, segments = 1, stopToken, onPrompt, signal } = options;
@@ -113,9 +114,9 @@ export async function* generate<State extends Tree>(
   }
 }
 
-/** Some of the tokens; a long prompt is not copied as a whole. */
-function cut(tokens: ArrayLike<number>, from: number, to: number): ArrayLike<number> {
-  return Array.from({ length: to - from }, (_, i) => tokens[from + i]!);
+/** Some of the tokens, as they were given; a long prompt is not copied as a whole. */
+function cut(tokens: Tokens | TokenSource, from: number, to: number): ArrayLike<number> {
+  return "read" in tokens ? cutTokens(tokens, from, to) : Array.from({ length: to - from }, (_, i) => tokens[from + i]!);
 }
 
 /** Draws one index from logits; `random` in [0, 1) decides which. */

@@ -26,6 +26,10 @@ export type { ForwardOptions, ForwardResult, Parameters, Prefill, SequenceModel,
 
 export { loadParameters, type LoadParametersOptions, saveModel } from "./checkpoint";
 
+// Tokens
+export { cutTokens, joinTokens, lastAtMost, partOf, readTokens, wholeOf } from "./tokens";
+export type { Tokens, TokenSource } from "./tokens";
+
 // Random keys
 export { foldIn, hostRandom, key, randomBits, split } from "./random";
 export type { HostRandom, Key } from "./random";

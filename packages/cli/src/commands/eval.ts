@@ -1,4 +1,4 @@
-import { check } from "@lenggen/kernels";
+import { check, joinTokens } from "@lenggen/kernels";
 import { join } from "node:path";
 import { keepingChunks, type Tier, TIERS, TIERS_HELP } from "../chunks";
 import type { CommandSpec } from "../command";
@@ -9,7 +9,7 @@ import { oneOf, parseLength, parseLengths, realNumber, wholeNumber } from "../pa
 import { Progress } from "../progress";
 import { repeated } from "../settings";
 import { describeTaskSettings, taskOptions } from "../taskSettings";
-import { joined, readText } from "../text";
+import { readText } from "../text";
 
 interface Options {
   readonly checkpoint: string;
@@ -66,7 +66,7 @@ export const evaluate: CommandSpec = {
     const { result, lines } = await keepingChunks(model, memory, ".", (reader) => measure.run({
       model: reader,
       parameters,
-      text: text ? joined(text) : new Uint8Array(),
+      text: text?.tokens ?? joinTokens([]),
       lengths,
       trainLength: trainedOn,
       count: samples ?? measure.count,

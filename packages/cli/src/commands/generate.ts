@@ -1,10 +1,10 @@
-import { check, generate } from "@lenggen/kernels";
+import { check, generate, joinTokens } from "@lenggen/kernels";
 import { keepingChunks, type Tier, TIERS, TIERS_HELP } from "../chunks";
 import type { CommandSpec } from "../command";
 import { findCheckpoint, loadCheckpoint, WEIGHTS, WEIGHTS_HELP } from "../models";
 import { oneOf, realNumber, wholeNumber } from "../parse";
 import { Progress } from "../progress";
-import { joined, readText } from "../text";
+import { readText } from "../text";
 
 interface Options {
   readonly prompt: string;
@@ -40,8 +40,8 @@ export const generateText: CommandSpec = {
   async run(context, [path], given) {
     const { prompt, promptFile, tokens: maxTokens, temperature, topK, topP, weights, memory } = given as unknown as Options;
     check(prompt.length > 0 || promptFile !== undefined, "E_TEXT", () => "--prompt is empty, and there is no --prompt-file; the model needs at least one byte to go on from");
-    const before = promptFile === undefined ? new Uint8Array() : joined(await readText(promptFile));
-    const read = Buffer.concat([before, new TextEncoder().encode(prompt)]);
+    const before = promptFile === undefined ? [] : (await readText(promptFile)).tokens;
+    const read = joinTokens([before, new TextEncoder().encode(prompt)]);
     const folder = await findCheckpoint(path!);
     const { model, parameters } = await loadCheckpoint(folder, await context.openDevice(), weights);
     check(model.vocabulary === BYTES, "E_CONFIG", () =>

@@ -1,10 +1,13 @@
+import type { JsonRecord } from "@lenggen/interventions";
 import { check, dispose, type Parameters } from "@lenggen/kernels";
 import { join } from "node:path";
-import type { CommandSpec } from "../command";
-import { findCheckpoint, loadCheckpoint, readJson, runOf } from "../models";
+import { type BegunRun, begunRun, findIfThere, recordedCount, weightsHash } from "../begun";
+import type { CommandSpec, Context } from "../command";
+import { findCheckpoint, loadCheckpoint, modelOf, readJson, runOf } from "../models";
 import { wholeNumber } from "../parse";
 import { readText } from "../text";
 import { runTraining } from "../training";
+import { UsageError } from "../usage";
 import { addTrainingOptions, METHODS, reportTraining, sharedPlan, type SharedOptions } from "./trainOptions";
 
 /** Part of the base run's steps that post-training takes unless told. */
@@ -18,48 +21,72 @@ export const postTrain: CommandSpec = {
     addTrainingOptions(
       command
         .requiredOption("--method <name>", `source of initial states: ${METHODS.join(", ")}`)
-        .requiredOption("--checkpoint <folder>", "where to start: a run directory (its last checkpoint) or a checkpoint's folder")
+        .option("--checkpoint <folder>", "where to start: a run directory (its last checkpoint) or a checkpoint's folder; not needed with --resume")
         .option("--steps <n>", "updates in all; 5% of the base run's unless given", wholeNumber("--steps", 1)),
       { defaults: { learningRate: 3e-4 }, context: "bytes per sequence; the base run's unless given" },
     ),
   async run(context, _, given) {
     const { text: source, out: folder, resume, ...options } = given as unknown as SharedOptions;
-    const { checkpoint } = given as { checkpoint: string };
-    const base = await findCheckpoint(checkpoint);
-    const recorded = await recordedSettings(base);
-    const length = options.context ?? recorded.context;
-    const steps = options.steps ?? (recorded.steps === undefined ? undefined : Math.max(1, Math.round(SHARE * recorded.steps)));
-    check(length !== undefined && steps !== undefined, "E_ARGUMENT", () => `${base} lies in no run directory, so --context and --steps must be given`);
-    const plan = sharedPlan(given, length);
+    const { checkpoint } = given as { checkpoint?: string };
+    const note = (line: string): void => context.out.note(line);
+    const begun = resume ? await begunRun(folder) : undefined;
+    const from = begun ? await baseOfBegun(folder, begun, checkpoint, context) : await newBase(checkpoint, context.signal);
+    const length = options.context ?? from.context;
+    const steps = options.steps ?? from.steps;
+    check(length !== undefined && steps !== undefined, "E_ARGUMENT", () =>
+      `${checkpoint} lies in no run directory, so --context and --steps must be given`);
+    const plan = sharedPlan(given, length, begun);
     const text = await readText(source, length + 1);
     const device = await context.openDevice();
-    const { model, parameters } = await loadCheckpoint(base, device);
+    const { model, parameters } = begun
+      ? { model: await modelOf(begun.checkpoint), parameters: undefined }
+      : await loadCheckpoint(from.place!, device);
     const outcome = await runTraining(
       device,
       {
-        ...plan,
-        label: plan.method,
-        model: model,
-        text,
-        steps,
-        seed: context.common.seed,
-        folder,
-        resume,
-        parameters: () => Promise.resolve<Parameters>(parameters),
-        settings: { base },
+        ...plan, label: plan.method, model, text, steps, seed: context.common.seed, folder, resume, note,
+        parameters: parameters && (() => Promise.resolve<Parameters>(parameters)),
+        base: from,
       },
       context.signal,
     );
     dispose([outcome.parameters, parameters]);
-    reportTraining(context, device, folder, steps, outcome);
+    reportTraining(context, device, folder, steps, { ...outcome, text });
   },
 };
 
-/** Context and steps of the run that a checkpoint belongs to. */
-async function recordedSettings(checkpoint: string): Promise<{ context?: number; steps?: number }> {
-  const run = runOf(checkpoint);
-  if (run === undefined) return {};
-  const { settings } = (await readJson(join(run, "run.json"))) as { settings?: { steps?: unknown; data?: { context?: unknown } } };
-  const whole = (value: unknown): number | undefined => (Number.isSafeInteger(value) ? (value as number) : undefined);
-  return { context: whole(settings?.data?.context), steps: whole(settings?.steps) };
+/** What a run starts from, and what it takes over from there. */
+interface Base {
+  /** Hash of the weights; older runs recorded none, and draw as they did. */
+  readonly weights?: string;
+  /** The checkpoint's folder. */
+  readonly place?: string;
+  readonly context?: number;
+  readonly steps?: number;
+}
+
+async function newBase(checkpoint: string | undefined, signal: AbortSignal): Promise<Base> {
+  if (checkpoint === undefined) throw new UsageError("required option '--checkpoint <folder>' not specified");
+  const place = await findCheckpoint(checkpoint);
+  const run = runOf(place);
+  const { settings } = (run === undefined ? {} : await readJson(join(run, "run.json"))) as { settings?: JsonRecord };
+  const steps = recordedCount(settings, "steps");
+  return {
+    weights: await weightsHash(place, signal), place,
+    context: recordedCount(settings?.["data"] as JsonRecord | undefined, "context"),
+    steps: steps === undefined ? undefined : Math.max(1, Math.round(SHARE * steps)),
+  };
+}
+
+/** The base of a run that goes on and needs it no more: it may be gone. Throws `E_CONFIG` when another one is given. */
+async function baseOfBegun(folder: string, { settings }: BegunRun, checkpoint: string | undefined, { out, signal }: Context): Promise<Base> {
+  const { weights } = (settings["base"] ?? {}) as { weights?: string };
+  const place = checkpoint === undefined ? undefined : await findIfThere(checkpoint);
+  if (checkpoint !== undefined && place === undefined) out.note(`${checkpoint} is gone; the run in ${folder} goes on without it`);
+  if (place !== undefined && weights !== undefined) {
+    const given = await weightsHash(place, signal);
+    check(given === weights, "E_CONFIG", () =>
+      `the run in ${folder} began from other weights than those of ${place}; leave out --checkpoint to go on with it, or choose another --out`);
+  }
+  return { weights, context: recordedCount(settings["data"] as JsonRecord | undefined, "context"), steps: recordedCount(settings, "steps") };
 }

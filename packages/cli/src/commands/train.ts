@@ -1,5 +1,6 @@
 import type { ScheduleOptions } from "@lenggen/interventions";
 import { dispose } from "@lenggen/kernels";
+import { begunRun } from "../begun";
 import type { CommandSpec } from "../command";
 import { MODEL_PRESETS } from "../families";
 import { modelNamed } from "../models";
@@ -30,18 +31,19 @@ export const train: CommandSpec = {
     ),
   async run(context, _, given) {
     const { text: source, out: folder, resume, steps, context: length = CONTEXT } = given as unknown as SharedOptions;
-    const shared = sharedPlan(given, length);
-    const plan = { ...shared, schedule: withWarmup(shared.schedule, steps!, (line) => context.out.note(line)) };
+    const shared = sharedPlan(given, length, resume ? await begunRun(folder) : undefined);
+    const note = (line: string): void => context.out.note(line);
+    const plan = { ...shared, schedule: withWarmup(shared.schedule, steps!, note) };
     const model = await modelNamed((given as { model: string }).model);
     const text = await readText(source, length + 1);
     const device = await context.openDevice();
     const outcome = await runTraining(
       device,
-      { ...plan, label: "train", model: model, text, steps: steps!, seed: context.common.seed, folder, resume },
+      { ...plan, label: "train", model: model, text, steps: steps!, seed: context.common.seed, folder, resume, note },
       context.signal,
     );
     dispose(outcome.parameters);
-    reportTraining(context, device, folder, steps!, outcome);
+    reportTraining(context, device, folder, steps!, { ...outcome, text });
   },
 };
 

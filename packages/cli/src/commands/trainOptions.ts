@@ -3,11 +3,13 @@ import { findIntervention, INTERVENTIONS, type JsonRecord, type OptimizerOptions
 import { type TaskName, TASKS } from "@lenggen/evals";
 import { check, type Device } from "@lenggen/kernels";
 import type { Command } from "commander";
+import { type BegunRun, joinedDocuments } from "../begun";
 import { addSavingOptions, type Context } from "../command";
 import { bytes, count, duration } from "../format";
 import { oneOf, parseLength, realNumber, wholeNumber } from "../parse";
 import { addSettings, describeSettings, parseAssignments, pickSettings, repeated } from "../settings";
 import { describeTaskSettings, settingsOfTask, taskOptions } from "../taskSettings";
+import type { Text } from "../text";
 import type { TrainingOutcome } from "../training";
 
 export const METHODS = Object.keys(INTERVENTIONS);
@@ -25,7 +27,7 @@ export interface SharedOptions {
   readonly steps?: number;
   readonly out: string;
   readonly resume: boolean;
-  readonly joinDocuments: boolean;
+  readonly joinDocuments?: boolean;
   readonly task?: string;
   readonly taskShare?: number;
   readonly taskShortest?: number;
@@ -50,7 +52,8 @@ export function addTrainingOptions(command: Command, help: TrainingHelp): Comman
     .option("--context <n>", help.context, (text: string) => parseLength(text, "--context"))
     .option("--batch <n>", "sequences per batch", wholeNumber("--batch", 1, 2 ** 20), 16)
     .option("--resume", "go on with the run in --out; without it an existing run is refused", false)
-    .option("--join-documents", "tbtt: streams run on over the ends of documents instead of starting anew", false)
+    .option("--join-documents", "tbtt: streams run on over the ends of documents, also of short ones; so unless told otherwise")
+    .option("--no-join-documents", "tbtt: streams start anew at each document; what fills no --context is not used")
     .option("--task <name>", `train on samples of a task: ${TASK_NAMES.join(", ")}; the answer weighs as much as all the text before it`)
     .option("--task-share <x>", "share of batches that are samples of the task, the others being text; 1 unless given", realNumber("--task-share", { above: 0, maximum: 1 }))
     .option("--task-shortest <n>", "shortest sample in bytes; each batch draws its length from here to --context. Half of --context unless given",
@@ -66,8 +69,8 @@ export function addTrainingOptions(command: Command, help: TrainingHelp): Comman
   return command.addHelpText("after", `\nMethods, and their settings for --set:\n${methods.join("\n")}\n\nTasks, and their settings for --task-set:\n${describeTaskSettings().join("\n")}`);
 }
 
-/** The plan's part that the flags decide. */
-export function sharedPlan(given: Readonly<Record<string, unknown>>, context: number) {
+/** The plan's part that the flags decide, or the run that goes on. */
+export function sharedPlan(given: Readonly<Record<string, unknown>>, context: number, begun?: BegunRun) {
   const { method: named, set = [], batch, joinDocuments, task: taskNamed, taskShare, taskShortest, taskSet } = given as unknown as SharedOptions;
   const method = oneOf("method", METHODS)(named);
   check(batch * context <= MOST_TOKENS, "E_MEMORY", () =>
@@ -83,7 +86,7 @@ export function sharedPlan(given: Readonly<Record<string, unknown>>, context: nu
     methodOptions: parseAssignments(method, findIntervention(method).options, set),
     batch,
     context,
-    joinDocuments,
+    joinDocuments: joinDocuments ?? (begun ? joinedDocuments(begun) : true),
     task: task === undefined ? undefined : {
       task: TASKS[task], share: taskShare ?? 1, shortest: taskShortest,
       ...(taskSet && { options: taskOptions(`task ${task}`, settingsOfTask(task), taskSet, "--task-set") }),
@@ -95,8 +98,8 @@ export function sharedPlan(given: Readonly<Record<string, unknown>>, context: nu
 }
 
 /** Says how a run ended, to people and to programs. */
-export function reportTraining({ out }: Context, device: Device, folder: string, steps: number, outcome: TrainingOutcome): void {
-  const { status, step, loss, tokens, tokensPerSecond, seconds, peakBytes, checkpoint } = outcome;
+export function reportTraining({ out }: Context, device: Device, folder: string, steps: number, outcome: TrainingOutcome & { readonly text: Text }): void {
+  const { status, step, loss, tokens, tokensPerSecond, seconds, peakBytes, checkpoint, text, unused } = outcome;
   const facts = [
     step === steps ? `${count(steps)} steps` : `step ${count(step)} of ${count(steps)}`,
     loss === null ? "" : `loss ${(loss / Math.LN2).toFixed(3)} bits/byte`,
@@ -108,5 +111,6 @@ export function reportTraining({ out }: Context, device: Device, folder: string,
   if (status === "interrupted") out.note("go on with the same command and --resume");
   out.document({
     status, run: folder, device: device.description, checkpoint, step, steps, lossBitsPerByte: loss === null ? null : loss / Math.LN2, tokens, tokensPerSecond, seconds, peakBytes,
+    textBytes: text.tokens.length, unusedBytes: unused,
   });
 }

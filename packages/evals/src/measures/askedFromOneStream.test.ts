@@ -1,8 +1,7 @@
-import { type Device, key } from "@lenggen/kernels";
+import { type Device, joinTokens, key } from "@lenggen/kernels";
 import { beforeAll, describe, expect, test } from "vitest";
 import { TASKS } from "../tasks";
 import { compare, type Task } from "../tasks/task";
-import { joinTokens } from "../tokens";
 import { reference, tinyModel } from "../tinyModel.fixture";
 import { askedFromOneStream } from "./askedFromOneStream";
 

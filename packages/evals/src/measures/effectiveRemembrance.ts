@@ -10,9 +10,12 @@
  * One end T is a noisy sample, and one run passes many ends: the distances at the last `ends` of them are
  * averaged for the price of one (`ends: 1` is the formula above).
  */
-import { check, dispose, keep, linear, type Parameters, scope, type SequenceModel, type Tree, type TypedArray, withoutGradient } from "@lenggen/kernels";
+import {
+  check, dispose, keep, linear, type Parameters, scope, type SequenceModel, type Tokens, type TokenSource, type Tree, type TypedArray,
+  withoutGradient,
+} from "@lenggen/kernels";
 import { type Interval, mean, meanInterval } from "../statistics";
-import { checkSequences, DEFAULT_BATCH, DEFAULT_CHUNK, groups, type RunOptions, stream, type Tokens } from "../stream";
+import { checkSequences, DEFAULT_BATCH, DEFAULT_CHUNK, groups, type RunOptions, stream } from "../stream";
 
 /** Options of {@link effectiveRemembrance}. */
 export interface EffectiveRemembranceOptions extends RunOptions {
@@ -45,7 +48,7 @@ export interface EffectiveRemembrance {
 
 /** Measures the curve over t. Costs Σ (T - t) tokens per sequence; memory does not depend on T. */
 export async function effectiveRemembrance<State extends Tree>(
-  model: SequenceModel<State>, parameters: Parameters, sequences: readonly Tokens[], options: EffectiveRemembranceOptions,
+  model: SequenceModel<State>, parameters: Parameters, sequences: readonly (Tokens | TokenSource)[], options: EffectiveRemembranceOptions,
 ): Promise<EffectiveRemembrance> {
   const { length, ends = 8, batch = DEFAULT_BATCH } = options;
   check(Number.isInteger(length) && Number.isInteger(ends) && ends >= 1 && length > ends, "E_ARGUMENT", () =>
@@ -85,8 +88,8 @@ export function spreadStarts(length: number, ends: number, points = 20): number[
 
 /** Logits after each of the last `ends` tokens of x[start:length]: [B * ends, V]. */
 async function lastDistributions<State extends Tree>(
-  model: SequenceModel<State>, parameters: Parameters, sequences: readonly Tokens[], start: number, length: number, ends: number,
-  options: RunOptions, onTokens: (tokens: number) => void,
+  model: SequenceModel<State>, parameters: Parameters, sequences: readonly (Tokens | TokenSource)[], start: number,
+  length: number, ends: number, options: RunOptions, onTokens: (tokens: number) => void,
 ): Promise<TypedArray> {
   const stops = [length - ends];
   for await (const chunk of stream(model, parameters, sequences, { ...options, chunk: Math.max(options.chunk ?? DEFAULT_CHUNK, ends), start, end: length, stops, losses: false })) {

@@ -10,11 +10,13 @@
  * L/2 are edges too. Intervals are 95% t-intervals over the means of single sequences; that of the ratio
  * is paired. With one sequence they are null.
  */
-import { check, dispose, type Parameters, type SequenceModel, type Tree } from "@lenggen/kernels";
+import {
+  check, cutTokens, dispose, type Parameters, type SequenceModel, type Tokens, type TokenSource, type Tree,
+} from "@lenggen/kernels";
 import { binEdges } from "../positions";
 import { type Interval, mean, meanInterval, ratioInterval } from "../statistics";
 import {
-  checkSequences, checkSignal, DEFAULT_BATCH, DEFAULT_CHUNK, forward, groups, type RunOptions, stream, type Tokens,
+  checkSequences, checkSignal, DEFAULT_BATCH, DEFAULT_CHUNK, forward, groups, type RunOptions, stream,
 } from "../stream";
 
 /** Options of {@link lossByPosition}. */
@@ -58,7 +60,8 @@ export interface LossByPosition {
 
 /** Measures on several held-out sequences, side by side. Time grows with the longest length; memory does not. */
 export async function lossByPosition<State extends Tree>(
-  model: SequenceModel<State>, parameters: Parameters, sequences: readonly Tokens[], options: LossByPositionOptions,
+  model: SequenceModel<State>, parameters: Parameters, sequences: readonly (Tokens | TokenSource)[],
+  options: LossByPositionOptions,
 ): Promise<LossByPosition> {
   const { trainLength, lengths, batch = DEFAULT_BATCH, chunk = DEFAULT_CHUNK } = options;
   check(Number.isInteger(trainLength) && trainLength >= 2, "E_ARGUMENT", () =>
@@ -122,15 +125,14 @@ export function shortWindows(length: number, trainLength: number): Window[] {
 
 async function scoreWindows<State extends Tree>(
   model: SequenceModel<State>, parameters: Parameters,
-  jobs: readonly { tokens: Tokens; row: number; window: Window }[], width: number, into: Binned,
+  jobs: readonly { tokens: Tokens | TokenSource; row: number; window: Window }[], width: number, into: Binned,
 ): Promise<void> {
   const ids = new Int32Array(jobs.length * width); // what lies past the end stays 0: nothing scored can see it
   const targets = new Int32Array(jobs.length * width).fill(-1);
   jobs.forEach(({ tokens, window: { start, scoreFrom, scoreTo } }, i) => {
-    for (let t = start; t < scoreTo; t++) {
-      ids[i * width + t - start] = tokens[t]!;
-      if (t >= scoreFrom) targets[i * width + t - start] = tokens[t + 1]!;
-    }
+    const read = cutTokens(tokens, start, scoreTo + 1);
+    ids.set(read.subarray(0, -1), i * width);
+    targets.set(read.subarray(scoreFrom + 1 - start), i * width + scoreFrom - start);
   });
   const step = await forward(model, parameters, { ids, rows: jobs.length, targets });
   const losses = await step.losses!.read();

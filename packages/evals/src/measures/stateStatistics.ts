@@ -5,10 +5,12 @@
  *
  * Moments pool the elements of all sequences. Copies of recent inputs (a convolution's window) are left out.
  */
-import { check, leaves, type Parameters, type SequenceModel, sizeOf, type StateLeaf, type Tree, type TypedArray } from "@lenggen/kernels";
+import {
+  check, leaves, type Parameters, type SequenceModel, sizeOf, type StateLeaf, type Tokens, type TokenSource, type Tree, type TypedArray,
+} from "@lenggen/kernels";
 import { logPositions } from "../positions";
 import { type Interval, meanInterval } from "../statistics";
-import { checkSequences, DEFAULT_BATCH, groups, type RunOptions, stream, type Tokens } from "../stream";
+import { checkSequences, DEFAULT_BATCH, groups, type RunOptions, stream } from "../stream";
 
 /** Options of {@link stateStatistics}. */
 export interface StateStatisticsOptions extends RunOptions {
@@ -37,7 +39,7 @@ export interface StateStatistics {
 
 /** Measures at log-spaced positions, streaming. */
 export async function stateStatistics<State extends Tree>(
-  model: SequenceModel<State>, parameters: Parameters, sequences: readonly Tokens[], options: StateStatisticsOptions,
+  model: SequenceModel<State>, parameters: Parameters, sequences: readonly (Tokens | TokenSource)[], options: StateStatisticsOptions,
 ): Promise<StateStatistics> {
   const { length, batch = DEFAULT_BATCH } = options;
   const positions = logPositions(length, options.pointsPerOctave);

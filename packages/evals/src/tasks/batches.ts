@@ -1,6 +1,5 @@
 /** Training samples of a task, as batches of token sequences with a weight for each prediction. */
-import { check, foldIn, hostRandom, type Key } from "@lenggen/kernels";
-import { wholeOf } from "../tokens";
+import { check, foldIn, hostRandom, type Key, wholeOf } from "@lenggen/kernels";
 import { join, type Task, type TaskOptions } from "./task";
 
 /** Options of task batches. */

@@ -1,22 +1,23 @@
 /** What surrounds the thing to remember, for prompts of any length: any part of it can be made without the parts before. */
-import { check, foldIn, hostRandom, type HostRandom, type Key, randomBits } from "@lenggen/kernels";
-import type { Tokens, TokenSource } from "../tokens";
+import {
+  check, foldIn, hostRandom, type HostRandom, type Key, partOf, randomBits, readTokens, type Tokens, type TokenSource,
+} from "@lenggen/kernels";
 
 /** Tokens that are drawn at a time. */
 const BLOCK = 4096;
 
 /** `count` tokens of a text: one random stretch of it, or, where it is too short for that, random stretches one after the other. */
-export function textFiller(random: HostRandom, task: string, text: Tokens | undefined, count: number): TokenSource {
+export function textFiller(random: HostRandom, task: string, text: Tokens | TokenSource | undefined, count: number): TokenSource {
   check(text, "E_TEXT", () => `task ${task} hides its key in real text: give it as options.text`);
   check(text.length > 0, "E_TEXT", () => `task ${task}: the text is empty`);
   if (count <= text.length) {
     const start = random.integer(text.length - count + 1);
-    return { length: count, read: (at, into) => copy(text, start + at, into) };
+    return partOf(text, start, start + count);
   }
   const width = Math.min(BLOCK, text.length);
   const from = drawKey(random);
   const startOf = (block: number): number => hostRandom(foldIn(from, block)).integer(text.length - width + 1);
-  return inBlocks(count, width, (block, offset, into) => copy(text, startOf(block) + offset, into));
+  return inBlocks(count, width, (block, offset, into) => readTokens(text, startOf(block) + offset, into));
 }
 
 /** `count` random lower-case letters and spaces, each equally likely. */
@@ -33,7 +34,7 @@ const symbol = (word: number): number => (word % 27 === 26 ? 32 : 97 + (word % 2
 
 /** A sentence or more, over and over. */
 export function repeatedFiller(unit: Tokens, count: number): TokenSource {
-  return inBlocks(count, unit.length, (_, offset, into) => copy(unit, offset, into));
+  return inBlocks(count, unit.length, (_, offset, into) => readTokens(unit, offset, into));
 }
 
 /** `count` tokens in blocks of `width`; `draw` gives part of one block. */
@@ -49,10 +50,6 @@ function inBlocks(count: number, width: number, draw: (block: number, offset: nu
       }
     },
   };
-}
-
-function copy(from: Tokens, start: number, into: Int32Array): void {
-  for (let i = 0; i < into.length; i++) into[i] = from[start + i]!;
 }
 
 function drawKey(random: HostRandom): Key {

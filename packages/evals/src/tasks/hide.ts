@@ -1,5 +1,5 @@
 /** Hides things in a filler. */
-import { joinTokens, partOf, type Tokens, type TokenSource } from "../tokens";
+import { joinTokens, partOf, type Tokens, type TokenSource } from "@lenggen/kernels";
 
 /** Something to hide: at depth 0 it stands at the start of the filler, at 1 at its end. */
 export interface Needle {

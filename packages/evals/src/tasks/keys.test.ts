@@ -1,6 +1,5 @@
-import { key } from "@lenggen/kernels";
+import { key, wholeOf } from "@lenggen/kernels";
 import { describe, expect, test } from "vitest";
-import { wholeOf } from "../tokens";
 import { keyRetrieval, manyKey, twoHop } from "./keys";
 import { bytes, textOf } from "./task";
 

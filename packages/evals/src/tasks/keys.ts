@@ -10,8 +10,7 @@
  * for stands among them. As in the paper, the answer names the second name on its way to the key. Depth is that of the piece that holds
  * the key asked for; the others stand anywhere.
  */
-import { check, hostRandom, type HostRandom, type Key } from "@lenggen/kernels";
-import { joinTokens, type TokenSource } from "../tokens";
+import { check, hostRandom, type HostRandom, joinTokens, type Key, type TokenSource } from "@lenggen/kernels";
 import { noiseFiller, textFiller } from "./filler";
 import { hide, type Needle } from "./hide";
 import { begin, bytes, checkDepth, compare, type Sample, type StreamedSample, streaming, type StreamingTask, type TaskOptions } from "./task";

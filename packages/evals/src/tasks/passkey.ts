@@ -10,7 +10,7 @@
  *
  * The haystack is the repeated filler, or a stretch of real text. Right: the first run of digits is the key.
  */
-import { joinTokens, partOf } from "../tokens";
+import { joinTokens, partOf } from "@lenggen/kernels";
 import { repeatedFiller, textFiller } from "./filler";
 import { begin, bytes, compare, type StreamedSample, streaming, type StreamingTask, textOf } from "./task";
 

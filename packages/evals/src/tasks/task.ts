@@ -2,15 +2,14 @@
  * The contract of a task: it makes samples of a given length from a key and scores answers. It knows neither
  * models nor files; text comes in from outside. Lengths count tokens, here bytes.
  */
-import { check, hostRandom, type HostRandom, type Key } from "@lenggen/kernels";
-import { type Tokens, type TokenSource, wholeOf } from "../tokens";
+import { check, hostRandom, type HostRandom, type Key, type Tokens, type TokenSource, wholeOf } from "@lenggen/kernels";
 
 /** What a sample is made from. */
 export interface TaskOptions {
   /** Where the thing to remember stands: 0 at the start, 1 at the end. Drawn per sample unless given. */
   readonly depth?: number;
   /** Real text, as tokens, for the tasks that hide something in it. */
-  readonly text?: Tokens;
+  readonly text?: Tokens | TokenSource;
   /** Passkey: whether the prompt opens with its instructions (143 bytes); false unless given. */
   readonly instructions?: boolean;
   /** Key retrieval, two hops, many keys: letters of a key; 3 unless given. */

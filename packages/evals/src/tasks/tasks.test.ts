@@ -1,7 +1,6 @@
-import { key, LenggenError } from "@lenggen/kernels";
+import { key, LenggenError, wholeOf } from "@lenggen/kernels";
 import { describe, expect, test } from "vitest";
 import { TASKS, taskBatches, taskNamed } from ".";
-import { wholeOf } from "../tokens";
 import { bytes, compare, type Task, textOf } from "./task";
 
 const text = bytes("It was a dark and stormy night; the rain fell in torrents, except at occasional intervals. ".repeat(400));

@@ -6,6 +6,9 @@ import { check, LenggenError } from "../errors";
 import type { ByteSource } from "../source";
 import { openWeights, type Weights } from "../weights";
 
+/** Most bytes that one call to the system is asked for: Node takes less than 2^31. */
+const MOST_AT_ONCE = 1 << 30;
+
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: "there is no such file or folder",
   ENOTDIR: "a part of the path is not a folder",
@@ -53,7 +56,7 @@ function sourceOf(handle: FileHandle, size: number, path: string): ByteSource {
       let done = 0;
       try {
         while (done < length) {
-          const { bytesRead } = await handle.read(bytes, done, length - done, offset + done);
+          const { bytesRead } = await handle.read(bytes, done, Math.min(MOST_AT_ONCE, length - done), offset + done);
           if (bytesRead === 0) break; // the file has shrunk: the caller sees fewer bytes
           done += bytesRead;
         }
@@ -73,7 +76,7 @@ async function writeChunks(path: string, chunks: AsyncIterable<Uint8Array> | Ite
   const handle = await open(path, "wx");
   try {
     for await (const chunk of chunks) {
-      for (let done = 0; done < chunk.length; ) done += (await handle.write(chunk, done, chunk.length - done)).bytesWritten;
+      for (let done = 0; done < chunk.length; ) done += (await handle.write(chunk, done, Math.min(MOST_AT_ONCE, chunk.length - done))).bytesWritten;
     }
     await handle.sync();
   } finally {

@@ -1,7 +1,7 @@
 /** Samples of several tasks as the training batches of a stage. */
 import { taskBatches, TASKS } from "@lenggen/evals";
 import type { BatchSource, JsonRecord } from "@lenggen/interventions";
-import { check, foldIn, hostRandom, type Key } from "@lenggen/kernels";
+import { check, foldIn, hostRandom, type Key, type Tokens, type TokenSource } from "@lenggen/kernels";
 import { asBatch } from "../../tasks";
 import type { RetrievalTraining, TrainedTask, TrainingStage } from "./settings";
 
@@ -9,7 +9,7 @@ import type { RetrievalTraining, TrainedTask, TrainingStage } from "./settings";
  * Each batch has one task, drawn by the shares, and one length for all its rows, so that they share the end of their segments. Batches are
  * functions of the step. Throws `E_ARGUMENT` when the stage is too short for a task.
  */
-export function stageBatches(stage: TrainingStage, { tasks, answerShare }: Pick<RetrievalTraining, "tasks" | "answerShare">, key: Key, text: Uint8Array): BatchSource {
+export function stageBatches(stage: TrainingStage, { tasks, answerShare }: Pick<RetrievalTraining, "tasks" | "answerShare">, key: Key, text: Tokens | TokenSource): BatchSource {
   const mix = stage.tasks ?? tasks;
   check(mix.length > 0, "E_ARGUMENT", () => "training on tasks needs at least one task in each stage");
   const { batch, length } = stage;
@@ -28,7 +28,7 @@ export function stageBatches(stage: TrainingStage, { tasks, answerShare }: Pick<
   };
 }
 
-function samples({ length, batch, shortest }: TrainingStage, { task: name, ends = 1, questions, options = {} }: TrainedTask, answerShare: number, key: Key, text: Uint8Array) {
+function samples({ length, batch, shortest }: TrainingStage, { task: name, ends = 1, questions, options = {} }: TrainedTask, answerShare: number, key: Key, text: Tokens | TokenSource) {
   const task = TASKS[name];
   const longest = length + 1;
   const prompt = task.promptLength(longest, options);

@@ -4,7 +4,7 @@ import {
   askedFromOneStream, type AskedQuestion, type RetrievalCell, type Retriever, taskAccuracy, type TaskCell, TASKS, wilsonInterval,
 } from "@lenggen/evals";
 import type { Drt, Transformer } from "@lenggen/gca";
-import { foldIn, type Key, type Parameters, type SequenceModel } from "@lenggen/kernels";
+import { foldIn, type Key, type Parameters, type SequenceModel, type Tokens, type TokenSource } from "@lenggen/kernels";
 import { hasChunks } from "../../chunks";
 import { lengthName } from "../../format";
 import { underBar } from "../bar";
@@ -21,7 +21,7 @@ export interface Examined {
   readonly trained: unknown;
   /** Tokens of a chunk, for baselines too: they are asked the same questions. */
   readonly chunk: number;
-  readonly heldOut: Uint8Array;
+  readonly heldOut: Tokens | TokenSource;
   readonly settings: GcaRetrievalSettings;
   readonly key: Key;
   readonly folder: string;

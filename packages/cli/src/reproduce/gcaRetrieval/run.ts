@@ -11,7 +11,7 @@ import { check, dispose, disposeExcept, foldIn, key, parameterCount, type Parame
 import { hasChunks } from "../../chunks";
 import { loadCheckpoint } from "../../models";
 import { packageFolder } from "../../package";
-import { joined, readText, type Text } from "../../text";
+import { readText, type Text } from "../../text";
 import { runTraining } from "../../training";
 import type { ReproductionInput } from "../experiment";
 import { resumable, type Stage } from "../resumable";
@@ -36,7 +36,7 @@ export async function reproduceGcaRetrieval(input: GcaRetrievalInput): Promise<G
   const { models: _models, training: _training, ...measured } = settings;
   const trainLength = trainLengthOf(settings);
   const text = await readText(settings.trainingText, trainLength + 1);
-  const heldOut = joined(await readText(settings.heldOutText, Math.max(1, ...(settings.loss?.lengths ?? [])) + 1));
+  const { tokens: heldOut } = await readText(settings.heldOutText, Math.max(1, ...(settings.loss?.lengths ?? [])) + 1);
   const chunk = Math.max(1, ...settings.models.map((retriever) => modelOf(retriever)).filter(hasChunks).map((model) => model.settings.chunk));
 
   const models: RetrievalModel[] = [];
@@ -121,13 +121,12 @@ async function trainOne({ settings, seed, folder, device, signal }: GcaRetrieval
   const { stages, learningRate, warmup, weightDecay } = training;
   check(stages.length > 0, "E_ARGUMENT", () => `the training of ${method} needs at least one stage`);
   check(stages.at(-1)!.model === undefined, "E_ARGUMENT", () => `the training of ${method} must end with the model as it is, so its last stage can't have a "model"`);
-  const bytes = joined(text);
   const done = { tokens: 0, seconds: 0, checkpoint: "" };
   let parameters: Parameters | undefined;
   try {
     for (const [s, stage] of stages.entries()) {
       const from = parameters;
-      const batches = stageBatches(stage, training, foldIn(foldIn(key(seed), SAMPLES), s), bytes);
+      const batches = stageBatches(stage, training, foldIn(foldIn(key(seed), SAMPLES), s), text.tokens);
       const outcome = await runTraining(device, {
         label: `${method}, stage ${s + 1} of ${stages.length}`, model: modelOf(retriever, stage), text, batches, method: "zero", batch: stage.batch, context: stage.length,
         steps: stage.steps, seed, alike: false, schedule: { learningRate: stage.learningRate ?? learningRate, schedule: stage.schedule ?? "constant", warmup }, optimizer: { weightDecay },
@@ -170,7 +169,7 @@ async function examine({ settings, seed, device, folder, signal }: GcaRetrievalI
       model: model.config as JsonRecord, seed, reading, pass, text: read, warmup: settings.training.warmup, weightDecay: settings.training.weightDecay, device: device.description,
     }, () => readOnly(examined, reading, { device, seed, text })),
     speed: speed && await resumable(join(folder, `${method}-speed.json`), { model: model.config as JsonRecord, speed, device: device.description }, () =>
-      trainingSpeed(model, device, speed, joined(text), signal)),
+      trainingSpeed(model, device, speed, text.tokens, signal)),
   };
 }
 

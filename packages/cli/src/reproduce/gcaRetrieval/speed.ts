@@ -1,7 +1,7 @@
 /** How fast a model trains on sequences of each length, with the same number of tokens in each step. */
 import type { RetrievalModel } from "@lenggen/evals";
 import { type BatchSource, createIntervention, train } from "@lenggen/interventions";
-import { type Device, dispose, type SequenceModel } from "@lenggen/kernels";
+import { type Device, dispose, readTokens, type SequenceModel, type Tokens, type TokenSource } from "@lenggen/kernels";
 import type { GcaRetrievalSettings } from "./settings";
 
 /**
@@ -9,7 +9,7 @@ import type { GcaRetrievalSettings } from "./settings";
  * when the next one has been queued, and that must be so at both ends.
  */
 export async function trainingSpeed(
-  model: SequenceModel, device: Device, { lengths, tokens, steps }: NonNullable<GcaRetrievalSettings["speed"]>, text: Uint8Array, signal: AbortSignal,
+  model: SequenceModel, device: Device, { lengths, tokens, steps }: NonNullable<GcaRetrievalSettings["speed"]>, text: Tokens | TokenSource, signal: AbortSignal,
 ): Promise<NonNullable<RetrievalModel["trainingSpeed"]>> {
   const found: { length: number; batch: number; tokensPerSecond: number }[] = [];
   for (const length of lengths) {
@@ -33,7 +33,8 @@ export async function trainingSpeed(
 }
 
 /** One and the same batch of stretches of a text, which may be shorter than that. */
-function wholeTexts(text: Uint8Array, batch: number, length: number): BatchSource {
-  const tokens = Int32Array.from({ length: batch * length }, (_, i) => text[i % text.length]!);
+function wholeTexts(text: Tokens | TokenSource, batch: number, length: number): BatchSource {
+  const tokens = new Int32Array(batch * length);
+  for (let at = 0; at < tokens.length; at += text.length) readTokens(text, 0, tokens.subarray(at, at + text.length));
   return { order: "independent", batch, context: length, settings: {}, at: () => ({ tokens, targets: tokens }) };
 }

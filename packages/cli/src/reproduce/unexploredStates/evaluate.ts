@@ -2,7 +2,7 @@
 import {
   effectiveRemembrance, lossByPosition, type Method, type ReportModel, stateStatistics, taskAccuracy, type TaskAccuracy, type TaskName, TASKS,
 } from "@lenggen/evals";
-import { foldIn, key, type Parameters, type SequenceModel } from "@lenggen/kernels";
+import { foldIn, key, type Parameters, type SequenceModel, type TokenSource } from "@lenggen/kernels";
 import { cutSequences } from "../../measures";
 import { underBar } from "../bar";
 import type { ReproductionSettings } from "./settings";
@@ -11,7 +11,7 @@ export interface EvaluationInput {
   readonly method: Method;
   readonly model: SequenceModel;
   readonly parameters: Parameters;
-  readonly heldOut: Uint8Array;
+  readonly heldOut: TokenSource;
   readonly settings: ReproductionSettings;
   readonly seed: number;
   readonly signal: AbortSignal;

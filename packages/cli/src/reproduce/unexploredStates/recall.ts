@@ -6,12 +6,12 @@
 import { join } from "node:path";
 import { type Method, METHODS, taskAccuracy, type TaskAccuracy, taskBatches, TASKS } from "@lenggen/evals";
 import type { BatchSource } from "@lenggen/interventions";
-import { dispose, foldIn, key, type Parameters } from "@lenggen/kernels";
+import { dispose, foldIn, key, type Parameters, type TokenSource } from "@lenggen/kernels";
 import { mamba2 } from "@lenggen/recurrent";
 import { loadCheckpoint } from "../../models";
 import { Progress } from "../../progress";
 import { asBatch } from "../../tasks";
-import { joined, type Text } from "../../text";
+import type { Text } from "../../text";
 import { runTraining } from "../../training";
 import type { ReproductionInput } from "../experiment";
 import { initialStatesOf, type RecallTraining } from "./settings";
@@ -26,10 +26,9 @@ export interface RecallOutcome {
 const WITHOUT: ReadonlySet<Method> = new Set(["tbtt"]);
 
 /** Trains and measures all recall models. Each has a run directory `recall-<method>` below the reproduction's. */
-export async function reproduceRecall(input: ReproductionInput, settings: RecallTraining, text: Text, heldOut: Uint8Array): Promise<RecallOutcome> {
+export async function reproduceRecall(input: ReproductionInput, settings: RecallTraining, text: Text, heldOut: TokenSource): Promise<RecallOutcome> {
   const { device, folder, seed, signal } = input;
   const model = mamba2(settings.model);
-  const bytes = joined(text);
   const started = performance.now();
   const recall: { method: Method; results: TaskAccuracy[] }[] = [];
   let base = "";
@@ -39,7 +38,7 @@ export async function reproduceRecall(input: ReproductionInput, settings: Recall
     const start = async (): Promise<Parameters> => (await loadCheckpoint(base, device)).parameters;
     const { checkpoint, parameters } = await runTraining(device, {
       label: `recall, ${method}`, model, text, method: initialStatesOf(method),
-      methodOptions: settings.methods[method], batches: samples(settings.trainLength, batch, bytes, seed, method === "base" ? 5 : 6),
+      methodOptions: settings.methods[method], batches: samples(settings.trainLength, batch, text.tokens, seed, method === "base" ? 5 : 6),
       batch, context: settings.trainLength, steps, seed, schedule, optimizer: { weightDecay },
       folder: join(folder, `recall-${method}`), resume: true, again: "the same command", logEvery: 10, keepCheckpoints: 1,
       parameters: method === "base" ? undefined : start,
@@ -64,7 +63,7 @@ export async function reproduceRecall(input: ReproductionInput, settings: Recall
 }
 
 /** Samples as batches. The answer weighs as much as all the text before it together. */
-function samples(trainLength: number, batch: number, text: Uint8Array, seed: number, stream: number): BatchSource {
+function samples(trainLength: number, batch: number, text: TokenSource, seed: number, stream: number): BatchSource {
   const answerWeight = Math.floor(trainLength / 3);
   const source = taskBatches(TASKS.recall, { key: foldIn(key(seed), stream), batch, length: trainLength, text, answerWeight });
   return {

@@ -5,10 +5,10 @@
  */
 import { join } from "node:path";
 import { type Method, METHODS, type ReportModel, type Settings, type UnexploredStatesReport } from "@lenggen/evals";
-import { dispose, parameterCount, type Parameters } from "@lenggen/kernels";
+import { dispose, parameterCount, type Parameters, type TokenSource } from "@lenggen/kernels";
 import { type Mamba2, mamba2 } from "@lenggen/recurrent";
 import { loadCheckpoint } from "../../models";
-import { joined, readText, type Text } from "../../text";
+import { readText, type Text } from "../../text";
 import { runTraining, type TrainingPlan } from "../../training";
 import type { ReproductionInput } from "../experiment";
 import { resumable, type Stage } from "../resumable";
@@ -36,7 +36,7 @@ export async function reproduceUnexploredStates(input: UnexploredStatesInput): P
   const { preset, settings, seed } = input;
   const model = mamba2(settings.model);
   const training = await readText(settings.trainingText, settings.trainLength + 1);
-  const heldOut = joined(await readText(settings.heldOutText, Math.max(...settings.lengths) + 1));
+  const { tokens: heldOut } = await readText(settings.heldOutText, Math.max(...settings.lengths) + 1);
 
   const base = await trainOne(input, model, training, BASE_NAME, settings.base);
   const all = [base];
@@ -90,7 +90,7 @@ async function trainOne(
 }
 
 /** The evaluation of one model; an interrupted reproduction finds the finished ones on disk. */
-function evaluated({ settings, seed, folder, device, signal }: UnexploredStatesInput, trained: Trained, heldOut: Uint8Array): Promise<Stage<ReportModel>> {
+function evaluated({ settings, seed, folder, device, signal }: UnexploredStatesInput, trained: Trained, heldOut: TokenSource): Promise<Stage<ReportModel>> {
   const { method, checkpoint, steps, tokens, seconds } = trained;
   // What decides the numbers: how this model was trained and what is measured, but not how the others are trained.
   const { methods: _methods, recallTraining: _recallTraining, postTraining: _postTraining, ...shared } = settings;

@@ -1,0 +1,58 @@
+/** A run that `--resume` goes on with: what it recorded decides, where the flags leave something open. */
+import { join } from "node:path";
+import type { JsonRecord } from "@lenggen/interventions";
+import { hashTokens } from "@lenggen/interventions";
+import { joinTokens, LenggenError } from "@lenggen/kernels";
+import { fileTokens } from "@lenggen/kernels/node";
+import { readdir } from "node:fs/promises";
+import { findCheckpoint, readJson } from "./models";
+
+export interface BegunRun {
+  readonly settings: JsonRecord;
+  /** Its last checkpoint, which is all that it needs to go on. */
+  readonly checkpoint: string;
+}
+
+/** The run in a folder; undefined where none has saved anything yet, so that a new one begins. */
+export async function begunRun(folder: string): Promise<BegunRun | undefined> {
+  const checkpoint = await findIfThere(folder);
+  if (checkpoint === undefined) return undefined;
+  const { settings = {} } = ((await readJson(join(folder, "run.json"))) ?? {}) as { settings?: JsonRecord };
+  return { settings, checkpoint };
+}
+
+/** A checkpoint's folder; undefined when there is none in that place any more. */
+export async function findIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await findCheckpoint(path);
+  } catch (error) {
+    if (error instanceof LenggenError && error.code === "E_MISSING") return undefined;
+    throw error;
+  }
+}
+
+const WEIGHTS = /^model(-\d+-of-\d+)?\.safetensors$/;
+
+/** The hash of a checkpoint's weights: what it is, wherever it lies. */
+export async function weightsHash(checkpoint: string, signal: AbortSignal): Promise<string> {
+  const files = fileTokens();
+  try {
+    const names = (await readdir(checkpoint)).filter((name) => WEIGHTS.test(name)).sort();
+    const weights = await Promise.all(names.map((name) => files.open(join(checkpoint, name))));
+    return await hashTokens(joinTokens(weights), { signal });
+  } finally {
+    files.close();
+  }
+}
+
+/** Whether a run read its text as one: what older runs did not, unless told. */
+export function joinedDocuments({ settings }: BegunRun): boolean {
+  const documents = (settings["data"] as JsonRecord | undefined)?.["documents"];
+  return typeof documents !== "number" || documents === 1;
+}
+
+/** A whole number that a run recorded. */
+export function recordedCount(settings: JsonRecord | undefined, name: string): number | undefined {
+  const value = settings?.[name];
+  return Number.isSafeInteger(value) ? (value as number) : undefined;
+}
