@@ -76,7 +76,7 @@ if (failed === 0) {
     }
     if (ran === 0) verdict(`packages/${name}/README.md`, "it has no example that runs");
   }
-  const entries = rooms.flatMap(({ manifest }) => Object.keys(manifest.exports).map((entry) => manifest.name + entry.slice(1)));
+  const entries = rooms.flatMap(({ manifest }) => Object.keys(manifest.exports).filter((entry) => !entry.endsWith(".json")).map((entry) => manifest.name + entry.slice(1)));
   RUNNERS.js("imports of every entry", entries.map((entry) => `await import(${JSON.stringify(entry)});`).join("\n"), project);
   RUNNERS.sh("doctor finds the devices", `lenggen doctor --json | grep -q '"name":"cpu","available":${platform !== undefined}'`, project);
 }

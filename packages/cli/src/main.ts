@@ -24,7 +24,7 @@ const COMMANDS: readonly CommandSpec[] = [doctor, train, postTrain, evaluate, ge
 /** Runs the command line `argv` (without node and script) and sets the process's exit code. Never throws. */
 export async function main(argv: readonly string[]): Promise<void> {
   const json = argv.includes("--json");
-  process.stdout.on("error", endQuietly);
+  process.stdout.on("error", onStdoutError);
   process.stderr.on("error", () => {}); // a run goes on when its terminal is gone
   quietVulkan();
   try {
@@ -106,9 +106,13 @@ function quietVulkan(): void {
   if (platform === "linux" && !env.XDG_RUNTIME_DIR && !env.DISPLAY && !env.MESA_VK_DEVICE_SELECT) env.NODEVICE_SELECT ??= "1";
 }
 
-/** A reader such as `head` closed the pipe, or the terminal is gone: nobody listens any more. What is being saved is saved all the same. */
-function endQuietly(error: NodeJS.ErrnoException): void {
-  if (error.code === "EIO") return;
-  if (error.code !== "EPIPE") throw error;
-  if (!interrupts?.signal.aborted) process.exit(EXIT.done);
+/**
+ * A reader such as `head` closed the pipe, or the terminal is gone: nobody listens any more. Anything else, such as a full disk, has cost
+ * the result, and is told. What is being saved is saved all the same.
+ */
+function onStdoutError({ code, message }: NodeJS.ErrnoException): void {
+  if (code === "EIO") return;
+  const gone = code === "EPIPE";
+  if (!gone) process.stderr.write(`lenggen: what was to be printed can't be written: ${message} [E_IO]\n`);
+  if (!interrupts?.signal.aborted) process.exit(gone ? EXIT.done : EXIT.failed);
 }

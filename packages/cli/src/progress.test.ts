@@ -6,7 +6,7 @@ function bench(isTTY: boolean, columns = 100) {
   const lines: string[] = [];
   let time = 0;
   const stream = { isTTY, columns, write: (text: string) => lines.push(text) } as unknown as NodeJS.WriteStream;
-  return { lines, options: { unit: "steps", rate: { unit: "tokens", perUnit: 100 }, stream, now: () => time }, at: (ms: number) => (time = ms) };
+  return { lines, options: { unit: "steps", rate: { unit: "tokens", perUnit: 100 }, stream, terminal: "xterm", now: () => time }, at: (ms: number) => (time = ms) };
 }
 
 describe("progress", () => {
@@ -77,5 +77,24 @@ describe("progress", () => {
       at(1000 * (done + 1));
     }
     expect(lines.at(-1)).toMatch(/\] 2\/10 steps, matmul/);
+  });
+
+  it("takes 80 columns where the terminal says that it has none, as in a container", () => {
+    const { lines, options, at } = bench(true, 0);
+    const progress = new Progress("train", 1000, options);
+    progress.update(1);
+    at(1000);
+    progress.update(11, "loss 2.000");
+    expect(lines.at(-1)).toBe("\rtrain: [          ] 11/1,000 steps, 1,000 tokens/s, 1 min 39 s left, loss 2.000\u001B[K");
+  });
+
+  it("writes plain lines on a terminal that can't erase one", () => {
+    const { lines, options, at } = bench(true);
+    const progress = new Progress("train", 1000, { ...options, terminal: "dumb" });
+    progress.update(0);
+    at(6000);
+    progress.update(10);
+    progress.finish();
+    expect(lines).toEqual(["train: 10/1,000 steps\n"]);
   });
 });

@@ -1,6 +1,6 @@
 /**
- * How far a piece of work is, on stderr. On a terminal it is a bar that redraws itself; elsewhere plain lines,
- * the first after five seconds and then at most one each ten, so that logs stay short.
+ * How far a piece of work is, on stderr. On a terminal it is a bar that redraws itself; elsewhere, and on terminals that
+ * can't erase a line (TERM=dumb, as in editors), plain lines, the first after five seconds and then at most one each ten, so that logs stay short.
  */
 import { count, duration } from "./format";
 
@@ -15,10 +15,14 @@ export interface ProgressOptions {
   readonly stream?: NodeJS.WriteStream;
   /** Clock in milliseconds. */
   readonly now?: () => number;
+  /** Kind of terminal; the environment variable TERM unless given. */
+  readonly terminal?: string;
 }
 
 /** Most and least characters of the bar; it gives way to the words. */
 const [BAR, SHORTEST_BAR] = [24, 6];
+/** Characters of a line where the terminal does not say. Some, such as a container's, say 0. */
+const COLUMNS = 80;
 const REDRAW_MS = 100;
 const LINE_MS = 10_000;
 const FIRST_LINE_MS = 5_000;
@@ -26,6 +30,8 @@ const FIRST_LINE_MS = 5_000;
 export class Progress {
   readonly #stream: NodeJS.WriteStream;
   readonly #now: () => number;
+  /** Whether lines can be erased and drawn again. */
+  readonly #redraws: boolean;
   readonly #first: number;
   /** Where the rate counts from: the first unit that was done, as what came before happens once, such as compiling kernels. */
   #warm: { readonly done: number; readonly at: number } | undefined;
@@ -41,7 +47,8 @@ export class Progress {
   ) {
     this.#stream = options.stream ?? process.stderr;
     this.#now = options.now ?? (() => performance.now());
-    this.#written = this.#stream.isTTY ? -Infinity : this.#now() - LINE_MS + FIRST_LINE_MS;
+    this.#redraws = this.#stream.isTTY && (options.terminal ?? process.env.TERM) !== "dumb";
+    this.#written = this.#redraws ? -Infinity : this.#now() - LINE_MS + FIRST_LINE_MS;
     this.#first = done;
   }
 
@@ -49,10 +56,10 @@ export class Progress {
   update(done: number, note = ""): void {
     const now = this.#now();
     if (done > this.#first) this.#warm ??= { done, at: now };
-    if (now - this.#written < (this.#stream.isTTY ? REDRAW_MS : LINE_MS)) return;
+    if (now - this.#written < (this.#redraws ? REDRAW_MS : LINE_MS)) return;
     this.#written = now;
     const text = this.#text(done, note, now);
-    if (this.#stream.isTTY) {
+    if (this.#redraws) {
       this.#stream.write(`\r${text.slice(0, this.#room())}\u001B[K`);
       this.#drawn = true;
     } else this.#stream.write(`${text}\n`);
@@ -76,13 +83,13 @@ export class Progress {
     if (note) parts.push(note);
     const words = parts.join(", ");
     const width = Math.min(BAR, this.#room() - this.label.length - words.length - 5);
-    if (!this.#stream.isTTY || width < SHORTEST_BAR) return `${this.label}: ${words}`;
+    if (!this.#redraws || width < SHORTEST_BAR) return `${this.label}: ${words}`;
     const filled = Math.round(share * width);
     return `${this.label}: [${"=".repeat(filled)}${" ".repeat(width - filled)}] ${words}`;
   }
 
   /** Characters of a line, the last column left free. */
   #room(): number {
-    return Math.max(20, (this.#stream.columns ?? 80) - 1);
+    return Math.max(20, (this.#stream.columns || COLUMNS) - 1);
   }
 }

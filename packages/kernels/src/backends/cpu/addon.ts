@@ -30,6 +30,12 @@ export interface Addon {
 
 export type Loaded = { readonly addon: Addon; readonly path: string } | { readonly addon: null; readonly reason: string };
 
+/**
+ * Where this module lies; undefined in bundles in the form of CommonJS. In a constant of its own, since bundlers take `new URL(x,
+ * import.meta.url)` for a file that they should bring along.
+ */
+const HERE: string | undefined = import.meta.url;
+
 let loaded: Promise<Loaded> | undefined;
 
 /** Loads the addon once; a failure says what is missing and how to get it. */
@@ -44,8 +50,9 @@ async function load(): Promise<Loaded> {
   const { createRequire } = await import("node:module");
   const { existsSync, readFileSync } = await import("node:fs");
   const { join } = await import("node:path");
-  const { fileURLToPath } = await import("node:url");
-  const require = createRequire(import.meta.url);
+  const { fileURLToPath, pathToFileURL } = await import("node:url");
+  const here = HERE ?? pathToFileURL(typeof __filename === "string" ? __filename : join(process.cwd(), "bundle.cjs")).href;
+  const require = createRequire(here);
   const attempt = (path: string): Loaded => {
     try {
       return { addon: require(path) as Addon, path };
@@ -59,7 +66,7 @@ async function load(): Promise<Loaded> {
   // The folder of this package: three floors above this file in a clone, one above dist when published. The name is
   // checked, since a bundle may lie anywhere.
   for (const up of ["../../..", ".."]) {
-    const root = fileURLToPath(new URL(up, import.meta.url));
+    const root = fileURLToPath(new URL(up, here));
     const manifest = join(root, "package.json");
     const built = join(root, "build", "cpu.node");
     if (!existsSync(built) || !existsSync(manifest)) continue;
