@@ -58,3 +58,11 @@ export function oneOf<T extends string>(what: string, names: readonly T[]): (tex
     return found;
   };
 }
+
+/** A text for an option that may be given several times; the empty one is refused. */
+export function texts(option: string): (text: string, before: readonly string[]) => readonly string[] {
+  return (text, before) => {
+    if (text === "") throw new UsageError(`${option}: the text is empty; give at least one character`);
+    return [...before, text];
+  };
+}

@@ -69,6 +69,7 @@ describe("wrong usage", () => {
   it("a task for contiguous text", () => fails(train("--task", "recall", "--method", "tbtt"), 1, /take a method of independent sequences.*\[E_CONFIG\]/));
   it("a missing option", () => fails(["train"], 2, /required option '--out <folder>' not specified/));
   it("weights of no type", () => fails(["generate", "runs/base", "--prompt", "x", "--weights", "f8"], 2, /no --weights is named "f8".*; there are f32, f16/));
+  it("an empty stop text", () => fails(["generate", "runs/base", "--prompt", "x", "--stop", ""], 2, /--stop: the text is empty/));
   it("a missing argument", () => fails(["generate", "--prompt", "x"], 2, /missing required argument 'checkpoint'/));
 });
 

@@ -118,6 +118,22 @@ describe("--json", () => {
     expect(await json("eval", "loss-by-position", "--checkpoint", "runs/base", "--lengths", "64", "--samples", "1", "--text", "book.txt", "--weights", "f16")).toMatchObject({ weights: "f16" });
   });
 
+  it("of generate: ends before a stop text, whatever tokens it spans", async () => {
+    const args = ["generate", "runs/base", "--prompt", "It was", "--tokens", "40", "--temperature", "0.5", "--seed", "3"];
+    const whole = await json(...args);
+    expect(whole).toMatchObject({ ended: "length", stop: null });
+    const text = whole["text"] as string;
+    // Three letters from the middle that stand nowhere before.
+    const stop = Array.from({ length: 30 }, (_, at) => text.slice(at + 5, at + 8)).find((part, i) => text.indexOf(part) === i + 5)!;
+    const ended = await json(...args, "--stop", "absent", "--stop", stop);
+    expect(ended).toMatchObject({ ended: "stop", stop, text: text.slice(0, text.indexOf(stop)) });
+    expect((ended["tokens"] as number[]).length).toBeGreaterThan(5);
+    // Begun and not ended: shown all the same.
+    expect(await json(...args, "--stop", `${text.slice(-2)}\u2026`)).toMatchObject({ ended: "length", text });
+    const plain = await run(...args, "--stop", stop);
+    expect(plain.stdout).toBe(`It was${text.slice(0, text.indexOf(stop))}\n`);
+  });
+
   it("of bench", async () => {
     const document = await json("bench", "rmsNorm", "--threads", "1", "--profile");
     expect(document).toMatchObject({ device: expect.any(String) as string });

@@ -1,47 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { generate, sample } from "./generate";
+import { generate } from "./generate";
 import type { ForwardOptions, SequenceModel } from "./model";
 import { embedding } from "./ops/embedding";
+import { concat, slice } from "./ops/view";
 import { key } from "./random";
 import { dispose, keep, type Tensor, tensor, zeros } from "./tensor";
 import { referenceDevice as device } from "./testing";
-
-const LOGITS = [0, 3, 1, 2]; // by weight: 1, 3, 2, 0
-
-/** How often each index is drawn over an even grid of random numbers. */
-function shares(options: { temperature: number; topK?: number; topP?: number }): number[] {
-  const counts = [0, 0, 0, 0];
-  for (let i = 0; i < 10_000; i++) counts[sample(LOGITS, { ...options, random: i / 10_000 })]!++;
-  return counts.map((n) => n / 10_000);
-}
-
-describe("sample", () => {
-  it("draws from the softmax at temperature 1", () => {
-    const weights = LOGITS.map(Math.exp);
-    const total = weights.reduce((a, b) => a + b);
-    shares({ temperature: 1 }).forEach((share, i) => expect(share).toBeCloseTo(weights[i]! / total, 3));
-  });
-
-  it("sharpens below temperature 1 and takes the likeliest at 0", () => {
-    expect(shares({ temperature: 0.25 })[1]).toBeGreaterThan(shares({ temperature: 1 })[1]!);
-    expect(shares({ temperature: 0 })).toEqual([0, 1, 0, 0]);
-  });
-
-  it("keeps the top k only", () => {
-    const [a, b, c, d] = shares({ temperature: 1, topK: 2 });
-    expect([a, c]).toEqual([0, 0]);
-    expect(b! / d!).toBeCloseTo(Math.E, 1);
-  });
-
-  it("keeps the smallest set of tokens that reaches top p", () => {
-    expect(shares({ temperature: 1, topP: 0.6 })).toEqual([0, 1, 0, 0]); // the likeliest alone has 0.64
-    expect(shares({ temperature: 1, topP: 0.7 }).map((s) => s > 0)).toEqual([false, true, false, true]);
-  });
-
-  it("refuses logits that are not numbers", () => {
-    expect(() => sample([0, Number.NaN], { temperature: 1, random: 0 })).toThrowError(expect.objectContaining({ code: "E_NOT_FINITE" }));
-  });
-});
 
 /** A state that keeps what it has seen: each pass adds a tensor, and shares the others with the state before. */
 type Seen = { readonly seen: readonly Tensor[] };
@@ -139,6 +103,25 @@ describe("generate", () => {
     expect(await run(other, { chunk: 2, signal: stop.signal, onPrompt: () => stop.abort() })).toEqual([]);
     expect(calls).toHaveLength(1);
     expect(device.memory().used).toBe(before);
+  });
+
+  it("ends after a stop token, or after any of several", async () => {
+    const { model } = echo();
+    // The likeliest next token is one more, 0 after 3.
+    const counting: SequenceModel<Seen> = { ...model, forward: ({ e }, tokens, state) => ({
+      hidden: embedding(concat([slice(e!, 0, 1, 4), slice(e!, 0, 0, 1)], 0), tokens), state: state ?? { seen: [] },
+    }) };
+    const ended = (stopToken?: number | readonly number[]) => run(counting, { maxTokens: 6, stopToken });
+    expect(await ended()).toEqual([3, 0, 1, 2, 3, 0]);
+    expect(await ended(1)).toEqual([3, 0, 1]);
+    expect(await ended([2, 0])).toEqual([3, 0]);
+    expect(await ended([])).toHaveLength(6);
+  });
+
+  it.each([[4], [[1, -1]], [[0.5]], [["a"]]])("refuses %j as stop token", async (stopToken) => {
+    await expect(run(echo().model, { stopToken: stopToken as never })).rejects.toMatchObject({
+      code: "E_ARGUMENT", message: expect.stringMatching(/stopToken .* is no token of this model; they are 0 \.\.\. 3/) as string,
+    });
   });
 
   it("refuses a number of segments that is none", async () => {

@@ -5,27 +5,22 @@ import { linear } from "./ops/matmul";
 import { tokenTensor } from "./ops/embedding";
 import { slice } from "./ops/view";
 import { foldIn, hostRandom, key as makeKey } from "./random";
+import { checkSampling, sample, type Sampling } from "./sample";
 import { withoutGradient } from "./tape";
 import { disposeExcept, keep, scope, type Tensor } from "./tensor";
 import { cutTokens, type Tokens, type TokenSource } from "./tokens";
 import type { Tree } from "./tree";
 
-/** Options of {@link generate}: length, temperature, top-k, top-p (nucleus sampling, Holtzman et al. 2020), seed. */
-export interface GenerateOptions<State> {
+/** Options of {@link generate}: length, temperature (1 unless given), top-k, top-p (nucleus sampling, Holtzman et al. 2020), seed. */
+export interface GenerateOptions<State> extends Partial<Sampling> {
   /** Most tokens to make; 256 unless given. */
   readonly maxTokens?: number;
-  /** Divides the logits; 0 takes the likeliest token always. 1 unless given. */
-  readonly temperature?: number;
-  /** Keeps the k likeliest tokens only. */
-  readonly topK?: number;
-  /** Keeps the likeliest tokens up to this total probability (Holtzman et al. 2020), in (0, 1]. */
-  readonly topP?: number;
   /** Same seed, same tokens. 0 unless given. */
   readonly seed?: number;
   /** Where to go on from; zero unless given. It is not freed. */
   readonly state?: State;
-  /** Ends after this token, which is still yielded. */
-  readonly stopToken?: number;
+  /** Ends after this token, or after any of several, which is still yielded. */
+  readonly stopToken?: number | readonly number[];
   /** Prompt tokens per forward pass; 512 unless given. Changes memory and speed, not results. */
   readonly chunk?: number;
   /**
@@ -50,15 +45,14 @@ export async function* generate<State extends Tree>(
   prompt: Tokens | TokenSource,
   options: GenerateOptions<State> = {},
 ): AsyncGenerator<number, void, void> {
-  const { maxTokens = 256, temperature = 1, topK, topP, seed = 0, chunk = 512, segments = 1, stopToken, onPrompt, signal } = options;
+  const { maxTokens = 256, temperature = 1, topK, topP, seed = 0, chunk = 512, segments = 1, onPrompt, signal } = options;
   check(prompt.length > 0, "E_ARGUMENT", () => "generate: the prompt is empty; give at least one token");
   check(Number.isInteger(maxTokens) && maxTokens >= 0, "E_ARGUMENT", () => `generate: maxTokens ${maxTokens} must be a whole number of at least 0`);
-  check(temperature >= 0 && Number.isFinite(temperature), "E_ARGUMENT", () => `generate: temperature ${temperature} must be a finite number of at least 0`);
-  check(topK === undefined || (Number.isInteger(topK) && topK >= 1), "E_ARGUMENT", () => `generate: topK ${topK} must be a whole number of at least 1`);
-  check(topP === undefined || (topP > 0 && topP <= 1), "E_ARGUMENT", () => `generate: topP ${topP} must be above 0 and at most 1`);
+  checkSampling("generate", { temperature, topK, topP });
   check(Number.isInteger(chunk) && chunk >= 1, "E_ARGUMENT", () => `generate: chunk ${chunk} must be a whole number of at least 1`);
   check(Number.isInteger(segments) && segments >= 0, "E_ARGUMENT", () => `generate: segments ${segments} must be a whole number of at least 0`);
 
+  const stops = stopTokens(options.stopToken, model.vocabulary);
   const device = model.head(parameters).device;
   let state = options.state;
   const goOn = (next: State): void => {
@@ -105,7 +99,7 @@ export async function* generate<State extends Tree>(
       logits!.dispose();
       const token = sample(values, { temperature, topK, topP, random: hostRandom(foldIn(makeKey(seed), made)).uniform() });
       yield token;
-      if (token === stopToken || made + 1 === maxTokens) return;
+      if (stops.has(token) || made + 1 === maxTokens) return;
       logits = await forward([token]);
     }
     logits?.dispose();
@@ -114,27 +108,16 @@ export async function* generate<State extends Tree>(
   }
 }
 
+function stopTokens(given: number | readonly number[] = [], vocabulary: number): ReadonlySet<number> {
+  const tokens = typeof given === "number" ? [given] : given;
+  for (const token of tokens) {
+    check(Number.isInteger(token) && token >= 0 && token < vocabulary, "E_ARGUMENT", () =>
+      `generate: stopToken ${token} is no token of this model; they are 0 ... ${vocabulary - 1}`);
+  }
+  return new Set(tokens);
+}
+
 /** Some of the tokens, as they were given; a long prompt is not copied as a whole. */
 function cut(tokens: Tokens | TokenSource, from: number, to: number): ArrayLike<number> {
   return "read" in tokens ? cutTokens(tokens, from, to) : Array.from({ length: to - from }, (_, i) => tokens[from + i]!);
-}
-
-/** Draws one index from logits; `random` in [0, 1) decides which. */
-export function sample(
-  logits: ArrayLike<number>,
-  options: { temperature: number; topK?: number; topP?: number; random: number },
-): number {
-  const order = Array.from({ length: logits.length }, (_, i) => i).sort((a, b) => logits[b]! - logits[a]! || a - b);
-  const best = logits[order[0]!]!;
-  check(order.every((i) => Number.isFinite(logits[i]!)), "E_NOT_FINITE", () => "generate: the model's logits hold NaN or infinity");
-  if (options.temperature === 0) return order[0]!;
-  const kept = order.slice(0, options.topK ?? order.length);
-  const weights = kept.map((i) => Math.exp((logits[i]! - best) / options.temperature));
-  const total = weights.reduce((a, b) => a + b, 0);
-  const limit = (options.topP ?? 1) * total;
-  let mass = 0;
-  const nucleus = weights.findIndex((w) => (mass += w) >= limit) + 1 || weights.length;
-  let left = options.random * weights.slice(0, nucleus).reduce((a, b) => a + b, 0);
-  const chosen = weights.slice(0, nucleus).findIndex((w) => (left -= w) < 0);
-  return kept[chosen === -1 ? nucleus - 1 : chosen]!;
 }

@@ -78,5 +78,8 @@ export { ssd, ssdOperations } from "./ops/ssd";
 export { assignSlice, broadcastTo, concat, extended, reshape, slice, transpose } from "./ops/view";
 
 // Generation
-export { generate, sample } from "./generate";
+export { generate } from "./generate";
 export type { GenerateOptions } from "./generate";
+export { sample } from "./sample";
+export type { Sampling } from "./sample";
+export { StopTexts } from "./stopTexts";

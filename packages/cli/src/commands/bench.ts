@@ -3,6 +3,7 @@ import { type Ceiling, type Device, type DeviceKind, devices } from "@lenggen/ke
 import type { BenchCase } from "../bench/case";
 import { ceilingOf } from "../bench/ceiling";
 import { type BenchDevices, measure, type Measured, type MeasureOptions } from "../bench/measure";
+import { HOST_CASES } from "../bench/hostCases";
 import { GPU_MODEL_CASES, MODEL_CASES } from "../bench/modelCases";
 import { GPU_OP_CASES, OP_CASES } from "../bench/opCases";
 import { type BenchResult, resultLines, resultOf } from "../bench/result";
@@ -21,7 +22,7 @@ export interface BenchDocument {
   readonly results: readonly BenchResult[];
 }
 
-const CASES = [...OP_CASES, ...MODEL_CASES];
+const CASES = [...OP_CASES, ...MODEL_CASES, ...HOST_CASES];
 /** The sizes that a GPU needs to show what it can do are too much for a processor, and for an adapter that is one. */
 const GPU_CASES = [...CASES, ...GPU_OP_CASES, ...GPU_MODEL_CASES];
 /** A kernel's name without what a shell would want quoted. */

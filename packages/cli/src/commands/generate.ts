@@ -1,8 +1,8 @@
-import { check, generate, joinTokens } from "@lenggen/kernels";
+import { check, generate, joinTokens, StopTexts } from "@lenggen/kernels";
 import { keepingChunks, type Tier, TIERS, TIERS_HELP } from "../chunks";
 import type { CommandSpec } from "../command";
 import { findCheckpoint, loadCheckpoint, WEIGHTS, WEIGHTS_HELP } from "../models";
-import { oneOf, realNumber, wholeNumber } from "../parse";
+import { oneOf, realNumber, texts, wholeNumber } from "../parse";
 import { Progress } from "../progress";
 import { readText } from "../text";
 
@@ -13,6 +13,7 @@ interface Options {
   readonly temperature: number;
   readonly topK?: number;
   readonly topP?: number;
+  readonly stop: readonly string[];
   readonly weights: (typeof WEIGHTS)[number];
   readonly memory: Tier;
 }
@@ -25,6 +26,7 @@ export const generateText: CommandSpec = {
   examples: [
     'lenggen generate runs/base --prompt "My fellow citizens, " --tokens 200 --temperature 0.8 --seed 1',
     "lenggen generate runs/base --prompt-file book.txt --tokens 200",
+    'lenggen generate runs/base --prompt "Q: who? A: " --stop "Q:" --stop END',
   ],
   define: (command) =>
     command
@@ -35,10 +37,11 @@ export const generateText: CommandSpec = {
       .option("--temperature <x>", "0 takes the likeliest always; above 1 is bolder", realNumber("--temperature", { minimum: 0 }), 1)
       .option("--top-k <n>", "choose among the k likeliest only", wholeNumber("--top-k", 1))
       .option("--top-p <p>", "choose among the likeliest up to this total probability", realNumber("--top-p", { above: 0, maximum: 1 }))
+      .option("--stop <text>", "end before this text; may be given several times", texts("--stop"), [])
       .option("--weights <type>", WEIGHTS_HELP, oneOf("--weights", WEIGHTS), "f32")
       .option("--memory <tier>", TIERS_HELP, oneOf("--memory", TIERS), "device"),
   async run(context, [path], given) {
-    const { prompt, promptFile, tokens: maxTokens, temperature, topK, topP, weights, memory } = given as unknown as Options;
+    const { prompt, promptFile, tokens: maxTokens, temperature, topK, topP, stop, weights, memory } = given as unknown as Options;
     check(prompt.length > 0 || promptFile !== undefined, "E_TEXT", () => "--prompt is empty, and there is no --prompt-file; the model needs at least one byte to go on from");
     const before = promptFile === undefined ? [] : (await readText(promptFile)).tokens;
     const read = joinTokens([before, new TextEncoder().encode(prompt)]);
@@ -47,7 +50,8 @@ export const generateText: CommandSpec = {
     check(model.vocabulary === BYTES, "E_CONFIG", () =>
       `${folder} has a vocabulary of ${model.vocabulary}; this command reads and writes bytes, a vocabulary of ${BYTES}`);
     const { out, common, signal } = context;
-    const decoder = new TextDecoder();
+    const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+    const stops = new StopTexts(stop);
     const stream = out.json ? process.stderr : process.stdout;
     const show = (text: string) => stream.write(stream.isTTY ? visible(text) : text);
     const tokens: number[] = [];
@@ -77,13 +81,17 @@ export const generateText: CommandSpec = {
       for await (const token of generate(writer, parameters, read, options)) {
         begin();
         tokens.push(token);
-        add(decoder.decode(Uint8Array.of(token), { stream: true }));
+        add(decoder.decode(stops.push([token]), { stream: true }));
+        if (stops.found !== undefined) break;
       }
     });
     begin();
-    add(decoder.decode());
+    add(decoder.decode(stops.rest()));
     show("\n");
-    out.document({ checkpoint: folder, prompt, promptFile: promptFile ?? null, promptBytes: read.length, text, tokens, seed: common.seed });
+    const ended = stops.found !== undefined ? "stop" : signal.aborted && tokens.length < maxTokens ? "interrupted" : "length";
+    out.document({
+      checkpoint: folder, prompt, promptFile: promptFile ?? null, promptBytes: read.length, text, tokens, seed: common.seed, ended, stop: stops.found ?? null,
+    });
   },
 };
 
