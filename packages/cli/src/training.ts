@@ -109,6 +109,7 @@ export async function runTraining(device: Device, plan: TrainingPlan, signal?: A
       about: { text: text.source, ...(base?.place && { base: base.place }), ...about() },
       signal,
       onEvent(event) {
+        if (event.kind === "waiting") progress.update(0, `waiting for a sign of life of ${event.holder}, which worked in ${folder}`);
         if (event.kind === "resumed") progress = progressFrom(event.step);
         if (event.kind !== "step") return;
         last = event;

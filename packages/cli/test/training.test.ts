@@ -17,10 +17,11 @@ const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const long = (out: string, ...more: string[]): Running =>
   start(["train", ...place.training, "--steps", "1000000", "--log-every", "1", "--out", out, ...more], { cwd: place.folder });
 
-async function firstStep(out: string): Promise<void> {
+/** Waits for the first step, or for another one. */
+async function untilStep(out: string, step = 1): Promise<void> {
   for (;;) {
     const metrics = await readFile(join(place.folder, out, "metrics.jsonl"), "utf8").catch(() => "");
-    if (metrics.includes("\n")) return;
+    if (metrics.includes(`{"step":${step},`)) return;
     await pause(20);
   }
 }
@@ -49,7 +50,7 @@ describe("the warm-up", () => {
 describe("Ctrl-C", () => {
   it("saves and exits with 130; the run can be resumed", async () => {
     const running = long("runs/interrupted");
-    await firstStep("runs/interrupted");
+    await untilStep("runs/interrupted");
     running.process.kill("SIGINT");
     const { code, stdout, stderr } = await running.finished;
     expect(code).toBe(130);
@@ -59,18 +60,33 @@ describe("Ctrl-C", () => {
     expect(await readdir(join(place.folder, "runs/interrupted/checkpoints"))).toContain(`step-${step}`);
 
     const again = start(["train", ...place.training, "--steps", "1000000", "--out", "runs/interrupted", "--resume"], { cwd: place.folder });
-    await pause(1500);
+    await untilStep("runs/interrupted", step + 1);
     again.process.kill("SIGINT");
     const resumed = await again.finished;
     expect(resumed.code).toBe(130);
-    expect(Number(/step ([\d,]+) of/.exec(resumed.stdout)![1]!.replaceAll(",", ""))).toBeGreaterThanOrEqual(step);
+    expect(Number(/step ([\d,]+) of/.exec(resumed.stdout)![1]!.replaceAll(",", ""))).toBeGreaterThan(step);
   });
 
   it("a second time exits at once", async () => {
     const running = long("runs/twice");
-    await firstStep("runs/twice");
+    await untilStep("runs/twice");
     running.process.kill("SIGINT");
     await running.until(/Ctrl-C again/);
+    running.process.kill("SIGINT");
+    expect((await running.finished).code).toBe(130);
+  });
+});
+
+describe("a second process", () => {
+  it("in the same run directory is refused, with the first one's process and host", async () => {
+    const running = long("runs/shared");
+    await untilStep("runs/shared");
+    for (const more of [[], ["--resume"]]) {
+      const { code, error } = await run("train", ...place.training, "--out", "runs/shared", ...more);
+      expect({ code, error }).toEqual({
+        code: 1, error: expect.stringMatching(new RegExp(`runs/shared is in use: process ${running.process.pid} on .* \\[E_LOCKED\\]$`)) as string,
+      });
+    }
     running.process.kill("SIGINT");
     expect((await running.finished).code).toBe(130);
   });
@@ -81,7 +97,7 @@ describe("a signal", () => {
     "%s saves and stops as Ctrl-C does", async (name, ...more) => {
       const out = `runs/${name}`;
       const running = long(out, ...more);
-      await firstStep(out);
+      await untilStep(out);
       running.process.kill(name);
       const { code, stdout, stderr } = await running.finished;
       expect(code).toBe(130);
@@ -93,7 +109,7 @@ describe("a signal", () => {
 
   it("of a terminal that is gone saves too, though nobody reads any more and it comes twice", async () => {
     const running = long("runs/gone");
-    await firstStep("runs/gone");
+    await untilStep("runs/gone");
     running.process.stdout!.destroy();
     running.process.stderr!.destroy();
     running.process.kill("SIGHUP");
@@ -104,7 +120,7 @@ describe("a signal", () => {
 
   it("for which nobody asked changes nothing, and opens no debugger", async () => {
     const running = long("runs/unasked");
-    await firstStep("runs/unasked");
+    await untilStep("runs/unasked");
     for (const name of ["SIGUSR1", "SIGUSR2"] as const) {
       running.process.kill(name);
       await running.until(new RegExp(`${name} changes nothing here; .* --save-on-signal`));
@@ -115,10 +131,14 @@ describe("a signal", () => {
     expect(stderr).not.toContain("Debugger");
   });
 
-  it("stops a reproduction, which goes on later", async () => {
+  it("stops a reproduction, which nobody else can join before, and which goes on later", async () => {
     const args = ["reproduce", "unexplored-states", "--preset", "smoke", "--out", "runs/reproduced", "--save-on-signal"];
     const running = start(args, { cwd: place.folder });
     while (!(await readdir(join(place.folder, "runs/reproduced")).catch(() => [] as string[])).includes("control")) await pause(5);
+    const second = await run(...args);
+    expect({ code: second.code, error: second.error }).toEqual({
+      code: 1, error: expect.stringMatching(new RegExp(`reproduced is in use: process ${running.process.pid} on .* \\[E_LOCKED\\]$`)) as string,
+    });
     running.process.kill("SIGUSR2");
     expect((await running.finished).code).toBe(130);
     expect((await run(...args)).code).toBe(0);

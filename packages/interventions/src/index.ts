@@ -9,7 +9,7 @@ export type { Json, JsonRecord } from "./json";
 export type { StepEvent } from "./meter";
 export type { OptimizerOptions } from "./optimizer";
 export type { RunRecord } from "./run";
-export type { FileContent, RunStore } from "./runStore";
+export type { FileContent, LockRequest, RunStore } from "./runStore";
 export type { ScheduleOptions } from "./schedule";
 export { learningRateAt } from "./schedule";
 export { choice as choiceSetting, count as countSetting, flag as flagSetting, number as numberSetting, type Setting, type Settings } from "./settings";

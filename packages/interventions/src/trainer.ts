@@ -37,9 +37,10 @@ export interface Evaluation {
   run(parameters: Parameters, step: number, signal: AbortSignal | undefined): Promise<JsonRecord>;
 }
 
-/** What {@link train} tells while it runs. */
+/** What {@link train} tells while it runs. `waiting`: until it is clear whether a process on another machine still has the store. */
 export type TrainEvent =
   | StepEvent
+  | { readonly kind: "waiting"; readonly step: 0; readonly holder: string }
   | { readonly kind: "resumed"; readonly step: number; readonly steps: number }
   | { readonly kind: "evaluation"; readonly step: number; readonly name: string; readonly results: JsonRecord }
   | { readonly kind: "checkpoint"; readonly step: number; readonly path: string };
@@ -92,17 +93,19 @@ export interface TrainResult {
 /**
  * Trains, or goes on with a run that was interrupted.
  *
- * Throws `E_CONFIG` and `E_ARGUMENT` for wrong settings, `E_EXISTS`, `E_CONFIG`, `E_FORMAT` and `E_WEIGHTS` for a
+ * Throws `E_CONFIG` and `E_ARGUMENT` for wrong settings, `E_LOCKED` while another process trains into the store, `E_EXISTS`, `E_CONFIG`, `E_FORMAT` and `E_WEIGHTS` for a
  * store that holds something else (see {@link openRun}), `E_NOT_FINITE` naming the step and the last good checkpoint,
  * and `E_IO` when writing fails. When the device fails (`E_DEVICE_LOST`, `E_MEMORY`, `E_SHADER`, `E_DEVICE`), the error says
  * what was being done and names the last good checkpoint, from which the run can be resumed on another device. The last
  * good checkpoint is never touched.
  */
 export async function train<State extends Tree>(options: TrainOptions<State>): Promise<TrainResult> {
-  const { initialStates, store } = options;
+  const { initialStates, store, signal, onEvent } = options;
   const at: Whereabouts = { doing: "preparing the run", saved: undefined };
   let run: Run<State> | undefined;
+  let unlock: (() => Promise<void>) | undefined;
   try {
+    unlock = await store?.lock?.({ signal, onWait: (holder) => onEvent?.({ kind: "waiting", step: 0, holder }) });
     run = await start(options, at);
     return await loop(run, options);
   } catch (error) {
@@ -114,6 +117,7 @@ export async function train<State extends Tree>(options: TrainOptions<State>): P
       dispose(run.context.moments);
     }
     initialStates.dispose();
+    await unlock?.();
   }
 }
 

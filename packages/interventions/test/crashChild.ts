@@ -54,7 +54,7 @@ async function makeFragile(): Promise<void> {
   handle["sync"] = fragile(sync, false);
   const { appendFile } = table as { appendFile: Call };
   table["appendFile"] = fragile(appendFile, true, (path, text) => appendFile(path, (text as string).slice(0, 20)));
-  for (const name of ["open", "rename", "rm", "mkdir"]) table[name] = fragile(table[name]!, name === "mkdir");
+  for (const name of ["open", "rename", "rm", "mkdir", "link", "unlink"]) table[name] = fragile(table[name]!, name === "mkdir");
   syncBuiltinESMExports();
 }
 

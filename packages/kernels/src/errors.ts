@@ -21,6 +21,7 @@ export const ERROR_CODES = {
   E_WEIGHTS: "weights do not fit the configuration",
   E_TEXT: "the text is missing, empty or too short",
   E_EXISTS: "the target already exists and would be overwritten",
+  E_LOCKED: "another process works there",
   E_MISSING: "a file or folder is missing",
   E_IO: "reading or writing a file failed",
   E_NOT_FINITE: "a number that must be finite is not",

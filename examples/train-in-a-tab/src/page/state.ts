@@ -101,6 +101,8 @@ function withEvent(state: PageState, event: Extract<FromWorker, { kind: "event" 
   const phase = project?.phases.at(-1);
   if (!project || !phase) return state;
   switch (event.kind) {
+    case "waiting":
+      return state;
     case "resumed":
       // Lines after the checkpoint will come again.
       return withPhase(state, { ...phase, saved: event.step, records: phase.records.filter(({ step }) => step <= event.step) });

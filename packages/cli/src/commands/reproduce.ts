@@ -6,6 +6,7 @@ import { makeFolder, writeWhole } from "@lenggen/kernels/node";
 import { addSavingOptions, type CommandSpec } from "../command";
 import { oneOf } from "../parse";
 import { EXPERIMENTS } from "../reproduce/experiments";
+import { holdingParts } from "../reproduce/locks";
 import { UsageError } from "../usage";
 
 interface Options {
@@ -44,9 +45,9 @@ export const reproduce: CommandSpec = {
     await makeFolder(folder);
     const device = await context.openDevice();
     out.note(`${experiment}: ${device.description}; everything goes to ${folder}`);
-    const { report, page, chart, summary } = await chosen.run({
-      preset, seed: common.seed, folder, fromScratch: options.fromScratch, only, device, signal, note: (line) => out.note(line),
-    });
+    const note = (line: string): void => out.note(line);
+    const { report, page, chart, summary } = await holdingParts(folder, only ?? chosen.models?.(preset), { signal, note }, () =>
+      chosen.run({ preset, seed: common.seed, folder, fromScratch: options.fromScratch, only, device, signal, note }));
     if (only) {
       out.print(`${only.join(", ")}: done, in ${folder}; the same command without --only does the rest and writes the report`);
       out.document({ experiment, preset, seed: common.seed, models: only });

@@ -1,8 +1,8 @@
 /** A run survives what can happen to its process and disk: real processes, killed at real moments. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { open } from "@lenggen/kernels";
@@ -118,6 +118,48 @@ describe("a run directory", () => {
       expect(await finalBits(folder, 5)).toBe(await finalBits(straight, 5));
     }
   }, 120_000);
+
+  it("takes one process at a time: the second is told which is the first, and follows at once when that is killed", async () => {
+    const folder = await temporaryFolder();
+    const run = { steps: 100_000, checkpointEvery: 50 } as const;
+    const child = start({ folder, ...run });
+    const metrics = () => readFile(join(folder, "metrics.jsonl"), "utf8").catch(() => "");
+    while ((await metrics()).split("\n").length < 60) await new Promise((resolve) => setTimeout(resolve, 20));
+    for (const resume of [true, false]) {
+      await expect(tinyTrain({ device, ...run, method: "state-passing", store: runDirectory(folder), resume })).rejects.toMatchObject({
+        code: "E_LOCKED", message: expect.stringContaining(`${folder} is in use: process ${child.pid} on ${hostname()} works there since `) as string,
+      });
+    }
+    child.kill("SIGKILL");
+    await end(child);
+    const from = performance.now();
+    await tinyTrain({
+      device, ...run, method: "state-passing", keepCheckpoints: 1, store: runDirectory(folder), resume: true, signal: AbortSignal.abort(),
+    });
+    expect(performance.now() - from).toBeLessThan(10_000);
+    const steps = (await metrics()).trimEnd().split("\n").map((line) => (JSON.parse(line) as { step: number }).step);
+    expect(steps.length).toBeGreaterThanOrEqual(50);
+    expect(steps).toEqual(steps.map((_, i) => i + 1));
+    expect((await readdir(folder)).toSorted()).toEqual(["checkpoints", "metrics.jsonl", "run.json"]);
+  }, 60_000);
+
+  it("that another process has taken over is not written to any more", async () => {
+    const folder = await temporaryFolder();
+    const store = runDirectory(folder);
+    const before = await runDirectory(folder).lock!();
+    const other = await readFile(join(folder, ".lock"), "utf8");
+    await before();
+    const release = await store.lock!();
+    await store.prepare();
+    await writeFile(join(folder, ".lock"), other);
+    const refused = { code: "E_LOCKED", message: expect.stringContaining("has taken it over") as string };
+    await expect(store.append("metrics.jsonl", "{}\n")).rejects.toMatchObject(refused);
+    await expect(store.write("run.json", "{}")).rejects.toMatchObject(refused);
+    await expect(store.writeCheckpoint(1, { "trainer.json": "{}" })).rejects.toMatchObject(refused);
+    await release();
+    expect((await readdir(folder)).toSorted()).toEqual([".lock", "checkpoints"]);
+    expect(await readdir(join(folder, "checkpoints"))).toEqual([]);
+  });
 
   it("says when it can't write into the folder", async () => {
     const folder = join(await temporaryFolder(), "locked");

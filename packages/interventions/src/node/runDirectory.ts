@@ -5,25 +5,41 @@
  *
  * A checkpoint is written into `checkpoints/.step-N.partial` and renamed when it is complete and on disk; one that
  * goes is renamed first and then deleted. Whatever a killed process leaves has a name that starts with a dot and
- * ends in `.partial`, and `prepare` deletes it.
+ * ends in `.partial`, and `prepare` deletes it. While a run writes there, the file `.lock` says which process it is.
  */
 import { appendFile, mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { fileError, makeFolder, openFile, syncFolder, writeWhole } from "@lenggen/kernels/node";
+import { type FolderLock, fileError, isLockFile, lockFolder, makeFolder, openFile, syncFolder, writeWhole } from "@lenggen/kernels/node";
 import type { FileContent, RunStore } from "../runStore";
 
 const CHECKPOINTS = "checkpoints";
 const COMPLETE = /^step-(\d+)$/;
 const LEFTOVER = /^\..*\.partial$/;
 
-/** A run directory at `folder`; nothing is made before the trainer calls `prepare`. */
+/** Answers of a folder that takes no files: who can't write there does no harm, and is told so when a file is to be written. */
+const READ_ONLY: ReadonlySet<unknown> = new Set(["EACCES", "EROFS", "EPERM"]);
+
+/** A run directory at `folder`; nothing is made before the trainer takes its lock. One process at a time can train there. */
 export function runDirectory(folder: string): RunStore {
   const checkpoints = join(folder, CHECKPOINTS);
   const checkpointPath = (step: number) => join(checkpoints, `step-${step}`);
+  let held: FolderLock | undefined;
 
   return {
     location: folder,
     checkpointPath,
+    async lock(request) {
+      await makeFolder(folder);
+      const lock = await lockFolder(folder, request).catch((error: Error) => {
+        if (READ_ONLY.has((error.cause as NodeJS.ErrnoException | undefined)?.code)) return undefined;
+        throw error;
+      });
+      held = lock;
+      return async () => {
+        await lock?.release();
+        if (held === lock) held = undefined;
+      };
+    },
     prepare: () => attempt("prepared for writing", folder, async () => {
       await makeFolder(folder);
       await makeFolder(checkpoints);
@@ -36,7 +52,7 @@ export function runDirectory(folder: string): RunStore {
     entries: () => attempt("read", folder, async () => {
       const names = await readdir(folder);
       const inside = await readdir(checkpoints);
-      return names.filter((name) => name !== CHECKPOINTS || inside.length > 0);
+      return names.filter((name) => (name !== CHECKPOINTS || inside.length > 0) && !isLockFile(name));
     }),
     async readText(name) {
       const path = join(folder, name);
@@ -47,8 +63,14 @@ export function runDirectory(folder: string): RunStore {
         throw fileError("read", path, error);
       }
     },
-    write: (name, content) => writeWhole(join(folder, name), chunksOf(content)),
-    append: (name, text) => attempt("written", join(folder, name), () => appendFile(join(folder, name), text)),
+    async write(name, content) {
+      await held?.check();
+      await writeWhole(join(folder, name), chunksOf(content));
+    },
+    append: (name, text) => attempt("written", join(folder, name), async () => {
+      await held?.check();
+      await appendFile(join(folder, name), text);
+    }),
     checkpoints: () => attempt("read", checkpoints, async () => {
       const steps = (await readdir(checkpoints)).flatMap((name) => COMPLETE.exec(name)?.[1] ?? []);
       return steps.map(Number).sort((a, b) => a - b);
@@ -58,6 +80,7 @@ export function runDirectory(folder: string): RunStore {
       const target = checkpointPath(step);
       const partial = join(checkpoints, `.step-${step}.partial`);
       await attempt("written", target, async () => {
+        await held?.check();
         await rm(partial, { recursive: true, force: true });
         await mkdir(partial);
         try {
@@ -71,6 +94,7 @@ export function runDirectory(folder: string): RunStore {
       });
     },
     removeCheckpoint: (step) => attempt("deleted", checkpointPath(step), async () => {
+      await held?.check();
       const leaving = join(checkpoints, `.old-step-${step}.partial`);
       await rename(checkpointPath(step), leaving);
       await rm(leaving, { recursive: true, force: true });

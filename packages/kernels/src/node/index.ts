@@ -1,3 +1,4 @@
-/** What only Node has: files. Import as `@lenggen/kernels/node`. */
+/** What only Node has: files and their locks. Import as `@lenggen/kernels/node`. */
 export { fileError, makeFolder, openFile, openWeightsIn, syncFolder, writeWhole } from "./files";
 export { type FileTokens, fileTokens } from "./fileTokens";
+export { type FolderLock, isLockFile, lockFolder, type LockOptions } from "./lock";
