@@ -77,6 +77,24 @@ describe("Ctrl-C", () => {
   });
 });
 
+describe("a run that is done", () => {
+  it("goes on for more steps with --resume, with its moments and the warm-up that it had", async () => {
+    const [, , ...others] = place.training.toReversed(); // without --warmup
+    const args = ["train", ...others.toReversed(), "--out", "runs/more", "--schedule", "constant", "--log-every", "1", "--resume"];
+    for (const steps of ["6", "60"]) expect(await run(...args, "--steps", steps)).toMatchObject({ code: 0, stdout: expect.stringContaining(`done: ${steps} steps`) as string });
+    expect((await saved("runs/more")).at(-1)).toBe(60);
+    const { code, error } = await run(...args, "--steps", "50");
+    expect({ code, error }).toMatchObject({ code: 1, error: expect.stringContaining("has done 60 steps already") as string });
+  });
+
+  it("whose rate has fallen says how it can", async () => {
+    const args = ["train", ...place.training, "--out", "runs/fallen", "--steps"];
+    expect((await run(...args, "6")).code).toBe(0);
+    expect((await run(...args, "8", "--resume")).error).toContain("--schedule-steps) for 8 steps");
+    expect((await run(...args, "8", "--resume", "--schedule-steps", "6")).stdout).toContain("done: 8 steps");
+  });
+});
+
 describe("a second process", () => {
   it("in the same run directory is refused, with the first one's process and host", async () => {
     const running = long("runs/shared");

@@ -1,6 +1,7 @@
 /** Opening a run's store: a new run, or one to go on with. */
 import { check, isJsonObject, parseJson } from "@lenggen/kernels";
 import { differences, type Json, type JsonRecord } from "./json";
+import { settingsToGoOn } from "./resume";
 import type { RunStore } from "./runStore";
 
 const RUN_FILE = "run.json";
@@ -10,7 +11,7 @@ export const METRICS_FILE = "metrics.jsonl";
 export interface RunRecord {
   /** Version of the layout of the run directory. */
   readonly format: 1;
-  /** What decides the result, on one device to the last bit. A run is resumed only with the same. */
+  /** What decides the result, on one device to the last bit. A run is resumed only with the same, but for its number of steps. */
   readonly settings: JsonRecord;
   /** What is good to know, e.g. versions and the machine; may differ when a run is resumed. */
   readonly about: JsonRecord;
@@ -22,22 +23,28 @@ export interface OpenRunOptions {
   readonly onNew: () => void;
 }
 
+export interface OpenedRun {
+  /** Step of the checkpoint to go on from; undefined for a new start. */
+  readonly last: number | undefined;
+  /** Those of the run from now on, as run.json has them. */
+  readonly settings: JsonRecord;
+}
+
 /**
- * Makes the store ready and gives the step of the checkpoint to go on from: undefined for a new start.
+ * Makes the store ready and says where to go on.
  *
  * Throws `E_EXISTS` when the store holds something else than a run, or a run while `resume` is false; `E_CONFIG`
- * with every difference when it holds a run with other settings; `E_FORMAT` when run.json is damaged.
+ * with every difference when it holds a run with other settings (see {@link settingsToGoOn}); `E_FORMAT` when run.json is damaged.
  */
-export async function openRun(store: RunStore, record: Omit<RunRecord, "format">, { resume, onNew }: OpenRunOptions): Promise<number | undefined> {
+export async function openRun(store: RunStore, record: Omit<RunRecord, "format">, { resume, onNew }: OpenRunOptions): Promise<OpenedRun> {
   await store.prepare();
   const entries = await store.entries();
   // A run that ended before its first checkpoint left only its description: nothing would be lost.
   const isNew = entries.every((name) => name === RUN_FILE);
   if (isNew) {
     onNew();
-    const run: RunRecord = { format: 1, ...record };
-    await store.write(RUN_FILE, `${JSON.stringify(run, null, 2)}\n`);
-    return undefined;
+    await write(store, { format: 1, ...record });
+    return { last: undefined, settings: record.settings };
   }
   const text = await store.readText(RUN_FILE);
   check(text !== undefined, "E_EXISTS", () =>
@@ -46,22 +53,14 @@ export async function openRun(store: RunStore, record: Omit<RunRecord, "format">
   const last = (await store.checkpoints()).at(-1);
   check(resume, "E_EXISTS", () =>
     `${store.location} holds a run already (${last === undefined ? "without a checkpoint" : `checkpoint at step ${last}`}); resume it${last ? "" : ", delete it"} or choose another folder`);
-  const differing = differences(...comparable(run.settings, record.settings));
-  check(differing.length === 0, "E_CONFIG", () =>
-    `the run in ${store.location} has other settings, so it can't be resumed with these: ${differing.join("; ")}`);
+  const settings = settingsToGoOn(run.settings, record.settings, last ?? 0, store.location);
+  if (differences(run.settings, settings).length > 0) await write(store, { ...run, settings });
   await truncateMetrics(store, last ?? 0);
-  return last;
+  return { last, settings };
 }
 
-/** What older runs recorded of places: texts and bases may be moved, since what they hold decides. */
-const PLACES = ["text", "base"] as const;
-
-/** The settings of a run and of who wants to go on with it, without what tells nothing of the result. */
-function comparable(there: JsonRecord, here: JsonRecord): [JsonRecord, JsonRecord] {
-  const moved = PLACES.filter((name) => typeof there[name] === "string" && typeof here[name] !== "string");
-  const left = new Set<string>(["device", ...moved]); // older runs name their device, which may change: see trainer.ts
-  const without = (settings: JsonRecord) => Object.fromEntries(Object.entries(settings).filter(([name]) => !left.has(name)));
-  return [without(there), without(here)];
+function write(store: RunStore, run: RunRecord): Promise<void> {
+  return store.write(RUN_FILE, `${JSON.stringify(run, null, 2)}\n`);
 }
 
 function parseRun(text: string, where: string): RunRecord {

@@ -53,7 +53,10 @@ export interface TrainOptions<State extends Tree> extends Partial<TrainCounts> {
   readonly batches: BatchSource;
   /** The trainer takes it over and disposes it in the end. */
   readonly initialStates: InitialStates;
-  /** Updates in all, those before an interruption included. */
+  /**
+   * Updates in all, those before an interruption included. A run may go on for more than it began with where the rates of the steps done
+   * are the same: with a constant schedule, or a length of the schedule (`scheduleSteps`) that was given at its start.
+   */
   readonly steps: number;
   /** Seed of fresh parameters and of initial states; batches have a key of their own. */
   readonly seed: number;
@@ -154,7 +157,9 @@ async function start<State extends Tree>(options: TrainOptions<State>, at: Where
   // Only of new runs: those of earlier versions may have a warm-up that does not end, and go on as they began.
   const onNew = (): void => checkWarmup(schedule, steps);
   if (store === undefined) onNew();
-  const last = await (store && openRun(store, { settings, about: { device: device.description, ...options.about } }, { resume, onNew }));
+  const about = { device: device.description, ...options.about };
+  const opened = await (store && openRun(store, { settings, about }, { resume, onNew }));
+  const { last } = opened ?? {};
   if (store && last !== undefined) await prune(store, counts); // a killed process may not have come to it
   at.saved = last;
   at.doing = last === undefined ? "making the parameters" : `loading the checkpoint of step ${last}`;
@@ -169,7 +174,7 @@ async function start<State extends Tree>(options: TrainOptions<State>, at: Where
       model, device, dtype: dtypeOf(parameters), parameters, moments, batches, initialStates,
       microBatches: counts.microBatches, optimizer, key: foldIn(keyOf(seed), 1),
     },
-    at, counts, schedule, meter, step: last ?? 0,
+    at, counts, meter, schedule: { ...schedule, scheduleSteps: 0, ...(opened?.settings["schedule"] as Partial<ScheduleOptions> | undefined) }, step: last ?? 0,
   };
   if (last !== undefined) options.onEvent?.({ kind: "resumed", step: last, steps });
   return run;

@@ -1,6 +1,6 @@
-import type { ScheduleOptions } from "@lenggen/interventions";
+import type { JsonRecord, ScheduleOptions } from "@lenggen/interventions";
 import { dispose } from "@lenggen/kernels";
-import { begunRun } from "../begun";
+import { type BegunRun, begunRun, recordedCount } from "../begun";
 import type { CommandSpec } from "../command";
 import { MODEL_PRESETS } from "../families";
 import { modelNamed } from "../models";
@@ -31,9 +31,10 @@ export const train: CommandSpec = {
     ),
   async run(context, _, given) {
     const { text: source, out: folder, resume, steps, context: length = CONTEXT } = given as unknown as SharedOptions;
-    const shared = sharedPlan(given, length, resume ? await begunRun(folder) : undefined);
+    const begun = resume ? await begunRun(folder) : undefined;
+    const shared = sharedPlan(given, length, begun);
     const note = (line: string): void => context.out.note(line);
-    const plan = { ...shared, schedule: withWarmup(shared.schedule, steps!, note) };
+    const plan = { ...shared, schedule: withWarmup(shared.schedule, steps!, begun, note) };
     const model = await modelNamed((given as { model: string }).model);
     const text = await readText(source, length + 1);
     const device = await context.openDevice();
@@ -47,9 +48,13 @@ export const train: CommandSpec = {
   },
 };
 
-/** The schedule with the warm-up that holds where none was asked for. */
-function withWarmup(schedule: Partial<ScheduleOptions>, steps: number, note: (line: string) => void): Partial<ScheduleOptions> {
+/** The schedule with the warm-up that holds where none was asked for: that of the run that goes on, or one that fits. */
+function withWarmup(
+  schedule: Partial<ScheduleOptions>, steps: number, begun: BegunRun | undefined, note: (line: string) => void,
+): Partial<ScheduleOptions> {
   if (schedule.warmup !== undefined) return schedule;
+  const recorded = recordedCount(begun?.settings["schedule"] as JsonRecord | undefined, "warmup");
+  if (recorded !== undefined) return { ...schedule, warmup: recorded };
   const length = schedule.scheduleSteps || steps;
   if (length >= WARMUP) return { ...schedule, warmup: WARMUP };
   const warmup = Math.floor(length / 10);

@@ -123,6 +123,32 @@ describe("a run directory", () => {
     expect(rates).toEqual([(0.03 * 3) / 9, (0.03 * 4) / 9]);
   });
 
+  it.each([{ schedule: "constant" }, { schedule: "cosine", scheduleSteps: 7 }] as const)("that is done goes on for more steps, to the bits of one that took them all: %j", async (kind) => {
+    const [folder, straight] = [await temporaryFolder(), await temporaryFolder()];
+    const run = { device, method: "state-passing", schedule: { ...kind, learningRate: 0.03, warmup: 2 } } as const;
+    const at = (steps: number, where: string) => tinyTrain({ ...run, steps, store: runDirectory(where), resume: true });
+    for (const steps of [4, 7, 9]) expect(await at(steps, folder)).toMatchObject({ status: "done", step: steps });
+    await at(9, straight);
+    expect(await digests(folder, 9)).toEqual(await digests(straight, 9));
+    const rates = async (where: string) => (await metrics(where)).map(({ step, learningRate }) => [step, learningRate]);
+    expect(await rates(folder)).toEqual(await rates(straight));
+    expect(JSON.parse(await readFile(join(folder, "run.json"), "utf8"))).toMatchObject({ settings: { steps: 9, schedule: kind } });
+    await expect(at(8, folder)).rejects.toEqual(coded("E_CONFIG", "has done 9 steps already, more than the 8 asked for"));
+  });
+
+  it("with a rate that falls over its steps says why it can't have more, and how it can", async () => {
+    const folder = await temporaryFolder();
+    const at = (steps: number, scheduleSteps?: number) =>
+      tinyTrain({ device, steps, store: runDirectory(folder), resume: true, schedule: { learningRate: 0.03, warmup: 2, scheduleSteps } });
+    await at(4);
+    const before = await readFile(join(folder, "run.json"), "utf8");
+    await expect(at(6)).rejects.toEqual(coded("E_CONFIG", "falls over 4 steps", "other rates", "Give 4 as the schedule's length (scheduleSteps, --schedule-steps) for 6 steps"));
+    await expect(at(6, 6)).rejects.toEqual(coded("E_CONFIG", "over 6 they would have had other rates"));
+    expect(await readFile(join(folder, "run.json"), "utf8")).toBe(before);
+    for (const given of [4, undefined]) expect((await at(6, given)).step).toBe(6); // once it is known, it need not be said again
+    expect((await metrics(folder)).slice(3).map(({ learningRate }) => learningRate)).toEqual(Array<unknown>(3).fill(expect.closeTo(0.003, 12)));
+  });
+
   it("refuses damaged files and weights of another model", async () => {
     const folder = await temporaryFolder();
     const again = () => tinyTrain({ device, steps: 2, store: runDirectory(folder), resume: true });

@@ -73,8 +73,8 @@ describe("a folder's lock", () => {
       console.warn("the test of a process that is not asked after does not run: there is no /proc here");
       skip();
     }
-    // A shell whose child ends at once, and that becomes a program which never asks.
-    const parent = spawn("sh", ["-c", "true & echo $!; exec sleep 30"], { stdio: ["ignore", "pipe", "ignore"] });
+    // A shell that has become a program which never asks when its child ends.
+    const parent = spawn("sh", ["-c", "sleep 0.3 & echo $!; exec sleep 30"], { stdio: ["ignore", "pipe", "ignore"] });
     const child = await new Promise<number>((resolve) => parent.stdout.on("data", (text: Buffer) => resolve(Number(text.toString()))));
     while (!/\) Z /.test(await readFile(`/proc/${child}/stat`, "utf8"))) await new Promise((resolve) => setTimeout(resolve, 5));
     await leave({ process: child });

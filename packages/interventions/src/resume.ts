@@ -1,0 +1,44 @@
+/** What of a run may change when it goes on: its number of steps, where the steps done would have been the same. */
+import { check } from "@lenggen/kernels";
+import { differences, type JsonRecord } from "./json";
+
+/** What older runs recorded of places: texts and bases may be moved, since what they hold decides. */
+const PLACES = ["text", "base"] as const;
+
+/**
+ * The settings with which a run that began with `there` goes on when `here` is asked for: its own, with the new number of steps. Throws
+ * `E_CONFIG` with every other difference and why it can't be; `done`: steps of its last checkpoint, `where`: its place.
+ */
+export function settingsToGoOn(there: JsonRecord, here: JsonRecord, done: number, where: string): JsonRecord {
+  const { schedule: begun = {}, steps: were, ...others } = there;
+  const { schedule: asked = {}, steps: count, ...wanted } = here;
+  const steps = count as number;
+  check(steps >= done, "E_CONFIG", () => `the run in ${where} has done ${done} steps already, more than the ${steps} asked for`);
+  const { scheduleSteps: lengthThere, ...rates } = begun as Schedule;
+  const { scheduleSteps: lengthHere, ...ratesWanted } = asked as Schedule;
+  const differing = differences(...comparable({ ...others, schedule: rates }, { ...wanted, schedule: ratesWanted }));
+  check(differing.length === 0, "E_CONFIG", () =>
+    `the run in ${where} has other settings, so it can't be resumed with these: ${differing.join("; ")}. They made the steps that are done, which would `
+    + "have been others; a new run may start from its checkpoint with settings of its own");
+
+  const length = lengthThere ?? (were as number);
+  const next = lengthHere ?? lengthThere ?? steps;
+  // A constant rate is the same at any length.
+  check(rates["schedule"] === "constant" || next === length, "E_CONFIG", () =>
+    `the learning rate of the run in ${where} falls over ${length} steps, those done by that measure; over ${next} they would have had other rates. Give `
+    + `${length} as the schedule's length (scheduleSteps, --schedule-steps) for ${steps} steps of the run, the final rate behind its end; a run that `
+    + "is to grow names that length at its start, or has a constant schedule");
+  const kept = next === steps && lengthThere === undefined ? rates : { ...rates, scheduleSteps: next };
+  return { ...there, steps, schedule: kept };
+}
+
+/** A schedule as `run.json` has it. */
+type Schedule = JsonRecord & { readonly scheduleSteps?: number };
+
+/** The settings of a run and of who wants to go on with it, without what tells nothing of the result. */
+function comparable(there: JsonRecord, here: JsonRecord): [JsonRecord, JsonRecord] {
+  const moved = PLACES.filter((name) => typeof there[name] === "string" && typeof here[name] !== "string");
+  const left = new Set<string>(["device", ...moved]); // older runs name their device, which may change: see trainer.ts
+  const without = (settings: JsonRecord) => Object.fromEntries(Object.entries(settings).filter(([name]) => !left.has(name)));
+  return [without(there), without(here)];
+}
