@@ -1,8 +1,8 @@
 /** Models from the command line: presets, configurations and checkpoints on disk. */
-import { readdir, stat } from "node:fs/promises";
+import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import {
-  check, type Device, LenggenError, nearest, parseConfig, parseJsonBytes, type SequenceModel, type Weights, WEIGHTS_FILE, WEIGHTS_INDEX,
+  check, type Device, isJsonObject, type Json, type JsonObject, LenggenError, nearest, parseConfig, parseJsonBytes, type SequenceModel, type Weights, WEIGHTS_FILE, WEIGHTS_INDEX,
 } from "@lenggen/kernels";
 import { openFile, openWeightsIn } from "@lenggen/kernels/node";
 import { FAMILIES, familyOf, type LoadedModel, MODEL_PRESETS, presetNamed } from "./families";
@@ -24,8 +24,12 @@ export async function modelNamed(name: string): Promise<SequenceModel> {
   return familyOf(config).make(config);
 }
 
-/** A checkpoint's folder: the one given, or the last one of the run directory given. */
+/** Weights as Python's pickles, which published models of older days have. */
+const PICKLES = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
+
+/** A checkpoint's folder: the one given, that of the weights given, or the last one of the run directory given. */
 export async function findCheckpoint(path: string): Promise<string> {
+  if ([WEIGHTS_FILE, WEIGHTS_INDEX].includes(basename(path)) && (await exists(path))) return dirname(path);
   for (const name of [WEIGHTS_FILE, WEIGHTS_INDEX]) if (await exists(join(path, name))) return path;
   const checkpoints = join(path, "checkpoints");
   const steps = ((await exists(checkpoints)) ? await readdir(checkpoints) : [])
@@ -33,6 +37,10 @@ export async function findCheckpoint(path: string): Promise<string> {
     .filter(({ step }) => Number.isSafeInteger(step))
     .sort((a, b) => b.step - a.step);
   check(await exists(path), "E_MISSING", () => `checkpoint ${path}: there is no such folder`);
+  for (const name of steps.length === 0 ? PICKLES : []) {
+    check(!(await exists(join(path, name))), "E_FORMAT", () =>
+      `${path} has its weights in ${name}, which is not read, as such files can hold programs; write them to ${WEIGHTS_FILE} with the Python package safetensors`);
+  }
   check(steps.length > 0, "E_MISSING", () =>
     `${path} holds no checkpoint: neither a ${WEIGHTS_FILE} (nor a ${WEIGHTS_INDEX}) nor a folder checkpoints/step-N (a run that has not saved yet has none)`);
   return join(checkpoints, steps[0]!.name);
@@ -62,9 +70,13 @@ export async function modelOf(checkpoint: string): Promise<SequenceModel> {
   return familyOf(config).make(config);
 }
 
-/** The folder of the run that a checkpoint belongs to, if it belongs to one. */
-export function runOf(checkpoint: string): string | undefined {
-  return basename(dirname(checkpoint)) === "checkpoints" ? dirname(dirname(checkpoint)) : undefined;
+/** What the run that a checkpoint belongs to recorded, also of one that is named by a link; undefined when nothing is known of one. */
+export async function settingsOfRun(checkpoint: string): Promise<JsonObject | undefined> {
+  const place = dirname(await realpath(checkpoint));
+  const file = join(dirname(place), "run.json");
+  if (basename(place) !== "checkpoints" || !(await exists(file))) return undefined;
+  const run = await readJson(file);
+  return isJsonObject(run) && isJsonObject(run["settings"]) ? run["settings"] : undefined;
 }
 
 /** Reads a model's `config.json`, as whichever program wrote it. Throws `E_MISSING`, `E_IO` or `E_FORMAT`. */
@@ -73,7 +85,7 @@ async function readConfig(path: string): Promise<unknown> {
 }
 
 /** Reads a JSON file of moderate size. Throws `E_MISSING`, `E_IO` or `E_FORMAT`. */
-export async function readJson(path: string): Promise<unknown> {
+export async function readJson(path: string): Promise<Json> {
   return parseJsonBytes(await readSmall(path), path);
 }
 

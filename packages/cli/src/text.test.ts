@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { wholeOf } from "@lenggen/kernels";
@@ -25,6 +25,19 @@ describe("texts", () => {
     const text = await readText(join(folder, "books"));
     expect(text.documents.map(({ name }) => name)).toEqual(["a.txt", "b.md", "deep/c.txt"]);
     expect(written(text)).toBe("first second third");
+  });
+
+  it("follows links to files, in no circle, and passes over what is hidden", async () => {
+    const linked = join(folder, "linked");
+    await mkdir(join(linked, ".git"), { recursive: true });
+    await symlink(join(folder, "books", "a.txt"), join(linked, "link.txt"));
+    await symlink(linked, join(linked, "again"));
+    await symlink(linked, join(linked, "again.txt"));
+    for (const name of ["._link.txt", ".notes.md", ".git/description.txt"]) await writeFile(join(linked, name), "not meant");
+    const text = await readText(linked);
+    expect(written(text)).toBe("first ");
+    await symlink(join(folder, "gone"), join(linked, "lost.txt"));
+    await expect(readText(linked)).rejects.toThrow(/lost\.txt/);
   });
 
   it("reads a file byte by byte", async () => {

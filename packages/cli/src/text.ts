@@ -1,8 +1,8 @@
 /**
- * Texts: a file, a folder (all .txt and .md files below it, by name), or a built-in corpus. Bytes are the tokens: nothing is
- * decoded, normalised or dropped. Small texts are held in memory; of large ones, only what is asked for is read.
+ * Texts: a file, a folder (all .txt and .md files below it, by name), what comes in by a pipe (`-`), or a built-in corpus. Bytes are the
+ * tokens: nothing is decoded, normalised or dropped. Small texts are held in memory; of large ones, only what is asked for is read.
  */
-import { createReadStream } from "node:fs";
+import { createReadStream, type Dirent } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join, relative, sep } from "node:path";
 import { check, joinTokens, LenggenError, nearest, type Tokens, type TokenSource } from "@lenggen/kernels";
@@ -24,7 +24,11 @@ export interface Text {
   readonly otherFiles: number;
 }
 
+/** The name of standard input, as many programs have it; a file of that name is `./-`. */
+const STDIN = "-";
 const TEXT_FILE = /\.(txt|md)$/i;
+/** What systems and editors leave beside the files that people put there, such as `._book.txt` and `.git/`. */
+const HIDDEN = /(^|\/)\./;
 /** Largest text that is held in memory: it is read faster, and its files may change meanwhile. */
 const HELD = 1 << 26;
 
@@ -47,10 +51,11 @@ export function textOf(source: string, documents: readonly TextDocument[], other
 
 async function readPath(source: string): Promise<Text> {
   try {
+    if (source === STDIN) return textOf(source, [{ name: source, tokens: await drained(process.stdin) }]);
     const found = await stat(source);
     if (found.isDirectory()) return await readFolder(source);
     // A pipe, or a file of the system whose size is not told: whatever comes out of it.
-    if (!found.isFile() || found.size === 0) return textOf(source, [{ name: source, tokens: await drained(source) }]);
+    if (!found.isFile() || found.size === 0) return textOf(source, [{ name: source, tokens: await drained(createReadStream(source, { highWaterMark: 1 << 20 })) }]);
     return textOf(source, await opened([{ name: source, path: source }]));
   } catch (error) {
     if (error instanceof LenggenError) throw error;
@@ -63,14 +68,26 @@ async function readPath(source: string): Promise<Text> {
 }
 
 async function readFolder(source: string): Promise<Text> {
-  const entries = (await readdir(source, { recursive: true, withFileTypes: true })).filter((entry) => !entry.isDirectory());
-  const names = entries
-    .filter((entry) => entry.isFile() && TEXT_FILE.test(entry.name))
-    .map((entry) => relative(source, join(entry.parentPath, entry.name)).split(sep).join("/")) // in the same order on every system
-    .sort();
+  const found = (await readdir(source, { recursive: true, withFileTypes: true })).filter((entry) => !entry.isDirectory());
+  const entries = found
+    .map((entry) => ({ entry, name: relative(source, join(entry.parentPath, entry.name)).split(sep).join("/") })) // alike on every system
+    .filter(({ name }) => !HIDDEN.test(name));
+  const names: string[] = [];
+  for (const { entry, name } of entries) if (TEXT_FILE.test(name) && (await leadsToFile(entry))) names.push(name);
+  names.sort();
   check(names.length > 0, "E_TEXT", () => `folder "${source}" holds no .txt or .md file`);
   const documents = await opened(names.map((name) => ({ name, path: join(source, name) })));
   return textOf(source, documents, entries.length - names.length);
+}
+
+/** Whether an entry is a file, or a link to one. Links to folders are not followed, since they may go in circles. */
+async function leadsToFile(entry: Dirent): Promise<boolean> {
+  if (!entry.isSymbolicLink()) return entry.isFile();
+  const link = join(entry.parentPath, entry.name);
+  const target = await stat(link).catch((error: unknown) => {
+    throw new LenggenError("E_IO", `${link}: the link leads nowhere; mend it or take it away`, { cause: error });
+  });
+  return target.isFile();
 }
 
 /** Files as documents: held when they are small together. */
@@ -84,8 +101,8 @@ async function opened(files: readonly { readonly name: string; readonly path: st
 }
 
 /** All that comes out of a pipe, in pieces. */
-async function drained(path: string): Promise<TokenSource> {
+async function drained(pipe: NodeJS.ReadableStream): Promise<TokenSource> {
   const pieces: Uint8Array[] = [];
-  for await (const piece of createReadStream(path, { highWaterMark: 1 << 20 })) pieces.push(piece as Uint8Array);
+  for await (const piece of pipe) pieces.push(piece as unknown as Uint8Array);
   return joinTokens(pieces);
 }

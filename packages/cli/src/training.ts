@@ -72,9 +72,15 @@ export interface TrainingOutcome extends TrainResult {
   readonly checkpoint: string;
 }
 
+/** The vocabulary of byte models. */
+const BYTES = 256;
+
 /** Trains with progress on stderr. The parameters in the outcome are the caller's to dispose. */
 export async function runTraining(device: Device, plan: TrainingPlan, signal?: AbortSignal): Promise<TrainingOutcome> {
   const { label, model, method, methodOptions = {}, batch, context, steps, seed, folder, text, base, microBatches = 1, alike } = plan;
+  if (model.vocabulary !== BYTES) {
+    plan.note?.(`the model has a vocabulary of ${count(model.vocabulary)}, and texts are read as bytes: eval and generate take models with ${BYTES} only`);
+  }
   const store = runDirectory(folder);
   const progressFrom = (step: number): Progress => {
     const bar = new Progress(label, steps, { unit: "steps", rate: { unit: "tokens", perUnit: batch * context * microBatches }, alike }, step);

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { meanInterval, ratioInterval, studentT975, wilsonInterval } from "./statistics";
+import { meanInterval, quotient, ratioInterval, studentT975, wilsonInterval } from "./statistics";
 
 test("t-interval of a mean, against values worked out elsewhere", () => {
   // R: t.test(c(1, 2, 3, 4)) -> 0.4457397 4.5542603
@@ -37,4 +37,10 @@ test("Wilson's interval", () => {
   close(wilsonInterval(8, 10), [0.49016, 0.94332]);
   close(wilsonInterval(10, 10), [0.72247, 1]);
   close(wilsonInterval(0, 0), [0, 1]);
+});
+
+test("a text that is known by heart has a loss of 0 with any history: the ratio is 1, and has no interval", () => {
+  expect(quotient(0, 0)).toBe(1);
+  expect(quotient(3, 2)).toBe(1.5);
+  expect(ratioInterval([0, 0, 0], [0, 0, 0])).toBeNull();
 });

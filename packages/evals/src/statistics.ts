@@ -19,6 +19,11 @@ export function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
+/** a / b, and 1 where both are 0: there is no difference. */
+export function quotient(a: number, b: number): number {
+  return a === b ? 1 : a / b;
+}
+
 /** Half the width of the t-interval of a mean; null for fewer than two values, about which nothing can be said. */
 function halfWidth(values: readonly number[]): number | null {
   if (values.length < 2) return null;
@@ -35,10 +40,12 @@ export function meanInterval(values: readonly number[]): Interval | null {
 
 /**
  * Interval of the ratio of two means over paired values, by the linearised residuals of the ratio estimator
- * (Cochran, Sampling Techniques, section 6.3): paired, so that what makes one text harder than another cancels.
+ * (Cochran, Sampling Techniques, section 6.3): paired, so that what makes one text harder than another cancels. Null where the mean
+ * below is 0.
  */
 export function ratioInterval(numerators: readonly number[], denominators: readonly number[]): Interval | null {
   const below = mean(denominators);
+  if (below === 0) return null;
   const ratio = mean(numerators) / below;
   const half = halfWidth(numerators.map((value, i) => (value - ratio * denominators[i]!) / below));
   return half === null ? null : [ratio - half, ratio + half];

@@ -175,8 +175,9 @@ function cut(sequences: readonly (Tokens | TokenSource)[], from: number, to: num
   return rows;
 }
 
-/** Groups of at most `size`, in order. */
+/** Groups of at most `size`, in order. Throws `E_ARGUMENT` for a size that would give none, which looks like a loss of 0. */
 export function groups<T>(items: readonly T[], size: number): T[][] {
+  check(Number.isInteger(size) && size >= 1, "E_ARGUMENT", () => `sequences side by side (batch) must be a whole number of at least 1, not ${size}`);
   return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));
 }
 

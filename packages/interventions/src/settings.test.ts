@@ -23,7 +23,7 @@ describe("resolve", () => {
 
   it.each([
     [{ rate: 1.5 }, "rate is 1.5; it must be a number from 0 to 1"],
-    [{ rate: Number.NaN }, "rate is null; it must be a number from 0 to 1"],
+    [{ rate: Number.NaN }, "rate is NaN; it must be a number from 0 to 1"],
     [{ rate: "0.5" }, "rate is \"0.5\""],
     [{ std: 0 }, "std is 0; it must be a number above 0"],
     [{ steps: 0 }, "steps is 0; it must be a whole number of at least 1"],

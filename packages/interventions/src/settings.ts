@@ -69,7 +69,7 @@ export function resolve<Options extends object>(what: string, settings: Settings
   const entries = names.map((name) => {
     const value = given[name] === undefined ? settings[name].default : given[name];
     check(settings[name].accepts(value), "E_CONFIG", () =>
-      `${what}: ${name} is ${JSON.stringify(value) ?? String(value)}; it must be ${settings[name].range}`);
+      `${what}: ${name} is ${typeof value === "number" ? value : (JSON.stringify(value) ?? String(value))}; it must be ${settings[name].range}`);
     return [name, value];
   });
   return Object.fromEntries(entries) as Options;

@@ -22,6 +22,16 @@ eachDevice("training", (device) => {
     expect(mean(losses.slice(-10))).toBeLessThan(1.3);
   });
 
+  it.each([Number.NaN, Infinity])("refuses weights of %s by name, which is no divergence", async (weight) => {
+    const options = tinyOptions({ device, steps: 1 });
+    const at: BatchSource["at"] = (step, microBatch) => {
+      const batch = options.batches.at(step, microBatch);
+      return { ...batch, weights: new Float32Array(batch.tokens.length).fill(weight) };
+    };
+    await expect(train({ ...options, batches: { ...options.batches, at } })).rejects.toThrow(
+      coded("E_ARGUMENT", `step 1: the weights of the batch's targets add up to ${weight}`));
+  });
+
   it("keeps device memory where it was after step 10", async () => {
     const steps = device.kind === "webgpu" ? 100 : 1000; // a software adapter takes a second for twenty
     const used: number[] = [];

@@ -12,6 +12,13 @@ describe("parseConfig", () => {
     expect(parseConfig(new TextEncoder().encode(text))).toEqual(wanted);
   });
 
+  it("reads what an editor on Windows saved, with a mark before the text", () => {
+    const text = '\uFEFF{\r\n  "a": 1\r\n}\r\n';
+    expect(parseConfig(text)).toEqual({ a: 1 });
+    expect(parseConfig(new TextEncoder().encode(text))).toEqual({ a: 1 });
+    expect(() => parseConfig(`\uFEFF${text}`, "it")).toThrow(refused(/^it: not valid JSON at character 0/));
+  });
+
   it("takes a tag for a number only where it is one", () => {
     for (const value of ['{"__float__": "1.5"}', '{"__float__": 1}', '{"__float__": "NaN", "more": 1}', '{"__float__": "constructor"}', '"Infinity"']) {
       expect(parseConfig(`{"a": ${value}}`)).toEqual({ a: JSON.parse(value) as unknown });

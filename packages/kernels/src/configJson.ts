@@ -10,13 +10,19 @@ const NUMBERS: Readonly<Record<string, number>> = { NaN: Number.NaN, Infinity, "
 /** Deeper than any configuration; what is below stays as it is. */
 const MAX_DEPTH = 64;
 
+/** The mark that editors on Windows put before UTF-8 (U+FEFF). */
+const MARK = [0xef, 0xbb, 0xbf];
+
 /**
  * Reads a `config.json`: strict JSON, plus the numbers that Python writes beyond it. Throws `E_FORMAT` that begins with `what` and
  * says where the text goes wrong.
  */
 export function parseConfig(text: string | Uint8Array, what = "config.json"): Json {
   const options = { maxDepth: MAX_DEPTH, nonFinite: true };
-  return taggedNumbers(typeof text === "string" ? parseJson(text, what, options) : parseJsonBytes(text, what, options)) as Json;
+  const json = typeof text === "string"
+    ? parseJson(text.startsWith("\uFEFF") ? text.slice(1) : text, what, options)
+    : parseJsonBytes(text.subarray(MARK.every((byte, i) => text[i] === byte) ? MARK.length : 0), what, options);
+  return taggedNumbers(json) as Json;
 }
 
 /** The same value with each `{"__float__": "NaN" | "Infinity" | "-Infinity"}` as the number that it stands for. */

@@ -50,3 +50,8 @@ export function fromBytes(bytes: Uint8Array, dtype: DType): TypedArray {
   for (let i = 0; i < length; i++) numbers[i] = table[halves[i]!]!;
   return numbers;
 }
+
+/** Whether a value is a whole number that 32 bits hold. */
+export function isWord(value: unknown): value is number {
+  return typeof value === "number" && (value | 0) === value;
+}

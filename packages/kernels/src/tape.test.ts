@@ -179,6 +179,16 @@ eachDevice("the tape", (device) => {
     expect(used()).toBe(before);
   });
 
+  it("refuses functions that return a promise, or no loss", () => {
+    const parameters = { w: tensor(device, [1], [1]) };
+    const wrong = (f: () => unknown) => () => valueAndGradient(f as () => { loss: Tensor }, parameters);
+    expect(wrong(() => Promise.resolve())).toThrow(/returned a promise/);
+    expect(wrong(() => ({}))).toThrow(/loss must be a tensor/);
+    // Nothing is still recording.
+    scope(() => void valueAndGradient((p) => ({ loss: reshape(p.w, []) }), parameters));
+    dispose(parameters);
+  });
+
   it("refuses cotangents and losses of a wrong shape", () => {
     scope(() => {
       const x = zeros(device, [2]);

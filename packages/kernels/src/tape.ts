@@ -85,6 +85,8 @@ export function vjp<I, O>(f: (inputs: I) => O, inputs: I): Vjp<I, O> {
   let outputs: O;
   try {
     outputs = f(inputs);
+    check(!(outputs instanceof Promise), "E_SCOPE", () =>
+      "vjp: the function returned a promise; record in synchronous code, and await reads outside of it");
   } finally {
     active = undefined;
   }
@@ -106,6 +108,7 @@ export function valueAndGradient<P, A = undefined>(
 ): { readonly loss: Tensor; readonly aux: A; readonly gradients: TreeLike<P, Tensor> } {
   const { outputs, pullback } = vjp(f, parameters);
   const { loss, aux } = outputs;
+  check(loss instanceof Tensor, "E_ARGUMENT", () => "valueAndGradient: the function must return { loss, aux }, and loss must be a tensor");
   check(loss.size === 1, "E_SHAPE", () => `valueAndGradient: the loss must be one number, not ${showShape(loss.shape)}`);
   const one = Tensor.empty(loss.device, loss.shape, loss.dtype);
   one.device.kernels.fill({ out: one, value: 1 });

@@ -105,6 +105,14 @@ eachDevice("tensors", (device) => {
     expectError(() => device.kernels.fill({ out: x, value: 0 }), "E_DISPOSED");
   });
 
+  it("refuse what is no number, or does not fit", () => {
+    for (const wrong of [1.5, 2 ** 31, Number.NaN, Infinity]) expect(() => tensor(device, [0, wrong], [2], "i32")).toThrow(/at place 1 is not a whole number/);
+    expect(() => tensor(device, BigInt64Array.of(1n) as unknown as number[], [1], "i32")).toThrow(/^write: 1 at place 0 is not a whole number/);
+    for (const wrong of ["1", 1n, undefined, null]) expect(() => tensor(device, [wrong] as unknown as number[])).toThrow(/at place 0 is not a number, as f32 holds/);
+    tensor(device, [-0, -(2 ** 31), 2 ** 31 - 1], [3], "i32").dispose();
+    tensor(device, [Number.NaN, -Infinity]).dispose();
+  });
+
   it("refuse to be one number when they are many", async () => {
     using x = zeros(device, [2]);
     await expect(x.item()).rejects.toMatchObject({ code: "E_SHAPE" });

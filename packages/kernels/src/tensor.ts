@@ -8,7 +8,7 @@
  *  3. a finalizer frees what was forgotten, some time later, and counts it in {@link leakedTensors}.
  */
 import type { Device, DeviceBuffer } from "./device";
-import { DTYPES, type DType, fromBytes, toBytes, type TypedArray } from "./dtype";
+import { DTYPES, type DType, fromBytes, isWord, toBytes, type TypedArray } from "./dtype";
 import { check } from "./errors";
 import { checkShape, type Shape, showShape, sizeOf } from "./shape";
 
@@ -152,8 +152,9 @@ export class Tensor {
   }
 
   /**
-   * Replaces the contents, in queue order; rounded to the tensor's type. The data is copied before this returns. A window of f16 that begins
-   * or ends in the middle of a pair of numbers can't be written (`E_SHAPE`).
+   * Replaces the contents, in queue order; floats are rounded to the tensor's type. The data is copied before this returns. Throws `E_DTYPE`
+   * for what is no number, or for i32 not a whole one of 32 bits. A window of f16 that begins or ends in the middle of a pair of numbers can't
+   * be written (`E_SHAPE`).
    */
   write(data: ArrayLike<number>): this {
     const end = this.offset + this.size;
@@ -162,12 +163,7 @@ export class Tensor {
     check(this.dtype !== "f16" || (this.offset % 2 === 0 && (end % 2 === 0 || end === this.#storage.size)), "E_SHAPE", () =>
       `write: numbers of f16 are written in pairs, and the window ${showShape(this.shape)} from element ${this.offset} has a part of one; write the whole tensor`);
     const { array } = DTYPES[this.dtype];
-    let typed: TypedArray;
-    if (data instanceof array) typed = data;
-    else {
-      typed = new array(data.length);
-      for (let i = 0; i < data.length; i++) typed[i] = data[i]!;
-    }
+    const typed = data instanceof array ? data : converted(data, this.dtype);
     this.device.write(this.buffer, this.byteOffset, toBytes(typed, this.dtype));
     return this;
   }
@@ -192,6 +188,19 @@ function checkTarget({ size, dtype, shape }: Tensor, into: TypedArray): void {
   const { array } = DTYPES[dtype];
   check(into instanceof array, "E_DTYPE", () => `read: ${dtype} is read into a ${array.name}, not a ${into.constructor.name}`);
   check(into.length === size, "E_SHAPE", () => `read: ${into.length} numbers do not hold a tensor ${showShape(shape)} of ${size}`);
+}
+
+/** Numbers as an array of a type. */
+function converted(data: ArrayLike<number>, dtype: DType): TypedArray {
+  const typed = new DTYPES[dtype].array(data.length);
+  const fits = dtype === "i32" ? isWord : (value: unknown) => typeof value === "number";
+  for (let i = 0; i < data.length; i++) {
+    const value = data[i]!;
+    check(fits(value), "E_DTYPE", () =>
+      `write: ${String(value)} at place ${i} is not ${dtype === "i32" ? "a whole number from -2^31 to 2^31 - 1, as i32 holds" : `a number, as ${dtype} holds`}`);
+    typed[i] = value;
+  }
+  return typed;
 }
 
 /** Bytes of the words of 4 that hold so many. */

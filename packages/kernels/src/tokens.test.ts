@@ -15,3 +15,13 @@ test("joined sequences read as one, whatever they are made of", () => {
     }
   }
 });
+
+test.each([
+  ["a string", "abc" as unknown as number[], /^tokens: b at place 1 is not a whole number; .*TextEncoder/],
+  ["fractions", [1, 1.5], /1\.5 at place 1/],
+  ["what 32 bits don't hold", [0, 2 ** 31], /2147483648 at place 1/],
+  ["bigints", [0, 1n] as unknown as number[], /1 at place 1/],
+  ["holes", [0, , 2] as number[], /undefined at place 1/], // oxlint-disable-line no-sparse-arrays
+])("%s are no tokens", (_, tokens, message) => {
+  expect(() => readTokens(tokens, 1, new Int32Array(1))).toThrow(message);
+});

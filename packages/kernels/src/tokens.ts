@@ -1,5 +1,8 @@
 /** Sequences of tokens: held whole, or read or made piece by piece so that their length costs no memory. */
 
+import { isWord } from "./dtype";
+import { check } from "./errors";
+
 /** Token ids; a `Uint8Array` of text is a sequence of a byte model as it stands. */
 export type Tokens = ArrayLike<number>;
 
@@ -10,11 +13,22 @@ export interface TokenSource {
   read(start: number, into: Int32Array): void;
 }
 
-/** Copies tokens start, start + 1, ... of a sequence of either kind. */
+/** Copies tokens start, start + 1, ... of a sequence of either kind. Throws `E_ARGUMENT` for what is no token, such as a string's letters. */
 export function readTokens(sequence: Tokens | TokenSource, start: number, into: Int32Array): void {
-  if ("read" in sequence) sequence.read(start, into);
-  else if (sequence instanceof Uint8Array) into.set(sequence.subarray(start, start + into.length));
-  else for (let i = 0; i < into.length; i++) into[i] = sequence[start + i]!;
+  if (sequence instanceof Uint8Array || sequence instanceof Int32Array) into.set(sequence.subarray(start, start + into.length));
+  else if (isSource(sequence)) sequence.read(start, into);
+  else {
+    for (let i = 0; i < into.length; i++) {
+      const token = sequence[start + i];
+      check(isWord(token), "E_ARGUMENT", () =>
+        `tokens: ${String(token)} at place ${start + i} is not a whole number; a text's tokens are its bytes: new TextEncoder().encode(text)`);
+      into[i] = token;
+    }
+  }
+}
+
+function isSource(sequence: Tokens | TokenSource): sequence is TokenSource {
+  return typeof sequence === "object" && "read" in sequence;
 }
 
 /** Tokens from ... to - 1 of a sequence, in memory. */

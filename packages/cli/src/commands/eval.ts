@@ -1,10 +1,10 @@
-import { check, joinTokens } from "@lenggen/kernels";
-import { join } from "node:path";
+import { check, isJsonObject, joinTokens } from "@lenggen/kernels";
+import { recordedCount } from "../begun";
 import { keepingChunks, type Tier, TIERS, TIERS_HELP } from "../chunks";
 import type { CommandSpec } from "../command";
 import { lengthName } from "../format";
 import { MEASURES } from "../measures";
-import { findCheckpoint, loadCheckpoint, readJson, runOf, WEIGHTS, WEIGHTS_HELP } from "../models";
+import { findCheckpoint, loadCheckpoint, settingsOfRun, WEIGHTS, WEIGHTS_HELP } from "../models";
 import { oneOf, parseLength, parseLengths, realNumber, wholeNumber } from "../parse";
 import { Progress } from "../progress";
 import { repeated } from "../settings";
@@ -39,7 +39,7 @@ export const evaluate: CommandSpec = {
       .argument("<measure>", `one of ${names.join(", ")}`)
       .requiredOption("--checkpoint <folder>", "a run directory (its last checkpoint) or a checkpoint's folder")
       .requiredOption("--lengths <list>", "lengths in bytes, such as 1k,4k,64k", (text: string) => parseLengths(text, "--lengths"))
-      .option("--text <source>", "held-out text, for measures that read one: a file, a folder or a built-in corpus", "moby-dick")
+      .option("--text <source>", "held-out text, for measures that read one: a file, a folder, - for standard input, or a built-in corpus", "moby-dick")
       .option("--train-length <n>", "length that the model was trained on; known for run directories", (text: string) => parseLength(text, "--train-length"))
       .option("--samples <n>", "sequences of text (at most as many as fit), or samples of a task", wholeNumber("--samples", 1))
       .option("--ends <n>", "tasks, models with segments: how many end before a prompt's last token, 0 for none; 1 unless given", wholeNumber("--ends", 0, 2 ** 10))
@@ -91,9 +91,6 @@ export const evaluate: CommandSpec = {
 
 /** The training length that a run directory records. */
 async function trainedLength(checkpoint: string): Promise<number | undefined> {
-  const run = runOf(checkpoint);
-  if (run === undefined) return undefined;
-  const { settings } = (await readJson(join(run, "run.json"))) as { settings?: { data?: { context?: unknown } } };
-  const context = settings?.data?.context;
-  return typeof context === "number" ? context : undefined;
+  const { data } = (await settingsOfRun(checkpoint)) ?? {};
+  return isJsonObject(data) ? recordedCount(data, "context") : undefined;
 }

@@ -32,7 +32,7 @@ export const generateText: CommandSpec = {
     command
       .argument("<checkpoint>", "a run directory (its last checkpoint) or a checkpoint's folder")
       .option("--prompt <text>", "what the model reads first", "")
-      .option("--prompt-file <text>", "what it reads before that: a file, a folder or a built-in corpus (sotu, moby-dick), of any length")
+      .option("--prompt-file <text>", "what it reads before that, of any length: a file, a folder, - for standard input, or a built-in corpus (sotu, moby-dick)")
       .option("--tokens <n>", "how many bytes to write", wholeNumber("--tokens", 1), 256)
       .option("--temperature <x>", "0 takes the likeliest always; above 1 is bolder", realNumber("--temperature", { minimum: 0 }), 1)
       .option("--top-k <n>", "choose among the k likeliest only", wholeNumber("--top-k", 1))

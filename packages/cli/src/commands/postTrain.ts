@@ -1,9 +1,8 @@
 import type { JsonRecord } from "@lenggen/interventions";
 import { check, dispose, type Parameters } from "@lenggen/kernels";
-import { join } from "node:path";
 import { type BegunRun, begunRun, findIfThere, recordedCount, weightsHash } from "../begun";
 import type { CommandSpec, Context } from "../command";
-import { findCheckpoint, loadCheckpoint, modelOf, readJson, runOf } from "../models";
+import { findCheckpoint, loadCheckpoint, modelOf, settingsOfRun } from "../models";
 import { wholeNumber } from "../parse";
 import { readText } from "../text";
 import { runTraining } from "../training";
@@ -68,8 +67,7 @@ interface Base {
 async function newBase(checkpoint: string | undefined, signal: AbortSignal): Promise<Base> {
   if (checkpoint === undefined) throw new UsageError("required option '--checkpoint <folder>' not specified");
   const place = await findCheckpoint(checkpoint);
-  const run = runOf(place);
-  const { settings } = (run === undefined ? {} : await readJson(join(run, "run.json"))) as { settings?: JsonRecord };
+  const settings = await settingsOfRun(place);
   const steps = recordedCount(settings, "steps");
   return {
     weights: await weightsHash(place, signal), place,

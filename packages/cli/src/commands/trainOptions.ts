@@ -48,7 +48,7 @@ export interface TrainingHelp {
 export function addTrainingOptions(command: Command, help: TrainingHelp): Command {
   command
     .requiredOption("--out <folder>", "run directory: checkpoints, metrics.jsonl, run.json")
-    .option("--text <source>", "training text: a file, a folder or a built-in corpus (sotu, moby-dick)", "sotu")
+    .option("--text <source>", "training text: a file, a folder, - for standard input, or a built-in corpus (sotu, moby-dick)", "sotu")
     .option("--context <n>", help.context, (text: string) => parseLength(text, "--context"))
     .option("--batch <n>", "sequences per batch", wholeNumber("--batch", 1, 2 ** 20), 16)
     .option("--resume", "go on with the run in --out; without it an existing run is refused", false)

@@ -92,6 +92,13 @@ describe("lossByPosition", () => {
     expect(subwords.ratio).toBeCloseTo(bytes.ratio, 9);
   });
 
+  test.each([{ batch: 0 }, { batch: -1 }, { batch: Number.NaN }, { batch: 1.5 }, { bytesPerToken: 0 }, { bytesPerToken: Number.NaN }])("refuses %o, which would give a loss of 0 or none", async (wrong) => {
+    const model = tinyModel({ memory: 2 });
+    const parameters = model.init(key(0), device);
+    const measured = lossByPosition(model, parameters, sequences, { trainLength: 16, lengths: [64], ...wrong });
+    await expect(measured).rejects.toMatchObject({ code: "E_ARGUMENT", message: expect.stringContaining(String(Object.values(wrong)[0])) as string });
+  });
+
   test("progress reaches its total; memory is as before", async () => {
     const model = tinyModel({ memory: 2 });
     const parameters = model.init(key(0), device);

@@ -14,7 +14,7 @@ import {
   check, cutTokens, dispose, type Parameters, type SequenceModel, type Tokens, type TokenSource, type Tree,
 } from "@lenggen/kernels";
 import { binEdges } from "../positions";
-import { type Interval, mean, meanInterval, ratioInterval } from "../statistics";
+import { type Interval, mean, meanInterval, ratioInterval, quotient } from "../statistics";
 import {
   checkSequences, checkSignal, DEFAULT_BATCH, DEFAULT_CHUNK, forward, groups, type RunOptions, stream,
 } from "../stream";
@@ -43,6 +43,7 @@ export interface LossRecord {
   readonly bitsPerByte: number;
   readonly ci95: Interval | null;
   readonly referenceBitsPerByte: number;
+  /** Of the loss to its reference; 1 where both are 0, as on a text that is known by heart. */
   readonly ratio: number;
   readonly ratioCi95: Interval | null;
   /** e to the mean loss in nats per token. */
@@ -63,11 +64,12 @@ export async function lossByPosition<State extends Tree>(
   model: SequenceModel<State>, parameters: Parameters, sequences: readonly (Tokens | TokenSource)[],
   options: LossByPositionOptions,
 ): Promise<LossByPosition> {
-  const { trainLength, lengths, batch = DEFAULT_BATCH, chunk = DEFAULT_CHUNK } = options;
+  const { trainLength, lengths, batch = DEFAULT_BATCH, chunk = DEFAULT_CHUNK, bytesPerToken = 1 } = options;
   check(Number.isInteger(trainLength) && trainLength >= 2, "E_ARGUMENT", () =>
     `loss by position: the training length must be a whole number of at least 2, not ${trainLength}`);
   check(lengths.length > 0 && lengths.every((l) => Number.isInteger(l) && l >= 1), "E_ARGUMENT", () =>
     `loss by position: lengths must be whole numbers of at least 1, not ${lengths.join(", ")}`);
+  check(Number.isFinite(bytesPerToken) && bytesPerToken > 0, "E_ARGUMENT", () => `loss by position: bytesPerToken must be above 0, not ${bytesPerToken}`);
   const length = Math.max(...lengths);
   checkSequences(sequences, length + 1);
   const edges = binEdges(length, [trainLength, ...lengths, ...lengths.map((l) => Math.floor(l / 2))], options.binsPerOctave);
@@ -96,7 +98,7 @@ export async function lossByPosition<State extends Tree>(
     progress(group.length * Math.min(trainLength, length));
   }
 
-  const bitsPerNat = 1 / (Math.LN2 * (options.bytesPerToken ?? 1));
+  const bitsPerNat = 1 / (Math.LN2 * bytesPerToken);
   const record = (from: number, to: number): LossRecord => summarize(streamed, reference, from, to, bitsPerNat);
   return {
     trainLength,
@@ -179,7 +181,7 @@ function summarize(streamed: Binned, reference: Binned, from: number, to: number
     bitsPerByte: mean(bits),
     ci95: meanInterval(bits),
     referenceBitsPerByte: mean(referenceBits),
-    ratio: mean(bits) / mean(referenceBits),
+    ratio: quotient(mean(bits), mean(referenceBits)),
     ratioCi95: ratioInterval(bits, referenceBits),
     perplexity: Math.exp(mean(nats)),
   };

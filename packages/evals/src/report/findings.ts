@@ -1,6 +1,7 @@
 /** What a reproduction found, in words made from its numbers. Nothing here presumes how it came out. */
 import { fixed, formatLength, group } from "../figures/format";
 import { type Method, METHOD_STYLES } from "../methods";
+import { quotient } from "../statistics";
 import type { ReportLoss, ReportModel, UnexploredStatesReport } from "./types";
 import { capital, list } from "./words";
 
@@ -29,7 +30,7 @@ export interface Finding {
 }
 
 export function ratioOf(loss: ReportLoss): number {
-  return loss.ratio ?? loss.bitsPerByte / loss.referenceBitsPerByte;
+  return loss.ratio ?? quotient(loss.bitsPerByte, loss.referenceBitsPerByte);
 }
 
 /** The finding on each model that has losses. */

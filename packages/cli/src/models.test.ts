@@ -1,0 +1,59 @@
+/** How checkpoints are named on the command line. */
+import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { findCheckpoint, settingsOfRun } from "./models";
+
+const folder = await mkdtemp(join(tmpdir(), "lenggen-models-"));
+afterAll(() => rm(folder, { recursive: true }));
+
+/** A run directory with one checkpoint; nothing in it is whole. */
+async function runWith(name: string, run?: string): Promise<{ run: string; checkpoint: string }> {
+  const checkpoint = join(folder, name, "checkpoints", "step-5");
+  await mkdir(checkpoint, { recursive: true });
+  await writeFile(join(checkpoint, "model.safetensors"), "");
+  if (run !== undefined) await writeFile(join(folder, name, "run.json"), run);
+  return { run: join(folder, name), checkpoint };
+}
+
+describe("what a run recorded", () => {
+  it("is found by any name of its checkpoint: links and relative paths as well", async () => {
+    const { checkpoint } = await runWith("whole", '{"format": 1, "settings": {"steps": 5}}');
+    const [link, folderLink] = [join(folder, "latest"), join(folder, "linked-run")];
+    await symlink(checkpoint, link);
+    await symlink(join(folder, "whole"), folderLink);
+    for (const name of [checkpoint, `${checkpoint}/`, link, await findCheckpoint(folderLink)]) expect(await settingsOfRun(name)).toEqual({ steps: 5 });
+    const before = process.cwd();
+    process.chdir(checkpoint);
+    try {
+      expect(await settingsOfRun(".")).toEqual({ steps: 5 });
+    } finally {
+      process.chdir(before);
+    }
+  });
+
+  it.each([["no run.json", undefined], ["null", "null"], ["a list", "[]"], ["no settings", "{}"], ["settings that are none", '{"settings": 3}']])(
+    "is nothing where there is %s", async (name, run) => {
+      expect(await settingsOfRun((await runWith(name.replaceAll(" ", "-"), run)).checkpoint)).toBeUndefined();
+    });
+
+  it("is refused where it is damaged", async () => {
+    const { checkpoint } = await runWith("damaged", '{"settings": ');
+    await expect(settingsOfRun(checkpoint)).rejects.toMatchObject({ code: "E_FORMAT" });
+  });
+});
+
+describe("a checkpoint", () => {
+  it("is the folder, the run directory or the file of weights itself", async () => {
+    const { run, checkpoint } = await runWith("named");
+    for (const name of [run, checkpoint, join(checkpoint, "model.safetensors")]) expect(await findCheckpoint(name)).toBe(checkpoint);
+  });
+
+  it("of pickles is told what it is, and what would do", async () => {
+    const pickled = join(folder, "pickled");
+    await mkdir(pickled);
+    await writeFile(join(pickled, "pytorch_model.bin"), "");
+    await expect(findCheckpoint(pickled)).rejects.toMatchObject({ code: "E_FORMAT", message: expect.stringMatching(/pytorch_model\.bin, which is not read.*model\.safetensors/) as string });
+  });
+});
