@@ -60,7 +60,7 @@ export function apply<Attributes>(op: Op<Attributes>, inputs: readonly OpInput[]
   check(device, "E_ARGUMENT", () => `${op.name}: needs at least one tensor`);
   for (const t of inputs) {
     check(t === null || t.device === device, "E_DEVICE", () =>
-      `${op.name}: one input is on ${device.kind}, another on ${t?.device.kind}; move them to one device first`);
+      `${op.name}: one input is on ${device.kind}, another on ${t?.device.kind === device.kind ? `another device ${device.kind}` : t?.device.kind}; move them to one device first`);
     check(t === null || !t.disposed, "E_DISPOSED", () => `${op.name}: input ${showShape(t!.shape)} has been freed`);
   }
   const tape = activeTape();

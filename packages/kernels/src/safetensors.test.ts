@@ -246,6 +246,12 @@ describe("writing", () => {
     t.dispose();
   });
 
+  it("reads no metadata where it is null, and writes none that is not text", async () => {
+    expect((await openSafetensors(file('{"__metadata__":null}'))).metadata).toEqual({});
+    const write = () => encodeSafetensors({ a: zeros(referenceDevice, [1]) }, { step: 5 as unknown as string });
+    expect(() => scope(write)).toThrow(expect.objectContaining({ code: "E_ARGUMENT", message: expect.stringMatching(/metadata "step" is no string/) as string }));
+  });
+
   it("refuses names that collide", () => {
     const t = zeros(referenceDevice, [1]);
     const failure = refused(/two tensors are named "a.b"|reserved/, "E_ARGUMENT");

@@ -156,6 +156,7 @@ async function readHeader(source: ByteSource, file: string): Promise<Pick<Safete
 }
 
 function checkMetadata(entry: Json, file: string): Record<string, string> {
+  if (entry === null) return Object.create(null) as Record<string, string>; // as some programs write none, and other readers take it
   check(isJsonObject(entry) && Object.values(entry).every((text) => typeof text === "string"), "E_FORMAT", () =>
     `${file}: ${METADATA} must map names to strings`);
   return entry as Record<string, string>;
@@ -264,6 +265,9 @@ interface WriteEntry {
 
 function encodeHeader(entries: readonly WriteEntry[], metadata: Readonly<Record<string, string>>): Uint8Array {
   const header: [string, unknown][] = [];
+  for (const [name, text] of Object.entries<unknown>(metadata)) {
+    check(typeof text === "string", "E_ARGUMENT", () => `encodeSafetensors: metadata ${quote(name)} is no string; readers refuse a file with anything else`);
+  }
   if (Object.keys(metadata).length > 0) header.push([METADATA, metadata]);
   const names = new Set<string>([METADATA]);
   let begin = 0;

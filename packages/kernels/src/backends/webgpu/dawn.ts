@@ -17,7 +17,7 @@ interface Dawn {
 }
 
 const NAME = "webgpu";
-const load = (): Promise<Dawn> => import(/* @vite-ignore */ NAME) as Promise<Dawn>;
+const load = (): Promise<Dawn> => import(/* webpackIgnore: true */ /* @vite-ignore */ NAME) as Promise<Dawn>;
 
 /** One for the whole process, and for good: an adapter or device that outlives what made it crashes or hangs Dawn. */
 const INSTANCES = new Map<Dawn, GPU>();
