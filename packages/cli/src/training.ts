@@ -66,6 +66,8 @@ export interface TrainingOutcome extends TrainResult {
   readonly tokensPerSecond: number | null;
   readonly seconds: number;
   readonly peakBytes: number | null;
+  /** Steps that were skipped, since their numbers were not finite. */
+  readonly skipped: number;
   /** Bytes of the text that are in no batch. */
   readonly unused: number;
   /** The last checkpoint. */
@@ -105,6 +107,7 @@ export async function runTraining(device: Device, plan: TrainingPlan, signal?: A
       checkpointEvery: plan.checkpointEvery,
       keepCheckpoints: plan.keepCheckpoints,
       logEvery: plan.logEvery,
+      skipNotFinite: plan.skipNotFinite,
       schedule: plan.schedule,
       optimizer: plan.optimizer,
       parameters: plan.parameters,
@@ -117,9 +120,10 @@ export async function runTraining(device: Device, plan: TrainingPlan, signal?: A
       onEvent(event) {
         if (event.kind === "waiting") progress.update(0, `waiting for a sign of life of ${event.holder}, which worked in ${folder}`);
         if (event.kind === "resumed") progress = progressFrom(event.step);
+        if (event.kind === "skipped") progress.update(event.step, `step ${event.step} skipped: ${event.why}`);
         if (event.kind !== "step") return;
         last = event;
-        progress.update(event.step, `loss ${event.loss.toFixed(3)}`);
+        progress.update(event.step, `loss ${event.loss.toFixed(3)}${event.skipped ? `, ${event.skipped} skipped` : ""}`);
       },
     });
   } catch (error) {
@@ -128,14 +132,15 @@ export async function runTraining(device: Device, plan: TrainingPlan, signal?: A
     progress.finish();
   }
   const checkpoint = store.checkpointPath(result.step);
-  // A run that was finished before has no step to report; its checkpoint knows.
-  const totals = last ?? ((await readJson(join(checkpoint, "trainer.json"))) as { tokens: number; seconds: number });
+  // A run that was finished before has no step to report, and one whose last steps were skipped too old a one; its checkpoint knows.
+  const totals = (await readJson(join(checkpoint, "trainer.json"))) as { tokens: number; seconds: number; skipped?: { total: number } };
   return {
     ...result,
     loss: last?.loss ?? null,
     tokens: totals.tokens,
     tokensPerSecond: last?.tokensPerSecond ?? null,
     seconds: totals.seconds,
+    skipped: totals.skipped?.total ?? 0,
     peakBytes: last?.peakBytes ?? null,
     unused,
     checkpoint,

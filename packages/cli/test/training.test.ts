@@ -95,6 +95,17 @@ describe("a run that is done", () => {
   });
 });
 
+describe("steps that are not finite", () => {
+  it("are skipped on request, and end the run when they are too many in a row", async () => {
+    const args = ["train", ...place.training, "--steps", "20", "--learning-rate", "1e36", "--clip", "0", "--schedule", "constant"];
+    const { code, error } = await run(...args, "--out", "runs/diverged", "--skip-not-finite", "3");
+    expect({ code, error }).toEqual({ code: 1, error: expect.stringMatching(/, after 3 in a row that were skipped: .*\[E_NOT_FINITE\]$/) as string });
+    const metrics = await readFile(join(place.folder, "runs/diverged/metrics.jsonl"), "utf8");
+    expect(metrics.match(/"inARow":3/g)).toHaveLength(1);
+    expect((await run(...args, "--out", "runs/ended")).error).not.toContain("in a row");
+  });
+});
+
 describe("a second process", () => {
   it("in the same run directory is refused, with the first one's process and host", async () => {
     const running = long("runs/shared");

@@ -10,6 +10,7 @@ import {
 import type { InitialStates } from "./initialStates";
 import type { Json } from "./json";
 import type { Moments } from "./optimizer";
+import type { Skipped } from "./meter";
 import type { RunStore } from "./runStore";
 
 /** `trainer.json`. */
@@ -20,6 +21,8 @@ interface TrainerState {
   /** Targets trained on. */
   readonly tokens: number;
   readonly seconds: number;
+  /** Steps that were skipped, where some were. */
+  readonly skipped?: Skipped;
   /** The device that took the last of them, in words. */
   readonly device: string;
   /** Values of the source of initial states. */

@@ -6,7 +6,7 @@ export type { InitialStates, Intervention, SavedStates, StateRequest, TokenOrder
 export type { InterventionName } from "./interventions";
 export { createIntervention, findIntervention, INTERVENTIONS } from "./interventions";
 export type { Json, JsonRecord } from "./json";
-export type { StepEvent } from "./meter";
+export type { SkippedEvent, StepEvent } from "./meter";
 export type { OptimizerOptions } from "./optimizer";
 export type { RunRecord } from "./run";
 export type { FileContent, LockRequest, RunStore } from "./runStore";

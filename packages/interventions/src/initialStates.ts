@@ -26,6 +26,11 @@ export interface StateRequest {
   readonly fresh?: readonly boolean[];
   readonly device: Device;
   readonly dtype: DType;
+  /**
+   * For `observe`, where steps that are not finite are skipped: [1] i32, above 0 when the batch's loss, gradients or final state are not
+   * finite. The final state is zeros then: the next batch starts anew. It lives until `observe` returns.
+   */
+  readonly notFinite?: Tensor;
 }
 
 /** What a source must find again after an interruption: tensors by name, and plain values. */

@@ -11,7 +11,7 @@ export interface StepEvent {
   /** Mean over the steps since the last line, in nats per target. */
   readonly loss: number;
   readonly learningRate: number;
-  /** Before clipping, of this step. */
+  /** Before clipping, of this step, or of the last one that was not skipped. */
   readonly gradientNorm: number;
   /** Tokens trained on so far. */
   readonly tokens: number;
@@ -21,12 +21,32 @@ export interface StepEvent {
   readonly seconds: number;
   /** Most device memory held at a time, in bytes. */
   readonly peakBytes: number;
+  /** Steps that were skipped so far, where some were: they are in neither loss nor tokens. */
+  readonly skipped?: number;
+}
+
+/** A step that was skipped, since its loss or gradient is not finite. */
+export interface SkippedEvent {
+  readonly kind: "skipped";
+  /** Its number; it counts as done. */
+  readonly step: number;
+  /** What is not finite, in words. */
+  readonly why: string;
+  /** Steps skipped so far, and without one between them that was not. */
+  readonly skipped: number;
+  readonly inARow: number;
+}
+
+/** How many steps were skipped. */
+export interface Skipped {
+  readonly total: number;
+  readonly inARow: number;
 }
 
 export interface Reading {
   readonly step: number;
-  readonly loss: number;
-  readonly gradientNorm: number;
+  /** What is not finite, in words: the loss or the gradient; such a step counts as skipped. */
+  readonly bad?: string;
   /** Present when a line of metrics is due. */
   readonly event?: StepEvent;
 }
@@ -38,6 +58,7 @@ export interface MeterOptions {
   /** Where an interrupted run had come to. */
   readonly tokens: number;
   readonly seconds: number;
+  readonly skipped?: Skipped;
 }
 
 interface Queued {
@@ -52,7 +73,10 @@ export class Meter {
   readonly #options: MeterOptions;
   readonly #queue: Queued[] = [];
   #tokens: number;
+  /** Of the steps since the last line that were finite. */
   #losses: number[] = [];
+  #gradientNorm = 0;
+  #skipped: Skipped;
   /** Tokens since the last line. */
   #lineTokens = 0;
   readonly #since = performance.now();
@@ -62,6 +86,7 @@ export class Meter {
   constructor(options: MeterOptions) {
     this.#options = options;
     this.#tokens = options.tokens;
+    this.#skipped = options.skipped ?? { total: 0, inARow: 0 };
   }
 
   get unread(): number {
@@ -71,6 +96,10 @@ export class Meter {
   /** Tokens trained on, up to the last loss read. */
   get tokens(): number {
     return this.#tokens;
+  }
+
+  get skipped(): Skipped {
+    return this.#skipped;
   }
 
   get seconds(): number {
@@ -91,24 +120,33 @@ export class Meter {
     this.#queue.shift();
     dispose(result);
     const { device, steps, logEvery } = this.#options;
-    this.#tokens += tokens;
+    const bad = notFinite(loss, gradientNorm);
     this.#lineTokens += tokens;
-    this.#losses.push(loss);
-    if (step % logEvery !== 0 && step !== steps) return { step, loss, gradientNorm };
+    if (bad === undefined) {
+      this.#tokens += tokens;
+      this.#losses.push(loss);
+      this.#gradientNorm = gradientNorm;
+      this.#skipped = { ...this.#skipped, inARow: 0 };
+    } else {
+      const { total, inARow } = this.#skipped;
+      this.#skipped = { total: total + 1, inARow: inARow + 1 };
+    }
+    if ((step % logEvery !== 0 && step !== steps) || this.#losses.length === 0) return { step, bad };
     const now = performance.now();
     const event: StepEvent = {
       kind: "step", step, steps,
       loss: this.#losses.reduce((sum, value) => sum + value, 0) / this.#losses.length,
-      learningRate, gradientNorm,
+      learningRate, gradientNorm: this.#gradientNorm,
       tokens: this.#tokens,
       tokensPerSecond: (this.#lineTokens * 1000) / Math.max(now - this.#lineSince, 1e-3),
       seconds: this.seconds,
       peakBytes: device.memory().peak,
+      ...(this.#skipped.total > 0 && { skipped: this.#skipped.total }),
     };
     this.#losses = [];
     this.#lineTokens = 0;
     this.#lineSince = now;
-    return { step, loss, gradientNorm, event };
+    return { step, bad, event };
   }
 
   /** Stops the rate's clock; the returned function starts it again. */
@@ -124,4 +162,9 @@ export class Meter {
     await Promise.allSettled(this.#queue.map(({ numbers }) => numbers));
     for (const { result } of this.#queue.splice(0)) dispose(result);
   }
+}
+
+function notFinite(loss: number, gradientNorm: number): string | undefined {
+  if (!Number.isFinite(loss)) return `the loss is ${loss}`;
+  return Number.isFinite(gradientNorm) ? undefined : `the gradient's norm is ${gradientNorm}`;
 }

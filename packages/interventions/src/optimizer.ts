@@ -1,6 +1,6 @@
 /** The optimiser of a run: AdamW with clipping, decaying only what the model says. */
 import {
-  adamW, type AdamWMoments, adamWMoments, clipFactor, globalNorm, keep, type Parameters, scope, type SequenceModel, type Tensor,
+  adamW, type AdamWMoments, adamWMoments, clipFactor, countNonFinite, globalNorm, keep, type Parameters, scope, type SequenceModel, type Tensor,
 } from "@lenggen/kernels";
 import { number, type Settings } from "./settings";
 
@@ -29,18 +29,22 @@ export function newMoments(parameters: Parameters): Moments {
   return keep(scope(() => adamWMoments(parameters)));
 }
 
-/** Update number `step` (from 1), in place. Returns the norm of the gradients before clipping: [1]. */
+/**
+ * Update number `step` (from 1), in place. Returns the norm of the gradients before clipping: [1]. With `unlessFinite`, the step's loss [1],
+ * nothing changes where that or the norm is not finite.
+ */
 export function update(
   model: SequenceModel,
   parameters: Parameters,
   gradients: Parameters,
   moments: Moments,
-  settings: OptimizerOptions & { readonly learningRate: number; readonly step: number },
+  settings: OptimizerOptions & { readonly learningRate: number; readonly step: number; readonly unlessFinite?: Tensor },
 ): Tensor {
-  const { learningRate, step, beta1, beta2, epsilon: eps, weightDecay, clip } = settings;
+  const { learningRate, step, beta1, beta2, epsilon: eps, weightDecay, clip, unlessFinite } = settings;
   const norm = globalNorm(gradients);
   const factor = clip > 0 ? clipFactor(norm, clip) : null;
+  const skip = unlessFinite && countNonFinite([unlessFinite, norm]);
   const decays = (name: string) => model.decays(name);
-  adamW(parameters, gradients, moments, { learningRate, step, beta1, beta2, eps, weightDecay, decays }, factor);
+  adamW(parameters, gradients, moments, { learningRate, step, beta1, beta2, eps, weightDecay, decays, skip }, factor);
   return norm;
 }

@@ -1,11 +1,12 @@
 /** One training step: initial states, forward, loss, gradients, update, final states. Everything is queued, nothing awaited. */
 import {
-  check, crossEntropy, type Device, type DType, foldIn, type Key, keep, leaves, mul, type Parameters, scale, scope,
-  type SequenceModel, sum, tensor, type Tensor, tokenTensor, type Tree, valueAndGradient, zipLeaves,
+  check, countNonFinite, crossEntropy, type Device, type DType, foldIn, type Key, keep, leaves, mul, type Parameters, scale, scope,
+  type SequenceModel, sum, tensor, type Tensor, tokenTensor, type Tree, unlessCounted, valueAndGradient, zipLeaves,
 } from "@lenggen/kernels";
 import type { Batch, BatchSource } from "./data";
 import type { InitialStates, StateRequest } from "./initialStates";
 import { type Moments, type OptimizerOptions, update } from "./optimizer";
+import { mapState } from "./sources/reset";
 
 export interface StepContext<State extends Tree> {
   readonly model: SequenceModel<State>;
@@ -17,6 +18,8 @@ export interface StepContext<State extends Tree> {
   readonly initialStates: InitialStates;
   readonly microBatches: number;
   readonly optimizer: OptimizerOptions;
+  /** A step whose loss or gradient is not finite changes nothing, and hands on no state. */
+  readonly skipsNotFinite: boolean;
   /** Randomness of the initial states and of the model; the step and micro-batch are folded in. */
   readonly key: Key;
 }
@@ -33,7 +36,7 @@ const MODEL_NOISE = 2 ** 32 - 1;
 
 /** Runs step number `step` (from 0) on so many tokens. The caller disposes the result. */
 export function trainingStep<State extends Tree>(context: StepContext<State>, step: number, learningRate: number): { result: StepResult; tokens: number } {
-  const { model, parameters, moments, batches, microBatches, optimizer } = context;
+  const { model, parameters, moments, batches, microBatches, optimizer, skipsNotFinite } = context;
   const parts = Array.from({ length: microBatches }, (_, microBatch) => batches.at(step, microBatch));
   // One weight for the whole step, so that micro-batches add up to exactly the loss of one large batch.
   const weight = parts.reduce((total, part) => total + weightOf(part), 0);
@@ -48,14 +51,16 @@ export function trainingStep<State extends Tree>(context: StepContext<State>, st
       else addInPlace(result, next);
     });
     const { loss, gradients } = result!;
-    const gradientNorm = update(model, parameters, gradients, moments, { ...optimizer, learningRate, step: step + 1 });
+    const gradientNorm = update(model, parameters, gradients, moments, {
+      ...optimizer, learningRate, step: step + 1, ...(skipsNotFinite && { unlessFinite: loss }),
+    });
     return { loss, gradientNorm };
   }));
   return { result: stepped, tokens };
 }
 
 function microBatchGradients<State extends Tree>(
-  { model, device, dtype, parameters, batches, initialStates, key }: StepContext<State>,
+  { model, device, dtype, parameters, batches, initialStates, key, skipsNotFinite }: StepContext<State>,
   part: Batch,
   step: number,
   microBatch: number,
@@ -77,9 +82,17 @@ function microBatchGradients<State extends Tree>(
       const losses = crossEntropy(hidden, model.head(p), targets); // [B, T]
       return { loss: scale(sum(weights === undefined ? losses : mul(losses, weights)), 1 / weight), aux: state };
     }, parameters);
-    initialStates.observe(aux, request);
+    if (skipsNotFinite) observeFinite(initialStates, aux, { loss, gradients }, request);
+    else initialStates.observe(aux, request);
     return { loss, gradients };
   });
+}
+
+/** Shows the source a final state only where all is finite, else zeros, so that nothing bad is carried on. */
+function observeFinite(initialStates: InitialStates, state: Tree, step: { loss: Tensor; gradients: Parameters }, request: StateRequest): void {
+  const numbers = leaves([step, state]).map(({ tensor }) => tensor).filter(({ dtype }) => dtype === request.dtype);
+  const notFinite = countNonFinite(numbers);
+  initialStates.observe(mapState(state, (leaf) => unlessCounted(notFinite, leaf)), { ...request, notFinite });
 }
 
 function targetTensor(device: Device, targets: Int32Array, shape: readonly number[], vocabulary: number): Tensor {

@@ -13,6 +13,11 @@ export interface TrainCounts {
   readonly keepCheckpoints: number;
   /** Steps between lines of metrics; 1 unless given. */
   readonly logEvery: number;
+  /**
+   * Steps in a row whose loss or gradient is not finite that are skipped: they change neither parameters nor moments and hand on no state.
+   * One more ends the run. 0 unless given: the first one does.
+   */
+  readonly skipNotFinite: number;
 }
 
 const countSettings: Settings<TrainCounts> = {
@@ -20,12 +25,13 @@ const countSettings: Settings<TrainCounts> = {
   checkpointEvery: count(500, "Steps between checkpoints.", 1),
   keepCheckpoints: count(2, "How many checkpoints are kept.", 1),
   logEvery: count(1, "Steps between lines of metrics.", 1),
+  skipNotFinite: count(0, "Steps in a row whose loss or gradient is not finite that are skipped; one more ends the run. 0: the first does."),
 };
 
 /** Every setting of the trainer with default, meaning and range, for help texts and documentation. */
 export const TRAINER_SETTINGS = { ...countSettings, ...scheduleSettings, ...optimizerSettings };
 
 /** The counts among the options, with defaults filled in. */
-export function resolveCounts({ microBatches, checkpointEvery, keepCheckpoints, logEvery }: Partial<TrainCounts>): TrainCounts {
-  return resolve("training", countSettings, { microBatches, checkpointEvery, keepCheckpoints, logEvery });
+export function resolveCounts({ microBatches, checkpointEvery, keepCheckpoints, logEvery, skipNotFinite }: Partial<TrainCounts>): TrainCounts {
+  return resolve("training", countSettings, { microBatches, checkpointEvery, keepCheckpoints, logEvery, skipNotFinite });
 }

@@ -20,7 +20,7 @@ import { checkFinite, located, type Whereabouts } from "./failures";
 import type { InitialStates } from "./initialStates";
 import type { JsonRecord } from "./json";
 import { type Moments, newMoments, type OptimizerOptions, optimizerSettings } from "./optimizer";
-import { Meter, type StepEvent } from "./meter";
+import { Meter, type Skipped, type SkippedEvent, type StepEvent } from "./meter";
 import { METRICS_FILE, openRun } from "./run";
 import type { RunStore } from "./runStore";
 import { checkWarmup, learningRateAt, recordedSchedule, scheduleLength, type ScheduleOptions, scheduleSettings } from "./schedule";
@@ -40,6 +40,7 @@ export interface Evaluation {
 /** What {@link train} tells while it runs. `waiting`: until it is clear whether a process on another machine still has the store. */
 export type TrainEvent =
   | StepEvent
+  | SkippedEvent
   | { readonly kind: "waiting"; readonly step: 0; readonly holder: string }
   | { readonly kind: "resumed"; readonly step: number; readonly steps: number }
   | { readonly kind: "evaluation"; readonly step: number; readonly name: string; readonly results: JsonRecord }
@@ -163,16 +164,16 @@ async function start<State extends Tree>(options: TrainOptions<State>, at: Where
   if (store && last !== undefined) await prune(store, counts); // a killed process may not have come to it
   at.saved = last;
   at.doing = last === undefined ? "making the parameters" : `loading the checkpoint of step ${last}`;
-  const { parameters, moments, tokens, seconds } = last === undefined
+  const { parameters, moments, tokens, seconds, skipped } = last === undefined
     ? await freshParts(options)
     : await restoredParts(options, last);
   const meter = new Meter({
-    device, steps, tokens, seconds, logEvery: counts.logEvery,
+    device, steps, tokens, seconds, skipped, logEvery: counts.logEvery,
   });
   const run: Run<State> = {
     context: {
       model, device, dtype: dtypeOf(parameters), parameters, moments, batches, initialStates,
-      microBatches: counts.microBatches, optimizer, key: foldIn(keyOf(seed), 1),
+      microBatches: counts.microBatches, optimizer, skipsNotFinite: counts.skipNotFinite > 0, key: foldIn(keyOf(seed), 1),
     },
     at, counts, meter, schedule: { ...schedule, scheduleSteps: 0, ...(opened?.settings["schedule"] as Partial<ScheduleOptions> | undefined) }, step: last ?? 0,
   };
@@ -185,6 +186,7 @@ interface Parts {
   readonly moments: Moments;
   readonly tokens: number;
   readonly seconds: number;
+  readonly skipped?: Skipped;
 }
 
 async function freshParts<State extends Tree>({ model, device, seed, parameters: given }: TrainOptions<State>): Promise<Parts> {
@@ -199,7 +201,7 @@ async function freshParts<State extends Tree>({ model, device, seed, parameters:
 
 async function restoredParts<State extends Tree>({ model, device, store, initialStates }: TrainOptions<State>, step: number): Promise<Parts> {
   const { parameters, moments, progress } = await loadCheckpoint(store!, step, model, device, initialStates);
-  return { parameters, moments, tokens: progress.tokens, seconds: progress.seconds };
+  return { parameters, moments, tokens: progress.tokens, seconds: progress.seconds, skipped: progress.skipped };
 }
 
 async function loop<State extends Tree>(run: Run<State>, options: TrainOptions<State>): Promise<TrainResult> {
@@ -224,16 +226,25 @@ async function loop<State extends Tree>(run: Run<State>, options: TrainOptions<S
 
 /** Reads losses until at most `ahead` steps are still unread, and reports them. */
 async function settle<State extends Tree>(run: Run<State>, { store, onEvent }: TrainOptions<State>, ahead: number): Promise<void> {
-  while (run.meter.unread > ahead) {
-    run.at.doing = `training step ${run.step + 1 - run.meter.unread}`;
-    const { step, loss, gradientNorm, event } = await run.meter.read();
-    checkFinite(Number.isFinite(loss), `the loss is ${loss} at step ${step}`, run.at, store);
-    checkFinite(Number.isFinite(gradientNorm), `the gradient's norm is ${gradientNorm} at step ${step}`, run.at, store);
-    if (event === undefined) continue;
+  const tell = async (event: StepEvent | SkippedEvent): Promise<void> => {
     const { kind: _, ...line } = event;
     await store?.append(METRICS_FILE, `${JSON.stringify(line)}\n`);
     onEvent?.(event);
+  };
+  while (run.meter.unread > ahead) {
+    run.at.doing = `training step ${run.step + 1 - run.meter.unread}`;
+    const { step, bad, event } = await run.meter.read();
+    if (bad !== undefined) await tell(skippedStep(run, step, bad, store));
+    if (event !== undefined) await tell(event);
   }
+}
+
+/** What is told of a step that was skipped. Throws `E_NOT_FINITE` where it was one too many in a row. */
+function skippedStep<State extends Tree>({ meter, counts, at }: Run<State>, step: number, why: string, store: RunStore | undefined): SkippedEvent {
+  const { total: skipped, inARow } = meter.skipped;
+  const most = counts.skipNotFinite;
+  checkFinite(inARow <= most, `${why} at step ${step}${most > 0 ? `, after ${most} in a row that were skipped` : ""}`, at, store);
+  return { kind: "skipped", step, why, skipped, inARow };
 }
 
 async function evaluate<State extends Tree>(run: Run<State>, options: TrainOptions<State>, evaluation: Evaluation): Promise<void> {
@@ -258,8 +269,9 @@ async function save<State extends Tree>(run: Run<State>, options: TrainOptions<S
   const resume = run.meter.pause();
   run.at.doing = `saving the checkpoint of step ${run.step}`;
   const { model, device, parameters, moments, initialStates } = run.context;
-  const { tokens, seconds } = run.meter;
-  const snapshot: Snapshot = { model, parameters, moments, initialStates, progress: { step: run.step, tokens, seconds, device: device.description } };
+  const { tokens, seconds, skipped } = run.meter;
+  const progress = { step: run.step, tokens, seconds, ...(skipped.total > 0 && { skipped }), device: device.description };
+  const snapshot: Snapshot = { model, parameters, moments, initialStates, progress };
   const bad = await nonFiniteNumbers(snapshot);
   checkFinite(bad === 0, `${bad} parameters, moments or states are not finite after step ${run.step}`, run.at, store);
   await saveCheckpoint(store, snapshot);

@@ -65,7 +65,7 @@ export { ssmGates } from "./ops/gates";
 export { layerNorm } from "./ops/layerNorm";
 export { linear, linearSplit, matmul } from "./ops/matmul";
 export { addRmsNorm, gatedRmsNorm, rmsNorm } from "./ops/norm";
-export { adamW, adamWMoments, clipFactor, countNonFinite, globalNorm } from "./ops/optimizer";
+export { adamW, adamWMoments, clipFactor, countNonFinite, globalNorm, unlessCounted } from "./ops/optimizer";
 export type { AdamWMoments, AdamWOptions } from "./ops/optimizer";
 export { normal, uniform } from "./ops/random";
 export { argmax, logSoftmax, max, mean, softmax, sum } from "./ops/reduce";

@@ -102,6 +102,7 @@ function withEvent(state: PageState, event: Extract<FromWorker, { kind: "event" 
   if (!project || !phase) return state;
   switch (event.kind) {
     case "waiting":
+    case "skipped":
       return state;
     case "resumed":
       // Lines after the checkpoint will come again.

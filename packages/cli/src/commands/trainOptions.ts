@@ -91,7 +91,7 @@ export function sharedPlan(given: Readonly<Record<string, unknown>>, context: nu
       task: TASKS[task], share: taskShare ?? 1, shortest: taskShortest,
       ...(taskSet && { options: taskOptions(`task ${task}`, settingsOfTask(task), taskSet, "--task-set") }),
     },
-    ...pick<TrainCounts>(["microBatches", "checkpointEvery", "keepCheckpoints", "logEvery"]),
+    ...pick<TrainCounts>(["microBatches", "checkpointEvery", "keepCheckpoints", "logEvery", "skipNotFinite"]),
     schedule: pick<ScheduleOptions>(["schedule", "scheduleSteps", "learningRate", "warmup", "finalShare"]),
     optimizer: pick<OptimizerOptions>(["beta1", "beta2", "epsilon", "weightDecay", "clip"]),
   };
@@ -99,11 +99,12 @@ export function sharedPlan(given: Readonly<Record<string, unknown>>, context: nu
 
 /** Says how a run ended, to people and to programs. */
 export function reportTraining({ out }: Context, device: Device, folder: string, steps: number, outcome: TrainingOutcome & { readonly text: Text }): void {
-  const { status, step, loss, tokens, tokensPerSecond, seconds, peakBytes, checkpoint, text, unused } = outcome;
+  const { status, step, loss, tokens, tokensPerSecond, seconds, peakBytes, skipped, checkpoint, text, unused } = outcome;
   const facts = [
     step === steps ? `${count(steps)} steps` : `step ${count(step)} of ${count(steps)}`,
     loss === null ? "" : `loss ${(loss / Math.LN2).toFixed(3)} bits/byte`,
     `${count(tokens)} bytes in ${duration(seconds)}`,
+    skipped === 0 ? "" : `${count(skipped)} ${skipped === 1 ? "step" : "steps"} skipped that were not finite`,
     peakBytes === null ? "" : `peak ${bytes(peakBytes)}`,
   ].filter((fact) => fact !== "");
   out.print(`${status}: ${facts.join(", ")}`);
@@ -111,6 +112,7 @@ export function reportTraining({ out }: Context, device: Device, folder: string,
   if (status === "interrupted") out.note("go on with the same command and --resume");
   out.document({
     status, run: folder, device: device.description, checkpoint, step, steps, lossBitsPerByte: loss === null ? null : loss / Math.LN2, tokens, tokensPerSecond, seconds, peakBytes,
+    ...(skipped > 0 && { skipped }),
     textBytes: text.tokens.length, unusedBytes: unused,
   });
 }

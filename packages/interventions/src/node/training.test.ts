@@ -1,5 +1,4 @@
 /** Training runs with their files: what is written, what resumes, and what is refused. */
-import { createHash } from "node:crypto";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Device, key, open, type Parameters, type Tensor } from "@lenggen/kernels";
@@ -7,6 +6,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { available, eachDevice, openHere } from "../../test/devices";
 import { abortAt, coded } from "../../test/expectations";
 import { loseDevice } from "../../test/loseDevice";
+import { digests, metrics } from "../../test/runFiles";
 import { temporaryFolder } from "../../test/temporaryFolder";
 import { tinyModel } from "../../test/tinyModel";
 import { type TinyRun, tinyOptions, tinyTrain } from "../../test/tinyRun";
@@ -19,18 +19,6 @@ const device = await open("reference");
 const METHODS = Object.keys(INTERVENTIONS) as InterventionName[];
 
 afterAll(() => device.close());
-
-async function metrics(folder: string): Promise<Record<string, unknown>[]> {
-  const text = await readFile(join(folder, "metrics.jsonl"), "utf8");
-  expect(text.endsWith("\n")).toBe(true);
-  return text.trimEnd().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);
-}
-
-/** Digests of the files of the newest checkpoint that the next step depends on. */
-async function digests(folder: string, step: number): Promise<string[]> {
-  return Promise.all(["model.safetensors", "optimizer.safetensors"].map(async (file) =>
-    createHash("sha256").update(await readFile(join(folder, "checkpoints", `step-${step}`, file))).digest("hex")));
-}
 
 describe("a run directory", () => {
   it("holds run.json, metrics and the newest checkpoints, whole", async () => {

@@ -3,9 +3,9 @@
  * each layer and head, are those of the final states of training sequences (Buitrago Ruiz & Gu 2025).
  */
 import {
-  add, check, dispose, keep, leaves, mean, mul, normal, scale, scope, sqrt, square, sub, type Tensor, type Tree,
+  add, check, dispose, keep, leaves, mean, mul, normal, scale, scope, sqrt, square, sub, type Tensor, type Tree, unlessCounted,
 } from "@lenggen/kernels";
-import type { InitialStates, Intervention, SavedStates } from "../initialStates";
+import type { InitialStates, Intervention, SavedStates, StateRequest } from "../initialStates";
 import { choice, count, number, resolve, type Settings } from "../settings";
 import { getsNoise, type NoiseOptions, noiseSettings, noisyStates } from "./noise";
 import { leavesByPath } from "./reset";
@@ -89,7 +89,7 @@ export const fittedNoise: Intervention<FittedNoiseOptions> = {
       order: "independent",
       settings: { ...options },
       next: (request) => (batches === 0 ? undefined : draw(request)),
-      observe(finalState: Tree) {
+      observe(finalState: Tree, { notFinite }: Pick<StateRequest, "notFinite">) {
         const w = weightOfBatch(++batches, options);
         if (w === 0) return;
         for (const { path, tensor } of leaves(finalState)) {
@@ -97,7 +97,11 @@ export const fittedNoise: Intervention<FittedNoiseOptions> = {
           const old = estimates.get(path);
           put(path, scope(() => {
             const batch = momentsOf(tensor, about.get(path)!.headAxis);
-            return old === undefined ? batch : mix(old, batch, w);
+            const next = old === undefined ? batch : mix(old, batch, w);
+            // A batch that is not finite counts as one that was like those before it.
+            return notFinite === undefined ? next : {
+              mean: unlessCounted(notFinite, next.mean, old?.mean), variance: unlessCounted(notFinite, next.variance, old?.variance),
+            };
           }));
         }
       },

@@ -97,16 +97,38 @@ void clipFactor(const Launch& launch, Pool&) {
   launch.buffers[1].f32()[0] = ratio >= 1 ? 1.0f : static_cast<float>(ratio);  // NaN stays NaN
 }
 
-// buffers: factor or none, then parameter, gradient, m, v of each tensor
+// buffers: count [1] i32, x, otherwise or none, out
+void checkUnlessCounted(const Launch& launch) {
+  requireCounts(launch, 4, 0);
+  const int64_t size = static_cast<int64_t>(launch.buffers[1].bytes / 4);
+  requireElements(launch, 0, 1);
+  requireOptional(launch, 2, size);
+  requireElements(launch, 3, size);
+}
+
+void unlessCounted(const Launch& launch, Pool& pool) {
+  const Buffer& from = launch.buffers[launch.buffers[0].i32()[0] == 0 ? 1 : 2];
+  const std::vector<Block> blocks = blocksOf(launch, 3, 1, 1);
+  pool.parallel(static_cast<int64_t>(blocks.size()), [&](int64_t item, int) {
+    const Block& block = blocks[item];
+    float* out = launch.buffers[3].f32();
+    if (from.data) std::copy(from.f32() + block.from, from.f32() + block.to, out + block.from);
+    else std::fill(out + block.from, out + block.to, 0.0f);
+  });
+}
+
+// buffers: factor or none, skip [1] i32 or none, then parameter, gradient, m, v of each tensor
 // numbers: learning rate, beta1, beta2, eps, correction1, correction2, then the weight decay of each tensor
 constexpr int ADAMW_NUMBERS = 6;
+constexpr int ADAMW_TENSORS = 2;  // the first buffer of the first tensor
 
 void checkAdamW(const Launch& launch) {
   const int tensors = launch.numberCount - ADAMW_NUMBERS;
-  require(tensors >= 0 && launch.bufferCount == 1 + 4 * tensors, "takes a factor, 6 numbers, and 4 buffers and 1 number per tensor");
+  require(tensors >= 0 && launch.bufferCount == ADAMW_TENSORS + 4 * tensors, "takes a factor, a skip, 6 numbers, and 4 buffers and 1 number per tensor");
   requireOptional(launch, 0, 1);
-  for (int i = 1; i < launch.bufferCount; i++) {
-    requireElements(launch, i, static_cast<int64_t>(launch.buffers[i - (i - 1) % 4].bytes / 4));
+  requireOptional(launch, 1, 1);
+  for (int i = ADAMW_TENSORS; i < launch.bufferCount; i++) {
+    requireElements(launch, i, static_cast<int64_t>(launch.buffers[i - (i - ADAMW_TENSORS) % 4].bytes / 4));
   }
 }
 
@@ -122,6 +144,7 @@ struct AdamW {
 };
 
 void adamW(const Launch& launch, Pool& pool) {
+  if (launch.buffers[1].data && launch.buffers[1].i32()[0] > 0) return;
   const double rate = launch.numbers[0], beta1 = launch.numbers[1], beta2 = launch.numbers[2];
   AdamW shared;
   shared.factor = launch.buffers[0].data ? launch.buffers[0].f32()[0] : 1.0f;
@@ -132,10 +155,10 @@ void adamW(const Launch& launch, Pool& pool) {
   shared.eps = launch.real(3);
   shared.rate = static_cast<float>(rate / launch.numbers[4]);
   shared.inverse2 = static_cast<float>(1 / launch.numbers[5]);
-  const std::vector<Block> blocks = blocksOf(launch, 1, launch.numberCount - ADAMW_NUMBERS, 4);
+  const std::vector<Block> blocks = blocksOf(launch, ADAMW_TENSORS, launch.numberCount - ADAMW_NUMBERS, 4);
   pool.parallel(static_cast<int64_t>(blocks.size()), [&](int64_t item, int) {
     const Block& block = blocks[item];
-    const Buffer* buffers = launch.buffers + 1 + 4 * block.tensor;
+    const Buffer* buffers = launch.buffers + ADAMW_TENSORS + 4 * block.tensor;
     float *parameter = buffers[0].f32(), *m = buffers[2].f32(), *v = buffers[3].f32();
     const float* gradient = buffers[1].f32();
     AdamW rule = shared;
@@ -157,6 +180,7 @@ extern const Kernel optimizerKernels[] = {
     {"globalNorm", checkSum, globalNorm},
     {"countNonFinite", checkSum, countNonFinite},
     {"clipFactor", checkClipFactor, clipFactor},
+    {"unlessCounted", checkUnlessCounted, unlessCounted},
     {"adamW", checkAdamW, adamW},
     {nullptr, nullptr, nullptr},
 };

@@ -3,7 +3,7 @@ import { type Device, open } from "../device";
 import { dispose, scope, tensor } from "../tensor";
 import { eachDevice, expectClose, expectError, instructionSets, normals, referenceDevice, relativeError, upload } from "../testing";
 import { leaves } from "../tree";
-import { adamW, adamWMoments, clipFactor, countNonFinite, globalNorm } from "./optimizer";
+import { adamW, adamWMoments, clipFactor, countNonFinite, globalNorm, unlessCounted } from "./optimizer";
 
 const SIZES = [[1], [3, 5], [0], [16], [129, 257], [2, 1, 17], [16_384], [16_385]];
 
@@ -86,6 +86,42 @@ eachDevice("optimizer", (device) => {
     using some = countNonFinite([clean, bad]);
     expect([await none.item(), await some.item()]).toEqual([0, 40_003]);
     dispose([clean, bad]);
+  });
+
+  it.each([true, false])("leaves parameters and moments as they are, to the bit, where a step is skipped; with clipping: %s", async (clips) => {
+    const run = async (skipped: readonly boolean[]): Promise<number[]> => {
+      const parameters = tree(device, 5);
+      const moments = adamWMoments(parameters);
+      skipped.forEach((bad, i) => scope(() => {
+        const gradients = bad ? { layers: SIZES.map((shape) => ({ w: tensor(device, new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(NaN), shape) })) } : tree(device, 50 + i);
+        const norm = globalNorm(gradients);
+        const skip = countNonFinite([norm]);
+        adamW(parameters, gradients, moments, { learningRate: 1e-2, step: i + 1, skip }, clips ? clipFactor(norm, 1) : null);
+      }));
+      const result = await numbers([parameters, moments]);
+      dispose([parameters, moments]);
+      return result;
+    };
+    expect(await run([false, true, true])).toEqual(await run([false]));
+    expect((await run([false, true, false])).every((number) => Number.isFinite(number))).toBe(true);
+    expect(await run([false, false])).not.toEqual(await run([false]));
+  });
+
+  it("chooses by a count", async () => {
+    using none = tensor(device, [0], [1], "i32");
+    using some = tensor(device, [3], [1], "i32");
+    for (const size of [1, 5, 40_000]) {
+      using x = tensor(device, Float32Array.from({ length: size }, (_, i) => (i % 3 === 0 ? Number.NaN : i)));
+      using y = tensor(device, Float32Array.from({ length: size }, (_, i) => -i));
+      using kept = unlessCounted(none, x);
+      using cleared = unlessCounted(some, x);
+      using replaced = unlessCounted(some, x, y);
+      expect(await kept.read()).toEqual(await x.read());
+      expect((await cleared.read()).every((value) => value === 0)).toBe(true);
+      expect(await replaced.read()).toEqual(await y.read());
+    }
+    expectError(() => unlessCounted(tensor(device, [1]), none), "E_SHAPE", /count is f32 \[1\]; it must be one i32/);
+    expectError(() => unlessCounted(none, none, tensor(device, [1])), "E_SHAPE", /otherwise is f32 \[1\]; it must be i32 \[1\]/);
   });
 
   it("frees what it makes", async () => {

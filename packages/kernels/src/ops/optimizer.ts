@@ -31,15 +31,20 @@ export interface OptimizerKernels {
   globalNorm(args: { tensors: readonly Tensor[]; norm: Tensor }): void;
   /** factor [1] = min(1, maxNorm / norm); a norm that is not a number gives NaN. */
   clipFactor(args: { norm: Tensor; factor: Tensor; maxNorm: number }): void;
-  /** Updates parameter, m and v of every item in place. factor [1] scales the gradients; null: 1. */
+  /**
+   * Updates parameter, m and v of every item in place. factor [1] scales the gradients; null: 1. skip [1] i32 above 0: nothing changes;
+   * null: 0.
+   */
   adamW(args: {
-    items: readonly AdamWItem[]; factor: Tensor | null;
+    items: readonly AdamWItem[]; factor: Tensor | null; skip: Tensor | null;
     learningRate: number; beta1: number; beta2: number; eps: number;
     /** 1 - β₁ᵗ and 1 - β₂ᵗ. */
     correction1: number; correction2: number;
   }): void;
   /** count [1] i32 = number of elements that are infinite or not a number (at most 2³¹ - 1). */
   countNonFinite(args: { tensors: readonly Tensor[]; count: Tensor }): void;
+  /** out, with its bits: x where count [1] i32 is 0, else `otherwise`; null: zeros. All of one shape and type. */
+  unlessCounted(args: { count: Tensor; x: Tensor; otherwise: Tensor | null; out: Tensor }): void;
 }
 
 /** The tensors of a tree; they must share a device and a floating type. */
@@ -80,6 +85,24 @@ export function countNonFinite(tree: unknown): Tensor {
   return count;
 }
 
+/**
+ * `x` where `count` (a tensor [1] of i32, see {@link countNonFinite}) is 0, else `otherwise`, of the same shape and type; zeros unless given.
+ * Bits are copied, and nothing is read back. No gradients flow through it.
+ */
+export function unlessCounted(count: Tensor, x: Tensor, otherwise: Tensor | null = null): Tensor {
+  checkCount("unlessCounted: count", count);
+  check(x.dtype !== "f16", "E_DTYPE", () => "unlessCounted: x is f16, which is for weights alone");
+  check(otherwise === null || (sameShape(otherwise.shape, x.shape) && otherwise.dtype === x.dtype), "E_SHAPE", () =>
+    `unlessCounted: otherwise is ${otherwise!.dtype} ${showShape(otherwise!.shape)}; it must be ${x.dtype} ${showShape(x.shape)}, as x is`);
+  const out = Tensor.empty(x.device, x.shape, x.dtype);
+  x.device.kernels.unlessCounted({ count, x, otherwise, out });
+  return out;
+}
+
+function checkCount(name: string, count: Tensor): void {
+  check(count.dtype === "i32" && count.size === 1, "E_SHAPE", () => `${name} is ${count.dtype} ${showShape(count.shape)}; it must be one i32`);
+}
+
 /** First and second moments, each a tree like the parameters. */
 export interface AdamWMoments<P> {
   readonly m: TreeLike<P, Tensor>;
@@ -107,6 +130,8 @@ export interface AdamWOptions {
   readonly weightDecay?: number;
   /** Whether weight decay applies to the parameter of that path; to all unless given. */
   readonly decays?: (path: string) => boolean;
+  /** A tensor [1] of i32, see {@link countNonFinite}: where it is above 0, parameters and moments stay as they are, to the bit. */
+  readonly skip?: Tensor;
 }
 
 /**
@@ -120,7 +145,7 @@ export function adamW<P>(
   options: AdamWOptions,
   factor: Tensor | null = null,
 ): void {
-  const { learningRate, step, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weightDecay = 0.01, decays = () => true } = options;
+  const { learningRate, step, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weightDecay = 0.01, decays = () => true, skip = null } = options;
   const within = (name: string, value: number, fits: boolean, range: string) =>
     check(fits, "E_ARGUMENT", () => `adamW: ${name} is ${value}; it must be ${range}`);
   within("learningRate", learningRate, learningRate >= 0 && learningRate < Infinity, "a finite number of at least 0");
@@ -132,6 +157,7 @@ export function adamW<P>(
 
   const { device } = floats([parameters, gradients, moments.m, moments.v, ...(factor ? [factor] : [])], "adamW");
   check(factor === null || factor.size === 1, "E_SHAPE", () => `adamW: factor ${showShape(factor!.shape)} must be one number`);
+  if (skip) checkCount("adamW: skip", skip);
   const m = zipLeaves(parameters, moments.m);
   const v = zipLeaves(parameters, moments.v);
   const items = zipLeaves(parameters, gradients).map(({ path, a: parameter, b: gradient }, i): AdamWItem => {
@@ -141,6 +167,6 @@ export function adamW<P>(
     return item;
   });
   device.kernels.adamW({
-    items, factor, learningRate, beta1, beta2, eps, correction1: 1 - beta1 ** step, correction2: 1 - beta2 ** step,
+    items, factor, skip, learningRate, beta1, beta2, eps, correction1: 1 - beta1 ** step, correction2: 1 - beta2 ** step,
   });
 }

@@ -10,7 +10,8 @@ export const optimizer: OptimizerKernels = {
   clipFactor({ norm, factor, maxNorm }) {
     data(factor)[0] = Math.min(1, maxNorm / data(norm)[0]!);
   },
-  adamW({ items, factor, learningRate, beta1, beta2, eps, correction1, correction2 }) {
+  adamW({ items, factor, skip, learningRate, beta1, beta2, eps, correction1, correction2 }) {
+    if (skip && data(skip)[0]! > 0) return;
     const scale = factor ? data(factor)[0]! : 1;
     for (const { parameter, gradient, m, v, weightDecay } of items) {
       const [p, g, ms, vs] = [data(parameter), data(gradient), data(m), data(v)];
@@ -28,5 +29,10 @@ export const optimizer: OptimizerKernels = {
     let n = 0;
     for (const t of tensors) for (const x of data(t)) if (!Number.isFinite(x)) n++;
     data(count)[0] = Math.min(n, 2 ** 31 - 1);
+  },
+  unlessCounted({ count, x, otherwise, out }) {
+    if (data(count)[0] === 0) data(out).set(data(x));
+    else if (otherwise) data(out).set(data(otherwise));
+    else data(out).fill(0);
   },
 };

@@ -29,15 +29,15 @@ fn run(group: u32, lane: u32) { factor[0] = clipped(norm[0]); }`,
 });
 
 /** One tensor, or a part of one. The formula is that of ops/optimizer.ts, with the corrections moved into the numbers. */
-const adamW = variants((type: "f32" | "vec4f", clips: boolean) =>
+const adamW = variants((type: "f32" | "vec4f", clips: boolean, skips: boolean) =>
   program({
     name: "adamW",
-    reads: { gradient: type, factor: clips ? "f32" : undefined },
+    reads: { gradient: type, factor: clips ? "f32" : undefined, skip: skips ? "u32" : undefined },
     writes: { parameter: type, m: type, v: type },
     params: { size: "u32", beta1: "f32", beta2: "f32", rest1: "f32", rest2: "f32", rate: "f32", inverse2: "f32", eps: "f32", decay: "f32" },
     workgroup: WORKGROUP,
     code: `
-fn run(group: u32, lane: u32) {
+fn run(group: u32, lane: u32) {${skips ? "\n  if (skip[0] > 0u) { return; }" : ""}
   for (var i = 0u; i < ${EACH}u; i++) {
     let at = (group * ${EACH}u + i) * WORKGROUP + lane;
     if (at < params.size) {
@@ -53,13 +53,35 @@ fn run(group: u32, lane: u32) {
 }`,
   }));
 
+/** One tensor, or a part of one, by its bits. */
+const unlessCounted = variants((replaced: boolean) =>
+  program({
+    name: "unlessCounted",
+    reads: { count: "u32", x: "u32", otherwise: replaced ? "u32" : undefined },
+    writes: { out: "u32" },
+    params: { size: "u32" },
+    workgroup: WORKGROUP,
+    code: `
+fn run(group: u32, lane: u32) {
+  let at = group * WORKGROUP + lane;
+  if (at >= params.size) { return; }
+  if (count[0] == 0u) { out[at] = x[at]; } else { out[at] = ${replaced ? "otherwise[at]" : "0u"}; }
+}`,
+  }));
+
 export const optimizer = (gpu: Launcher): OptimizerKernels => ({
   globalNorm: ({ tensors, norm }) => surveyTensors(gpu, "norm", tensors, norm),
   countNonFinite: ({ tensors, count }) => surveyTensors(gpu, "count", tensors, count),
   clipFactor({ norm, factor, maxNorm }) {
     gpu.run(clipFactor, { norm, factor }, { most: floatBits(maxNorm) }, 1);
   },
-  adamW({ items, factor, learningRate, beta1, beta2, eps, correction1, correction2 }) {
+  unlessCounted({ count, x, otherwise, out }) {
+    for (const { start, count: size } of rowParts(x.size, [1], gpu.maxBinding)) {
+      const cut = { x: part(x, start, size), otherwise: otherwise && part(otherwise, start, size), out: part(out, start, size) };
+      gpu.run(unlessCounted(otherwise !== null), { count, ...cut }, { size }, Math.ceil(size / WORKGROUP));
+    }
+  },
+  adamW({ items, factor, skip, learningRate, beta1, beta2, eps, correction1, correction2 }) {
     const numbers = {
       beta1, beta2, rest1: 1 - beta1, rest2: 1 - beta2, rate: learningRate / correction1, inverse2: 1 / correction2, eps: Math.max(eps, SMALLEST),
     };
@@ -68,8 +90,8 @@ export const optimizer = (gpu: Launcher): OptimizerKernels => ({
         const vectors = count % 4 === 0;
         const size = vectors ? count / 4 : count;
         const cut = { parameter: part(parameter, start, count), gradient: part(gradient, start, count), m: part(m, start, count), v: part(v, start, count) };
-        const buffers = { ...cut, factor };
-        gpu.run(adamW(vectors ? "vec4f" : "f32", factor !== null), buffers, { size, ...numbers, decay: learningRate * weightDecay }, Math.ceil(size / (EACH * WORKGROUP)));
+        const buffers = { ...cut, factor, skip };
+        gpu.run(adamW(vectors ? "vec4f" : "f32", factor !== null, skip !== null), buffers, { size, ...numbers, decay: learningRate * weightDecay }, Math.ceil(size / (EACH * WORKGROUP)));
       }
     }
   },
