@@ -22,6 +22,11 @@ eachDevice("training", (device) => {
     expect(mean(losses.slice(-10))).toBeLessThan(1.3);
   });
 
+  it.each([0, -3, 1.5, Number.NaN])("refuses an evaluation after every %s steps, which would never come", async (every) => {
+    const run = tinyTrain({ device, steps: 1, evaluations: [{ name: "own", every, run: async () => ({}) }] });
+    await expect(run).rejects.toThrow(coded("E_CONFIG", `evaluation own: every is ${every}; it must be a whole number of at least 1`));
+  });
+
   it.each([Number.NaN, Infinity])("refuses weights of %s by name, which is no divergence", async (weight) => {
     const options = tinyOptions({ device, steps: 1 });
     const at: BatchSource["at"] = (step, microBatch) => {

@@ -141,6 +141,7 @@ async function start<State extends Tree>(options: TrainOptions<State>, at: Where
   const schedule = resolve("schedule", scheduleSettings, options.schedule);
   const optimizer = resolve("optimizer", optimizerSettings, options.optimizer);
   resolve("training", { steps: count(1, "", 1) }, { steps });
+  for (const { name, every } of options.evaluations ?? []) resolve(`evaluation ${name}`, { every: count(1, "", 1) }, { every });
   check(batches.order === initialStates.order, "E_CONFIG", () =>
     `${initialStates.name} needs ${initialStates.order} sequences, but the batches are ${batches.order}`);
 
