@@ -5,7 +5,7 @@
  */
 import {
   check, countNonFinite, type Device, dispose, encodeSafetensors, isJsonObject, keep, leaves, openSafetensors, openWeights, type Parameters,
-  parseJsonBytes, sameShape, type SequenceModel, showShape, type Tensor, type Weights,
+  parseJsonBytes, sameShape, saveModel, type SequenceModel, showShape, storedNames, type Tensor, WEIGHTS_FILE,
 } from "@lenggen/kernels";
 import type { InitialStates } from "./initialStates";
 import type { Json } from "./json";
@@ -53,9 +53,10 @@ export async function nonFiniteNumbers({ parameters, moments, initialStates }: S
 export async function saveCheckpoint(store: RunStore, { model, parameters, moments, initialStates, progress }: Snapshot): Promise<void> {
   const { tensors, values } = initialStates.save();
   const trainer: TrainerState = { format: 1, ...progress, initialStates: values };
+  const { config, weights } = saveModel(model, parameters);
   await store.writeCheckpoint(progress.step, {
-    "config.json": `${JSON.stringify(model.config, null, 2)}\n`,
-    "model.safetensors": encodeSafetensors(parameters, { format: "pt" }),
+    "config.json": config,
+    [WEIGHTS_FILE]: weights,
     "optimizer.safetensors": encodeSafetensors({
       ...prefixed(PREFIX.m, moments.m), ...prefixed(PREFIX.v, moments.v), ...prefixed(PREFIX.states, tensors),
     }),
@@ -79,12 +80,12 @@ export async function loadCheckpoint(
   const progress = await loadTrainerState(store, step);
   const loaded: Record<string, Tensor>[] = [];
   try {
-    const weights = await loadAll(await openWeights((name) => store.openCheckpoint(step, name)), device);
+    const weights = await loadWeights(store, step, model, device);
     loaded.push(weights);
     const saved = await loadTensors(store, step, "optimizer.safetensors", device);
     loaded.push(saved);
     const where = store.checkpointPath(step);
-    const parameters = pick(weights, "", model, `${where}/model.safetensors`);
+    const parameters = pick(weights, "", model, `${where}/${WEIGHTS_FILE}`);
     const m = pick(saved, PREFIX.m, model, `${where}/optimizer.safetensors`);
     const v = pick(saved, PREFIX.v, model, `${where}/optimizer.safetensors`);
     initialStates.restore({ tensors: withoutPrefix(PREFIX.states, saved), values: progress.initialStates });
@@ -118,9 +119,15 @@ async function loadTensors(store: RunStore, step: number, file: string, device: 
   }
 }
 
-async function loadAll(weights: Weights, device: Device): Promise<Record<string, Tensor>> {
+/** The tensors of a file that hold the model's parameters, by the model's names. */
+async function loadWeights(store: RunStore, step: number, model: SequenceModel, device: Device): Promise<Record<string, Tensor>> {
+  const weights = await openWeights((name) => store.openCheckpoint(step, name));
   try {
-    return keep(await weights.loadAll(device));
+    const { names, unknown } = storedNames(model, Object.keys(weights.tensors));
+    check(unknown.length === 0, "E_WEIGHTS", () =>
+      `${store.checkpointPath(step)}/${WEIGHTS_FILE} holds ${unknown[0]}, which the configuration does not have`);
+    const loaded = keep(await weights.loadAll(device, { names: [...names.values()] }));
+    return Object.fromEntries([...names].map(([name, stored]) => [name, loaded[stored]!]));
   } finally {
     await weights.close();
   }
@@ -129,8 +136,6 @@ async function loadAll(weights: Weights, device: Device): Promise<Record<string,
 /** The model's parameters, or tensors shaped like them, from a file's tensors. */
 function pick(tensors: Readonly<Record<string, Tensor>>, prefix: string, model: SequenceModel, where: string): Parameters {
   const shapes = model.parameterShapes();
-  const extra = Object.keys(tensors).find((name) => prefix === "" && !Object.hasOwn(shapes, name));
-  check(extra === undefined, "E_WEIGHTS", () => `${where} holds ${extra}, which the configuration does not have`);
   return Object.fromEntries(Object.entries(shapes).map(([name, shape]) => {
     const found = tensors[prefix + name];
     check(found, "E_WEIGHTS", () => `${where} lacks ${prefix}${name}`);

@@ -1,4 +1,4 @@
-/** A model's parameters from a safetensors file and back, in names, order and shapes as the model gives them. */
+/** A model's parameters from a safetensors file and back, in names, order and shapes as the model and its checkpoint form give them. */
 import type { Device } from "./device";
 import type { DType } from "./dtype";
 import { check } from "./errors";
@@ -14,10 +14,6 @@ import type { Tree } from "./tree";
 export interface LoadParametersOptions {
   /** Of all parameters, or by the model's name of each; f32 unless given. */
   readonly dtype?: DType | ((name: string) => DType);
-  /** Names that the file may use, with those of the model. */
-  readonly renamed?: Readonly<Record<string, string>>;
-  /** Tensors of the file (by the model's names) that are not needed. */
-  readonly unneeded?: readonly string[];
 }
 
 /**
@@ -31,7 +27,7 @@ export async function loadParameters<State extends Tree>(
   const loaded: Record<string, Parameters[string]> = {};
   const { dtype = "f32" } = options;
   try {
-    for (const [name, stored] of matchNames(model.parameterShapes(), weights, options)) {
+    for (const [name, stored] of matchNames(model, weights)) {
       loaded[name] = keep(await weights.load(stored, device, typeof dtype === "function" ? dtype(name) : dtype));
       const count = await nonFinite(loaded[name]);
       check(count === 0, "E_WEIGHTS", () => `weights: ${stored} holds ${count} ${count === 1 ? "number that is" : "numbers that are"} NaN or infinite`
@@ -71,27 +67,51 @@ function tensors(names: readonly string[]): string {
   return `${names.length} ${names.length === 1 ? "tensor" : "tensors"} (${names.slice(0, 3).join(", ")}${names.length > 3 ? ", ..." : ""})`;
 }
 
+/**
+ * Which tensor of a file with so many names holds each parameter of a model, and which hold none. A parameter may have another name in
+ * files, or stand there twice: its own name goes first, then those that the model writes, then others that it reads.
+ */
+export function storedNames(
+  model: Pick<SequenceModel, "parameterShapes" | "checkpoint">, stored: readonly string[],
+): { readonly names: ReadonlyMap<string, string>; readonly unknown: readonly string[] } {
+  const shapes = model.parameterShapes();
+  const { written = {}, read = {} } = model.checkpoint ?? {};
+  const names = new Map<string, string>();
+  const unknown = new Set(stored);
+  for (const meant of [(name: string) => name, (name: string) => own(written, name), (name: string) => own(read, name)]) {
+    for (const name of stored) {
+      const parameter = meant(name);
+      if (parameter === undefined || !Object.hasOwn(shapes, parameter)) continue;
+      unknown.delete(name);
+      if (!names.has(parameter)) names.set(parameter, name);
+    }
+  }
+  return { names, unknown: [...unknown] };
+}
+
+const own = (table: Readonly<Record<string, string>>, name: string) => (Object.hasOwn(table, name) ? table[name] : undefined);
+
 /** Pairs each parameter with its name in the file, after checking names and shapes against the configuration. */
-function matchNames(
-  shapes: Readonly<Record<string, readonly number[]>>, weights: Safetensors, { renamed = {}, unneeded = [] }: LoadParametersOptions,
-): [name: string, stored: string][] {
-  const stored = new Map(Object.keys(weights.tensors).map((name) => [renamed[name] ?? name, name]));
-  for (const name of unneeded) stored.delete(name);
-  const missing = Object.keys(shapes).filter((name) => !stored.has(name));
-  const unknown = [...stored.keys()].filter((name) => !Object.hasOwn(shapes, name));
+function matchNames<State extends Tree>(model: SequenceModel<State>, weights: Safetensors): [name: string, stored: string][] {
+  const shapes = Object.entries(model.parameterShapes());
+  const { names, unknown } = storedNames(model, Object.keys(weights.tensors));
+  const missing = shapes.flatMap(([name]) => (names.has(name) ? [] : [name]));
   check(missing.length === 0, "E_WEIGHTS", () => `weights: the config asks for ${tensors(missing)}, not in the file`);
   check(unknown.length === 0, "E_WEIGHTS", () => `weights: the file holds ${tensors(unknown)}, not asked for by the config`);
-  for (const [name, shape] of Object.entries(shapes)) {
-    const found = weights.tensors[stored.get(name)!]!.shape;
-    check(sameShape(found, shape), "E_WEIGHTS", () => `weights: ${name} has shape ${showShape(found)}, the config asks for ${showShape(shape)}`);
-  }
-  return Object.keys(shapes).map((name) => [name, stored.get(name)!]);
+  return shapes.map(([name, shape]) => {
+    const stored = names.get(name)!;
+    const found = weights.tensors[stored]!.shape;
+    check(sameShape(found, shape), "E_WEIGHTS", () => `weights: ${stored} has shape ${showShape(found)}, the config asks for ${showShape(shape)}`);
+    return [name, stored];
+  });
 }
 
 /** The two files of a checkpoint, `config.json` as text and `model.safetensors` as streamed bytes. */
 export function saveModel<State extends Tree>(
-  model: SequenceModel<State>, parameters: Parameters,
+  model: Pick<SequenceModel<State>, "parameterShapes" | "checkpoint" | "config">, parameters: Parameters,
 ): { config: string; weights: AsyncIterable<Uint8Array> } {
-  const ordered = Object.fromEntries(Object.keys(model.parameterShapes()).map((name) => [name, parameters[name]!]));
-  return { config: `${JSON.stringify(model.config, null, 2)}\n`, weights: encodeSafetensors(ordered, { format: "pt" }) };
+  const own = Object.keys(model.parameterShapes()).map((name) => [name, name]);
+  const { config, written } = model.checkpoint ?? { config: `${JSON.stringify(model.config, null, 2)}\n`, written: Object.fromEntries(own) as Record<string, string> };
+  const stored = Object.fromEntries(Object.entries(written).map(([name, parameter]) => [name, parameters[parameter]!]));
+  return { config, weights: encodeSafetensors(stored, { format: "pt" }) };
 }

@@ -22,9 +22,9 @@ export { nearest } from "./nearest";
 
 // Models
 export { advance, parameterCount } from "./model";
-export type { ForwardOptions, ForwardResult, Parameters, Prefill, SequenceModel, StateLeaf } from "./model";
+export type { CheckpointForm, ForwardOptions, ForwardResult, Parameters, Prefill, SequenceModel, StateLeaf } from "./model";
 
-export { loadParameters, type LoadParametersOptions, saveModel } from "./checkpoint";
+export { loadParameters, type LoadParametersOptions, saveModel, storedNames } from "./checkpoint";
 
 // Tokens
 export { cutTokens, joinTokens, lastAtMost, partOf, readTokens, wholeOf } from "./tokens";

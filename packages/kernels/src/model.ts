@@ -57,12 +57,24 @@ export interface Prefill<State> {
 /** Parameters by the names of the published checkpoint, e.g. `backbone.layers.0.mixer.D`. */
 export type Parameters = { readonly [name: string]: Tensor };
 
+/** How the files of a checkpoint differ from a model's `config` and from the names of its parameters. */
+export interface CheckpointForm {
+  /** The text of `config.json`. */
+  readonly config: string;
+  /** What the file of weights holds: by each name there, the parameter. One of two names (a tied output matrix) is stored twice. */
+  readonly written: Readonly<Record<string, string>>;
+  /** Names that other files may have for a parameter. */
+  readonly read: Readonly<Record<string, string>>;
+}
+
 /** A model over token sequences: pure functions over trees of tensors, with a state that comes in and goes out. */
 export interface SequenceModel<State extends Tree = Tree> {
   /** Family, e.g. `mamba2`. */
   readonly family: string;
-  /** As in the published `config.json`. */
+  /** What makes the same model again. It is what `config.json` holds, unless {@link SequenceModel.checkpoint} says otherwise. */
   readonly config: Readonly<Record<string, unknown>>;
+  /** Files of a form that other programs read; absent where they are `config` as JSON, and the parameters by their names. */
+  readonly checkpoint?: CheckpointForm;
   /** Number of tokens that exist. The embedding and output matrices may have more rows, as padding. */
   readonly vocabulary: number;
   readonly stateLeaves: readonly StateLeaf[];

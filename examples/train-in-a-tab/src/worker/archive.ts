@@ -1,5 +1,5 @@
 /** Projects as one file, and what people may bring: such a file, a run directory of the command line, or a checkpoint. */
-import { check, dispose, isJsonObject, open, openSafetensors, parseJson } from "@lenggen/kernels";
+import { check, dispose, isJsonObject, open, openSafetensors, parseConfig, parseJson } from "@lenggen/kernels";
 import { loadMamba2, type Mamba2Config } from "@lenggen/recurrent";
 import type { ChosenFile } from "../shared/messages";
 import { textFiles } from "../shared/text";
@@ -88,7 +88,7 @@ async function loadWeights(files: readonly TarFile[]): Promise<Found> {
 async function vet(config: string, weights: Blob, folder: string): Promise<Mamba2Config> {
   const device = await open("reference");
   try {
-    const { model, parameters } = await loadMamba2(parseJson(config, `${folder}config.json`), await openSafetensors(blobSource(weights, `${folder}model.safetensors`)), device);
+    const { model, parameters } = await loadMamba2(parseConfig(config, `${folder}config.json`), await openSafetensors(blobSource(weights, `${folder}model.safetensors`)), device);
     dispose(parameters);
     check(model.vocabulary === 256, "E_CONFIG", () => `the model has a vocabulary of ${model.vocabulary.toLocaleString("en")}; this page reads text as bytes, a vocabulary of 256`);
     return model.settings;

@@ -5,7 +5,7 @@
  *   tab.json   <text>.train.txt   <text>.held-out.txt   1-zero/   2-state-passing/   ...   0-loaded/ (weights that were loaded)
  */
 import type { Json, RunStore } from "@lenggen/interventions";
-import { check, type Device, isJsonObject, openSafetensors, type Parameters, parseJson } from "@lenggen/kernels";
+import { check, type Device, isJsonObject, openSafetensors, type Parameters, parseConfig, parseJson } from "@lenggen/kernels";
 import { loadMamba2 } from "@lenggen/recurrent";
 import type { SavedPhase } from "../shared/commands";
 import type { PhaseRecord, PhaseView, ProjectView } from "../shared/messages";
@@ -180,7 +180,7 @@ export class Project {
     const path = `${checkpoint}/config.json`;
     const text = await (await this.#files.read(path))?.text();
     check(text !== undefined, "E_MISSING", () => `the run lacks ${path}`);
-    return parseJson(text, path);
+    return parseConfig(text, path);
   }
 
   #write(): Promise<void> {

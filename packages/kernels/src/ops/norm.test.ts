@@ -3,8 +3,13 @@ import {
   checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectClose, expectError, host, type HostTensor,
   integers, normals, readGolden, type TestFunction, upload,
 } from "../testing";
+import { dispose } from "../tensor";
 import { add } from "./elementwise";
 import { addRmsNorm, gatedRmsNorm, rmsNorm } from "./norm";
+
+/** Of mamba_ssm itself; see the source that the file names. */
+const GOLDEN = import.meta.glob<{ shape: number[]; x: number[]; z: number[]; weight: number[]; bias: number[]; y: number[] }>(
+  "../../test/fixtures/gated-rms-norm.json", { import: "default" });
 
 const SHAPES: readonly (readonly number[])[] = [[2], [5], [1, 16], [3, 7], [2, 3, 33], [5, 64], [130, 24], [2, 4, 512], [1, 1000]];
 
@@ -59,6 +64,25 @@ eachDevice("norms", (device) => {
   it("norms groups each on its own", async () => {
     for (const { shape, groups } of GROUPED) {
       await compareWithReference(device, (y, gate, weight) => gatedRmsNorm(y, gate, weight, { groups }), summed(shape));
+    }
+  });
+
+  it("gives mamba_ssm's golden values, and for groups those of each by itself", async () => {
+    const golden = await Object.values(GOLDEN)[0]!();
+    const width = golden.shape.at(-1)!;
+    const wanted = golden.y.map((y, i) => y - golden.bias[i % width]!);
+    // The same numbers as rows of 1, 2, 4 and 8 groups: a row is so many of the golden rows side by side.
+    for (const groups of [1, 2, 4, 8]) {
+      const shape = [golden.y.length / (width * groups), width * groups];
+      const weight = Array.from({ length: groups }, () => golden.weight).flat();
+      const inputs = [upload(device, host(golden.x, shape)), upload(device, host(golden.z, shape)), upload(device, host(weight, [weight.length]))] as const;
+      using out = gatedRmsNorm(...inputs, { groups, eps: 1e-6 });
+      expectClose(await out.read(), wanted, 1e-5, `${groups} groups`);
+      // transformers norms the whole width: something else, unless there is one group.
+      using whole = gatedRmsNorm(...inputs, { groups: 1, eps: 1e-6 });
+      const off = Math.max(...Array.from(await whole.read(), (y, i) => Math.abs(y - wanted[i]!)));
+      expect(off > 0.05).toBe(groups > 1);
+      dispose(inputs);
     }
   });
 

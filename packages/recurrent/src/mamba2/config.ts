@@ -8,6 +8,9 @@
 import { check, taggedNumbers } from "@lenggen/kernels";
 import * as v from "valibot";
 
+/** The programs whose forms of `config.json` there are: https://github.com/state-spaces/mamba, and Hugging Face's transformers. */
+export type Mamba2Layout = "mamba_ssm" | "transformers";
+
 /** A configuration with everything derived; made by {@link parseMamba2Config}. */
 export interface Mamba2Config {
   readonly width: number;
@@ -99,6 +102,10 @@ const TRANSFORMERS = v.object({
   use_bias: v.optional(v.literal(false), false),
   use_conv_bias: v.optional(v.literal(true), true),
   hidden_act: v.optional(v.literal("silu"), "silu"),
+  // What transformers has no fields for and leaves alone: see layout.ts.
+  unpadded_vocab_size: v.optional(vocabulary),
+  pad_vocab_size_multiple: v.optional(count, 1),
+  A_init_range: v.optional(range, [1, 16]),
 });
 
 /** `config.json` in the state-spaces form; fields left out have the published defaults. */
@@ -106,9 +113,14 @@ export type Mamba2Json = v.InferInput<typeof STATE_SPACES>;
 
 /** Reads either published form. Throws `E_CONFIG` naming the field, its value and what it may be. */
 export function parseMamba2Config(json: unknown): Mamba2Config {
+  return layoutOf(json) === "transformers" ? fromTransformers(parse(TRANSFORMERS, json)) : fromStateSpaces(parse(STATE_SPACES, json));
+}
+
+/** Which of the two published forms a configuration is in. Throws `E_CONFIG` for what is no object. */
+export function layoutOf(json: unknown): Mamba2Layout {
   const isObject = json !== null && typeof json === "object" && !Array.isArray(json);
   check(isObject, "E_CONFIG", () => `config: expected an object, got ${json === null ? "null" : Array.isArray(json) ? "a list" : typeof json}`);
-  return "hidden_size" in json ? fromTransformers(parse(TRANSFORMERS, json)) : fromStateSpaces(parse(STATE_SPACES, json));
+  return "hidden_size" in json ? "transformers" : "mamba_ssm";
 }
 
 function parse<S extends v.GenericSchema>(schema: S, json: unknown): v.InferOutput<S> {
@@ -148,11 +160,15 @@ function fromTransformers(json: v.InferOutput<typeof TRANSFORMERS>): Mamba2Confi
   const innerWidth = json.expand * json.hidden_size;
   check(json.num_heads === undefined || json.num_heads * json.head_dim === innerWidth, "E_CONFIG", () =>
     `config: num_heads ${json.num_heads} times head_dim ${json.head_dim} must be expand·hidden_size = ${innerWidth}`);
+  const given = json.unpadded_vocab_size ?? json.vocab_size;
+  const padMultiple = json.vocab_size % json.pad_vocab_size_multiple === 0 ? json.pad_vocab_size_multiple : 1;
+  check(json.vocab_size === padded(given, padMultiple), "E_CONFIG", () =>
+    `config: unpadded_vocab_size ${given} and pad_vocab_size_multiple ${json.pad_vocab_size_multiple} do not make a vocab_size of ${json.vocab_size}`);
   return derive({
     width: json.hidden_size,
     layers: json.num_hidden_layers,
-    vocabulary: json.vocab_size,
-    padMultiple: 1,
+    vocabulary: given,
+    padMultiple,
     innerWidth,
     headSize: json.head_dim,
     stateSize: json.state_size,
@@ -161,7 +177,7 @@ function fromTransformers(json: v.InferOutput<typeof TRANSFORMERS>): Mamba2Confi
     chunk: json.chunk_size,
     normEps: json.layer_norm_epsilon,
     tieEmbeddings: json.tie_word_embeddings,
-    aRange: [1, 16],
+    aRange: json.A_init_range,
     dtRange: [json.time_step_min, json.time_step_max],
     dtFloor: json.time_step_floor,
     dtLimit: [json.time_step_limit[0] + 0, json.time_step_limit[1] ?? Infinity],
@@ -182,11 +198,16 @@ function derive(given: Omit<Mamba2Config, "heads" | "convolutionWidth" | "padded
     ...given,
     heads,
     convolutionWidth: innerWidth + 2 * groups * stateSize,
-    paddedVocabulary: Math.ceil(given.vocabulary / given.padMultiple) * given.padMultiple,
+    paddedVocabulary: padded(given.vocabulary, given.padMultiple),
   };
 }
 
-/** The published (state-spaces) form of a configuration; what `config.json` holds. */
+const padded = (vocabulary: number, multiple: number): number => Math.ceil(vocabulary / multiple) * multiple;
+
+/**
+ * A configuration with nothing left out, in the state-spaces form and with two fields more than mamba_ssm's own `config.json` has
+ * (`norm_epsilon`, and null in `dt_limit` for no limit). It makes the same model again; see layout.ts for what other programs read.
+ */
 export function mamba2Json(config: Mamba2Config): Mamba2Json {
   return {
     d_model: config.width,

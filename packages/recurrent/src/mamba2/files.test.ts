@@ -2,6 +2,7 @@ import {
   check, countElements, type Device, encodeSafetensors, key, leaves, memorySource, open, openSafetensors, openWeights, type Parameters, parseConfig, tensor, zeros,
 } from "@lenggen/kernels";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { mamba2Json } from "./config";
 import { loadMamba2, saveMamba2 } from "./files";
 import { mamba2 } from "./model";
 
@@ -35,6 +36,15 @@ describe("checkpoints", () => {
     for (const { path: name, tensor: leaf } of leaves({ ...parameters }).filter((l) => l.path !== "")) {
       expect(await loaded.parameters[name]!.read()).toEqual(await leaf.read());
     }
+  });
+
+  it("of earlier versions load: every field, null for no limit, the embedding for both matrices", async () => {
+    const parameters = fresh();
+    const { settings } = mamba2(CONFIG);
+    expect(mamba2Json(settings)).toMatchObject({ norm_epsilon: 1e-5, ssm_cfg: { dt_limit: [0, null] } });
+    const loaded = await loadMamba2(JSON.parse(JSON.stringify(mamba2Json(settings))), await write(parameters, "model.safetensors"), device);
+    expect(loaded.model.settings).toEqual(settings);
+    expect(await loaded.model.head(loaded.parameters).read()).toEqual(await parameters["backbone.embedding.weight"]!.read());
   });
 
   it("with the names of transformers load too", async () => {

@@ -1,11 +1,10 @@
 /**
- * Mamba-2 checkpoints: `config.json` beside `model.safetensors`, with the keys of state-spaces/mamba2-* or those of
- * transformers (one name differs: `backbone.embeddings.weight`). Half-precision weights are widened to f32 unless f16 is asked for.
+ * Mamba-2 checkpoints: `config.json` beside `model.safetensors`, as mamba_ssm or transformers have them (layout.ts). Half-precision weights are
+ * widened to f32 unless f16 is asked for.
  */
 import { type Device, type DType, loadParameters, type Parameters, type Safetensors, saveModel } from "@lenggen/kernels";
-import { type Mamba2, mamba2 } from "./model";
-
-const RENAMED: Readonly<Record<string, string>> = { "backbone.embeddings.weight": "backbone.embedding.weight" };
+import { checkLayout, checkpointForm } from "./layout";
+import { type Mamba2, mamba2, type Mamba2Options } from "./model";
 
 /** Nearly all of a model's numbers; the others stay f32 in a model of f16. */
 const MATRICES = /(?:embedding|in_proj|out_proj|lm_head)\.weight$/;
@@ -23,14 +22,17 @@ export interface LoadedMamba2 {
  */
 export async function loadMamba2(config: unknown, weights: Safetensors, device: Device, dtype: DType = "f32"): Promise<LoadedMamba2> {
   const model = mamba2(config);
-  // A tied checkpoint may hold its output matrix twice; the embedding serves for both.
-  const unneeded = model.settings.tieEmbeddings ? ["lm_head.weight"] : [];
-  return { model, parameters: await loadParameters(model, weights, device, {
-    renamed: RENAMED, unneeded, dtype: dtype === "f16" ? (name) => (MATRICES.test(name) ? "f16" : "f32") : dtype,
-  }) };
+  const matricesAsF16 = (name: string): DType => (MATRICES.test(name) ? "f16" : "f32");
+  return { model, parameters: await loadParameters(model, weights, device, { dtype: dtype === "f16" ? matricesAsF16 : dtype }) };
 }
 
-/** The two files of a checkpoint in the state-spaces layout, as text and as streamed bytes. */
-export function saveMamba2(model: Mamba2, parameters: Parameters): { config: string; weights: AsyncIterable<Uint8Array> } {
-  return saveModel(model, parameters);
+/**
+ * The two files of a checkpoint, as text and as streamed bytes: for the program that the model is for, or the one given. mamba_ssm then loads
+ * them by `MambaConfig(**json.load(...))` and `load_state_dict(safetensors.torch.load_file(...))`, transformers by `from_pretrained`. Throws
+ * `E_CONFIG` when the program given can't be told one of the model's settings, or does something else with it.
+ */
+export function saveMamba2(model: Mamba2, parameters: Parameters, { layout }: Mamba2Options = {}): { config: string; weights: AsyncIterable<Uint8Array> } {
+  if (layout === undefined) return saveModel(model, parameters);
+  checkLayout(model.settings, layout);
+  return saveModel(layout === model.layout ? model : { ...model, checkpoint: checkpointForm(model.settings, layout) }, parameters);
 }

@@ -7,13 +7,16 @@
  *   dt          = softplus(dt + dt_bias),   A = -exp(A_log)
  *   S_t         = exp(dt_t A) S_{t-1} + dt_t x_t ⊗ B_t          per head, [P,N]
  *   y_t         = S_t C_t + D x_t
- *   out         = out_proj(RMSNorm(y · SiLU(z)))
+ *   out         = out_proj(RMSNorm(y · SiLU(z)))   the norm within each of the G groups, as in mamba_ssm and llama.cpp
+ *
+ * transformers norms over the whole width, which is another function where G > 1; published models of that kind were trained per group.
  */
 import {
-  addRmsNorm, causalConv, check, type Device, type DType, embedding, type ForwardResult, gatedRmsNorm, type Key, linear,
+  addRmsNorm, causalConv, check, type CheckpointForm, type Device, type DType, embedding, type ForwardResult, gatedRmsNorm, type Key, linear,
   linearSplit, type Parameters, reshape, scopeUnlessRecording, type SequenceModel, showShape, ssd, ssmGates, type StateLeaf, type Tensor, zeros,
 } from "@lenggen/kernels";
-import { type Mamba2Config, mamba2Json, parseMamba2Config } from "./config";
+import { layoutOf, type Mamba2Config, type Mamba2Layout, mamba2Json, parseMamba2Config } from "./config";
+import { checkLayout, checkpointForm } from "./layout";
 import { initMamba2, mamba2Decays, mamba2Shapes } from "./parameters";
 
 /** Longest chunk that `ssd` takes. A checkpoint may name a longer one, for other hardware; results are the same. */
@@ -38,15 +41,34 @@ export interface Mamba2State {
 export interface Mamba2 extends SequenceModel<Mamba2State> {
   readonly family: "mamba2";
   readonly settings: Mamba2Config;
+  /** The program that its checkpoints are for. */
+  readonly layout: Mamba2Layout;
+  readonly checkpoint: CheckpointForm;
 }
 
-/** A model from a configuration in either published form (see config.ts). Throws `E_CONFIG`. */
-export function mamba2(json: unknown): Mamba2 {
+/** Options of {@link mamba2} and {@link saveMamba2}. */
+export interface Mamba2Options {
+  /**
+   * The program whose checkpoints the model is saved as: `mamba_ssm` or `transformers`; unless given, that of the configuration's form. With
+   * one given, settings that this program can't be told are refused (`E_CONFIG`); without, they are written for lenggen to read.
+   */
+  readonly layout?: Mamba2Layout;
+}
+
+/**
+ * A model from a configuration in either published form (see config.ts). The gated norm is per group (`ngroups`, `n_groups`), as in
+ * mamba_ssm and llama.cpp, whichever form it is in. Throws `E_CONFIG`.
+ */
+export function mamba2(json: unknown, { layout: wanted }: Mamba2Options = {}): Mamba2 {
   const settings = parseMamba2Config(json);
+  if (wanted !== undefined) checkLayout(settings, wanted);
+  const layout = wanted ?? layoutOf(json);
   return {
     family: "mamba2",
     settings,
     config: { ...mamba2Json(settings) },
+    layout,
+    checkpoint: checkpointForm(settings, layout, specialTokens(json as object)),
     vocabulary: settings.vocabulary,
     stateLeaves: stateLeaves(settings),
     parameterShapes: () => mamba2Shapes(settings),
@@ -56,6 +78,11 @@ export function mamba2(json: unknown): Mamba2 {
     forward: (parameters, tokens, state) => forward(settings, parameters, tokens, state),
     head: (parameters) => parameters[settings.tieEmbeddings ? "backbone.embedding.weight" : "lm_head.weight"]!,
   };
+}
+
+/** Special tokens, which transformers has in `config.json` and which nothing here depends on. */
+function specialTokens(json: object): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(Object.entries(json).filter(([name]) => /^(?:bos|eos|pad)_token_id$/.test(name)));
 }
 
 function stateLeaves(c: Mamba2Config): StateLeaf[] {
