@@ -36,7 +36,7 @@ export function watchInterrupts({ userSignals = false, stderr = process.stderr }
   };
   const onUser = (name: NodeJS.Signals): void => {
     if (userSignals) onStop(name);
-    else stderr.write(`\nlenggen: ${name} changes nothing here; commands that train take --save-on-signal, with which it saves and stops\n`);
+    else stderr.write(`\nlenggen: ${name} changes nothing here; commands that train save and stop on it with --save-on-signal\n`);
   };
   for (const name of STOPS) process.on(name, onStop);
   for (const name of USER) process.on(name, onUser);

@@ -152,7 +152,7 @@ describe("a signal", () => {
     await untilStep("runs/unasked");
     for (const name of ["SIGUSR1", "SIGUSR2"] as const) {
       running.process.kill(name);
-      await running.until(new RegExp(`${name} changes nothing here; .* --save-on-signal`));
+      await running.until(new RegExp(`${name} changes nothing here; .* with --save-on-signal`));
     }
     running.process.kill("SIGINT");
     const { code, stderr } = await running.finished;

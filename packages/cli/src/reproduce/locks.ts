@@ -6,13 +6,15 @@ import { type FolderLock, lockFolder } from "@lenggen/kernels/node";
  * there.
  */
 export async function holdingParts<R>(
-  folder: string, models: readonly string[] | undefined, { signal, note }: { readonly signal: AbortSignal; readonly note: (line: string) => void },
+  folder: string, models: readonly string[] | undefined,
+  { signal, note }: { readonly signal: AbortSignal; readonly note: (line: string) => void },
   body: () => Promise<R>,
 ): Promise<R> {
   const locks: FolderLock[] = [];
   const onWait = (holder: string): void => note(`waiting for a sign of life of ${holder}, which worked in ${folder}`);
   try {
-    for (const name of models ? new Set(models.map((model) => `.lock-${model}`)) : [".lock"]) locks.push(await lockFolder(folder, { name, signal, onWait }));
+    const names = models ? new Set(models.map((model) => `.lock-${model}`)) : [".lock"];
+    for (const name of names) locks.push(await lockFolder(folder, { name, signal, onWait }));
     return await body();
   } finally {
     for (const lock of locks) await lock.release();

@@ -55,7 +55,8 @@ const KNOWN_MS = 1_000;
 const NO_LINKS: ReadonlySet<string> = new Set(["ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EPERM", "EINVAL"]);
 
 /** Names in a folder that belong to the lock of that name, and say nothing about what is in the folder. */
-export const isLockFile = (entry: string, name = ".lock"): boolean => entry === name || (entry.startsWith(`${name}.`) && entry.endsWith(".partial"));
+export const isLockFile = (entry: string, name = ".lock"): boolean =>
+  entry === name || (entry.startsWith(`${name}.`) && entry.endsWith(".partial"));
 
 /**
  * Takes the lock of a folder that exists. Throws `E_LOCKED` with the process and host that hold it, `E_INTERRUPTED` when the signal comes
@@ -68,7 +69,9 @@ export async function lockFolder(folder: string, options: LockOptions = {}): Pro
   const text = encode({ id, ...(await thisProcess()), since: new Date().toISOString() });
   try {
     await acquire(path, text, folder, options);
-    for (const entry of await readdir(folder)) if (entry !== name && isLockFile(entry, name)) await rm(join(folder, entry), { force: true });
+    for (const entry of await readdir(folder)) {
+      if (entry !== name && isLockFile(entry, name)) await rm(join(folder, entry), { force: true });
+    }
   } catch (error) {
     throw fileError("locked", folder, error);
   }
@@ -96,7 +99,8 @@ function held(path: string, folder: string, { id, text, beat }: { id: string; te
       const holder = await look(path);
       if (holder === undefined || holder.id === id) return;
       looked = -Infinity;
-      throw new LenggenError("E_LOCKED", `${folder}: ${words(holder)} has taken it over, as this process was not heard of for too long; nothing more is written there`);
+      throw new LenggenError("E_LOCKED",
+        `${folder}: ${words(holder)} has taken it over, as this process was not heard of for too long; nothing more is written there`);
     },
     async release() {
       clearInterval(timer);
@@ -112,7 +116,8 @@ async function acquire(path: string, text: string, folder: string, options: Lock
     const holder = await look(path);
     if (holder === undefined) continue; // it was released just now
     if (!(await isGone(path, holder, options))) {
-      throw new LenggenError("E_LOCKED", `${folder} is in use: ${words(holder)} works there since ${holder.since}; wait until it has ended, or choose another folder`);
+      throw new LenggenError("E_LOCKED",
+        `${folder} is in use: ${words(holder)} works there since ${holder.since}; wait until it has ended, or choose another folder`);
     }
     const right = `${path}.${holder.id}.partial`;
     await acquire(right, text, folder, options);
@@ -134,7 +139,8 @@ async function put(path: string, text: string): Promise<boolean> {
     return true;
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? "";
-    if (code === "EEXIST") return await stat(partial).then(({ nlink }) => nlink > 1, () => false); // an answer that was lost and asked for again
+    // Two names: NFS did make it, but its answer was lost and asked for again.
+    if (code === "EEXIST") return await stat(partial).then(({ nlink }) => nlink > 1, () => false);
     if (code === "ENOENT") return false; // a holder has tidied up
     if (NO_LINKS.has(code)) return await putWithoutLinks(path, text);
     throw error;

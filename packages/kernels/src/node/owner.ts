@@ -34,7 +34,8 @@ export async function isAlive(owner: Owner): Promise<boolean | undefined> {
 /** An owner that was written as JSON; undefined for anything else. */
 export function parseOwner(value: JsonObject): Owner | undefined {
   const { process: id, host, boot, started } = value;
-  const whole = Number.isSafeInteger(id) && typeof host === "string" && (typeof boot === "string" || typeof boot === "number") && typeof started === "string";
+  const whole = Number.isSafeInteger(id) && typeof host === "string" && typeof started === "string"
+    && (typeof boot === "string" || typeof boot === "number");
   return whole ? { process: id as number, host, boot, started } : undefined;
 }
 
