@@ -8,6 +8,8 @@ export interface CommonOptions {
   readonly device?: string;
   readonly threads?: number;
   readonly seed: number;
+  /** Whether the seed was asked for: else it is the default. */
+  readonly seedGiven: boolean;
   readonly json: boolean;
 }
 

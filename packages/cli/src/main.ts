@@ -62,7 +62,7 @@ function commandOf(spec: CommandSpec): Command {
 let interrupts: Interrupts | undefined;
 
 async function execute(spec: CommandSpec, command: Command): Promise<void> {
-  const common = command.opts<CommonOptions>();
+  const common = { ...command.opts<CommonOptions>(), seedGiven: command.getOptionValueSource("seed") === "cli" };
   const out = new Output(common.json);
   const devices = new Devices(common, out);
   const { signal, stop } = (interrupts = watchInterrupts({ userSignals: command.opts<Partial<SavingOptions>>().saveOnSignal }));

@@ -98,6 +98,16 @@ describe("--json", () => {
       tokens: generated["tokens"], prompt: "times, [[", promptFile: "prompt.txt", promptBytes: 28,
     });
     await rm(join(place.folder, "prompt.txt"));
+    const begin = ["generate", "runs/drt", "--prompt", "It was the best of times, [[", "--tokens"];
+    const whole = (await json(...begin, "12"))["tokens"] as number[];
+    for (const memory of ["device", "disk"]) {
+      const kept = ["--memory", memory, "--save-state"];
+      const first = await json(...begin, "5", ...kept, "saved");
+      const second = await json("generate", "runs/drt", "--state", "saved", "--tokens", "7", ...kept, "saved-2");
+      expect([first["tokens"], second["tokens"]].flat()).toEqual(whole);
+      await rm(join(place.folder, "saved"), { recursive: true });
+      await rm(join(place.folder, "saved-2"), { recursive: true });
+    }
     expect(await readdir(place.folder)).toEqual(before); // the files on disk are gone
   });
 
@@ -132,6 +142,33 @@ describe("--json", () => {
     expect(await json(...args, "--stop", `${text.slice(-2)}\u2026`)).toMatchObject({ ended: "length", text });
     const plain = await run(...args, "--stop", stop);
     expect(plain.stdout).toBe(`It was${text.slice(0, text.indexOf(stop))}\n`);
+  });
+
+  it("of generate: a saved state goes on to the same bytes, and says what it can't go on with", async () => {
+    const begin = ["generate", "runs/base", "--prompt", "It was", "--seed", "3"];
+    const whole = await json(...begin, "--tokens", "30");
+    const first = await json(...begin, "--tokens", "12", "--save-state", "states/one.state");
+    expect(first).toMatchObject({ state: null, savedState: "states/one.state" });
+    const second = await json("generate", "runs/base", "--state", "states/one.state", "--tokens", "18", "--save-state", "states/one.state");
+    expect(second).toMatchObject({ seed: 3, prompt: "", state: "states/one.state" });
+    expect([first["tokens"], second["tokens"]].flat()).toEqual(whole["tokens"]);
+    // Read once, asked twice.
+    await json("generate", "runs/base", "--prompt-file", "book.txt", "--tokens", "0", "--save-state", "book.state");
+    const ask = () => json("generate", "runs/base", "--state", "book.state", "--prompt", "And", "--tokens", "6");
+    expect((await ask())["tokens"]).toEqual((await ask())["tokens"]);
+    const refused = async (code: string, ...args: string[]) => {
+      const { stdout } = await run("generate", "runs/base", ...args, "--json");
+      expect(JSON.parse(stdout)).toMatchObject({ error: { code } });
+    };
+    await refused("E_EXISTS", "--prompt", "x", "--save-state", "book.txt");
+    await refused("E_EXISTS", "--prompt", "x", "--save-state", "runs");
+    await refused("E_FORMAT", "--state", "book.txt");
+    await refused("E_MISSING", "--state", "absent.state");
+    await refused("E_CONFIG", "--state", "runs");
+    await refused("E_ARGUMENT", "--state", "book.state", "--memory", "disk");
+    await refused("E_WEIGHTS", "--state", "book.state", "--weights", "f16");
+    expect((await run("generate", "runs/base", "--prompt", "x", "--tokens", "0")).code).toBe(2);
+    expect(await readFile(join(place.folder, "book.txt"), "utf8")).toMatch(/^It was the best/);
   });
 
   it("of bench", async () => {

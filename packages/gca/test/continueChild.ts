@@ -5,7 +5,8 @@ import { go, model, parametersOn } from "../src/node/streams.fixture";
 
 const [folder, from, to] = process.argv.slice(2) as [string, string, string];
 const device = await open("reference");
-const resumed = await resumeStream(folder, model, device);
-const { hidden } = await go(resumed.model, parametersOn(device), device, Number(from), Number(to), resumed.state);
+const parameters = parametersOn(device);
+const resumed = await resumeStream(folder, model, parameters);
+const { hidden } = await go(resumed.model, parameters, device, Number(from), Number(to), resumed.state);
 process.stdout.write(JSON.stringify([...(await hidden.read())]));
 await resumed.store?.close();

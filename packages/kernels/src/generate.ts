@@ -6,6 +6,7 @@ import { tokenTensor } from "./ops/embedding";
 import { slice } from "./ops/view";
 import { foldIn, hostRandom, key as makeKey } from "./random";
 import { checkSampling, sample, type Sampling } from "./sample";
+import { START, type StreamPlace } from "./stateFile";
 import { withoutGradient } from "./tape";
 import { disposeExcept, keep, scope, type Tensor } from "./tensor";
 import { cutTokens, type Tokens, type TokenSource } from "./tokens";
@@ -15,10 +16,18 @@ import type { Tree } from "./tree";
 export interface GenerateOptions<State> extends Partial<Sampling> {
   /** Most tokens to make; 256 unless given. */
   readonly maxTokens?: number;
-  /** Same seed, same tokens. 0 unless given. */
+  /** Same seed, same tokens. That of `place` unless given, or 0. */
   readonly seed?: number;
   /** Where to go on from; zero unless given. It is not freed. */
   readonly state?: State;
+  /** Where `state` stands, as `onEnd` or `loadState` told: its last token is read before the prompt, which may then be empty. */
+  readonly place?: StreamPlace;
+  /**
+   * Takes the state when the generation ends or is ended, unless by an error or while the prompt is read. It is the receiver's to dispose
+   * (by `disposeExcept` where the one given is still needed: they may share tensors). Going on from it and its place gives the tokens that
+   * one generation would have given.
+   */
+  readonly onEnd?: (state: State, place: StreamPlace) => void;
   /** Ends after this token, or after any of several, which is still yielded. */
   readonly stopToken?: number | readonly number[];
   /** Prompt tokens per forward pass; 512 unless given. Changes memory and speed, not results. */
@@ -36,8 +45,9 @@ export interface GenerateOptions<State> extends Partial<Sampling> {
 }
 
 /**
- * Yields tokens that follow the prompt (at least one token; a source of them is read as the model comes to it). Throws `E_ARGUMENT` for an empty prompt or an option
- * outside its range, `E_NOT_FINITE` when the model's logits are not numbers.
+ * Yields tokens that follow the prompt (at least one token, but after a place with one; a source of them is read as the model comes to it).
+ * With `maxTokens` 0 the prompt is read, all but its last token, for `onEnd`. Throws `E_ARGUMENT` for an empty prompt or an option outside
+ * its range, `E_NOT_FINITE` when the model's logits are not numbers.
  */
 export async function* generate<State extends Tree>(
   model: SequenceModel<State>,
@@ -45,8 +55,10 @@ export async function* generate<State extends Tree>(
   prompt: Tokens | TokenSource,
   options: GenerateOptions<State> = {},
 ): AsyncGenerator<number, void, void> {
-  const { maxTokens = 256, temperature = 1, topK, topP, seed = 0, chunk = 512, segments = 1, onPrompt, signal } = options;
-  check(prompt.length > 0, "E_ARGUMENT", () => "generate: the prompt is empty; give at least one token");
+  const { maxTokens = 256, temperature = 1, topK, topP, place = START, chunk = 512, segments = 1, onPrompt, onEnd, signal } = options;
+  const { seed = place.seed } = options;
+  const { unread } = place;
+  check(prompt.length > 0 || unread, "E_ARGUMENT", () => "generate: the prompt is empty; give at least one token");
   check(Number.isInteger(maxTokens) && maxTokens >= 0, "E_ARGUMENT", () => `generate: maxTokens ${maxTokens} must be a whole number of at least 0`);
   checkSampling("generate", { temperature, topK, topP });
   check(Number.isInteger(chunk) && chunk >= 1, "E_ARGUMENT", () => `generate: chunk ${chunk} must be a whole number of at least 1`);
@@ -55,6 +67,7 @@ export async function* generate<State extends Tree>(
   const stops = stopTokens(options.stopToken, model.vocabulary);
   const device = model.head(parameters).device;
   let state = options.state;
+  let { read } = place;
   const goOn = (next: State): void => {
     disposeExcept(state, [next, options.state]);
     state = next;
@@ -62,7 +75,9 @@ export async function* generate<State extends Tree>(
   const withTokens = async <R>(ids: ArrayLike<number>, body: (tokens: Tensor) => Promise<R>): Promise<R> => {
     const tokens = keep(tokenTensor(device, ids, [1, ids.length], model.vocabulary));
     try {
-      return await body(tokens);
+      const result = await body(tokens);
+      read += ids.length;
+      return result;
     } finally {
       tokens.dispose();
     }
@@ -78,33 +93,50 @@ export async function* generate<State extends Tree>(
     hidden.dispose();
     return logits;
   });
+  const lead = unread ? 1 : 0;
+  const total = lead + prompt.length;
+  const tokensOf = (from: number, to: number): ArrayLike<number> =>
+    unread && from === 0 ? [unread.token, ...Array.from(cut(prompt, 0, to - 1))] : cut(prompt, from - lead, to - lead);
+  /** Whether the last token to be read asks: one that the model made does not. */
+  const asks = prompt.length > 0 || unread?.by === "prompt";
+  /** Where the state stands, while it stands still. */
+  let standing: StreamPlace | undefined;
   try {
-    const { length: total } = prompt;
+    const end = maxTokens === 0 ? total - 1 : total;
     const far = model.prefill ? Math.max(0, total - 1 - model.prefill.recent) : 0;
     for (let from = 0; from < far && !signal?.aborted; from += chunk) {
       const to = Math.min(far, from + chunk);
-      await prefill(cut(prompt, from, to));
-      onPrompt?.(to, total);
+      await prefill(tokensOf(from, to));
+      onPrompt?.(to - lead, prompt.length);
     }
     let logits: Tensor | undefined;
-    for (let from = far; from < total && !signal?.aborted; from += chunk) {
+    for (let from = far; from < end && !signal?.aborted; from += chunk) {
       logits?.dispose();
-      const to = Math.min(total, from + chunk);
+      const to = Math.min(end, from + chunk);
       const last = total - 1 - from; // offset of the prompt's last token
-      logits = await forward(cut(prompt, from, to), last < chunk ? Array<number>(segments).fill(last) : undefined);
-      onPrompt?.(to, total);
+      logits = await forward(tokensOf(from, to), asks && to === total ? Array<number>(segments).fill(last) : undefined);
+      if (prompt.length > 0) onPrompt?.(to - lead, prompt.length);
     }
-    for (let made = 0; made < maxTokens && !signal?.aborted; made++) {
+    if (maxTokens === 0 || signal?.aborted) {
+      logits?.dispose();
+      const last = prompt.length > 0 ? { token: tokensOf(total - 1, total)[0]!, by: "prompt" as const } : unread!;
+      if (!signal?.aborted) standing = { read, unread: last, seed, drawn: place.drawn };
+      return;
+    }
+    for (let made = 1; ; made++) {
       const values = (await logits!.read()).subarray(0, model.vocabulary);
       logits!.dispose();
-      const token = sample(values, { temperature, topK, topP, random: hostRandom(foldIn(makeKey(seed), made)).uniform() });
+      const drawn = place.drawn + made;
+      const token = sample(values, { temperature, topK, topP, random: hostRandom(foldIn(makeKey(seed), drawn - 1)).uniform() });
+      standing = { read, unread: { token, by: "model" }, seed, drawn };
       yield token;
-      if (stops.has(token) || made + 1 === maxTokens) return;
+      if (stops.has(token) || made === maxTokens || signal?.aborted) return;
+      standing = undefined;
       logits = await forward([token]);
     }
-    logits?.dispose();
   } finally {
-    disposeExcept(state, options.state);
+    if (standing && onEnd) onEnd(state ?? keep(model.initialState(1, device)), standing);
+    else disposeExcept(state, options.state);
   }
 }
 

@@ -22,13 +22,17 @@ export { nearest } from "./nearest";
 
 // Models
 export { advance, parameterCount } from "./model";
-export type { CheckpointForm, ForwardOptions, ForwardResult, Parameters, Prefill, SequenceModel, StateLeaf } from "./model";
+export type { CheckpointForm, ForwardOptions, ForwardResult, Parameters, Prefill, SequenceModel, StateFiles, StateLeaf } from "./model";
 
 export { loadParameters, type LoadParametersOptions, saveModel, storedNames } from "./checkpoint";
 
 // Tokens
 export { cutTokens, joinTokens, lastAtMost, partOf, readTokens, wholeOf } from "./tokens";
 export type { Tokens, TokenSource } from "./tokens";
+
+export { digestOf } from "./digest";
+export { isSavedState, loadState, saveState } from "./stateFile";
+export type { LoadedState, LoadStateOptions, StreamPlace } from "./stateFile";
 
 // Random keys
 export { foldIn, hostRandom, key, randomBits, split } from "./random";

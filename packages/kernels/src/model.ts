@@ -54,6 +54,16 @@ export interface Prefill<State> {
   read(parameters: Parameters, tokens: Tensor, state?: State, options?: ForwardOptions): Promise<State>;
 }
 
+/** What saving and loading has to know of a model whose states differ in shape: see {@link SequenceModel.stateFiles}. */
+export interface StateFiles<State> {
+  /** The shape that each leaf must have, by path; `of` tells those in the file, [] for a leaf that is not there. */
+  shapes(batch: number, of: (path: string) => readonly number[]): Readonly<Record<string, readonly number[]>>;
+  /** The state without what no pass reads, such as spare room; it may share tensors. */
+  trimmed?(state: State): State;
+  /** Throws `E_FORMAT` when whole numbers of a loaded state are out of their range; `name`: of the file. */
+  check?(state: State, name: string): Promise<void>;
+}
+
 /** Parameters by the names of the published checkpoint, e.g. `backbone.layers.0.mixer.D`. */
 export type Parameters = { readonly [name: string]: Tensor };
 
@@ -101,6 +111,8 @@ export interface SequenceModel<State extends Tree = Tree> {
    * Absent where each token changes all that follows.
    */
   readonly prefill?: Prefill<State>;
+  /** How states look in files, for models whose states grow. Absent where they always have the shapes of `initialState`. */
+  readonly stateFiles?: StateFiles<State>;
   /** The output matrix [V, D]: logits = hidden · headᵀ. For the fused cross-entropy. */
   head(parameters: Parameters): Tensor;
 }

@@ -248,7 +248,8 @@ export function encodeSafetensors(
   })();
 }
 
-async function readSlice(tensor: Tensor, start: number, count: number) {
+/** Some of a tensor's numbers, from element `start` on. */
+export async function readSlice(tensor: Tensor, start: number, count: number) {
   const slice = tensor.window([count], start);
   try {
     return await slice.read();

@@ -1,10 +1,12 @@
-import { check, generate, joinTokens, StopTexts } from "@lenggen/kernels";
-import { keepingChunks, type Tier, TIERS, TIERS_HELP } from "../chunks";
+import { check, disposeExcept, generate, joinTokens, StopTexts } from "@lenggen/kernels";
+import { type Tier, TIERS, TIERS_HELP } from "../chunks";
 import type { CommandSpec } from "../command";
 import { findCheckpoint, loadCheckpoint, WEIGHTS, WEIGHTS_HELP } from "../models";
 import { oneOf, realNumber, texts, wholeNumber } from "../parse";
 import { Progress } from "../progress";
+import { beginningAt, checkSavePlace, type Ending, saveEnding } from "../states";
 import { readText } from "../text";
+import { UsageError } from "../usage";
 
 interface Options {
   readonly prompt: string;
@@ -16,6 +18,8 @@ interface Options {
   readonly stop: readonly string[];
   readonly weights: (typeof WEIGHTS)[number];
   readonly memory: Tier;
+  readonly state?: string;
+  readonly saveState?: string;
 }
 
 const BYTES = 256;
@@ -33,16 +37,22 @@ export const generateText: CommandSpec = {
       .argument("<checkpoint>", "a run directory (its last checkpoint) or a checkpoint's folder")
       .option("--prompt <text>", "what the model reads first", "")
       .option("--prompt-file <text>", "what it reads before that, of any length: a file, a folder, - for standard input, or a built-in corpus (sotu, moby-dick)")
-      .option("--tokens <n>", "how many bytes to write", wholeNumber("--tokens", 1), 256)
+      .option("--tokens <n>", "how many bytes to write; 0 only reads, for --save-state", wholeNumber("--tokens", 0), 256)
       .option("--temperature <x>", "0 takes the likeliest always; above 1 is bolder", realNumber("--temperature", { minimum: 0 }), 1)
       .option("--top-k <n>", "choose among the k likeliest only", wholeNumber("--top-k", 1))
       .option("--top-p <p>", "choose among the likeliest up to this total probability", realNumber("--top-p", { above: 0, maximum: 1 }))
       .option("--stop <text>", "end before this text; may be given several times", texts("--stop"), [])
       .option("--weights <type>", WEIGHTS_HELP, oneOf("--weights", WEIGHTS), "f32")
-      .option("--memory <tier>", TIERS_HELP, oneOf("--memory", TIERS), "device"),
+      .option("--memory <tier>", TIERS_HELP, oneOf("--memory", TIERS), "device")
+      .option("--state <file>", "go on where a --save-state ended, to the same bytes as in one go (with the same options; its seed unless --seed is given)")
+      .option("--save-state <file>", "save where this ends; with --memory host or disk, a folder"),
   async run(context, [path], given) {
-    const { prompt, promptFile, tokens: maxTokens, temperature, topK, topP, stop, weights, memory } = given as unknown as Options;
-    check(prompt.length > 0 || promptFile !== undefined, "E_TEXT", () => "--prompt is empty, and there is no --prompt-file; the model needs at least one byte to go on from");
+    const { prompt, promptFile, tokens: maxTokens, temperature, topK, topP, stop, weights, memory, state: from, saveState: to } = given as unknown as Options;
+    const prompted = prompt.length > 0 || promptFile !== undefined;
+    check(prompted || from !== undefined, "E_TEXT", () =>
+      "--prompt is empty, and there is neither --prompt-file nor --state; the model needs at least one byte to go on from");
+    if (maxTokens === 0 && to === undefined) throw new UsageError("--tokens 0 writes nothing; it is for --save-state");
+    if (to !== undefined) await checkSavePlace(to, memory);
     const before = promptFile === undefined ? [] : (await readText(promptFile)).tokens;
     const read = joinTokens([before, new TextEncoder().encode(prompt)]);
     const folder = await findCheckpoint(path!);
@@ -69,28 +79,39 @@ export const generateText: CommandSpec = {
       show(prompt);
     };
     if (promptFile === undefined) begin(); // otherwise it would stand where the bar is
-    const options = {
-      maxTokens, temperature, topK, topP, seed: common.seed, signal,
-      onPrompt(done: number, total: number) {
-        if (promptFile === undefined) return;
-        progress ??= new Progress("prompt", total, { unit: "bytes" });
-        progress.update(done);
-      },
-    };
-    await keepingChunks(model, memory, ".", async (writer) => {
+    const { ending, seed } = await beginningAt(from, model, parameters, memory, async (beginning) => {
+      const { model: writer, state, place } = beginning;
+      check(prompted || place?.unread, "E_TEXT", () => `${from} has read all of its text; give a --prompt to go on from`);
+      const used = common.seedGiven ? common.seed : (place?.seed ?? common.seed);
+      let end: Ending | undefined;
+      const options = {
+        maxTokens, temperature, topK, topP, seed: used, signal, state, place,
+        onPrompt(done: number, total: number) {
+          if (promptFile === undefined) return;
+          progress ??= new Progress("prompt", total, { unit: "bytes" });
+          progress.update(done);
+        },
+        onEnd: (last: Ending["state"], at: Ending["place"]) => void (end = { state: last, place: at }),
+      };
       for await (const token of generate(writer, parameters, read, options)) {
         begin();
         tokens.push(token);
         add(decoder.decode(stops.push([token]), { stream: true }));
         if (stops.found !== undefined) break;
       }
+      if (to !== undefined && end) await saveEnding(to, beginning, parameters, end);
+      disposeExcept(end?.state, state);
+      return { ending: end?.place, seed: used };
     });
     begin();
     add(decoder.decode(stops.rest()));
     show("\n");
+    const saved = to !== undefined && ending !== undefined;
+    if (to !== undefined) out.note(saved ? `lenggen: the state is in ${to}` : `lenggen: interrupted while the prompt was read: ${to} is not written`);
     const ended = stops.found !== undefined ? "stop" : signal.aborted && tokens.length < maxTokens ? "interrupted" : "length";
     out.document({
-      checkpoint: folder, prompt, promptFile: promptFile ?? null, promptBytes: read.length, text, tokens, seed: common.seed, ended, stop: stops.found ?? null,
+      checkpoint: folder, prompt, promptFile: promptFile ?? null, promptBytes: read.length, text, tokens, seed, ended, stop: stops.found ?? null,
+      state: from ?? null, savedState: saved ? to : null,
     });
   },
 };

@@ -22,6 +22,7 @@ import { drtShapes } from "./parameters";
 import { attend, begin, choose, finish, type Pass, passOf } from "./pass";
 import { prefilled, recentTokens } from "./prefill";
 import { type DrtState, emptyState, stateLeaves } from "./state";
+import { stateFiles } from "./stateFiles";
 import { advanceStored, prefillStored } from "./stored";
 
 /** A DRT as a {@link SequenceModel}; made by {@link drt}. */
@@ -54,9 +55,11 @@ export function drt(json: unknown): Drt {
     initialState: (batch: number, device: Device, dtype: DType = "f32") => emptyState(settings, batch, device, dtype),
     forward: (...given) => forward(passHere(settings, ...given)),
     prefill: { recent, read: async (...given) => withoutGradient(() => keep(scope(() => prefill(passHere(settings, ...given))))) },
+    stateFiles: stateFiles(settings, false),
     head: (parameters) => parameters["embedding.weight"]!,
     withMemory: (store) => ({
       ...model,
+      stateFiles: stateFiles(settings, true),
       forward: () => {
         throw new LenggenError("E_ARGUMENT", `this model's chunk memory is in a ${store.tier} store, which has to be waited for; call advance()`);
       },

@@ -46,8 +46,8 @@ const refused = (code: string, message: RegExp) => expect.objectContaining({ nam
 /** The stream again, from files whose reads are counted and with nothing in the cache. */
 async function resumedWith(store: ChunkStore, state: DrtState) {
   let count = 0;
-  await saveStream(join(folder, "saved"), model, state, store);
-  const resumed = await resumeStream(join(folder, "saved"), model, device, { files: filesWith((file) => ({
+  await saveStream(join(folder, "saved"), model, parameters, state, store);
+  const resumed = await resumeStream(join(folder, "saved"), model, parameters, { files: filesWith((file) => ({
     read: (into, position) => (count++, file.read(into, position)),
   })) });
   return { ...resumed, store: resumed.store!, reads: () => count };

@@ -3,7 +3,8 @@ import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync,
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type Device, key, open, type Parameters, type Tensor } from "@lenggen/kernels";
+import { type Device, dispose, encodeSafetensors, keep, key, open, type Parameters, scope, type Tensor } from "@lenggen/kernels";
+import { writeWhole } from "@lenggen/kernels/node";
 import { build } from "tsup";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { drt } from "../drt/model";
@@ -37,7 +38,7 @@ const refused = (code: string, message: RegExp) => expect.objectContaining({ nam
 async function save(store: ChunkStore | null): Promise<number[]> {
   const on = store ? model.withMemory(store) : model;
   const { state } = await go(on, parameters, device, 0, SAVED, undefined, 9);
-  await saveStream(saved, model, state, store);
+  await saveStream(saved, model, parameters, state, store);
   return numbers((await go(on, parameters, device, SAVED, TOTAL, state)).hidden);
 }
 
@@ -79,7 +80,7 @@ describe("a saved stream", () => {
     const wanted = await save(store);
     const before = contents();
     for (let time = 0; time < 2; time++) {
-      const resumed = await resumeStream(saved, model, device, { tier });
+      const resumed = await resumeStream(saved, model, parameters, { tier });
       expect([resumed.store!.tier, resumed.store!.dtype]).toEqual([tier, "bf16"]);
       // Two continuations, then a new stream in the same store.
       await go(resumed.model, parameters, device, SAVED, TOTAL, resumed.state, 9);
@@ -93,22 +94,35 @@ describe("a saved stream", () => {
     expect(contents()).toEqual(before);
   });
 
+  it("of the first format, whose state says nothing of its model, goes on", async () => {
+    const store = hostStore();
+    const { state } = await go(model.withMemory(store), parameters, device, 0, SAVED, undefined, 9);
+    await saveStream(saved, model, parameters, state, store);
+    const part = keep(scope(() => model.withMemory(store).stateFiles!.trimmed!(state)));
+    await writeWhole(join(saved, "state.safetensors"), encodeSafetensors(part));
+    const wanted = await numbers((await go(model.withMemory(store), parameters, device, SAVED, TOTAL, state)).hidden);
+    const resumed = await resumeStream(saved, model, parameters);
+    expect(resumed.place).toEqual({ read: 0, seed: 0, drawn: 0 });
+    expect(await numbers((await go(resumed.model, parameters, device, SAVED, TOTAL, resumed.state)).hidden)).toEqual(wanted);
+    await resumed.store!.close();
+  });
+
   it("can be saved again when it has gone on, from its file and what came after", async () => {
     await save(hostStore());
-    const resumed = await resumeStream(saved, model, device, { cacheMiB: 0 });
+    const resumed = await resumeStream(saved, model, parameters, { cacheMiB: 0 });
     const further = await go(resumed.model, parameters, device, SAVED, 90, resumed.state);
     const again = join(folder, "again");
-    await saveStream(again, model, further.state, resumed.store);
+    await saveStream(again, model, parameters, further.state, resumed.store);
     const wanted = await numbers((await go(resumed.model, parameters, device, 90, TOTAL, further.state)).hidden);
     await resumed.store!.close();
-    const second = await resumeStream(again, model, device);
+    const second = await resumeStream(again, model, parameters);
     expect(await numbers((await go(second.model, parameters, device, 90, TOTAL, second.state)).hidden)).toEqual(wanted);
     await second.store!.close();
   });
 
   it("says how far the stream had come when its file is cut while it is used", async () => {
     await save(hostStore());
-    const resumed = await resumeStream(saved, model, device);
+    const resumed = await resumeStream(saved, model, parameters);
     truncateSync(join(saved, "memory.chunks"), 700);
     const error = await go(resumed.model, parameters, device, SAVED, TOTAL, resumed.state).catch((e: unknown) => e);
     expect(error).toEqual(refused("E_IO", /memory\.chunks: ends early.*the stream had reached chunk 12, token 50$/));
@@ -118,17 +132,17 @@ describe("a saved stream", () => {
   it("is not written over, nor left in pieces when it can't be written", async () => {
     await save(null);
     const { state } = await go(model, parameters, device, 0, 8);
-    await expect(saveStream(saved, model, state)).rejects.toThrow(refused("E_EXISTS", /is there already/));
+    await expect(saveStream(saved, model, parameters, state)).rejects.toThrow(refused("E_EXISTS", /is there already/));
     const failing = { ...nodeFiles, open: async (path: string, mode: "new" | "read") => ({
       ...(await nodeFiles.open(path, mode)), read: () => Promise.reject(Object.assign(new Error("EIO: made by this test"), { code: "EIO" })),
     }) };
     const store = await diskStore({ folder, cacheMiB: 0, files: failing });
     const first = await go(model.withMemory(store), parameters, device, 0, 4);
-    await expect(saveStream(join(folder, "other"), model, first.state, store)).rejects.toThrow(refused("E_IO", /can't be read: EIO/));
+    await expect(saveStream(join(folder, "other"), model, parameters, first.state, store)).rejects.toThrow(refused("E_IO", /can't be read: EIO/));
     await store.close();
     expect(readdirSync(folder)).toEqual(["saved"]);
-    await expect(saveStream(join(folder, "other"), model, first.state, hostStore())).rejects.toThrow(refused("E_ARGUMENT", /not in this host store/));
-    await expect(saveStream(join(folder, "other"), model, first.state)).rejects.toThrow(refused("E_ARGUMENT", /are in a store/));
+    await expect(saveStream(join(folder, "other"), model, parameters, first.state, hostStore())).rejects.toThrow(refused("E_ARGUMENT", /not in this host store/));
+    await expect(saveStream(join(folder, "other"), model, parameters, first.state)).rejects.toThrow(refused("E_ARGUMENT", /are in a store/));
   });
 });
 
@@ -164,22 +178,33 @@ describe("what is no saved stream of this model", () => {
     await save(hostStore());
     damage();
     const empty = await open("reference");
-    await expect(resumeStream(saved, model, empty)).rejects.toThrow(refused(code, message));
-    expect(empty.memory().used).toBe(0);
+    const there = parametersOn(empty);
+    const before = empty.memory().used;
+    await expect(resumeStream(saved, model, there)).rejects.toThrow(refused(code, message));
+    expect(empty.memory().used).toBe(before);
+    dispose(there);
     empty.close();
     expect(readdirSync(folder).filter((name) => name !== "saved")).toEqual([]);
+  });
+
+  it("a stream of the same model with other parameters is refused", async () => {
+    await save(hostStore());
+    const others = model.init(key(4), device);
+    await expect(resumeStream(saved, model, others)).rejects.toThrow(refused("E_WEIGHTS", /state\.safetensors: is the state of a drt with other parameters/));
+    dispose(others);
   });
 
   it("a stream of another model, or a memory of one, is refused", async () => {
     await save(hostStore());
     const other = drt({ ...CONFIG, chunk_size: 5 });
-    await expect(resumeStream(saved, other, device)).rejects.toThrow(
+    const otherParameters = other.init(key(3), device);
+    await expect(resumeStream(saved, other, otherParameters)).rejects.toThrow(
       refused("E_CONFIG", /stream\.json: is of another model: its "chunk_size" is 4, that of this model 5/));
     const [mine, theirs] = [saved, join(folder, "theirs")];
     const store = hostStore();
-    const { state } = await go(other.withMemory(store), other.init(key(3), device), device, 0, 60);
-    await saveStream(theirs, other, state, store);
+    const { state } = await go(other.withMemory(store), otherParameters, device, 0, 60);
+    await saveStream(theirs, other, otherParameters, state, store);
     copyFileSync(join(theirs, "memory.chunks"), join(mine, "memory.chunks"));
-    await expect(resumeStream(saved, model, device)).rejects.toThrow(refused("E_CONFIG", /memory\.chunks: is of another model: its "chunk_size" is 5/));
+    await expect(resumeStream(saved, model, parameters)).rejects.toThrow(refused("E_CONFIG", /memory\.chunks: is of another model: its "chunk_size" is 5/));
   });
 });

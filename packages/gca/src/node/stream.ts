@@ -9,14 +9,14 @@ import { randomUUID } from "node:crypto";
 import { mkdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import {
-  check, type Device, dispose, disposeExcept, encodeSafetensors, isJsonObject, keep, mapTree, openSafetensors, parseJson, quote, type Safetensors, scope,
-  showShape, slice, type Tensor, withoutGradient,
+  check, dispose, isJsonObject, type LoadedState, loadState, type Parameters, parseJson, quote, saveState, type StreamPlace,
 } from "@lenggen/kernels";
 import { fileError, makeFolder, openFile, syncFolder, writeWhole } from "@lenggen/kernels/node";
-import { decoderLayers, type DrtConfig } from "../drt/config";
+import type { DrtConfig } from "../drt/config";
 import { checkAllHere, chunksIn } from "../drt/memory";
 import type { Drt } from "../drt/model";
-import { type DrtState, emptyState } from "../drt/state";
+import type { DrtState } from "../drt/state";
+import { stateFiles } from "../drt/stateFiles";
 import { streamFormat } from "../drt/stored";
 import { hostStore } from "../memory/hostStore";
 import { recordBytes } from "../memory/records";
@@ -28,20 +28,24 @@ import { openDiskStore, type SavedRecords } from "./diskStore";
 const FORMAT = "lenggen-stream";
 const VERSION = 1;
 const [ABOUT, STATE, MEMORY] = ["stream.json", "state.safetensors", "memory.chunks"] as const;
+const START: StreamPlace = { read: 0, seed: 0, drawn: 0 };
 /** Bytes of records that are copied at a time. */
 const PIECE = 1 << 22;
 
 /**
  * Saves a state, and the chunks that it stands behind, into a new folder; `store`: the one that the state was made with, null for a
- * memory on the device. State and store stay as they are. Throws `E_EXISTS` when there is something of that name, `E_ARGUMENT` for
+ * memory on the device; `place`: where it stands, for who goes on generating. State and store stay as they are. Throws `E_EXISTS` when there is something of that name, `E_ARGUMENT` for
  * a state that is not the store's, `E_IO` when a file fails.
  */
-export async function saveStream(folder: string, model: Drt, state: DrtState, store: ChunkStore | null = null): Promise<void> {
-  if (store) return alone(store, () => write(folder, model, state, store));
-  return write(folder, model, state, null);
+export async function saveStream(
+  folder: string, model: Drt, parameters: Parameters, state: DrtState, store: ChunkStore | null = null, place: StreamPlace = START,
+): Promise<void> {
+  const bytes = (): AsyncIterable<Uint8Array> => saveState(withChunksIn(model, store !== null), parameters, state, place);
+  if (store) return alone(store, () => write(folder, model, state, store, bytes()));
+  return write(folder, model, state, null, bytes());
 }
 
-async function write(folder: string, model: Drt, state: DrtState, store: ChunkStore | null): Promise<void> {
+async function write(folder: string, model: Drt, state: DrtState, store: ChunkStore | null, bytes: AsyncIterable<Uint8Array>): Promise<void> {
   const { lengths } = state.memory;
   if (store) placeOf(store, lengths);
   else checkAllHere(state.memory);
@@ -49,33 +53,22 @@ async function write(folder: string, model: Drt, state: DrtState, store: ChunkSt
   const parent = dirname(folder);
   const partial = join(parent, `.${basename(folder)}.${randomUUID()}.partial`);
   await makeFolder(parent);
-  const held = withoutGradient(() => keep(scope(() => withoutSpareRoom(state))));
   try {
     await mkdir(partial);
     const about = { format: FORMAT, version: VERSION, config: model.config, memory: store ? "store" : "state" };
     await writeWhole(join(partial, ABOUT), [new TextEncoder().encode(`${JSON.stringify(about, null, 2)}\n`)]);
-    await writeWhole(join(partial, STATE), encodeSafetensors(held));
+    await writeWhole(join(partial, STATE), bytes);
     if (store) await writeWhole(join(partial, MEMORY), memoryOf(store, model.settings, lengths.shape));
     await rename(partial, folder);
     await syncFolder(parent);
   } catch (error) {
     await rm(partial, { recursive: true, force: true }).catch(() => {}); // the first error is the one to tell
     throw fileError("written", folder, error);
-  } finally {
-    disposeExcept(held, state);
   }
 }
 
 function exists(path: string): Promise<boolean> {
   return stat(path).then(() => true, () => false);
-}
-
-/** The state with nothing in its memory but chunks. */
-function withoutSpareRoom(state: DrtState): DrtState {
-  const { memory } = state;
-  const count = chunksIn(memory);
-  const cut = (t: Tensor) => (t.shape[1]! <= count ? t : slice(t, 1, 0, count));
-  return { ...state, memory: { lengths: memory.lengths, landmarks: cut(memory.landmarks), keys: cut(memory.keys), values: cut(memory.values) } };
 }
 
 /** The file of the chunks that lengths [B,M] tell of. */
@@ -108,26 +101,28 @@ export interface ResumedStream {
   /** The model to go on with. */
   readonly model: Drt;
   readonly state: DrtState;
+  /** Where it stands, as it was told to `saveStream`. */
+  readonly place: StreamPlace;
   /** Null when the memory is on the device. */
   readonly store: ChunkStore | null;
 }
 
 /**
  * Loads a stream that {@link saveStream} saved; what was saved stays as it is, however the stream goes on. Throws `E_MISSING` when there
- * is none, `E_CONFIG` when it is another model's, `E_FORMAT` for damaged files, `E_IO` when a file fails.
+ * is none, `E_CONFIG` when it is another model's, `E_WEIGHTS` when that model had other parameters, `E_FORMAT` for damaged files, `E_IO` when a file fails.
  */
-export async function resumeStream(folder: string, model: Drt, device: Device, options: ResumeStreamOptions = {}): Promise<ResumedStream> {
+export async function resumeStream(folder: string, model: Drt, parameters: Parameters, options: ResumeStreamOptions = {}): Promise<ResumedStream> {
   const stored = await readAbout(join(folder, ABOUT), model);
-  const state = await loadState(join(folder, STATE), model, device, stored);
+  const { state, place } = await loadPart(join(folder, STATE), withChunksIn(model, stored), parameters);
   try {
-    if (!stored) return { model, state, store: null };
+    if (!stored) return { model, state, place, store: null };
     const { lengths } = state.memory;
     const store = await reopen(join(folder, MEMORY), model, lengths.shape, { ...options, folder: options.folder ?? folder });
     const chunks = chunksIn(state.memory);
     let tokens = 0;
     for (const n of (await lengths.read()).subarray(0, chunks)) tokens += n; // those of the first row
     standsAt(store, lengths, { chunks, tokens });
-    return { model: model.withMemory(store), state, store };
+    return { model: model.withMemory(store), state, place, store };
   } catch (error) {
     dispose(state);
     throw error;
@@ -155,54 +150,17 @@ function checkModel(path: string, saved: object, model: Drt): void {
   }
 }
 
-async function loadState(path: string, model: Drt, device: Device, stored: boolean): Promise<DrtState> {
+/** The model, as states that are with their chunks (or, when these are in a store, without) know it. */
+function withChunksIn(model: Drt, stored: boolean): Drt {
+  return { ...model, stateFiles: stateFiles(model.settings, stored) };
+}
+
+async function loadPart(path: string, model: Drt, parameters: Parameters): Promise<LoadedState<DrtState>> {
   const source = await openFile(path);
   try {
-    const file = await openSafetensors(source);
-    checkShapes(path, file, model.settings, stored);
-    const loaded = await file.loadAll(device);
-    try {
-      const chunks = loaded["memory.lengths"]!.shape[1]!;
-      await checkRange(path, "memory.lengths", loaded, 0, model.settings.chunk);
-      for (const group of model.settings.groups.keys()) await checkRange(path, `retrieved.${group}.indices`, loaded, -1, chunks - 1);
-    } catch (error) {
-      dispose(loaded);
-      throw error;
-    }
-    return scope(() => mapTree(emptyState(model.settings, 1, device, "f32"), (_, name) => loaded[name]!));
+    return await loadState(model, parameters, source, { unnamed: true });
   } finally {
     await source.close();
-  }
-}
-
-/** Throws `E_FORMAT` unless the file holds the tensors of a state, in shapes that fit each other. */
-function checkShapes(path: string, { tensors }: Safetensors, c: DrtConfig, stored: boolean): void {
-  const of = (name: string): readonly number[] => (Object.hasOwn(tensors, name) ? tensors[name]!.shape : []);
-  const [batch = 0, chunks = 0] = of("memory.lengths");
-  const heads = [c.keyHeads, c.headSize];
-  const window = [batch, of("windows.0.k")[1] ?? 0, ...heads];
-  const contents = [batch, stored ? 0 : chunks, c.chunk, ...heads];
-  const wanted: Record<string, readonly number[]> = {};
-  for (let i = 0; i < decoderLayers(c); i++) wanted[`windows.${i}.k`] = wanted[`windows.${i}.v`] = window;
-  wanted["pending"] = [batch, Math.min(of("pending")[1] ?? 0, c.chunk - 1), c.width];
-  for (const group of c.groups.keys()) wanted[`retrieved.${group}.indices`] = wanted[`retrieved.${group}.weights`] = [batch, 1, c.topK];
-  Object.assign(wanted, {
-    "memory.lengths": [batch, chunks], "memory.landmarks": [batch, chunks, c.width], "memory.keys": contents, "memory.values": contents,
-  });
-  check(window[1]! < c.window, "E_FORMAT", () => `${path}: its windows have ${window[1]} positions; at most ${c.window - 1} were expected`);
-  for (const [name, shape] of Object.entries(wanted)) {
-    check(Object.hasOwn(tensors, name) && showShape(of(name)) === showShape(shape), "E_FORMAT", () =>
-      `${path}: tensor ${name} should have shape ${showShape(shape)}, but ${Object.hasOwn(tensors, name) ? `has ${showShape(of(name))}` : "is missing"}`);
-    const whole = name === "memory.lengths" || name.endsWith("indices");
-    check(/^[IU]/.test(tensors[name]!.dtype) === whole, "E_FORMAT", () => `${path}: tensor ${name} can't be ${tensors[name]!.dtype}`);
-  }
-  const unknown = Object.keys(tensors).find((name) => !Object.hasOwn(wanted, name));
-  check(unknown === undefined, "E_FORMAT", () => `${path}: holds ${quote(unknown!)}, which is not part of a state of this model`);
-}
-
-async function checkRange(path: string, name: string, loaded: Record<string, Tensor>, least: number, most: number): Promise<void> {
-  for (const value of await loaded[name]!.read()) {
-    check(value >= least && value <= most, "E_FORMAT", () => `${path}: tensor ${name} holds ${value}; it must lie in ${least} ... ${most}`);
   }
 }
 

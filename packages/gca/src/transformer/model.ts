@@ -26,18 +26,26 @@ export interface Transformer extends SequenceModel<TransformerState> {
 export function transformer(json: unknown): Transformer {
   const settings = parseTransformerConfig(json);
   const shapes = shapesOf(settings);
+  const leaves = stateLeaves(settings);
   return {
     family: "transformer",
     settings,
     config: { ...transformerJson(settings) },
     vocabulary: settings.vocabulary,
-    stateLeaves: stateLeaves(settings),
+    stateLeaves: leaves,
     parameterShapes: () => shapes,
     decays,
     init: (key: Key, device: Device, dtype: DType = "f32") => initParameters(shapes, settings.layers, key, device, dtype),
     initialState: (batch: number, device: Device, dtype: DType = "f32") => emptyState(settings, batch, device, dtype),
     forward: (parameters, tokens, state) => forward(settings, parameters, tokens, state),
     ...(settings.window !== null && { prefill: prefillOf(settings, settings.window) }),
+    stateFiles: {
+      shapes(batch, of) {
+        const filled = of("windows.0.k")[1] ?? 0; // how much of each window
+        const shape = [batch, settings.window === null ? filled : Math.min(filled, settings.window - 1), settings.keyHeads, settings.headSize];
+        return Object.fromEntries(leaves.map(({ path }) => [path, shape]));
+      },
+    },
     head: (parameters) => parameters["embedding.weight"]!,
   };
 }
