@@ -34,7 +34,12 @@ export interface Measured {
   readonly result: unknown;
   /** For people. */
   readonly lines: readonly string[];
+  /** What was cut from the text, where sequences are: all else of it was not read. */
+  readonly read?: { readonly sequences: number; readonly bytes: number };
 }
+
+const readOf = (sequences: readonly TokenSource[]) =>
+  ({ sequences: sequences.length, bytes: sequences.reduce((sum, sequence) => sum + sequence.length, 0) });
 
 export interface Measure {
   readonly summary: string;
@@ -104,8 +109,9 @@ function curveMeasure<Result>(
     leastText: longest,
     async run({ model, parameters, text, lengths, count, chunk, batch, signal, onProgress }) {
       const length = longest(lengths);
-      const result = await measure(model, parameters, cutSequences(text, length, count), { length, chunk, batch, signal, onProgress });
-      return { result, lines: linesOf(result) };
+      const sequences = cutSequences(text, length, count);
+      const result = await measure(model, parameters, sequences, { length, chunk, batch, signal, onProgress });
+      return { result, lines: linesOf(result), read: readOf(sequences) };
     },
   };
 }
@@ -118,9 +124,11 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
     leastText: (lengths) => longest(lengths) + 1,
     async run({ model, parameters, text, lengths, trainLength, count, chunk, batch, signal, onProgress }) {
       check(trainLength !== undefined, "E_ARGUMENT", () => "loss-by-position needs the length that the model was trained on: give --train-length");
-      const result = await lossByPosition(model, parameters, cutSequences(text, longest(lengths) + 1, count), { trainLength, lengths, chunk, batch, signal, onProgress });
+      const sequences = cutSequences(text, longest(lengths) + 1, count);
+      const result = await lossByPosition(model, parameters, sequences, { trainLength, lengths, chunk, batch, signal, onProgress });
       return {
         result,
+        read: readOf(sequences),
         lines: [
           ...chart("position (bytes)", "bits per byte", [
             { label: "with all the text before", points: result.bins.map(({ position, bitsPerByte }) => ({ x: position, y: bitsPerByte })) },

@@ -2,7 +2,7 @@ import { check, isJsonObject, joinTokens } from "@lenggen/kernels";
 import { recordedCount } from "../begun";
 import { keepingChunks, type Tier, TIERS, TIERS_HELP } from "../chunks";
 import type { CommandSpec } from "../command";
-import { lengthName } from "../format";
+import { count as counted, lengthName } from "../format";
 import { MEASURES } from "../measures";
 import { findCheckpoint, loadCheckpoint, settingsOfRun, WEIGHTS, WEIGHTS_HELP } from "../models";
 import { oneOf, parseLength, parseLengths, realNumber, wholeNumber } from "../parse";
@@ -63,7 +63,7 @@ export const evaluate: CommandSpec = {
     const { out, common, signal } = context;
     const trainedOn = trainLength ?? (await trainedLength(folder));
     let progress: Progress | undefined;
-    const { result, lines } = await keepingChunks(model, memory, ".", (reader) => measure.run({
+    const { result, lines, read } = await keepingChunks(model, memory, ".", (reader) => measure.run({
       model: reader,
       parameters,
       text: text?.tokens ?? joinTokens([]),
@@ -85,7 +85,13 @@ export const evaluate: CommandSpec = {
     progress?.finish();
     out.print(`${name} of ${folder}${text ? ` on ${text.source}` : ""}, to ${lengthName(Math.max(...lengths))}`);
     for (const line of lines) out.print(line);
-    out.document({ measure: name, checkpoint: folder, text: text?.source ?? null, lengths, ...(set.length > 0 && { settings: options }), weights, memory, seed: common.seed, result });
+    if (text && read) {
+      const { sequences, bytes } = read;
+      const fewer = sequences < (samples ?? measure.count) ? "; no more of them fit" : "";
+      out.print(`read: ${sequences} sequences, ${counted(bytes)} of the text's ${counted(text.tokens.length)} bytes${fewer}`);
+    }
+    out.document({ measure: name, checkpoint: folder, text: text?.source ?? null, lengths,
+      ...(text && read && { read: { ...read, textBytes: text.tokens.length } }), ...(set.length > 0 && { settings: options }), weights, memory, seed: common.seed, result });
   },
 };
 
