@@ -7,8 +7,8 @@
  * L + 1 tokens.
  */
 import {
-  advance, check, crossEntropy, type Device, dispose, disposeExcept, keep, leaves, type Parameters, readTokens, scope, type SequenceModel,
-  type Tensor, tensor, type Tokens, type TokenSource, type Tree, type TypedArray, withoutGradient,
+  advance, breathe, check, crossEntropy, type Device, dispose, disposeExcept, keep, leaves, type Parameters, readTokens, scope,
+  type SequenceModel, type Tensor, tensor, type Tokens, type TokenSource, type Tree, type TypedArray, withoutGradient,
 } from "@lenggen/kernels";
 
 /** What every measure takes. */
@@ -92,6 +92,7 @@ export async function* stream<State extends Tree>(
       disposeExcept(state, next);
       state = next;
       options.onPrefill?.(from, to);
+      await breathe(); // else no signal would come where nothing is read back
       from = to;
     }
     for (let from = near; from < end; ) {
@@ -111,6 +112,7 @@ export async function* stream<State extends Tree>(
         checkFinite(losses, from, to);
       }
       yield { start: from, end: to, losses, state: step.state, hidden: step.hidden };
+      await breathe();
       from = to;
     }
   } finally {

@@ -11,9 +11,8 @@
  * that is the same on every device, so that a run may go on on any; only the rounding of a step differs from one to another.
  */
 import {
-  check, type Device, dispose, foldIn, keep, key as keyOf, LenggenError, type Parameters, scope, type SequenceModel, type Tree,
+  breathe, check, type Device, dispose, foldIn, keep, key as keyOf, LenggenError, type Parameters, scope, type SequenceModel, type Tree,
 } from "@lenggen/kernels";
-import { breathe } from "./breathe";
 import { loadCheckpoint, nonFiniteNumbers, saveCheckpoint, type Snapshot } from "./checkpoint";
 import type { BatchSource } from "./data";
 import { checkFinite, located, type Whereabouts } from "./failures";

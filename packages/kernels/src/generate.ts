@@ -1,4 +1,5 @@
 /** Generation for any sequence model: the prompt streams through in chunks (far back by the model's prefill, where it has one), then one token at a time. */
+import { breathe } from "./breathe";
 import { check } from "./errors";
 import { advance, type Parameters, type SequenceModel } from "./model";
 import { linear } from "./ops/matmul";
@@ -108,6 +109,7 @@ export async function* generate<State extends Tree>(
       const to = Math.min(far, from + chunk);
       await prefill(tokensOf(from, to));
       onPrompt?.(to - lead, prompt.length);
+      await breathe(); // else no signal would come while a long prompt is read
     }
     let logits: Tensor | undefined;
     for (let from = far; from < end && !signal?.aborted; from += chunk) {
@@ -116,6 +118,7 @@ export async function* generate<State extends Tree>(
       const last = total - 1 - from; // offset of the prompt's last token
       logits = await forward(tokensOf(from, to), asks && to === total ? Array<number>(segments).fill(last) : undefined);
       if (prompt.length > 0) onPrompt?.(to - lead, prompt.length);
+      await breathe();
     }
     if (maxTokens === 0 || signal?.aborted) {
       logits?.dispose();

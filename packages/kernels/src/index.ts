@@ -18,6 +18,7 @@ export type { Vjp } from "./tape";
 // Errors
 export { check, ERROR_CODES, LenggenError } from "./errors";
 export type { ErrorCode } from "./errors";
+export { breathe } from "./breathe";
 export { nearest } from "./nearest";
 
 // Models
