@@ -7,8 +7,8 @@
  * L + 1 tokens.
  */
 import {
-  advance, breathe, check, crossEntropy, type Device, dispose, disposeExcept, keep, leaves, type Parameters, readTokens, scope,
-  type SequenceModel, type Tensor, tensor, type Tokens, type TokenSource, type Tree, type TypedArray, withoutGradient,
+  advance, breathe, check, crossEntropy, deviceOf, disposeExcept, keep, type Parameters, readTokens, scope, type SequenceModel,
+  type Tensor, tensor, type Tokens, type TokenSource, type Tree, type TypedArray, withoutGradient,
 } from "@lenggen/kernels";
 
 /** What every measure takes. */
@@ -24,9 +24,11 @@ export interface RunOptions {
 }
 
 /** Options of {@link stream}. */
-export interface StreamOptions extends RunOptions {
-  /** First input token; 0 unless given. The state is zero before it. */
+export interface StreamOptions<State = never> extends RunOptions {
+  /** First input token; 0 unless given. */
   readonly start?: number;
+  /** The state before it, zero unless given. It is not freed. */
+  readonly state?: State;
   /** One past the last input token. */
   readonly end: number;
   /** Positions in start ... end at which a chunk must end, so that the state there can be seen. */
@@ -63,16 +65,9 @@ export interface StreamChunk<State> {
 export const DEFAULT_CHUNK = 512;
 export const DEFAULT_BATCH = 4;
 
-/** The device that a model's parameters are on. */
-export function deviceOf(parameters: Parameters): Device {
-  const first = leaves(parameters)[0];
-  check(first, "E_ARGUMENT", () => "the parameters hold no tensor, so there is no device to run on");
-  return first.tensor.device;
-}
-
-/** Runs a model over sequences side by side from the zero state and yields chunk after chunk. */
+/** Runs a model over sequences side by side and yields chunk after chunk. */
 export async function* stream<State extends Tree>(
-  model: SequenceModel<State>, parameters: Parameters, sequences: readonly (Tokens | TokenSource)[], options: StreamOptions,
+  model: SequenceModel<State>, parameters: Parameters, sequences: readonly (Tokens | TokenSource)[], options: StreamOptions<State>,
 ): AsyncGenerator<StreamChunk<State>> {
   const { start = 0, end, chunk = DEFAULT_CHUNK, segmentEnds = [], losses: scoring = true, wanted = start, signal } = options;
   checkSequences(sequences, scoring ? end + 1 : end);
@@ -82,14 +77,14 @@ export async function* stream<State extends Tree>(
   const near = model.prefill ? Math.max(start, Math.min(wanted, end) - model.prefill.recent) : start;
   const endsIn = (from: number, to: number) => segmentEnds.filter((at) => at <= to && (at > from || (at === from && from === start))).map((at) => at - from);
   const borders = [...(options.stops ?? []).filter((stop) => stop > start && stop < end), end].sort((a, b) => a - b);
-  let state: State | undefined;
+  let { state } = options;
   let hidden: Tensor | undefined;
   try {
     for (let from = start; from < near; ) {
       checkSignal(signal);
       const to = Math.min(from + chunk, near);
       const next = await prefill(model, parameters, { ids: cut(sequences, from, to), rows: sequences.length, state, ends: endsIn(from, to) });
-      disposeExcept(state, next);
+      disposeExcept(state, [next, options.state]);
       state = next;
       options.onPrefill?.(from, to);
       await breathe(); // else no signal would come where nothing is read back
@@ -103,7 +98,7 @@ export async function* stream<State extends Tree>(
         targets: scoring ? cut(sequences, from + 1, to + 1) : undefined, ends: endsIn(from, to),
       });
       hidden?.dispose();
-      disposeExcept(state, step.state);
+      disposeExcept(state, [step.state, options.state]);
       ({ state, hidden } = step);
       let losses: TypedArray = new Float32Array(0);
       if (step.losses) {
@@ -117,7 +112,7 @@ export async function* stream<State extends Tree>(
     }
   } finally {
     hidden?.dispose();
-    dispose(state);
+    disposeExcept(state, options.state);
   }
 }
 
@@ -138,15 +133,22 @@ export interface ForwardInput<State> {
 }
 
 /** One forward pass without gradients. The caller owns the result. */
-export function forward<State extends Tree>(
+export async function forward<State extends Tree>(
   model: SequenceModel<State>, parameters: Parameters, input: ForwardInput<State>,
 ): Promise<Step<State>> {
+  const { state, targets, ends } = input;
+  if (targets) checkTokens(targets, model);
   return withTokens(model, parameters, input, async (tokens) => {
-    const { state, targets, ends } = input;
     const { hidden, state: next } = await advance(model, parameters, tokens, state, { ends });
-    const losses = targets && withoutGradient(() => keep(scope(() => crossEntropy(hidden, model.head(parameters), tensor(tokens.device, targets, tokens.shape, "i32")))));
+    const losses = targets && lossesOf(model, parameters, hidden, targets);
     return { hidden, state: next, losses };
   });
+}
+
+/** In nats, of targets [B·T] behind hidden states [B,T,D]: [B,T]. The caller owns them. */
+export function lossesOf(model: SequenceModel, parameters: Parameters, hidden: Tensor, targets: Int32Array): Tensor {
+  const { device, shape } = hidden;
+  return withoutGradient(() => keep(scope(() => crossEntropy(hidden, model.head(parameters), tensor(device, targets, shape.slice(0, -1), "i32")))));
 }
 
 /** One pass of the model's prefill. The caller owns the state. */
@@ -158,9 +160,10 @@ function prefill<State extends Tree>(
 
 /** Runs a pass on its tokens [rows, ...], which live as long as it does. */
 async function withTokens<R>(
-  { vocabulary }: Pick<SequenceModel, "vocabulary">, parameters: Parameters, { ids, rows }: Pick<ForwardInput<never>, "ids" | "rows">, body: (tokens: Tensor) => Promise<R>,
+  model: Pick<SequenceModel, "vocabulary">, parameters: Parameters, { ids, rows }: Pick<ForwardInput<never>, "ids" | "rows">,
+  body: (tokens: Tensor) => Promise<R>,
 ): Promise<R> {
-  checkTokens(ids, vocabulary);
+  checkTokens(ids, model);
   const tokens = keep(tensor(deviceOf(parameters), ids, [rows, ids.length / rows], "i32"));
   try {
     return await body(tokens);
@@ -170,7 +173,7 @@ async function withTokens<R>(
 }
 
 /** Tokens from ... to - 1 of each sequence as rows of one array. */
-function cut(sequences: readonly (Tokens | TokenSource)[], from: number, to: number): Int32Array {
+export function cut(sequences: readonly (Tokens | TokenSource)[], from: number, to: number): Int32Array {
   const width = to - from;
   const rows = new Int32Array(sequences.length * width);
   sequences.forEach((sequence, row) => readTokens(sequence, from, rows.subarray(row * width, (row + 1) * width)));
@@ -193,7 +196,8 @@ export function checkSignal(signal: AbortSignal | undefined): void {
   check(!signal?.aborted, "E_INTERRUPTED", () => "the measure was interrupted");
 }
 
-function checkTokens(ids: Int32Array, vocabulary: number): void {
+/** Throws `E_ARGUMENT` for an id that is none of the model's tokens. */
+export function checkTokens(ids: Int32Array, { vocabulary }: Pick<SequenceModel, "vocabulary">): void {
   for (const id of ids) check(id >= 0 && id < vocabulary, "E_ARGUMENT", () => `token ${id} is outside the vocabulary 0 ... ${vocabulary - 1}`);
 }
 

@@ -1,7 +1,7 @@
 /** Generation for any sequence model: the prompt streams through in chunks (far back by the model's prefill, where it has one), then one token at a time. */
 import { breathe } from "./breathe";
 import { check } from "./errors";
-import { advance, type Parameters, type SequenceModel } from "./model";
+import { advance, deviceOf, type Parameters, type SequenceModel } from "./model";
 import { linear } from "./ops/matmul";
 import { tokenTensor } from "./ops/embedding";
 import { slice } from "./ops/view";
@@ -66,7 +66,7 @@ export async function* generate<State extends Tree>(
   check(Number.isInteger(segments) && segments >= 0, "E_ARGUMENT", () => `generate: segments ${segments} must be a whole number of at least 0`);
 
   const stops = stopTokens(options.stopToken, model.vocabulary);
-  const device = model.head(parameters).device;
+  const device = deviceOf(parameters);
   let state = options.state;
   let { read } = place;
   const goOn = (next: State): void => {
@@ -127,7 +127,7 @@ export async function* generate<State extends Tree>(
       return;
     }
     for (let made = 1; ; made++) {
-      const values = (await logits!.read()).subarray(0, model.vocabulary);
+      const values = await logits!.read();
       logits!.dispose();
       const drawn = place.drawn + made;
       const token = sample(values, { temperature, topK, topP, random: hostRandom(foldIn(makeKey(seed), drawn - 1)).uniform() });

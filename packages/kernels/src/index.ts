@@ -22,7 +22,7 @@ export { breathe } from "./breathe";
 export { nearest } from "./nearest";
 
 // Models
-export { advance, parameterCount } from "./model";
+export { advance, deviceOf, parameterCount } from "./model";
 export type { CheckpointForm, ForwardOptions, ForwardResult, Parameters, Prefill, SequenceModel, StateFiles, StateLeaf } from "./model";
 
 export { loadParameters, type LoadParametersOptions, saveModel, storedNames } from "./checkpoint";
@@ -80,7 +80,7 @@ export { rope } from "./ops/rope";
 export { slidingWindowAttention } from "./ops/slidingWindow";
 export type { WindowState } from "./ops/slidingWindow";
 export { ssd, ssdOperations } from "./ops/ssd";
-export { assignSlice, broadcastTo, concat, extended, reshape, slice, transpose } from "./ops/view";
+export { assignSlice, broadcastTo, concat, extended, firstRows, reshape, slice, transpose } from "./ops/view";
 
 // Generation
 export { generate } from "./generate";

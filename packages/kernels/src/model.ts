@@ -5,11 +5,12 @@
  */
 import type { Device } from "./device";
 import type { DType } from "./dtype";
+import { check } from "./errors";
 import type { Key } from "./random";
 import { sizeOf } from "./shape";
 import { withoutGradient } from "./tape";
 import { keep, scope, type Tensor } from "./tensor";
-import type { Tree } from "./tree";
+import { leaves, type Tree } from "./tree";
 
 /** What one leaf of a state means, so that interventions and measures can treat it rightly. */
 export interface StateLeaf {
@@ -85,7 +86,10 @@ export interface SequenceModel<State extends Tree = Tree> {
   readonly config: Readonly<Record<string, unknown>>;
   /** Files of a form that other programs read; absent where they are `config` as JSON, and the parameters by their names. */
   readonly checkpoint?: CheckpointForm;
-  /** Number of tokens that exist. The embedding and output matrices may have more rows, as padding. */
+  /**
+   * Number of tokens that exist: ids are below it, those that are read, predicted and written. The embedding may have more rows, as padding
+   * or with a meaning of its own; they are parameters as all others, but `head` leaves them out.
+   */
   readonly vocabulary: number;
   readonly stateLeaves: readonly StateLeaf[];
   /** Shape of every parameter, in the order of the published file. */
@@ -113,13 +117,23 @@ export interface SequenceModel<State extends Tree = Tree> {
   readonly prefill?: Prefill<State>;
   /** How states look in files, for models whose states grow. Absent where they always have the shapes of `initialState`. */
   readonly stateFiles?: StateFiles<State>;
-  /** The output matrix [V, D]: logits = hidden · headᵀ. For the fused cross-entropy. */
+  /**
+   * The output matrix [vocabulary, D]: logits = hidden · headᵀ, of the tokens that exist and no others (`firstRows` of a longer matrix). For
+   * the fused cross-entropy. Call it in a {@link scope}: what it gives may be a parameter, or share memory with one.
+   */
   head(parameters: Parameters): Tensor;
 }
 
 /** How many numbers a model's parameters are. */
 export function parameterCount(model: Pick<SequenceModel, "parameterShapes">): number {
   return Object.values(model.parameterShapes()).reduce((sum, shape) => sum + sizeOf(shape), 0);
+}
+
+/** The device that a model's parameters are on. Throws `E_ARGUMENT` when there are none. */
+export function deviceOf(parameters: Parameters): Device {
+  const [first] = leaves(parameters);
+  check(first, "E_ARGUMENT", () => "the parameters hold no tensor, so there is no device to run on");
+  return first.tensor.device;
 }
 
 /**

@@ -49,7 +49,8 @@ export interface Op<Attributes> {
   forward(inputs: readonly OpInput[], outputs: readonly Tensor[], attributes: Attributes, context: OpContext): void;
   /**
    * Gradients of the inputs from those of the outputs (null: that output's gradient is zero; never all null).
-   * Returns a fresh tensor for each wanted input, null for the others. Never writes into its arguments.
+   * Returns a fresh tensor for each wanted input, null for the others. One with fewer rows than its input (along the first axis) is the
+   * gradient of the first ones; that of the others is zero. Never writes into its arguments.
    */
   gradient(record: OpRecord<Attributes>, gradients: readonly (Tensor | null)[]): readonly (Tensor | null)[];
 }

@@ -4,7 +4,7 @@
  */
 import type { Device } from "./device";
 import { check, LenggenError } from "./errors";
-import type { Parameters, SequenceModel } from "./model";
+import { deviceOf, type Parameters, type SequenceModel } from "./model";
 import { digestOf } from "./digest";
 import { encodeSafetensors, openSafetensors, type Safetensors } from "./safetensors";
 import { showShape } from "./shape";
@@ -82,7 +82,7 @@ export async function loadState<State extends Tree>(
   const { metadata } = file;
   const named = !(unnamed && metadata["format"] === undefined);
   const place = named ? checkMetadata(name, metadata, model) : START;
-  const { device } = model.head(parameters);
+  const device = deviceOf(parameters);
   const empty = keep(model.initialState(1, device));
   try {
     const rows = checkLeaves(name, file, model, empty);

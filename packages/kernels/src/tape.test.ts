@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { apply, type Op } from "./op";
-import { reshape } from "./ops/view";
+import { firstRows, reshape } from "./ops/view";
 import { detach, scopeUnlessRecording, valueAndGradient, vjp, withoutGradient } from "./tape";
 import { dispose, full, scope, type Tensor, tensor, zeros } from "./tensor";
 import { eachDevice, expectError } from "./testing";
@@ -97,6 +97,34 @@ eachDevice("the tape", (device) => {
     same.write([5, 5]);
     expect([...(await result.ones.read())]).toEqual([1, 1]);
     dispose([result, same]);
+  });
+
+  it("adds the gradient of first rows to that of the whole, whichever comes first, and gives zeros to the other rows", async () => {
+    const result = scope(() => {
+      const x = tensor(device, [1, 2, 3, 4], [2, 2]);
+      const [row, both] = [tensor(device, [1, 1], [1, 2]), full(device, [2, 2], 10)];
+      const first = vjp((x: Tensor) => ({ whole: combine(x, null, 2, 0), rows: combine(firstRows(x, 1), null, 3, 0) }), x);
+      const last = vjp((x: Tensor) => ({ rows: combine(firstRows(x, 1), null, 3, 0), whole: combine(x, null, 2, 0) }), x);
+      const alone = vjp((x: Tensor) => ({ rows: firstRows(x, 1) }), x);
+      return {
+        row, both,
+        gradients: [first.pullback({ rows: row, whole: both }), last.pullback({ rows: row, whole: both }), alone.pullback({ rows: row })],
+      };
+    });
+    expect(await Promise.all(result.gradients.map(async (g) => [...(await g.read())]))).toEqual([[23, 23, 20, 20], [23, 23, 20, 20], [1, 1, 0, 0]]);
+    result.gradients[2]!.write([5, 5, 5, 5]);
+    expect([[...(await result.row.read())], [...(await result.both.read())]]).toEqual([[1, 1], [10, 10, 10, 10]]);
+    dispose(result);
+  });
+
+  it("leaves what lies behind a cotangent as it was", async () => {
+    const result = scope(() => {
+      const larger = tensor(device, [1, 2, 3, 4, 5, 6], [3, 2]);
+      return { larger, gradient: vjp((x: Tensor) => firstRows(x, 1), zeros(device, [3, 2])).pullback(larger.window([1, 2])) };
+    });
+    expect([...(await result.gradient.read())]).toEqual([1, 2, 0, 0, 0, 0]);
+    expect([...(await result.larger.read())]).toEqual([1, 2, 3, 4, 5, 6]);
+    dispose(result);
   });
 
   it("gives value, gradient and what else was asked for", async () => {

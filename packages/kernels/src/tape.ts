@@ -8,7 +8,7 @@
 import type { DeviceBuffer } from "./device";
 import type { Op, OpInput, OpRecord } from "./op";
 import { check } from "./errors";
-import { sameShape, showShape } from "./shape";
+import { sameShape, type Shape, showShape } from "./shape";
 import { dispose, scope, Tensor, tensorsIn, zeros } from "./tensor";
 import { mapTree, type TreeLike } from "./tree";
 
@@ -148,22 +148,30 @@ class Gradients {
   readonly #borrowed = new Set<DeviceBuffer>();
 
   of(t: Tensor): Tensor | null {
-    return this.#byTensor.get(t.id) ?? null;
+    const part = this.#byTensor.get(t.id);
+    if (!part || part.size === t.size) return part ?? null;
+    const whole = this.#withRoom(part, t);
+    using rest = whole.window([t.size - part.size], part.size);
+    t.device.kernels.fill({ out: rest, value: 0 });
+    part.dispose();
+    this.#byTensor.set(t.id, whole);
+    return whole;
   }
 
-  /** Adds a gradient, in place, and takes it over. */
+  /** Adds a gradient, or that of the first rows alone, in place, and takes it over. */
   add(t: Tensor, gradient: Tensor): void {
-    check(sameShape(t.shape, gradient.shape), "E_SHAPE", () =>
+    check(fits(gradient.shape, t.shape), "E_SHAPE", () =>
       `a gradient ${showShape(gradient.shape)} does not fit its tensor ${showShape(t.shape)}`);
-    const before = this.of(t);
+    const before = this.#byTensor.get(t.id);
     if (!before) {
       this.#byTensor.set(t.id, gradient);
       return;
     }
-    const sum = this.#borrowed.has(before.buffer) ? copied(before) : before;
-    t.device.kernels.accumulate({ out: sum, x: gradient, scale: 1 });
-    gradient.dispose();
-    if (sum !== before) before.dispose();
+    const [longer, shorter] = before.size < gradient.size ? [gradient, before] : [before, gradient];
+    const sum = this.#borrowed.has(longer.buffer) ? copied(longer) : longer;
+    using start = sum.window(shorter.shape);
+    t.device.kernels.accumulate({ out: start, x: shorter, scale: 1 });
+    for (const part of [before, gradient]) if (part !== sum) part.dispose();
     this.#byTensor.set(t.id, sum);
   }
 
@@ -186,6 +194,21 @@ class Gradients {
     if (!gradient) return zeros(t.device, t.shape, t.dtype);
     return this.#borrowed.has(gradient.buffer) ? copied(gradient) : gradient;
   }
+
+  /** The gradient of a tensor's first rows with room for the others behind it: in the same memory where the device can make it longer. */
+  #withRoom(part: Tensor, { device, shape, dtype }: Tensor): Tensor {
+    const longer = this.#borrowed.has(part.buffer) ? null : part.lengthened(shape);
+    if (longer) return longer;
+    const copy = Tensor.empty(device, shape, dtype);
+    device.kernels.copyStrided({ x: part, out: copy, xOffset: 0, outOffset: 0, layout: { sizes: [part.size], strides: [[1], [1]] } });
+    return copy;
+  }
+}
+
+/** Whether a gradient is one of the tensor, or of its first rows. */
+function fits(gradient: Shape, tensor: Shape): boolean {
+  return sameShape(gradient, tensor) ||
+    (gradient.length === tensor.length && gradient[0]! < tensor[0]! && sameShape(gradient.slice(1), tensor.slice(1)));
 }
 
 function copied(t: Tensor): Tensor {

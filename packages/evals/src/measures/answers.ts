@@ -1,9 +1,11 @@
-/** Answers from the state after a prompt: decoded greedily, and the right one scored teacher-forced. */
+/** Answers from the state after a prompt: decoded greedily, and the right one scored teacher-forced. Memory does not depend on their length. */
 import {
-  advance, argmax, crossEntropy, dispose, disposeExcept, keep, linear, type Parameters, scope, type SequenceModel, type Tensor, tensor, type Tree,
-  withoutGradient,
+  advance, argmax, concat, dispose, disposeExcept, keep, linear, type Parameters, scope, type SequenceModel, slice, type Tensor, type Tree, withoutGradient,
 } from "@lenggen/kernels";
-import { deviceOf } from "../stream";
+import { checkSignal, checkTokens, cut, DEFAULT_CHUNK, lossesOf, type RunOptions, stream } from "../stream";
+
+/** Logits that are held at once. */
+const MOST_LOGITS = 1 << 22;
 
 export interface Answered {
   readonly generated: Int32Array;
@@ -13,67 +15,91 @@ export interface Answered {
   readonly forced: number;
 }
 
-/** `hidden` [B,1,D] and `state` after B prompts, with an answer each, all of one length. The state stays as it is. */
+type Run = Pick<RunOptions, "chunk" | "signal">;
+
+/**
+ * `hidden` [B,1,D] and `state` after B prompts, with an answer each, all of one length. The state stays as it is. Throws `E_ARGUMENT` when
+ * an answer holds what is no token of the model.
+ */
 export async function answersFrom<State extends Tree>(
-  model: SequenceModel<State>, parameters: Parameters, answers: readonly Int32Array[], hidden: Tensor, state: State,
+  model: SequenceModel<State>, parameters: Parameters, answers: readonly Int32Array[], hidden: Tensor, state: State, run: Run,
 ): Promise<Answered[]> {
-  const scored = await teacherForced(model, parameters, answers, hidden, state);
-  const generated = await decode(model, parameters, answers.length, answers[0]!.length, hidden, state);
+  for (const answer of answers) checkTokens(answer, model);
+  const scored = await teacherForced(model, parameters, answers, hidden, state, run);
+  const generated = await decode(model, parameters, answers.length, answers[0]!.length, hidden, state, run);
   return generated.map((tokens, i) => ({ generated: tokens, ...scored[i]! }));
 }
 
 /** The loss of each answer in bits per token, and the share of its tokens that are the likeliest. */
 async function teacherForced<State extends Tree>(
-  model: SequenceModel<State>, parameters: Parameters, answers: readonly Int32Array[], hidden: Tensor, state: State,
+  model: SequenceModel<State>, parameters: Parameters, answers: readonly Int32Array[], hidden: Tensor, state: State, run: Run,
 ): Promise<{ bits: number; forced: number }[]> {
-  const [rows, width] = [answers.length, answers[0]!.length];
-  const head = model.head(parameters);
-  const ids = (from: number, to: number) =>
-    tensor(deviceOf(parameters), answers.flatMap((answer) => Array.from(answer.subarray(from, to))), [rows, to - from], "i32");
-  /** Of tokens from ... to - 1, [B,to-from] each. */
-  const score = (h: Tensor, from: number, to: number) =>
-    withoutGradient(() => keep(scope(() => ({ losses: crossEntropy(h, head, ids(from, to)), likeliest: argmax(linear(h, head)), from }))));
-  const scores = [score(hidden, 0, 1)];
-  if (width > 1) {
-    const given = keep(ids(0, width - 1));
-    try {
-      const rest = await advance(model, parameters, given, state);
-      scores.push(score(rest.hidden, 1, width));
-      disposeExcept(rest, state);
-    } finally {
-      given.dispose();
-    }
-  }
+  const width = answers[0]!.length;
   const sums = answers.map(() => ({ nats: 0, right: 0 }));
-  for (const { losses, likeliest, from } of scores) {
-    const [nats, tokens] = await Promise.all([losses.read(), likeliest.read()]);
-    const count = losses.size / rows;
-    for (let i = 0; i < nats.length; i++) {
-      const row = Math.floor(i / count);
-      sums[row]!.nats += nats[i]!;
-      if (tokens[i] === answers[row]![from + (i % count)]) sums[row]!.right++;
+  /** Tokens from ... to - 1, told by hidden states [B,to-from,D]. */
+  const score = async (h: Tensor, from: number, to: number): Promise<void> => {
+    const targets = cut(answers, from, to);
+    const scores = [lossesOf(model, parameters, h, targets), likeliest(model, parameters, h)];
+    const [nats, tokens] = await Promise.all(scores.map((t) => t.read()));
+    dispose(scores);
+    for (let i = 0; i < targets.length; i++) {
+      const sum = sums[Math.floor(i / (to - from))]!;
+      sum.nats += nats![i]!;
+      if (tokens![i] === targets[i]) sum.right++;
     }
-    dispose([losses, likeliest]);
+  };
+  await score(hidden, 0, 1);
+  if (width > 1) {
+    const given = { ...run, state, end: width - 1, losses: false };
+    for await (const { start, end, hidden: h } of stream(model, parameters, answers, given)) await score(h, start + 1, end + 1);
   }
   return sums.map(({ nats, right }) => ({ bits: nats / (width * Math.LN2), forced: right / width }));
 }
 
-/** Greedy: `count` tokens for each of `rows`. Tokens stay on the device until all are there. */
+/** Greedy: `count` tokens for each of `rows`. A chunk of them stays on the device before it is read, so that the device need not wait. */
 async function decode<State extends Tree>(
-  model: SequenceModel<State>, parameters: Parameters, rows: number, count: number, hidden: Tensor, state: State,
+  model: SequenceModel<State>, parameters: Parameters, rows: number, count: number, hidden: Tensor, state: State, { chunk = DEFAULT_CHUNK, signal }: Run,
 ): Promise<Int32Array[]> {
-  const likeliest = (h: Tensor) => withoutGradient(() => keep(scope(() => argmax(linear(h, model.head(parameters)))))); // [B,1,D] -> [B,1]
-  const made: Tensor[] = [likeliest(hidden)];
+  const written = Array.from({ length: rows }, () => new Int32Array(count));
+  const unread = [likeliest(model, parameters, hidden)]; // [B,1] each
+  let read = 0;
+  const take = async (tensors: readonly Tensor[]): Promise<void> => {
+    for (const column of await Promise.all(tensors.map((t) => t.read()))) {
+      written.forEach((tokens, row) => (tokens[read] = column[row]!));
+      read++;
+    }
+    dispose(tensors);
+  };
   let current = state;
-  for (let i = 1; i < count; i++) {
-    const next = await advance(model, parameters, made[i - 1]!, current);
-    made.push(likeliest(next.hidden));
-    next.hidden.dispose();
-    disposeExcept(current, [next.state, state]);
-    current = next.state;
+  try {
+    for (let i = 1; i < count; i++) {
+      const next = await advance(model, parameters, unread.at(-1)!, current);
+      unread.push(likeliest(model, parameters, next.hidden));
+      next.hidden.dispose();
+      disposeExcept(current, [next.state, state]);
+      current = next.state;
+      if (unread.length <= chunk) continue;
+      await take(unread.splice(0, chunk));
+      checkSignal(signal);
+    }
+    await take(unread.splice(0));
+    return written;
+  } finally {
+    dispose(unread);
+    disposeExcept(current, state);
   }
-  disposeExcept(current, state);
-  const columns = await Promise.all(made.map((t) => t.read()));
-  dispose(made);
-  return Array.from({ length: rows }, (_, row) => Int32Array.from(columns, (column) => column[row]!));
+}
+
+/** The likeliest token behind each hidden state: [B,T,D] -> i32 [B,T]. The caller owns it. */
+function likeliest(model: SequenceModel, parameters: Parameters, hidden: Tensor): Tensor {
+  const [rows, time] = hidden.shape as [number, number];
+  const most = Math.max(1, Math.floor(MOST_LOGITS / (rows * model.vocabulary)));
+  return withoutGradient(() => keep(scope(() => {
+    const head = model.head(parameters);
+    const parts = Array.from({ length: Math.ceil(time / most) }, (_, i) => scope(() => {
+      const part = time <= most ? hidden : slice(hidden, 1, i * most, Math.min(time, (i + 1) * most));
+      return argmax(linear(part, head));
+    }));
+    return parts.length === 1 ? parts[0]! : concat(parts, 1);
+  })));
 }

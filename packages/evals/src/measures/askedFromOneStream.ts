@@ -64,7 +64,7 @@ export async function askedFromOneStream<State extends Tree>(
     read(start, end);
     if (end < length) continue;
     for (const question of questions) {
-      const { generated, bits, forced } = await ask(model, parameters, question, state, ends);
+      const { generated, bits, forced } = await ask(model, parameters, question, state, options);
       asked.push({ depth: question.depth!, ...task.score(question, generated), answerBits: bits, teacherForced: forced });
     }
   }
@@ -83,22 +83,24 @@ export async function askedFromOneStream<State extends Tree>(
 
 /** Asks one question from a state, which stays as it is. */
 async function ask<State extends Tree>(
-  model: SequenceModel<State>, parameters: Parameters, { prompt, answer }: Sample, state: State, ends: number,
+  model: SequenceModel<State>, parameters: Parameters, { prompt, answer }: Sample, state: State, options: AskedFromOneStreamOptions,
 ): Promise<Answered> {
+  const { ends = 1, chunk, signal } = options;
   const last = prompt.length - 1;
   // The question's last token runs alone: the answer follows from its hidden state.
-  let before = state;
+  const askFrom = async (before: State): Promise<Answered> => {
+    const asked = await forward(model, parameters, { ids: prompt.subarray(last), rows: 1, state: before, ends: Array<number>(ends).fill(0) });
+    try {
+      const [answered] = await answersFrom(model, parameters, [answer], asked.hidden, asked.state, options);
+      return answered!;
+    } finally {
+      disposeExcept(asked, before);
+    }
+  };
   if (last > 0) {
-    const opening = await forward(model, parameters, { ids: prompt.subarray(0, last), rows: 1, state });
-    opening.hidden.dispose();
-    before = opening.state;
+    for await (const { end, state: before } of stream(model, parameters, [prompt], { chunk, signal, state, end: last, losses: false })) {
+      if (end === last) return await askFrom(before);
+    }
   }
-  const asked = await forward(model, parameters, { ids: prompt.subarray(last), rows: 1, state: before, ends: Array<number>(ends).fill(0) });
-  disposeExcept(before, [asked.state, state]);
-  try {
-    const [answered] = await answersFrom(model, parameters, [answer], asked.hidden, asked.state);
-    return answered!;
-  } finally {
-    disposeExcept(asked, state);
-  }
+  return askFrom(state);
 }

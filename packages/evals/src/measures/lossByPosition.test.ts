@@ -82,6 +82,19 @@ describe("lossByPosition", () => {
     expect(single.bins[0]!.ratioCi95).toBeNull();
   });
 
+  test("reads the windows of the reference in chunks too, where they are longer", async () => {
+    const passes: { tokens: number; ends: readonly number[] }[] = [];
+    const model = tinyModel({ decay: 0.9, passes });
+    const parameters = model.init(key(0), device);
+    const options = { trainLength: 100, lengths: [1000], batch: 1 };
+    const whole = await lossByPosition(model, parameters, sequences, { ...options, chunk: 100 });
+    passes.length = 0;
+    const cut = await lossByPosition(model, parameters, sequences, { ...options, chunk: 16 });
+    expect(Math.max(...passes.map(({ tokens }) => tokens))).toBe(16);
+    expect(cut.lengths[0]!.referenceBitsPerByte).toBeCloseTo(whole.lengths[0]!.referenceBitsPerByte, 6);
+    expect(cut.lengths[0]!.ratio).toBeCloseTo(whole.lengths[0]!.ratio, 6);
+  });
+
   test("bits per byte divide by the bytes of a token; perplexity does not", async () => {
     const model = tinyModel({ memory: 2 });
     const parameters = model.init(key(0), device);

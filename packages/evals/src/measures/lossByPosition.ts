@@ -10,14 +10,10 @@
  * L/2 are edges too. Intervals are 95% t-intervals over the means of single sequences; that of the ratio
  * is paired. With one sequence they are null.
  */
-import {
-  check, cutTokens, dispose, type Parameters, type SequenceModel, type Tokens, type TokenSource, type Tree,
-} from "@lenggen/kernels";
+import { check, type Parameters, readTokens, type SequenceModel, type Tokens, type TokenSource, type Tree } from "@lenggen/kernels";
 import { binEdges } from "../positions";
 import { type Interval, mean, meanInterval, ratioInterval, quotient } from "../statistics";
-import {
-  checkSequences, checkSignal, DEFAULT_BATCH, DEFAULT_CHUNK, forward, groups, type RunOptions, stream,
-} from "../stream";
+import { checkSequences, checkSignal, DEFAULT_BATCH, DEFAULT_CHUNK, groups, type RunOptions, stream } from "../stream";
 
 /** Options of {@link lossByPosition}. */
 export interface LossByPositionOptions extends RunOptions {
@@ -94,7 +90,7 @@ export async function lossByPosition<State extends Tree>(
   const jobs = rows.flatMap(({ tokens, row }) => windows.map((window) => ({ tokens, row, window })));
   for (const group of groups(jobs, Math.max(1, Math.floor((batch * chunk) / trainLength)))) {
     checkSignal(options.signal);
-    await scoreWindows(model, parameters, group, Math.min(trainLength, length), reference);
+    await scoreWindows(model, parameters, group, Math.min(trainLength, length), chunk, reference);
     progress(group.length * Math.min(trainLength, length));
   }
 
@@ -127,21 +123,24 @@ export function shortWindows(length: number, trainLength: number): Window[] {
 
 async function scoreWindows<State extends Tree>(
   model: SequenceModel<State>, parameters: Parameters,
-  jobs: readonly { tokens: Tokens | TokenSource; row: number; window: Window }[], width: number, into: Binned,
+  jobs: readonly { tokens: Tokens | TokenSource; row: number; window: Window }[], width: number, chunk: number, into: Binned,
 ): Promise<void> {
-  const ids = new Int32Array(jobs.length * width); // what lies past the end stays 0: nothing scored can see it
-  const targets = new Int32Array(jobs.length * width).fill(-1);
-  jobs.forEach(({ tokens, window: { start, scoreFrom, scoreTo } }, i) => {
-    const read = cutTokens(tokens, start, scoreTo + 1);
-    ids.set(read.subarray(0, -1), i * width);
-    targets.set(read.subarray(scoreFrom + 1 - start), i * width + scoreFrom - start);
-  });
-  const step = await forward(model, parameters, { ids, rows: jobs.length, targets });
-  const losses = await step.losses!.read();
-  dispose(step);
-  jobs.forEach(({ row, window: { start, scoreFrom, scoreTo } }, i) => {
-    for (let t = scoreFrom; t < scoreTo; t++) into.add(row, t + 1, losses[i * width + t - start]!);
-  });
+  const windows = jobs.map(({ tokens, window: { start, scoreTo } }): TokenSource => ({
+    length: width + 1,
+    read(from, ids) {
+      // What lies past the end is 0: nothing that is scored can see it.
+      const there = Math.max(0, Math.min(ids.length, scoreTo + 1 - start - from));
+      readTokens(tokens, start + from, ids.subarray(0, there));
+      ids.fill(0, there);
+    },
+  }));
+  for await (const { start: from, end: to, losses } of stream(model, parameters, windows, { end: width, chunk })) {
+    jobs.forEach(({ row, window: { start, scoreFrom, scoreTo } }, i) => {
+      for (let t = Math.max(start + from, scoreFrom); t < Math.min(start + to, scoreTo); t++) {
+        into.add(row, t + 1, losses[i * (to - from) + t - start - from]!);
+      }
+    });
+  }
 }
 
 /** Sums of losses by bin and sequence. */

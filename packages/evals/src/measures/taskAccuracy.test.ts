@@ -1,5 +1,6 @@
 import { type Device, key } from "@lenggen/kernels";
 import { beforeAll, describe, expect, test } from "vitest";
+import { TASKS } from "../tasks";
 import { begin, compare, type Task } from "../tasks/task";
 import { lossOf, reference, tinyModel } from "../tinyModel.fixture";
 import { taskAccuracy } from "./taskAccuracy";
@@ -137,5 +138,55 @@ describe("taskAccuracy", () => {
     const parameters = model.init(key(0), device);
     expect(await taskAccuracy(model, parameters, streamed, options)).toEqual(await taskAccuracy(model, parameters, planted, options));
     expect(Math.max(...longest)).toBe(64);
+  });
+
+  test("holds no more for a longer answer, and goes through it in the chunks asked for", async () => {
+    const device = await reference(); // of its own, whose memory nobody else uses
+    const passes: { tokens: number; ends: readonly number[] }[] = [];
+    const model = tinyModel({ vocabulary: 128, passes });
+    const parameters = model.init(key(0), device);
+    const before = device.memory().used;
+    const run = async (length: number, chunk: number) => {
+      passes.length = 0;
+      device.resetPeak();
+      const { cells } = await taskAccuracy(model, parameters, TASKS.copying, { key: key(1), lengths: [length], samples: 2, chunk });
+      expect(device.memory().used).toBe(before);
+      return { peak: device.memory().peak - before, cell: cells[0]!, longest: Math.max(...passes.map(({ tokens }) => tokens)) };
+    };
+    const [short, long] = [await run(64, 16), await run(640, 16)];
+    expect([short.longest, long.longest]).toEqual([16, 16]);
+    expect(long.peak).toBeLessThanOrEqual(short.peak);
+    const { peak, cell } = await run(640, 640);
+    expect(peak).toBeGreaterThan(10 * long.peak);
+    expect(long.cell).toEqual({ ...cell, answerBits: expect.closeTo(cell.answerBits, 6) as number });
+  });
+
+  test("can be stopped while an answer is written", async () => {
+    const device = await reference(); // of its own, whose memory nobody else uses
+    const model = tinyModel({ vocabulary: 128 });
+    const parameters = model.init(key(0), device);
+    const before = device.memory().used;
+    const controller = new AbortController();
+    let left = 40; // the prompt takes 5 passes, the right answer 4 and the written one 63
+    const counting = { ...model, forward: (...given: Parameters<typeof model.forward>) => {
+      if (--left === 0) controller.abort();
+      return model.forward(...given);
+    } };
+    const stopped = taskAccuracy(counting, parameters, TASKS.copying, { key: key(1), lengths: [64], samples: 2, chunk: 16, signal: controller.signal });
+    await expect(stopped).rejects.toMatchObject({ code: "E_INTERRUPTED" });
+    expect(left).toBeGreaterThan(-16);
+    expect(device.memory().used).toBe(before);
+  });
+
+  test("refuses an answer that the model has no tokens for", async () => {
+    const device = await reference(); // of its own, whose memory nobody else uses
+    const model = tinyModel({ vocabulary: 100 });
+    const parameters = model.init(key(0), device);
+    const before = device.memory().used;
+    const unknown: Task = { ...planted, sample: (...given) => ({ ...planted.sample(...given), answer: Int32Array.of(7, 100) }) };
+    await expect(taskAccuracy(model, parameters, unknown, { key: key(1), lengths: [9], samples: 2 })).rejects.toMatchObject({
+      code: "E_ARGUMENT", message: expect.stringContaining("token 100 is outside the vocabulary 0 ... 99") as string,
+    });
+    expect(device.memory().used).toBe(before);
   });
 });

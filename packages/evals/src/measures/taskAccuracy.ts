@@ -116,7 +116,7 @@ async function answerAll<State extends Tree>(
   const run = { ...options, onProgress: undefined, end: length, stops: [last], segmentEnds, losses: false, wanted: last, onPrefill: read };
   for await (const { start, end, hidden, state } of stream(model, parameters, prompts, run)) {
     read(start, end);
-    if (end === length) return await answersFrom(model, parameters, samples.map(({ answer }) => answer), hidden, state);
+    if (end === length) return await answersFrom(model, parameters, samples.map(({ answer }) => answer), hidden, state, options);
   }
   return [];
 }

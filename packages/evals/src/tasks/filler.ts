@@ -2,14 +2,24 @@
 import {
   check, foldIn, hostRandom, type HostRandom, type Key, partOf, randomBits, readTokens, type Tokens, type TokenSource,
 } from "@lenggen/kernels";
+import { blanked } from "./blank";
 
 /** Tokens that are drawn at a time. */
 const BLOCK = 4096;
 
-/** `count` tokens of a text: one random stretch of it, or, where it is too short for that, random stretches one after the other. */
-export function textFiller(random: HostRandom, task: string, text: Tokens | TokenSource | undefined, count: number): TokenSource {
+/**
+ * `count` tokens of a text: one random stretch of it, or, where it is too short for that, random stretches one after the other; without the
+ * task's own marks.
+ */
+export function textFiller(
+  random: HostRandom, task: string, text: Tokens | TokenSource | undefined, count: number, marks: readonly string[],
+): TokenSource {
   check(text, "E_TEXT", () => `task ${task} hides its key in real text: give it as options.text`);
   check(text.length > 0, "E_TEXT", () => `task ${task}: the text is empty`);
+  return blanked(stretchesOf(random, text, count), marks);
+}
+
+function stretchesOf(random: HostRandom, text: Tokens | TokenSource, count: number): TokenSource {
   if (count <= text.length) {
     const start = random.integer(text.length - count + 1);
     return partOf(text, start, start + count);

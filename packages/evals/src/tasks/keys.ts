@@ -70,7 +70,7 @@ function makeKeyTask(kind: Kind): StreamingTask {
     });
   };
   const fillerOf = (random: HostRandom, count: number, { filler, text }: TaskOptions): TokenSource =>
-    filler === "noise" ? noiseFiller(random, count) : textFiller(random, kind.name, text, count);
+    filler === "noise" ? noiseFiller(random, count) : textFiller(random, kind.name, text, count, [OPEN, CLOSE]);
   /** Each chain's last piece at its depth, the others anywhere. */
   const placed = (random: HostRandom, chains: readonly Chain[], depths: readonly number[]): Needle[] =>
     chains.flatMap(({ pieces }, i) => pieces.map((tokens, piece): Needle =>

@@ -19,6 +19,8 @@ const INSTRUCTIONS = "There is an important info hidden inside a lot of irreleva
 const FILLER = bytes("The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again. ");
 const QUESTION = "\nWhat is the pass key? The pass key is";
 const KEY_DIGITS = 5;
+/** What a text may not say beside. */
+const MARK = "pass key";
 
 const needle = (key: string) => `\nThe pass key is ${key}. Remember it. ${key} is the pass key.\n`;
 const answerOf = (key: string) => ` ${key}.`;
@@ -41,7 +43,7 @@ function makePasskey(name: string, summary: string, inText: boolean): StreamingT
       const instructions = options.instructions ?? false;
       const room = length - overhead(instructions);
       const before = Math.round(depth * room);
-      const text = inText ? textFiller(random, name, options.text, room) : undefined;
+      const text = inText ? textFiller(random, name, options.text, room, [MARK]) : undefined;
       const prompt = joinTokens([
         bytes(instructions ? INSTRUCTIONS : ""),
         text ? partOf(text, 0, before) : repeatedFiller(FILLER, before),

@@ -28,6 +28,16 @@ describe("planted keys", () => {
     expect(written.slice(second).replaceAll(/\[\[[a-z]{3}\]\]/g, "")).toBe(new TextDecoder().decode(text.subarray(4000)));
   });
 
+  it("are the only marks: those of the text are blanked", () => {
+    const marked = new TextEncoder().encode("see [[whale]] and [a] [[[b]]; ".repeat(200));
+    const { tokens } = plantKeys(marked, [0], options);
+    const found = [...new TextDecoder().decode(tokens).matchAll(/\[\[(?!\[)([a-z]{3})?(\]\])?/g)].map(([mark]) => mark);
+    expect(found.length).toBeGreaterThan(50);
+    expect(found).toEqual(found.map(() => expect.stringMatching(/^\[\[[a-z]{3}\]\]$/) as string));
+    for (let i = 0; i < found.length; i += 2) expect(found[i + 1]).toBe(found[i]);
+    expect(new TextDecoder().decode(marked)).toContain("[[whale]]"); // what was given is as it was
+  });
+
   it("weigh the answer, and not the first mention", () => {
     const weighed = (at: number) => Array.from(planted.weights.subarray(at, at + 7));
     mentions.forEach(({ at }, i) => expect(weighed(at)).toEqual(i % 2 === 0 ? [1, 1, 0, 0, 0, 1, 1] : [1, 1, 5, 5, 5, 1, 1]));

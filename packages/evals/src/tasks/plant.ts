@@ -5,6 +5,7 @@
  *   ... text ...[[qzk]]... text ...[[qzk]]... text ...
  */
 import { check, hostRandom, type Key } from "@lenggen/kernels";
+import { blank } from "./blank";
 import { CLOSE, KEY_LENGTH, OPEN, word } from "./keys";
 import { bytes } from "./task";
 
@@ -28,11 +29,16 @@ export interface Planted {
   readonly documents: readonly number[];
 }
 
-/** Plants keys throughout a text. The same key gives the same text. Throws `E_ARGUMENT` for distances out of order. */
-export function plantKeys(text: Uint8Array, documents: readonly number[], options: PlantOptions): Planted {
+/**
+ * Plants keys throughout a text, in which marks of its own are blanked. The same key gives the same text. Throws `E_ARGUMENT` for
+ * distances out of order.
+ */
+export function plantKeys(given: Uint8Array, documents: readonly number[], options: PlantOptions): Planted {
   const { key, distance: [nearest, farthest], pause, answerWeight } = options;
   check(nearest >= 1 && nearest <= farthest && pause >= 0, "E_ARGUMENT", () =>
     `plantKeys: distances must ascend from at least 1 and the pause be at least 0, not ${nearest} ... ${farthest} and ${pause}`);
+  const text = given.slice();
+  blank(text, [OPEN, CLOSE]);
   const random = hostRandom(key);
   const [open, close] = [bytes(OPEN), bytes(CLOSE)];
   const tokens: number[] = [];

@@ -8,7 +8,7 @@ import { check, hostRandom, type HostRandom, type Key, type Tokens, type TokenSo
 export interface TaskOptions {
   /** Where the thing to remember stands: 0 at the start, 1 at the end. Drawn per sample unless given. */
   readonly depth?: number;
-  /** Real text, as tokens, for the tasks that hide something in it. */
+  /** Real text, as tokens, for the tasks that hide something in it. Where it holds marks or words of the task itself, there are spaces instead. */
   readonly text?: Tokens | TokenSource;
   /** Passkey: whether the prompt opens with its instructions (143 bytes); false unless given. */
   readonly instructions?: boolean;

@@ -64,6 +64,41 @@ describe.each(all.filter((task) => task.needsText).map((task) => [task.name, tas
   });
 });
 
+describe.each(all.filter((task) => task.needsText).map((task) => [task.name, task] as const))("task in text that holds its marks: %s", (_, task) => {
+  const notes = "see [[whale]], ]] and [[[ab=qzk]] [[ab>cd]]; The pass key is 12345, the PASS\nKEY; [a] x[0]; ";
+  // A single bracket is no mark, also where a piece happens to stand beside it: of "[[[" the piece has the last two.
+  const marks = task.name === "passkey-text" ? /pass\s*key/gi : /\[\[(?!\[)|\]\]/g;
+  const placesOf = (tokens: ArrayLike<number>) => [...textOf(tokens).matchAll(marks)].map(({ 0: mark, index }) => [mark, index]);
+
+  // The last are one letter, which stands beside itself only where stretches of it meet.
+  test.each([notes.repeat(60), notes, "[", "]"])("hides and asks for what it made alone, in %#", (written) => {
+    for (const [seed, length] of [[1, 300], [2, 301], [3, 4000], [4, 20_000]] as const) {
+      const [sample, plain] = [written, "x".repeat(written.length)].map((given) => task.sample(key(seed), length, { text: bytes(given) }));
+      expect(placesOf(sample!.prompt)).toEqual(placesOf(plain!.prompt));
+      expect(sample!.answer).toEqual(plain!.answer);
+    }
+  });
+});
+
+// Of the version before marks were blanked: what was measured with such texts stays comparable.
+test.each([["recall", 0x4da0f807], ["passkey-text", 0xe8012a1], ["two-hop", 0xd50b76a9], ["many-key", 0x28031c32]] as const)("%s: a text without marks makes the samples that it always made", (name, hash) => {
+  const brackets = bytes("It was [a] dark and stormy night; x[0] = ]; the rain fell in torrents, except at occasional intervals. ".repeat(60));
+  let words = 0x811c9dc5; // FNV-1a
+  for (const length of [300, 2000, 9000]) {
+    for (let seed = 0; seed < 8; seed++) {
+      const { prompt, answer } = taskNamed(name).sample(key(seed), length, { text: brackets });
+      for (const token of [...prompt, ...answer]) words = Math.imul(words ^ token, 0x01000193) >>> 0;
+    }
+  }
+  expect(words).toBe(hash);
+});
+
+test("marks in a text become spaces, and all else stays", () => {
+  const around = (task: Task) => textOf(task.sample(key(1), task.shortest() + 66, { text: bytes("[[whale]] [a] x[0]] [[[b] The Pass\nKey is 1. "), depth: 1 }).prompt);
+  expect(around(TASKS.recall)).toMatch(/^  whale   \[a\] x\[0      b\] The Pass\nKey is 1\. /);
+  expect(around(TASKS["passkey-text"])).toMatch(/^\[\[whale\]\] \[a\] x\[0\]\] \[\[\[b\] The          is 1\. /);
+});
+
 describe.each(all.filter((task) => task.stream).map((task) => [task.name, task] as const))("streaming task %s", (_, task) => {
   const length = 20_000;
 

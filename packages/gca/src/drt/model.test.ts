@@ -134,6 +134,20 @@ describe.each(deviceCases)("DRT on $name", ({ name, dtype, tolerance }) => {
     device.close();
   });
 
+  it("predicts tokens alone: the landmark is none", async () => {
+    const model = drt(CONFIG);
+    const parameters = model.init(key(6), device, dtype);
+    expect(parameters["embedding.weight"]!.shape).toEqual([31, 16]);
+    expect(model.head(parameters).shape).toEqual([30, 16]);
+    const { gradients } = valueAndGradient((p: Parameters) => {
+      const { hidden } = model.forward(p, input(3)); // no chunk of 4 has ended: nothing reads a landmark
+      return { loss: mean(crossEntropy(hidden, model.head(p), input(3))) };
+    }, parameters);
+    const rows = await gradients["embedding.weight"]!.read();
+    expect(rows.subarray(0, 30 * 16).every((x) => x !== 0)).toBe(true);
+    expect(rows.subarray(30 * 16).every((x) => x === 0)).toBe(true);
+  });
+
   it("gives the gradients that float64 gives", async () => {
     const model = drt(CONFIG);
     const gradientsOn = async (on: Device, type: "f32" | "f64") => {

@@ -11,7 +11,7 @@
  * own through the window, everything before that by retrieval.
  */
 import {
-  type Device, type DType, type ForwardOptions, type ForwardResult, keep, type Key, LenggenError, type Parameters, type Prefill, scope, type SequenceModel,
+  type Device, type DType, firstRows, type ForwardOptions, type ForwardResult, keep, type Key, LenggenError, type Parameters, type Prefill, scope, type SequenceModel,
   type Tensor, withoutGradient,
 } from "@lenggen/kernels";
 import { decays, initParameters } from "../layer/init";
@@ -56,7 +56,7 @@ export function drt(json: unknown): Drt {
     forward: (...given) => forward(passHere(settings, ...given)),
     prefill: { recent, read: async (...given) => withoutGradient(() => keep(scope(() => prefill(passHere(settings, ...given))))) },
     stateFiles: stateFiles(settings, false),
-    head: (parameters) => parameters["embedding.weight"]!,
+    head: (parameters) => firstRows(parameters["embedding.weight"]!, settings.vocabulary), // the landmark's row is no token's
     withMemory: (store) => ({
       ...model,
       stateFiles: stateFiles(settings, true),

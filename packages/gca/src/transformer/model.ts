@@ -3,7 +3,7 @@
  * `window: null`, everything before.
  */
 import {
-  addRmsNorm, check, type Device, type DType, embedding, type ForwardResult, keep, type Key, type Parameters, type Prefill, scope, type SequenceModel,
+  addRmsNorm, check, type Device, type DType, embedding, firstRows, type ForwardResult, keep, type Key, type Parameters, type Prefill, scope, type SequenceModel,
   type StateLeaf, type Tensor,
 } from "@lenggen/kernels";
 import { decays, initParameters } from "../layer/init";
@@ -46,7 +46,7 @@ export function transformer(json: unknown): Transformer {
         return Object.fromEntries(leaves.map(({ path }) => [path, shape]));
       },
     },
-    head: (parameters) => parameters["embedding.weight"]!,
+    head: (parameters) => firstRows(parameters["embedding.weight"]!, settings.vocabulary),
   };
 }
 

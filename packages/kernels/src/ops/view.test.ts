@@ -3,8 +3,9 @@ import {
   checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectError, host, type HostTensor, integers,
   normals, type TestFunction, upload,
 } from "../testing";
-import { assignSlice, broadcastTo, concat, extended, reshape, slice, transpose } from "./view";
+import { assignSlice, broadcastTo, concat, extended, firstRows, reshape, slice, transpose } from "./view";
 import { mul, square } from "./elementwise";
+import { sum } from "./reduce";
 import { vjp } from "../tape";
 import { dispose, keep, scope, type Tensor } from "../tensor";
 
@@ -13,9 +14,17 @@ const count = (shape: readonly number[]): HostTensor => {
   return { data: Array.from({ length: size }, (_, i) => i), shape, kind: "integer" };
 };
 
+const sumOf = (x: Tensor) => sum(x, { axes: 0 });
+
 const CASES: Readonly<Record<string, { f: TestFunction; inputs: HostTensor[] }>> = {
   "reshape, then use": { f: (x) => square(reshape(x, [3, -1])), inputs: [normals(1, [2, 3, 4])] },
   "reshape and use both": { f: (x) => mul(reshape(x, [4, 6]), reshape(square(x), [4, 6])), inputs: [normals(1, [2, 3, 4])] },
+  "first rows": { f: (x) => square(firstRows(x, 2)), inputs: [normals(1, [3, 5])] },
+  "first rows, then the whole": { f: (x) => mul(firstRows(x, 2), sumOf(x)), inputs: [normals(1, [3, 5])] },
+  "first rows, twice": { f: (x) => [firstRows(x, 1), square(firstRows(x, 3))], inputs: [normals(1, [4, 5])] },
+  "first rows of what was computed, handed on as they are": { f: (x) => firstRows(square(x), 2), inputs: [normals(1, [3, 5])] },
+  "first rows of first rows": { f: (x) => firstRows(firstRows(square(x), 3), 2), inputs: [normals(1, [4, 5])] },
+  "all first rows, and none": { f: (x) => [firstRows(x, 3), firstRows(x, 0)], inputs: [normals(1, [3, 5])] },
   "slice of the first axis": { f: (x) => slice(x, 0, 1, 3), inputs: [normals(1, [4, 5])] },
   "slice of a middle axis": { f: (x) => slice(x, 1, 2), inputs: [normals(1, [3, 5, 7])] },
   "slice of the last axis": { f: (x) => slice(x, -1, -2), inputs: [normals(1, [3, 5])] },
@@ -141,6 +150,23 @@ eachDevice("views", (device) => {
     expect(device.memory().used).toBe(before);
   });
 
+  it("makes neither zeros nor copies for the rows behind the first ones, on the way back too", async () => {
+    const rows = 4096;
+    const x = upload(device, normals(1, [rows, 64]));
+    const cotangent = upload(device, normals(2, [rows - 8, 64]));
+    await device.synchronize();
+    const peakOf = (f: (x: Tensor) => Tensor[]) => scope(() => {
+      device.resetPeak();
+      const before = device.memory().used;
+      vjp(f, x).pullback([cotangent, null]);
+      return device.memory().peak - before;
+    });
+    // A gradient of the rows arrives first, one of the whole after it, as they do for tied embeddings.
+    const whole = (x: Tensor) => square(x);
+    expect(peakOf((x) => [square(firstRows(x, rows - 8)), whole(x)])).toBeLessThan(peakOf((x) => [square(slice(x, 0, 0, rows - 8)), whole(x)]) - x.byteLength / 2);
+    dispose([x, cotangent]);
+  });
+
   it("leaves no memory behind", async () => {
     for (const { f, inputs } of Object.values(CASES)) await checkLeaks(device, f, inputs);
   });
@@ -151,6 +177,9 @@ eachDevice("views", (device) => {
     expectError(() => reshape(x(), [-1, -1]), "E_SHAPE");
     expectError(() => reshape(x(), [4, -1]), "E_SHAPE");
     expectError(() => reshape(upload(device, host([], [0])), [0, -1]), "E_SHAPE");
+    expectError(() => firstRows(x(), 3), "E_ARGUMENT", /\[2, 3\] has no 3 rows/);
+    expectError(() => firstRows(x(), -1), "E_ARGUMENT");
+    expectError(() => firstRows(upload(device, host([1], [])), 1), "E_ARGUMENT");
     expectError(() => slice(x(), 2, 0, 1), "E_ARGUMENT", /axis 2/);
     expectError(() => slice(x(), 1, 2, 1), "E_ARGUMENT", /2 \.\.\. 1/);
     expectError(() => slice(x(), 1, 0, 4), "E_ARGUMENT");

@@ -1,6 +1,6 @@
 /**
- * Rearranging: the same numbers in another shape or order. `reshape` shares its input's memory; all others copy,
- * so that a small piece never keeps a large buffer alive.
+ * Rearranging: the same numbers in another shape or order. `reshape` and `firstRows` share their input's memory; all others
+ * copy, so that a small piece never keeps a large buffer alive.
  *
  * Gradients rearrange back; that of broadcastTo sums over the stretched axes.
  */
@@ -49,6 +49,29 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   const out = x.window(shape.map((size) => (size === -1 ? x.size / rest : size)));
   const tape = activeTape();
   if (tape?.tracks(x)) tape.note(reshapeOp, [x], [out], [], undefined);
+  return out;
+}
+
+const firstRowsOp: Op<undefined> = {
+  name: "firstRows",
+  outputs: ([x]) => [{ shape: x!.shape, dtype: x!.dtype }],
+  forward() {
+    // Never runs: `firstRows` makes its output as a window, not by `apply`.
+  },
+  // As much as arrived: the tape knows what few rows mean, and makes no tensor of zeros and copies for the others.
+  gradient: (_, [dy]) => [dy!.window(dy!.shape)],
+};
+
+/**
+ * The first `count` along the first axis, sharing memory: what is sliced off costs nothing, on the way back neither. For matrices with more
+ * rows than mean something. `E_ARGUMENT` when there are fewer.
+ */
+export function firstRows(x: Tensor, count: number): Tensor {
+  check(x.shape.length >= 1 && Number.isInteger(count) && count >= 0 && count <= x.shape[0]!, "E_ARGUMENT", () =>
+    `firstRows: ${showShape(x.shape)} has no ${count} rows`);
+  const out = x.window(x.shape.with(0, count));
+  const tape = activeTape();
+  if (tape?.tracks(x)) tape.note(firstRowsOp, [x], [out], [], undefined);
   return out;
 }
 

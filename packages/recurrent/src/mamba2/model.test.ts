@@ -43,11 +43,11 @@ describe.each(cases)("Mamba-2 on $name ($dtype)", ({ name, dtype, tolerance }) =
 
   const opened = async (file: string) => openSafetensors(memorySource(await fixture(file), file));
 
-  async function golden(as: DType = dtype) {
+  async function golden(as: DType = dtype, vocabulary = 256) {
     const weights = await opened("model.safetensors");
     const expected = await opened("expected.safetensors");
-    const config: unknown = JSON.parse(new TextDecoder().decode(await fixture("config.json")));
-    const { model, parameters } = await loadMamba2(config, weights, device, as);
+    const config = JSON.parse(new TextDecoder().decode(await fixture("config.json"))) as object;
+    const { model, parameters } = await loadMamba2({ ...config, vocab_size: vocabulary }, weights, device, as);
     const reference = await open("reference");
     const read = async (tensorName: string) => (await expected.load(tensorName, reference, tensorName === "tokens" ? "i32" : "f64")).read();
     const tokens = await read("tokens"); // [2,193]
@@ -55,7 +55,7 @@ describe.each(cases)("Mamba-2 on $name ($dtype)", ({ name, dtype, tolerance }) =
     const targets = [...tokens.slice(1, 193), ...tokens.slice(194, 386)];
     return {
       model, parameters, read,
-      inputs: tokenTensor(device, inputs, [2, 192], model.vocabulary),
+      inputs: tokenTensor(device, inputs, [2, 192], 256),
       targets: tensor(device, targets, [2, 192], "i32"),
     };
   }
@@ -102,6 +102,43 @@ describe.each(cases)("Mamba-2 on $name ($dtype)", ({ name, dtype, tolerance }) =
     for (const { path, tensor: gradient } of leaves(gradients)) {
       expect([path, await deviation(gradient, await read(`grad.${path}`))]).toEqual([path, expect.toSatisfy((d: number) => d < tolerance)]);
     }
+  });
+
+  // The same weights as those of 250 tokens, padded to 256 rows.
+  it.each(name === "reference" ? [dtype] : [dtype, "f16" as const])("knows no tokens but those of the vocabulary, in %s", async (as) => {
+    const [vocabulary, close] = [250, as === "f16" ? 3e-3 : tolerance];
+    const { model, parameters, read, inputs } = await golden(as, vocabulary);
+    expect(model.parameterShapes()["backbone.embedding.weight"]).toEqual([256, 64]);
+    const head = model.head(parameters);
+    expect(head.shape).toEqual([vocabulary, 64]);
+    const { hidden } = model.forward(parameters, inputs);
+    const all = await read("logits"); // [2,192,256]
+    const logits = Array.from(all).filter((_, i) => i % 256 < vocabulary);
+    expect(await deviation(linear(hidden, head), logits)).toBeLessThan(close);
+    const targets = Array.from(await read("tokens"), (id) => (id < vocabulary ? id : -1)).filter((_, i) => i % 193 !== 0);
+    const losses = targets.map((target, row) => {
+      const sum = logits.slice(row * vocabulary, (row + 1) * vocabulary).reduce((total, z) => total + Math.exp(z), 0);
+      return target < 0 ? 0 : Math.log(sum) - logits[row * vocabulary + target]!;
+    });
+    expect(await deviation(crossEntropy(hidden, head, tensor(device, targets, [2, 192], "i32")), losses)).toBeLessThan(close);
+  });
+
+  it.each([true, false])("trains no padding of the vocabulary, the embedding tied: %s", async (tied) => {
+    const sizes = { d_model: 16, n_layer: 1, ssm_cfg: { layer: "Mamba2", d_state: 8, headdim: 8 }, tie_embeddings: tied } as const;
+    const gradientsOf = async (vocabulary: number) => {
+      const model = mamba2({ ...sizes, vocab_size: vocabulary, pad_vocab_size_multiple: 16 });
+      const tokens = tokenTensor(device, Array.from({ length: 40 }, (_, i) => (i * 7919) % 20), [2, 20], 20);
+      const { loss, gradients } = valueAndGradient((p: Parameters) =>
+        ({ loss: mean(crossEntropy(model.forward(p, tokens).hidden, slice(model.head(p), 0, 0, 20), tokens)) }), model.init(key(3), device, dtype));
+      return [await loss.read(), ...(await Promise.all(leaves(gradients).map(({ tensor: t }) => t.read())))];
+    };
+    // 20 tokens in 32 rows, once as padding and once as tokens of which the loss takes the first 20.
+    const [padded, cut] = [await gradientsOf(20), await gradientsOf(32)];
+    expect(padded).toEqual(cut);
+    const rows = padded.at(tied ? 1 : -1)!; // the output matrix: the embedding stands first, a matrix of its own last
+    expect(rows).toHaveLength(32 * 16);
+    expect(rows.subarray(0, 20 * 16).every((x) => x !== 0)).toBe(true);
+    expect(rows.subarray(20 * 16).every((x) => x === 0)).toBe(true);
   });
 
   it.each([

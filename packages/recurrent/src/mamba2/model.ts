@@ -12,8 +12,9 @@
  * transformers norms over the whole width, which is another function where G > 1; published models of that kind were trained per group.
  */
 import {
-  addRmsNorm, causalConv, check, type CheckpointForm, type Device, type DType, embedding, type ForwardResult, gatedRmsNorm, type Key, linear,
-  linearSplit, type Parameters, reshape, scopeUnlessRecording, type SequenceModel, showShape, ssd, ssmGates, type StateLeaf, type Tensor, zeros,
+  addRmsNorm, causalConv, check, type CheckpointForm, type Device, type DType, embedding, firstRows, type ForwardResult, gatedRmsNorm,
+  type Key, linear, linearSplit, type Parameters, reshape, scopeUnlessRecording, type SequenceModel, showShape, ssd, ssmGates,
+  type StateLeaf, type Tensor, zeros,
 } from "@lenggen/kernels";
 import { layoutOf, type Mamba2Config, type Mamba2Layout, mamba2Json, parseMamba2Config } from "./config";
 import { checkLayout, checkpointForm } from "./layout";
@@ -76,7 +77,7 @@ export function mamba2(json: unknown, { layout: wanted }: Mamba2Options = {}): M
     init: (key: Key, device: Device, dtype: DType = "f32") => initMamba2(settings, key, device, dtype),
     initialState: (batch: number, device: Device, dtype: DType = "f32") => zeroState(settings, batch, device, dtype),
     forward: (parameters, tokens, state) => forward(settings, parameters, tokens, state),
-    head: (parameters) => parameters[settings.tieEmbeddings ? "backbone.embedding.weight" : "lm_head.weight"]!,
+    head: (parameters) => firstRows(parameters[settings.tieEmbeddings ? "backbone.embedding.weight" : "lm_head.weight"]!, settings.vocabulary),
   };
 }
 
