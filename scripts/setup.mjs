@@ -1,9 +1,9 @@
 /**
  * Set-up for `npm start` and `npm test`: dependencies, native kernels, built packages. A stage prints a line when it is
  * done, and one before where that takes long, but only when it has something to do; with nothing changed the whole
- * takes well under a second.
+ * takes well under a second. What does not need the other runs side by side.
  */
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,16 +12,30 @@ import { fileURLToPath } from "node:url";
 export const root = fileURLToPath(new URL("..", import.meta.url));
 const MINIMUM_NODE = [20, 19];
 
+const running = new Set();
+
 /** Runs a program to its end. Its output is kept back and shown only when it fails. */
 function quietly(command, args, options = {}) {
-  const result = spawnSync(command, args, { cwd: root, encoding: "utf8", maxBuffer: 1 << 26, ...options });
-  const output = `${result.stdout ?? ""}${result.stderr ?? ""}${result.error ? `${result.error.message}\n` : ""}`;
-  return { failed: result.status !== 0, output };
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"], ...options });
+    running.add(child);
+    let output = "";
+    const add = (text) => (output += text);
+    child.stdout.setEncoding("utf8").on("data", add);
+    child.stderr.setEncoding("utf8").on("data", add);
+    const end = (failed, more = "") => {
+      running.delete(child);
+      resolve({ failed, output: output + more });
+    };
+    child.on("error", (error) => end(true, `${error.message}\n`));
+    child.on("close", (status) => end(status !== 0));
+  });
 }
 
 function stop(message, output = "") {
   if (output) process.stderr.write(output.endsWith("\n") ? output : `${output}\n`);
   process.stderr.write(`set-up: ${message}\n`);
+  for (const child of running) child.kill();
   process.exit(1);
 }
 
@@ -34,7 +48,7 @@ function checkNode() {
 }
 
 /** `npm ci`, when node_modules is missing or was made from another lock file. */
-function installDependencies() {
+async function installDependencies() {
   const lock = join(root, "package-lock.json");
   const installed = join(root, "node_modules", ".package-lock.json");
   const stamp = join(root, "node_modules", ".lenggen-lock");
@@ -45,20 +59,23 @@ function installDependencies() {
   if (!existsSync(installed) || statSync(installed).mtimeMs + 5000 < statSync(lock).mtimeMs) {
     const since = performance.now();
     console.error("set-up: installing dependencies");
-    const npm = quietly("npm", ["ci", "--no-audit", "--no-fund"], { shell: process.platform === "win32" });
+    const npm = await quietly("npm", ["ci", "--no-audit", "--no-fund"], { shell: process.platform === "win32" });
     if (npm.failed) stop("npm ci failed", npm.output);
     console.error(`set-up: dependencies installed (${seconds(since)})`);
   }
   writeFileSync(stamp, digest);
 }
 
-/** The addon of the cpu device. Without a C++ compiler everything still works, on the reference device. */
-function buildNative() {
+/**
+ * The addon of the cpu device: for all processors, or `quick`, for this one alone, in a third of the time. Without a C++ compiler
+ * everything still works, on the reference device.
+ */
+async function buildNative(quick) {
   const since = performance.now();
   if (!existsSync(join(root, "packages/kernels/build/cpu.node")) && process.env.CXX !== "none") {
-    console.error("set-up: compiling the native kernels, which takes a minute or two the first time");
+    console.error(`set-up: compiling the native kernels, which takes ${quick ? "about a minute" : "a minute or two"} the first time`);
   }
-  const build = quietly(process.execPath, ["packages/kernels/scripts/build-native.mjs"]);
+  const build = await quietly(process.execPath, ["packages/kernels/scripts/build-native.mjs", ...(quick ? ["--quick"] : [])]);
   if (build.failed) stop("the native kernels did not compile (CXX names another compiler; CXX=none goes on without)", build.output);
   const skipped = /^skipped .*$/m.exec(build.output)?.[0];
   if (skipped) console.error(`set-up: ${skipped}`);
@@ -66,22 +83,25 @@ function buildNative() {
   return !skipped;
 }
 
-/** Every package's dist, by turbo, which skips what has not changed. */
-function buildPackages() {
+/** Every dist, of the packages and, for tests, of the example page, by turbo, which skips what has not changed. */
+async function buildPackages(pages) {
   const since = performance.now();
-  const turbo = quietly(join(root, "node_modules", ".bin", process.platform === "win32" ? "turbo.cmd" : "turbo"), ["run", "build", "--filter=./packages/*", "--output-logs=errors-only"], {
-    shell: process.platform === "win32",
-    env: { ...process.env, TURBO_TELEMETRY_DISABLED: "1", DO_NOT_TRACK: "1", TURBO_NO_UPDATE_NOTIFIER: "1" },
-  });
+  const turbo = await quietly(
+    join(root, "node_modules", ".bin", process.platform === "win32" ? "turbo.cmd" : "turbo"),
+    ["run", "build", ...(pages ? [] : ["--filter=./packages/*"]), "--output-logs=errors-only"],
+    { shell: process.platform === "win32", env: { ...process.env, TURBO_TELEMETRY_DISABLED: "1", DO_NOT_TRACK: "1", TURBO_NO_UPDATE_NOTIFIER: "1" } },
+  );
   if (turbo.failed) stop("the packages could not be built", turbo.output);
   if (performance.now() - since > 5000) console.error(`set-up: packages built (${seconds(since)})`);
 }
 
-/** Brings the clone up to date; returns whether the native kernels are there. */
-export function setUp({ packages }) {
+/**
+ * Brings the clone up to date; returns whether the native kernels are there. `tests`: for them the kernels of every processor and the
+ * example page are built as well.
+ */
+export async function setUp({ tests }) {
   checkNode();
-  installDependencies();
-  const native = buildNative();
-  if (packages) buildPackages();
+  await installDependencies();
+  const [native] = await Promise.all([buildNative(!tests), buildPackages(tests)]);
   return { native };
 }

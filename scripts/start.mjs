@@ -5,7 +5,7 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { root, setUp } from "./setup.mjs";
 
-setUp({ packages: true });
+await setUp({ tests: false });
 
 const given = process.argv.slice(2);
 const preset = given.some((argument) => argument === "--preset" || argument.startsWith("--preset=")) ? [] : ["--preset", "quick"];

@@ -1,13 +1,13 @@
 /**
  * `npm test`: set-up, then vitest over all packages. Arguments after `--` go to vitest: `npm test -- ssd`, and with
- * `--project node` or `--project browser` one of the two halves.
- * The packages are built too, as the tests of the command line run the command that users run.
+ * `--project node`, `--project browser` or `--project tab` (the example page) a part.
+ * The packages and the example page are built too, as tests run the command that users run and open the page that they get.
  */
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { root, setUp } from "./setup.mjs";
 
-const { native } = setUp({ packages: true });
+const { native } = await setUp({ tests: true });
 if (!native) console.error("test: the cpu device is missing, so every test that runs on each device runs without it");
 
 // Loaded now, as set-up may just have installed what it needs.

@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
-// The page as it is built, and the packages as they are installed: `npm run test:tab` in the repository builds both first.
+// The page as it is built, and the packages as they are installed: `npm test` builds both first.
 export default defineConfig({
   root: fileURLToPath(new URL(".", import.meta.url)),
   test: {

@@ -1,7 +1,7 @@
 import { defineConfig } from "tsup";
 import { browserRoom, room } from "../../tsup.base";
 
-const NODE_ONLY = ["!src/node/**", "!src/backends/cpu/**", "!src/platform.ts", "!src/backends/webgpu/dawn.ts", "!src/testing.ts"];
+const NODE_ONLY = ["!src/node/**", "!src/backends/cpu/**", "!src/platform.ts", "!src/backends/webgpu/dawn{,Probe}.ts", "!src/testing.ts"];
 
 export default defineConfig([
   room({ index: "src/index.ts", "node/index": "src/node/index.ts" }),

@@ -1,6 +1,6 @@
 /** The built page in a headless Chromium, for the tests. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -24,6 +24,7 @@ const QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-com
  */
 const WEBGPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-dawn-features=disable_workgroup_init"];
 
+if (!absent && !existsSync(join(here, "dist/index.html"))) throw new Error("the page is not built: run npm test, or npm run build");
 const server = absent ? undefined : await preview({ root: here, preview: { port: 0 }, logLevel: "warn" });
 const browsers: Browser[] = [];
 afterAll(async () => {

@@ -57,6 +57,13 @@ describe("--json", () => {
     }
   });
 
+  it("of doctor, with nothing on stderr where there is no GPU: what drivers print belongs into the reason", async () => {
+    const env = { VK_ICD_FILENAMES: undefined, LD_LIBRARY_PATH: undefined, LENGGEN_WEBGPU_FALLBACK: undefined };
+    const { code, stdout, stderr } = await lenggen(["doctor", "--device", "webgpu"], { env });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(/^webgpu +(available: |not available: \S)/m);
+  });
+
   it("of train and post-train", async () => {
     const trained = await json("train", ...place.training, "--steps", "3", "--out", "runs/json");
     expect(trained).toMatchObject({ status: "done", step: 3, steps: 3, tokens: 192, checkpoint: join("runs/json", "checkpoints", "step-3") });

@@ -4,13 +4,15 @@
  *
  *   node scripts/build-native.mjs [--sanitize] [--families memory,matmul --out build/mine.node]
  *   node scripts/build-native.mjs --target linux-arm64     for another machine: build/linux-arm64/cpu.node
+ *   node scripts/build-native.mjs --quick                  for this machine alone, unless a whole one is up to date
  *
  * Needs only a C++17 compiler (CXX, else c++, g++ or clang++; for another machine CXX, else GCC's cross compiler):
  * headers come from node-api-headers and node-addon-api. Without a compiler it says so in one line and exits with 0:
  * the packages then work on the `reference` device.
  *
- * Sources that mention LENGGEN_ISA are compiled once per instruction set. Kernel families among them take part
- * when native/cpu/families.h (or --families) names them.
+ * Sources that mention LENGGEN_ISA are compiled once per instruction set; --quick takes only the widest that this
+ * processor has, in a third of the time. Kernel families among them take part when native/cpu/families.h (or
+ * --families) names them.
  * Objects are cached under build/objects by the hash of all that goes into them.
  */
 import { execFile, spawnSync } from "node:child_process";
@@ -21,25 +23,13 @@ import { availableParallelism } from "node:os";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
+import { ISAS } from "./isas.mjs";
 
 const PACKAGE = fileURLToPath(new URL("..", import.meta.url));
 const SOURCE = join(PACKAGE, "native/cpu");
 const BUILD = join(PACKAGE, "build");
 const OBJECTS = join(BUILD, "objects");
 const DAY = 86_400_000;
-
-/**
- * Instruction sets, narrowest first. The order matters when linking: inline functions of the standard library
- * end up in several objects, the linker keeps the first copy, and that one must run on every processor.
- */
-const ISAS = {
-  x64: {
-    baseline: [],
-    avx2: ["-mavx2", "-mfma", "-mf16c"],
-    avx512: ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"],
-  },
-  arm64: { neon: [] },
-};
 
 const HERE = `${process.platform}-${process.arch}`;
 /** What can be compiled for on another machine, with the cross compiler and where it comes from. */
@@ -61,6 +51,7 @@ const { values: options } = parseArgs({
     families: { type: "string" },
     out: { type: "string" },
     target: { type: "string", default: HERE },
+    quick: { type: "boolean", default: false },
   },
 });
 const [platform, arch] = options.target.split("-");
@@ -81,14 +72,15 @@ async function main() {
   }
   const output = resolve(PACKAGE, options.out ?? join("build", cross ? options.target : "", options.sanitize ? "cpu.asan.node" : "cpu.node"));
   const started = performance.now();
-  const objects = plan(compiler, isas);
-  const missing = objects.filter((object) => !existsSync(object.path));
-  const stamp = hash(objects.map((object) => object.key).join());
   const stampFile = `${output}.stamp`;
-  if (missing.length === 0 && existsSync(output) && existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) {
+  const isUpToDate = (all) => existsSync(output) && existsSync(stampFile) && readFileSync(stampFile, "utf8") === stampOf(all);
+  let objects = plan(compiler, isas);
+  if (options.quick && !isUpToDate(objects)) objects = plan(compiler, widestOnly(compiler.command, isas));
+  if (isUpToDate(objects)) {
     console.log(`${relative(process.cwd(), output)} is up to date`);
     return;
   }
+  const missing = objects.filter((object) => !existsSync(object.path));
   mkdirSync(OBJECTS, { recursive: true });
   mkdirSync(dirname(output), { recursive: true });
   const failures = await compileAll(compiler.command, missing);
@@ -99,7 +91,7 @@ async function main() {
     return;
   }
   await link(compiler.command, objects, output);
-  writeFileSync(stampFile, stamp);
+  writeFileSync(stampFile, stampOf(objects));
   prune(objects);
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   console.log(`built ${relative(process.cwd(), output)} in ${seconds} s: ${missing.length} of ${objects.length} objects compiled`);
@@ -123,6 +115,27 @@ function findCompiler() {
   return undefined;
 }
 
+/** The widest instruction set that this processor has, as native/cpu/supports.h finds it; all of them where it can't be asked. */
+function widestOnly(command, isas) {
+  mkdirSync(BUILD, { recursive: true });
+  const probe = join(BUILD, `isa-probe.${process.pid}`);
+  const code = `#include "${join(SOURCE, "supports.h")}"
+#include <cstdio>
+#define PRINT(name) if (lenggen::supports::name()) std::puts(#name);
+int main() { LENGGEN_ALL_ISAS(PRINT) }
+`;
+  const compiled = spawnSync(command, ["-std=c++17", "-x", "c++", "-", "-o", probe], { input: code });
+  const { stdout } = compiled.status === 0 ? spawnSync(probe, { encoding: "utf8" }) : {};
+  rmSync(probe, { force: true });
+  const widest = stdout?.trim().split("\n").at(-1);
+  return isas[widest] ? { [widest]: isas[widest] } : isas;
+}
+
+/** Tells one set of objects from another. */
+function stampOf(objects) {
+  return hash(objects.map((object) => object.key).join());
+}
+
 /** Every object that the addon consists of, in link order, with the command that makes it. */
 function plan(compiler, isas) {
   const families = familyNames();
@@ -144,10 +157,10 @@ function plan(compiler, isas) {
     const key = hash([compiler.version, ...common, ...flags, ...contents(source, new Set(ignored))].join("\0"));
     return { name, source, flags: [...common, ...flags], key, path: join(OBJECTS, `${name}-${key}.o`) };
   };
-  const list = `-DLENGGEN_FAMILIES(X)=${families.map((name) => `X(${name})`).join(" ")}`;
+  const list = (macro, names) => `-D${macro}(X)=${names.map((name) => `X(${name})`).join(" ")}`;
   return [
-    ...once.map((name) => object(name, NODE_API_DEFINES)),
-    ...Object.entries(isas).flatMap(([isa, flags]) => perIsa.map((name) => object(name, [`-DLENGGEN_ISA=${isa}`, ...(name === "registry" ? [list] : []), ...flags]))),
+    ...once.map((name) => object(name, name === "isa" ? [list("LENGGEN_ISAS", Object.keys(isas))] : NODE_API_DEFINES)),
+    ...Object.entries(isas).flatMap(([isa, flags]) => perIsa.map((name) => object(name, [`-DLENGGEN_ISA=${isa}`, ...(name === "registry" ? [list("LENGGEN_FAMILIES", families)] : []), ...flags]))),
   ];
 }
 

@@ -11,9 +11,11 @@
  * Platform packages have no scripts: the package manager picks one by os, cpu and libc, and the loader finds it.
  */
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { ISAS } from "./isas.mjs";
 
 const PACKAGE = fileURLToPath(new URL("..", import.meta.url));
 const PLATFORMS = ["linux-x64", "linux-arm64", "darwin-x64", "darwin-arm64"];
@@ -35,6 +37,9 @@ function writePackage() {
   const addon = join(PACKAGE, "build", "cpu.node");
   if (!PLATFORMS.includes(platform)) return fail(`there is no platform package for ${platform}; there are ${PLATFORMS.join(", ")}`);
   if (!existsSync(addon)) return fail("build/cpu.node is missing: run scripts/build-native.mjs first");
+  const held = createRequire(import.meta.url)(addon).isas().map(({ name }) => name);
+  const missing = Object.keys(ISAS[process.arch]).filter((name) => !held.includes(name));
+  if (missing.length > 0) return fail(`build/cpu.node lacks ${missing.join(", ")}: run scripts/build-native.mjs without --quick first`);
   const folder = join(PACKAGE, "build", "npm", platform);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });

@@ -5,6 +5,7 @@ import { LenggenError } from "@lenggen/kernels";
 import { makeFolder, writeWhole } from "@lenggen/kernels/node";
 import { addSavingOptions, type CommandSpec } from "../command";
 import { oneOf } from "../parse";
+import type { View } from "../reproduce/experiment";
 import { EXPERIMENTS } from "../reproduce/experiments";
 import { holdingParts } from "../reproduce/locks";
 import { UsageError } from "../usage";
@@ -46,17 +47,28 @@ export const reproduce: CommandSpec = {
     const device = await context.openDevice();
     out.note(`${experiment}: ${device.description}; everything goes to ${folder}`);
     const note = (line: string): void => out.note(line);
-    const { report, page, chart, summary } = await holdingParts(folder, only ?? chosen.models?.(preset), { signal, note }, () =>
-      chosen.run({ preset, seed: common.seed, folder, fromScratch: options.fromScratch, only, device, signal, note }));
+    const html = join(folder, "report.html");
+    let shown = "";
+    const write = async ({ page, chart }: View, again: boolean): Promise<void> => {
+      await writeWhole(html, [new TextEncoder().encode(page)]);
+      const drawn = chart ? terminalChart(chart, { width: Math.min(100, process.stdout.columns ?? 80), color: process.stdout.isTTY }) : "";
+      if (drawn !== "" && (again || drawn !== shown)) out.print(drawn);
+      shown = drawn;
+    };
+    const show = async (soFar: View, done: string): Promise<void> => {
+      if (only) return; // the command without --only makes the report
+      await write(soFar, false);
+      out.print(`${done}; the report so far: ${html}`);
+    };
+    const { report, summary, ...view } = await holdingParts(folder, only ?? chosen.models?.(preset), { signal, note }, () =>
+      chosen.run({ preset, seed: common.seed, folder, fromScratch: options.fromScratch, only, device, signal, note, show }));
     if (only) {
       out.print(`${only.join(", ")}: done, in ${folder}; the same command without --only does the rest and writes the report`);
       out.document({ experiment, preset, seed: common.seed, models: only });
       return;
     }
-    const html = join(folder, "report.html");
-    await writeWhole(html, [new TextEncoder().encode(page)]);
+    await write(view, true);
     await writeWhole(join(folder, REPORT), [new TextEncoder().encode(`${JSON.stringify(report, null, 1)}\n`)]);
-    if (chart) out.print(terminalChart(chart, { width: Math.min(100, process.stdout.columns ?? 80), color: process.stdout.isTTY }));
     for (const line of summary(html)) out.print(line);
     out.document(report);
   },

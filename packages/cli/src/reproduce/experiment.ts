@@ -1,4 +1,4 @@
-/** What an experiment is to `lenggen reproduce`: presets, a run from beginning to end, and what comes out of it. */
+/** What an experiment is to `lenggen reproduce`: presets, a run from beginning to end, and what comes out of it on the way and in the end. */
 import type { LineChart } from "@lenggen/evals";
 import type { Device } from "@lenggen/kernels";
 
@@ -16,15 +16,21 @@ export interface ReproductionInput {
   readonly signal: AbortSignal;
   /** A line for people. */
   readonly note: (line: string) => void;
+  /** Shows what has come out so far: `done` says of what, in words. */
+  readonly show: (view: View, done: string) => Promise<void>;
 }
 
-export interface Reproduced {
-  /** The contents of `report.json`. */
-  readonly report: object;
+/** What people see of an experiment, also before it is done. */
+export interface View {
   /** The report as an HTML document. */
   readonly page: string;
   /** What the terminal shows. */
   readonly chart?: LineChart;
+}
+
+export interface Reproduced extends View {
+  /** The contents of `report.json`. */
+  readonly report: object;
   /** The last lines: what was done, what came out, and where the report is. */
   summary(place: string): string[];
 }

@@ -6,7 +6,7 @@ import { METHOD_STYLES, type Retriever } from "../methods";
 import { depthMaps, type RetrievalChartName, retrievalCharts } from "./gcaRetrievalCharts";
 import { mebibytes, percent, retrievalByLength, type RetrievalFinding, retrievalFindings, retrievalInWords, type RetrievalPoint, taskName, tasksOf } from "./gcaRetrievalFindings";
 import type { GcaRetrievalReport, RetrievalModel } from "./gcaRetrievalTypes";
-import { details, escape, figure, methodKey, page, paragraph, section, settingsTable, table } from "./html";
+import { details, escape, figure, methodKey, page, paragraph, section, settingsTable, stillRunning, table } from "./html";
 import type { ReportLoss } from "./types";
 import { capital } from "./words";
 
@@ -34,6 +34,7 @@ export function buildGcaRetrievalReport(report: GcaRetrievalReport): string {
       ...(report.tokensTrained === undefined ? [] : [report.tokensTrained === 0 ? "trained before" : `${group(report.tokensTrained)} tokens trained`]),
       formatSeconds(report.seconds),
     ].join(" \u00b7 "), "byline"),
+    stillRunning(report.pending),
     paragraph(retrievalInWords(report), "lead"),
     summaryTable(report),
     methodKey(report.models.map(({ method }) => method)),

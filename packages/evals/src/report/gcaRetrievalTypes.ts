@@ -92,4 +92,6 @@ export interface GcaRetrievalReport {
   readonly device?: string;
   /** What was measured; how the models were made and trained stands with each. */
   readonly settings?: Settings;
+  /** What is still being trained or measured, in words; absent when the reproduction is done. */
+  readonly pending?: readonly string[];
 }

@@ -6,6 +6,7 @@ import { METHOD_STYLES, methodColor, methodVariables, STYLED, type Styled } from
 import type { ChartSize } from "../figures/lineChart";
 import { STYLE } from "./style";
 import type { Settings } from "./types";
+import { list } from "./words";
 
 /** Text made safe inside HTML. */
 export function escape(text: string): string {
@@ -15,6 +16,12 @@ export function escape(text: string): string {
 /** A paragraph; the text is escaped. */
 export function paragraph(text: string, kind = ""): string {
   return `<p${kind ? ` class="${kind}"` : ""}>${escape(text)}</p>`;
+}
+
+/** Says of a report what it does not hold yet; nothing when it is whole. */
+export function stillRunning(pending: readonly string[] = []): string {
+  if (pending.length === 0) return "";
+  return paragraph(`Still running: ${list(pending)}. What stands here is measured and final; this page is written anew as each part is done, so load it again.`, "running");
 }
 
 /** A heading with what follows it. */

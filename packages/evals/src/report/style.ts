@@ -11,6 +11,7 @@ h2{font-size:24px;line-height:1.25;font-weight:600;letter-spacing:-.006em;margin
 p,ul{max-width:42em;margin:0 0 14px;text-wrap:pretty}
 .byline,figcaption,table,summary,.key,footer{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;font-variant-numeric:tabular-nums lining-nums}
 .byline{color:var(--lg-soft);font-size:14px;margin-bottom:28px}
+.running{background:var(--tint);padding:10px 14px;border-radius:4px;font-size:16px}
 .lead{font-size:21px;line-height:1.5;margin-bottom:22px}
 figure{margin:26px 0 34px}
 figure svg{display:block;max-width:100%;height:auto}

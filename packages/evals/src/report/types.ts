@@ -74,4 +74,6 @@ export interface UnexploredStatesReport {
   readonly sequences?: number;
   readonly command?: string;
   readonly settings?: Settings;
+  /** What is still being trained or measured, in words; absent when the reproduction is done. */
+  readonly pending?: readonly string[];
 }

@@ -6,7 +6,7 @@ import { METHOD_STYLES, type Method } from "../methods";
 import type { Interval } from "../statistics";
 import { charts, recallMaps, recallTitle } from "./charts";
 import { findingInWords, findings, ratioOf } from "./findings";
-import { details, escape, figure, methodKey, page, paragraph, section, settingsTable, table } from "./html";
+import { details, escape, figure, methodKey, page, paragraph, section, settingsTable, stillRunning, table } from "./html";
 import type { ReportModel, UnexploredStatesReport } from "./types";
 
 const label = (method: Method) => METHOD_STYLES[method].label;
@@ -30,6 +30,7 @@ export function buildUnexploredStatesReport(report: UnexploredStatesReport): str
       `Preset ${report.preset}`, `seed ${report.seed}`, `training length ${T}`,
       `${group(report.tokensTrained)} tokens trained`, formatSeconds(report.seconds),
     ].join(" \u00b7 "), "byline"),
+    stillRunning(report.pending),
     paragraph(findingInWords(report), "lead"),
     summaryTable(report),
     methodKey(report.models.map(({ method }) => method)),

@@ -23,7 +23,7 @@ afterAll(async () => {
 });
 
 const input = (name: string, signal = new AbortController().signal): ReproductionInput =>
-  ({ preset: "smoke", seed: 3, folder: join(folder, name), fromScratch: false, device, signal, note: () => {} });
+  ({ preset: "smoke", seed: 3, folder: join(folder, name), fromScratch: false, device, signal, note: () => {}, show: async () => {} });
 
 describe("reproduce gca-retrieval", () => {
   it("writes its report in the format that others rely on", async () => {

@@ -9,9 +9,12 @@ export const gcaRetrieval: Experiment = {
   presets: Object.keys(PRESETS),
   models: (preset) => PRESETS[preset]!.models.map(({ method }) => method),
   async run(input) {
-    const report = await reproduceGcaRetrieval({ ...input, settings: PRESETS[input.preset]! });
-    const { buildGcaRetrievalReport } = await import("@lenggen/evals/figures");
-    return { report, page: buildGcaRetrievalReport(report), chart: mainChart(report), summary: (place) => summary(report, place) };
+    const view = async (report: GcaRetrievalReport) => {
+      const { buildGcaRetrievalReport } = await import("@lenggen/evals/figures");
+      return { page: buildGcaRetrievalReport(report), chart: mainChart(report) };
+    };
+    const report = await reproduceGcaRetrieval({ ...input, settings: PRESETS[input.preset]! }, async (soFar, done) => input.show(await view(soFar), done));
+    return { report, ...await view(report), summary: (place) => summary(report, place) };
   },
 };
 

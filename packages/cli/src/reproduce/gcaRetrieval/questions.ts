@@ -41,16 +41,18 @@ export async function askAll(examined: Examined): Promise<Stage<RetrievalCell[]>
   const { method, settings, model } = examined;
   const result: RetrievalCell[] = [];
   let seconds = 0;
+  let fresh = false;
   for (const questions of settings.questions.filter(({ methods }) => methods.includes(method))) {
     for (const length of questions.lengths) {
       for (const aligned of questions.aligned && hasChunks(model) ? [false, true] : [false]) {
         const stage = await askAt(examined, questions, length, aligned);
         result.push(...stage.result);
         seconds += stage.seconds;
+        fresh ||= stage.fresh;
       }
     }
   }
-  return { result, seconds };
+  return { result, seconds, fresh };
 }
 
 function askAt(examined: Examined, questions: Questions, length: number, aligned: boolean): Promise<Stage<RetrievalCell[]>> {

@@ -5,7 +5,7 @@
  */
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import type { GcaRetrievalReport, RetrievalModel, Settings } from "@lenggen/evals";
+import { type GcaRetrievalReport, METHOD_STYLES, type RetrievalModel, type Settings } from "@lenggen/evals";
 import type { JsonRecord } from "@lenggen/interventions";
 import { check, dispose, disposeExcept, foldIn, key, parameterCount, type Parameters } from "@lenggen/kernels";
 import { hasChunks } from "../../chunks";
@@ -30,21 +30,24 @@ export interface GcaRetrievalInput extends ReproductionInput {
 /** Streams of random keys: one for training, one for questions. */
 const [SAMPLES, ASKED] = [9, 10];
 
+/** Called after each model but the last with what the report holds so far; `done` says what has just been added. */
+export type OnModel = (report: GcaRetrievalReport, done: string) => Promise<void>;
+
 /** Runs all stages and returns the report. Throws `E_INTERRUPTED` when the signal came; what is done stays on disk. */
-export async function reproduceGcaRetrieval(input: GcaRetrievalInput): Promise<GcaRetrievalReport> {
-  const { preset, settings, seed, only } = input;
-  const { models: _models, training: _training, ...measured } = settings;
-  const trainLength = trainLengthOf(settings);
-  const text = await readText(settings.trainingText, trainLength + 1);
+export async function reproduceGcaRetrieval(input: GcaRetrievalInput, onModel: OnModel = async () => {}): Promise<GcaRetrievalReport> {
+  const { settings, seed, only } = input;
+  const text = await readText(settings.trainingText, trainLengthOf(settings) + 1);
   const { tokens: heldOut } = await readText(settings.heldOutText, Math.max(1, ...(settings.loss?.lengths ?? [])) + 1);
   const chunk = Math.max(1, ...settings.models.map((retriever) => modelOf(retriever)).filter(hasChunks).map((model) => model.settings.chunk));
 
   const models: RetrievalModel[] = [];
   let streamed: Stage<Streamed> | undefined;
   let seconds = 0;
-  for (const retriever of settings.models.filter(({ method }) => only?.includes(method) ?? true)) {
+  const chosen = settings.models.filter(({ method }) => only?.includes(method) ?? true);
+  for (const [i, retriever] of chosen.entries()) {
     const trained = await prepare(input, retriever, text);
     const parameters = (await loadCheckpoint(trained.checkpoint, input.device)).parameters;
+    let fresh = false;
     const examined: Examined = {
       method: retriever.method, model: modelOf(retriever), parameters, trained: { ...trained.settings, seed },
       chunk, heldOut, settings, key: foldIn(key(seed), ASKED), folder: input.folder, signal: input.signal,
@@ -59,17 +62,35 @@ export async function reproduceGcaRetrieval(input: GcaRetrievalInput): Promise<G
         steps: trained.steps, tokensTrained: trained.tokens, seconds: trained.seconds, ...stages.loss?.result, reading: stages.reading?.result, trainingSpeed: stages.speed?.result, settings: trained.settings,
       });
       seconds += [trained, stages.asked, stages.loss, stages.reading, stages.speed, stream].reduce((sum, stage) => sum + (stage?.seconds ?? 0), 0);
+      fresh = [stages.asked, stages.loss, stages.reading, stages.speed, stream].some((stage) => stage?.fresh);
     } finally {
       dispose(parameters);
     }
+    const later = chosen.slice(i + 1).map(({ method }) => METHOD_STYLES[method].label);
+    if (fresh && later.length > 0) {
+      await onModel(assembled(input, { models, streamed, seconds, chunk, pending: later }), `${METHOD_STYLES[retriever.method].label}: done`);
+    }
   }
+  return assembled(input, { models, streamed, seconds, chunk });
+}
+
+interface Parts {
+  readonly models: readonly RetrievalModel[];
+  readonly streamed: Stage<Streamed> | undefined;
+  readonly seconds: number;
+  readonly chunk: number;
+  readonly pending?: readonly string[];
+}
+
+function assembled({ preset, settings, seed, device }: GcaRetrievalInput, { models, streamed, seconds, chunk, pending }: Parts): GcaRetrievalReport {
+  const { models: _models, training: _training, ...measured } = settings;
   return {
     experiment: "gca-retrieval",
     preset,
     seed,
-    trainLength,
+    trainLength: trainLengthOf(settings),
     seconds: Math.round(seconds * 10) / 10,
-    models,
+    models: [...models],
     streaming: streamed?.result.points ?? [],
     stream: streamed && { method: settings.streaming!.method, tier: streamed.result.tier, seconds: streamed.result.seconds },
     tokensTrained: models.reduce((sum, { tokensTrained = 0 }) => sum + tokensTrained, 0),
@@ -77,8 +98,9 @@ export async function reproduceGcaRetrieval(input: GcaRetrievalInput): Promise<G
     sequences: settings.loss?.sequences,
     readingSequences: settings.reading?.sequences,
     command: `lenggen reproduce gca-retrieval --preset ${preset} --seed ${seed}`,
-    device: input.device.description,
+    device: device.description,
     settings: measured as unknown as Settings,
+    ...(pending && { pending }),
   };
 }
 

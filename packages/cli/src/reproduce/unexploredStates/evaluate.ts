@@ -15,14 +15,18 @@ export interface EvaluationInput {
   readonly settings: ReproductionSettings;
   readonly seed: number;
   readonly signal: AbortSignal;
+  /** Told the losses as soon as they are measured, before everything else. */
+  readonly onLosses: (losses: Pick<ReportModel, "lossByPosition" | "lossByLength">) => Promise<void>;
 }
 
 /** Loss by position, Effective Remembrance, state statistics and recall of one model. */
-export async function evaluateModel({ method, model, parameters, heldOut, settings, seed, signal }: EvaluationInput): Promise<ReportModel> {
+export async function evaluateModel({ method, model, parameters, heldOut, settings, seed, signal, onLosses }: EvaluationInput): Promise<ReportModel> {
   const { trainLength, lengths, sequences, remembrance, states, recall, chunk } = settings;
   const measured = <R>(what: string, run: (onProgress: (done: number, total: number) => void) => Promise<R>): Promise<R> => underBar(`${method}: ${what}`, run);
-  const losses = await measured("loss by position", (onProgress) =>
+  const { bins, lengths: byLength } = await measured("loss by position", (onProgress) =>
     lossByPosition(model, parameters, cutSequences(heldOut, Math.max(...lengths) + 1, sequences), { trainLength, lengths, chunk, signal, onProgress }));
+  const losses = { lossByPosition: bins, lossByLength: byLength };
+  await onLosses(losses);
   const remembered = await measured("Effective Remembrance", (onProgress) =>
     effectiveRemembrance(model, parameters, cutSequences(heldOut, remembrance.length, remembrance.sequences), { length: remembrance.length, chunk, signal, onProgress }));
   const statistics = await measured("state statistics", (onProgress) =>
@@ -36,8 +40,7 @@ export async function evaluateModel({ method, model, parameters, heldOut, settin
   }
   return {
     method,
-    lossByPosition: losses.bins,
-    lossByLength: losses.lengths,
+    ...losses,
     effectiveRemembrance: remembered.points,
     stateStd: statistics.heads.map(({ position, layer, head, std }) => ({ position, layer, head, std })),
     statePooledStd: statistics.pooled.map(({ position, std, ci95 }) => ({ position, std, ci95 })),

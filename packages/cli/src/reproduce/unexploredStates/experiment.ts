@@ -1,4 +1,4 @@
-import { charts } from "@lenggen/evals";
+import { charts, type UnexploredStatesReport } from "@lenggen/evals";
 import type { Experiment } from "../experiment";
 import { reproduceUnexploredStates } from "./run";
 import { PRESETS } from "./settings";
@@ -8,8 +8,11 @@ export const unexploredStates: Experiment = {
   summary: "recurrent models beyond their training length, and how other initial states mend them",
   presets: Object.keys(PRESETS),
   async run(input) {
-    const report = await reproduceUnexploredStates({ ...input, settings: PRESETS[input.preset]! });
-    const { buildUnexploredStatesReport } = await import("@lenggen/evals/figures");
-    return { report, page: buildUnexploredStatesReport(report), chart: charts(report).ratio, summary: (place) => summary(report, place) };
+    const view = async (report: UnexploredStatesReport) => {
+      const { buildUnexploredStatesReport } = await import("@lenggen/evals/figures");
+      return { page: buildUnexploredStatesReport(report), chart: charts(report).ratio };
+    };
+    const report = await reproduceUnexploredStates({ ...input, settings: PRESETS[input.preset]! }, async (soFar, done) => input.show(await view(soFar), done));
+    return { report, ...await view(report), summary: (place) => summary(report, place) };
   },
 };

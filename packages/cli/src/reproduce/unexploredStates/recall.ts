@@ -25,15 +25,19 @@ export interface RecallOutcome {
 /** TBTT is left out: it needs text that goes on from one sequence to the next, and these samples do not. */
 const WITHOUT: ReadonlySet<Method> = new Set(["tbtt"]);
 
-/** Trains and measures all recall models. Each has a run directory `recall-<method>` below the reproduction's. */
-export async function reproduceRecall(input: ReproductionInput, settings: RecallTraining, text: Text, heldOut: TokenSource): Promise<RecallOutcome> {
+/** Trains and measures all recall models. Each has a run directory `recall-<method>` below the reproduction's. `onModel` is told what there is so far. */
+export async function reproduceRecall(
+  input: ReproductionInput, settings: RecallTraining, text: Text, heldOut: TokenSource,
+  onModel: (soFar: RecallOutcome["recall"], later: readonly Method[]) => Promise<void>,
+): Promise<RecallOutcome> {
   const { device, folder, seed, signal } = input;
   const model = mamba2(settings.model);
   const started = performance.now();
   const recall: { method: Method; results: TaskAccuracy[] }[] = [];
   let base = "";
   let tokens = 0;
-  for (const method of METHODS.filter((name) => !WITHOUT.has(name))) {
+  const methods = METHODS.filter((name) => !WITHOUT.has(name));
+  for (const [i, method] of methods.entries()) {
     const { batch, steps, weightDecay, ...schedule } = method === "base" ? settings.base : settings.postTraining;
     const start = async (): Promise<Parameters> => (await loadCheckpoint(base, device)).parameters;
     const { checkpoint, parameters } = await runTraining(device, {
@@ -58,6 +62,8 @@ export async function reproduceRecall(input: ReproductionInput, settings: Recall
       bar.finish();
       dispose(parameters);
     }
+    const later = methods.slice(i + 1);
+    if (later.length > 0) await onModel([...recall], later);
   }
   return { recall, tokens, seconds: (performance.now() - started) / 1000 };
 }

@@ -1,10 +1,10 @@
 /**
  * "Unexplored states" (Buitrago Ruiz & Gu 2025) from beginning to end: a base model trained on short contexts, a control and four
- * interventions from it, all six evaluated far beyond the training length; then recall, by models of its own (recall.ts). Each model has its
- * own run directory below the reproduction's, so that an interrupted reproduction goes on where it was.
+ * interventions from it, each evaluated far beyond the training length as soon as it is trained; then recall, by models of its own
+ * (recall.ts). Each model has its own run directory below the reproduction's, so that an interrupted reproduction goes on where it was.
  */
 import { join } from "node:path";
-import { type Method, METHODS, type ReportModel, type Settings, type UnexploredStatesReport } from "@lenggen/evals";
+import { type Method, METHOD_STYLES, METHODS, type ReportModel, type Settings, type UnexploredStatesReport } from "@lenggen/evals";
 import { dispose, parameterCount, type Parameters, type TokenSource } from "@lenggen/kernels";
 import { type Mamba2, mamba2 } from "@lenggen/recurrent";
 import { loadCheckpoint } from "../../models";
@@ -12,7 +12,7 @@ import { readText, type Text } from "../../text";
 import { runTraining, type TrainingPlan } from "../../training";
 import type { ReproductionInput } from "../experiment";
 import { resumable, type Stage } from "../resumable";
-import { evaluateModel } from "./evaluate";
+import { evaluateModel, type EvaluationInput } from "./evaluate";
 import { reproduceRecall } from "./recall";
 import { initialStatesOf, type ReproductionSettings, type TrainingSettings } from "./settings";
 
@@ -29,36 +29,63 @@ interface Trained {
   readonly settings: Settings;
 }
 
-const BASE_NAME = "base";
+/** Called with what the report holds so far; `done` says what has just been added. */
+export type OnPart = (report: UnexploredStatesReport, done: string) => Promise<void>;
 
 /** Runs all stages and returns the report. Throws `E_INTERRUPTED` when the signal came; what is done stays on disk. */
-export async function reproduceUnexploredStates(input: UnexploredStatesInput): Promise<UnexploredStatesReport> {
-  const { preset, settings, seed } = input;
+export async function reproduceUnexploredStates(input: UnexploredStatesInput, onPart: OnPart = async () => {}): Promise<UnexploredStatesReport> {
+  const { settings } = input;
   const model = mamba2(settings.model);
   const training = await readText(settings.trainingText, settings.trainLength + 1);
   const { tokens: heldOut } = await readText(settings.heldOutText, Math.max(...settings.lengths) + 1);
 
-  const base = await trainOne(input, model, training, BASE_NAME, settings.base);
-  const all = [base];
-  for (const method of METHODS.filter((name) => name !== BASE_NAME)) all.push(await trainFrom(input, model, training, base, method));
+  const models: ReportModel[] = [];
+  const spent = { tokens: 0, seconds: 0 };
+  const label = (method: Method): string => METHOD_STYLES[method].label;
+  const reportOf = (more: Pick<UnexploredStatesReport, "models" | "recall" | "pending">): UnexploredStatesReport => assembled(input, model, spent, more);
+  const recallPending = settings.recallTraining ? ["recall"] : [];
 
-  const evaluations: Stage<ReportModel>[] = [];
-  for (const trained of all) evaluations.push(await evaluated(input, trained, heldOut));
-  const recalled = settings.recallTraining && (await reproduceRecall(input, settings.recallTraining, training, heldOut));
-  const spent = [...all, ...evaluations, ...(recalled ? [recalled] : [])].reduce((sum, { seconds }) => sum + seconds, 0);
+  let base: Trained | undefined;
+  for (const [i, method] of METHODS.entries()) {
+    const trained = base === undefined ? await trainOne(input, model, training, method, settings.base) : await trainFrom(input, model, training, base, method);
+    base ??= trained;
+    spent.tokens += trained.tokens;
+    spent.seconds += trained.seconds;
+    const later = [...METHODS.slice(i + 1).map(label), ...recallPending];
+    const evaluation = await evaluated(input, trained, heldOut, async (losses) => {
+      if (i > 0) return; // of the first model alone: a reader has nothing yet
+      const partly: ReportModel = { method, effectiveRemembrance: [], stateStd: [], ...losses };
+      await onPart(reportOf({ models: [partly], pending: [`other measures of ${label(method)}`, ...later] }), `${label(method)}: the loss by position is measured`);
+    });
+    spent.seconds += evaluation.seconds;
+    models.push(evaluation.result);
+    if (evaluation.fresh && later.length > 0) await onPart(reportOf({ models, pending: later }), `${label(method)}: done`);
+  }
+  const recall = settings.recallTraining && await reproduceRecall(input, settings.recallTraining, training, heldOut, (soFar, later) =>
+    onPart(reportOf({ models, recall: soFar, pending: later.map((method) => `recall of ${label(method)}`) }), `recall, ${label(soFar.at(-1)!.method)}: done`));
+  spent.tokens += recall?.tokens ?? 0;
+  spent.seconds += recall?.seconds ?? 0;
+  return reportOf({ models, recall: recall?.recall });
+}
+
+function assembled(
+  { preset, settings, seed, device }: UnexploredStatesInput, model: Mamba2, { tokens, seconds }: { readonly tokens: number; readonly seconds: number },
+  { models, recall, pending }: Pick<UnexploredStatesReport, "models" | "recall" | "pending">,
+): UnexploredStatesReport {
   return {
     experiment: "unexplored-states",
     preset,
     seed,
     trainLength: settings.trainLength,
-    tokensTrained: all.reduce((sum, { tokens }) => sum + tokens, recalled?.tokens ?? 0),
-    seconds: Math.round(spent * 10) / 10,
-    models: evaluations.map(({ result }) => result),
-    recall: recalled?.recall,
+    tokensTrained: tokens,
+    seconds: Math.round(seconds * 10) / 10,
+    models: [...models],
+    recall,
     remembranceLength: settings.remembrance.length,
     sequences: settings.sequences,
     command: `lenggen reproduce unexplored-states --preset ${preset} --seed ${seed}`,
-    settings: { ...(settings as unknown as Settings), device: input.device.description, parameters: parameterCount(model) },
+    settings: { ...(settings as unknown as Settings), device: device.description, parameters: parameterCount(model) },
+    ...(pending && { pending }),
   };
 }
 
@@ -90,14 +117,16 @@ async function trainOne(
 }
 
 /** The evaluation of one model; an interrupted reproduction finds the finished ones on disk. */
-function evaluated({ settings, seed, folder, device, signal }: UnexploredStatesInput, trained: Trained, heldOut: TokenSource): Promise<Stage<ReportModel>> {
+function evaluated(
+  { settings, seed, folder, device, signal }: UnexploredStatesInput, trained: Trained, heldOut: TokenSource, onLosses: EvaluationInput["onLosses"],
+): Promise<Stage<ReportModel>> {
   const { method, checkpoint, steps, tokens, seconds } = trained;
   // What decides the numbers: how this model was trained and what is measured, but not how the others are trained.
   const { methods: _methods, recallTraining: _recallTraining, postTraining: _postTraining, ...shared } = settings;
   return resumable(join(folder, `${method}-evaluation.json`), { shared, trained: trained.settings, seed }, async () => {
     const { model, parameters } = await loadCheckpoint(checkpoint, device);
     try {
-      const measured = await evaluateModel({ method, model: model, parameters, heldOut, settings, seed, signal });
+      const measured = await evaluateModel({ method, model: model, parameters, heldOut, settings, seed, signal, onLosses });
       return { ...measured, steps, tokensTrained: tokens, seconds, settings: trained.settings };
     } finally {
       dispose(parameters);

@@ -1,5 +1,6 @@
 /** WebGPU in Node: the npm package `webgpu`, which brings Dawn. Imported by a name that bundlers do not follow. */
 import type { FoundGpu } from "./adapter";
+import { type DawnProbe, probeDawn } from "./dawnProbe";
 
 /**
  * Times as they are, for benchmarks. No zeros in a group's memory before it starts: kernels write before they read, and software
@@ -22,8 +23,18 @@ const load = (): Promise<Dawn> => import(/* webpackIgnore: true */ /* @vite-igno
 /** One for the whole process, and for good: an adapter or device that outlives what made it crashes or hangs Dawn. */
 const INSTANCES = new Map<Dawn, GPU>();
 
+/** How Dawn is found; tests play others. */
+interface Ways {
+  load(): Promise<Dawn>;
+  /** A look for an adapter that leaves the terminal alone; undefined where Dawn may be asked itself. */
+  probe(): Promise<DawnProbe | undefined>;
+}
+
+let probed: Promise<DawnProbe | undefined> | undefined;
+const OWN_WAYS: Ways = { load, probe: () => (probed ??= probeDawn(NAME, options())) };
+
 /** Dawn's WebGPU, or why there is none. */
-export async function dawn(loading = load): Promise<FoundGpu> {
+export async function dawn({ load: loading, probe }: Ways = OWN_WAYS): Promise<FoundGpu> {
   let module: Dawn;
   try {
     module = await loading();
@@ -36,6 +47,8 @@ export async function dawn(loading = load): Promise<FoundGpu> {
         : `the npm package webgpu does not load: ${error instanceof Error ? error.message : String(error)}`,
     };
   }
+  const found = INSTANCES.has(module) ? undefined : await probe();
+  if (found?.adapter === false) return { gpu: null, reason: withoutAdapter() + (found.words ? ` (Dawn says: ${found.words})` : "") };
   const gpu = INSTANCES.get(module) ?? module.create(options());
   INSTANCES.set(module, gpu);
   return { gpu, withoutAdapter: withoutAdapter() };
