@@ -89,7 +89,7 @@ describe("run directories", () => {
     expect(await readFile(join(place.folder, "runs/base/run.json"), "utf8")).toBe(before);
   });
   it("that hold something else are refused", () => fails(train("--out", "."), 1, /\[E_EXISTS\]/));
-  it("with other settings are not resumed", () => fails(train("--out", "runs/base", "--resume", "--seed", "5"), 1, /seed: 0 there, 5 here.*\[E_CONFIG\]/));
+  it("with other settings are not resumed", () => fails(train("--out", "runs/base", "--resume", "--seed", "5", "--steps", "6"), 1, /seed: 0 there, 5 here.*\[E_CONFIG\]/));
   it("that cannot be written", () => fails(train("--out", "book.txt/run"), 1, /\[E_IO\]/));
   it("where no folder can be made", () => fails(train("--out", process.platform === "linux" ? "/proc/run" : "book.txt/run/deep"), 1, /can't be .*\[E_IO\]/));
   it("without a name", () => fails(train("--out", ""), 1, /empty path \[E_IO\]/));

@@ -27,7 +27,8 @@ eachDevice("training", (device) => {
     await expect(run).rejects.toThrow(coded("E_CONFIG", `evaluation own: every is ${every}; it must be a whole number of at least 1`));
   });
 
-  it.each([Number.NaN, Infinity])("refuses weights of %s by name, which is no divergence", async (weight) => {
+  it("refuses weights that are no numbers by name, which is no divergence", async () => {
+    const weight = Number.NaN;
     const options = tinyOptions({ device, steps: 1 });
     const at: BatchSource["at"] = (step, microBatch) => {
       const batch = options.batches.at(step, microBatch);
