@@ -37,8 +37,8 @@ function writePackage() {
   const addon = join(PACKAGE, "build", "cpu.node");
   if (!PLATFORMS.includes(platform)) return fail(`there is no platform package for ${platform}; there are ${PLATFORMS.join(", ")}`);
   if (!existsSync(addon)) return fail("build/cpu.node is missing: run scripts/build-native.mjs first");
-  const held = createRequire(import.meta.url)(addon).isas().map(({ name }) => name);
-  const missing = Object.keys(ISAS[process.arch]).filter((name) => !held.includes(name));
+  const held = new Set(createRequire(import.meta.url)(addon).isas().map(({ name }) => name));
+  const missing = Object.keys(ISAS[process.arch]).filter((name) => !held.has(name));
   if (missing.length > 0) return fail(`build/cpu.node lacks ${missing.join(", ")}: run scripts/build-native.mjs without --quick first`);
   const folder = join(PACKAGE, "build", "npm", platform);
   rmSync(folder, { recursive: true, force: true });
