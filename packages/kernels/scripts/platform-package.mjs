@@ -6,9 +6,11 @@
  *   node scripts/platform-package.mjs                  writes the folder
  *   node scripts/platform-package.mjs --manifest FILE  adds all platform packages to that package.json as
  *                                                      optional dependencies (at publishing time alone: an
- *                                                      unpublished optional dependency would break the lockfile)
+ *                                                      unpublished optional dependency would break the lockfile);
+ *                                                      with --musl also those of Alpine, where they are published
  *
- * Platform packages have no scripts: the package manager picks one by os, cpu and libc, and the loader finds it.
+ * Platform packages have no scripts: the package manager picks one by os, cpu and libc, and the loader finds it. On a Linux
+ * with musl the folder is <platform>-<arch>-musl, so that what is built there never passes for what is built with glibc.
  */
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -19,23 +21,26 @@ import { ISAS } from "./isas.mjs";
 
 const PACKAGE = fileURLToPath(new URL("..", import.meta.url));
 const PLATFORMS = ["linux-x64", "linux-arm64", "darwin-x64", "darwin-arm64"];
+const MUSL = ["linux-x64-musl", "linux-arm64-musl"];
 
 const main = JSON.parse(readFileSync(join(PACKAGE, "package.json"), "utf8"));
-const { values: options } = parseArgs({ options: { manifest: { type: "string" } } });
+const { values: options } = parseArgs({ options: { manifest: { type: "string" }, musl: { type: "boolean", default: false } } });
 if (options.manifest) addDependencies(options.manifest);
 else writePackage();
 
 function addDependencies(file) {
   const manifest = JSON.parse(readFileSync(file, "utf8"));
   // Exact versions: the addon and the TypeScript around it are one program.
-  manifest.optionalDependencies = Object.fromEntries(PLATFORMS.map((platform) => [`${main.name}-${platform}`, main.version]));
+  manifest.optionalDependencies = Object.fromEntries([...PLATFORMS, ...(options.musl ? MUSL : [])].map((platform) => [`${main.name}-${platform}`, main.version]));
   writeFileSync(file, `${JSON.stringify(manifest, null, 2)}\n`);
 }
 
 function writePackage() {
-  const platform = `${process.platform}-${process.arch}`;
+  const libc = process.platform !== "linux" ? undefined : isGlibc() ? "glibc" : "musl";
+  const platform = `${process.platform}-${process.arch}${libc === "musl" ? "-musl" : ""}`;
   const addon = join(PACKAGE, "build", "cpu.node");
-  if (!PLATFORMS.includes(platform)) return fail(`there is no platform package for ${platform}; there are ${PLATFORMS.join(", ")}`);
+  const all = [...PLATFORMS, ...MUSL];
+  if (!all.includes(platform)) return fail(`there is no platform package for ${platform}; there are ${all.join(", ")}`);
   if (!existsSync(addon)) return fail("build/cpu.node is missing: run scripts/build-native.mjs first");
   const held = new Set(createRequire(import.meta.url)(addon).isas().map(({ name }) => name));
   const missing = Object.keys(ISAS[process.arch]).filter((name) => !held.has(name));
@@ -44,7 +49,6 @@ function writePackage() {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   const name = `${main.name}-${platform}`;
-  const libc = process.platform !== "linux" ? {} : { libc: [isGlibc() ? "glibc" : "musl"] };
   const manifest = {
     name,
     version: main.version,
@@ -53,7 +57,7 @@ function writePackage() {
     ...(main.repository ? { repository: main.repository } : {}),
     os: [process.platform],
     cpu: [process.arch],
-    ...libc,
+    ...(libc ? { libc: [libc] } : {}),
     files: ["cpu.node"],
     exports: { "./cpu.node": "./cpu.node", "./package.json": "./package.json" },
     engines: main.engines,

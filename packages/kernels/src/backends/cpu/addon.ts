@@ -4,6 +4,7 @@
  */
 import type { Ceiling } from "../../ceiling";
 import { LenggenError, type ErrorCode } from "../../errors";
+import { isMusl } from "./libc";
 
 /** The addon's device; see native/cpu/cpuDevice.cpp. Errors carry a `code`. */
 export interface NativeDevice {
@@ -72,19 +73,34 @@ async function load(): Promise<Loaded> {
     if (!existsSync(built) || !existsSync(manifest)) continue;
     if ((JSON.parse(readFileSync(manifest, "utf8")) as { name?: string }).name === "@lenggen/kernels") return attempt(built);
   }
-  const name = `@lenggen/kernels-${process.platform}-${process.arch}`;
-  let prebuilt: string;
-  try {
-    prebuilt = require.resolve(`${name}/cpu.node`);
-  } catch {
-    return {
-      addon: null,
-      reason: `there is no binary for ${process.platform}-${process.arch}: in a clone run "node packages/kernels/scripts/build-native.mjs" ` +
-        `(needs a C++ compiler), elsewhere install ${name} of this version (npm leaves it out with --omit=optional, and sometimes ` +
-        `with a lockfile made on another platform)`,
-    };
+  // Package managers that know no libc install both of Linux, of which one loads.
+  const platform = `${process.platform}-${process.arch}`;
+  let failed: Loaded | undefined;
+  for (const suffix of ["", "-musl"]) {
+    let prebuilt: string;
+    try {
+      prebuilt = require.resolve(`@lenggen/kernels-${platform}${suffix}/cpu.node`);
+    } catch {
+      continue;
+    }
+    const result = attempt(prebuilt);
+    if (result.addon) return result;
+    failed ??= result;
   }
-  return attempt(prebuilt);
+  const musl = await isMusl();
+  if (failed && !failed.addon && !musl) return failed;
+  return { addon: null, reason: withoutBinary(platform, musl) };
+}
+
+/** Why there is no binary for this platform, and how to get one. */
+export function withoutBinary(platform: string, musl: boolean): string {
+  if (musl) {
+    return `there is no binary for ${platform} on musl, Alpine's C library, for those that packages bring are for glibc; the reference device works. ` +
+      `For this one take an image with glibc (node:20-slim for node:20-alpine), or compile it: in a clone of the repository run "apk add g++", ` +
+      `"npm ci" and "node packages/kernels/scripts/build-native.mjs", and let LENGGEN_CPU_ADDON name its packages/kernels/build/cpu.node`;
+  }
+  return `there is no binary for ${platform}: in a clone run "node packages/kernels/scripts/build-native.mjs" (needs a C++ compiler), ` +
+    `elsewhere install @lenggen/kernels-${platform} of this version (npm leaves it out with --omit=optional, and sometimes with a lockfile made on another platform)`;
 }
 
 /** An error of the addon as one of ours. */

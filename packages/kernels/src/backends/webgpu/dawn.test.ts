@@ -15,6 +15,11 @@ describe("Node without WebGPU says why, and what to do", () => {
     expect(await dawn(ways(broken))).toEqual({ gpu: null, reason: expect.stringMatching(/webgpu does not load: libstdc.*GLIBCXX/) });
   });
 
+  it("when the system's C library is one that the package has no binary for", async () => {
+    const broken = () => Promise.reject(new Error("Error loading shared library ld-linux-x86-64.so.2: No such file or directory"));
+    expect(await dawn({ ...ways(broken), isMusl: async () => true })).toEqual({ gpu: null, reason: expect.stringMatching(/musl \(Alpine\).*node:20-slim/) });
+  });
+
   it("when there is no GPU, for this system", async () => {
     const found = await dawn(ways(async () => ({ create: () => ({}) as GPU })));
     const words = process.platform === "linux" ? /Vulkan driver .*apt-get install libvulkan1.*VK_ICD_FILENAMES=/ : /update the system and the GPU's driver/;

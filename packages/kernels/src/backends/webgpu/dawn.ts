@@ -1,4 +1,5 @@
 /** WebGPU in Node: the npm package `webgpu`, which brings Dawn. Imported by a name that bundlers do not follow. */
+import { isMusl } from "../cpu/libc";
 import type { FoundGpu } from "./adapter";
 import { type DawnProbe, probeDawn } from "./dawnProbe";
 
@@ -28,17 +29,24 @@ interface Ways {
   load(): Promise<Dawn>;
   /** A look for an adapter that leaves the terminal alone; undefined where Dawn may be asked itself. */
   probe(): Promise<DawnProbe | undefined>;
+  /** Whether this system's C library is one that the package has no binary for; as it is unless given. */
+  isMusl?(): Promise<boolean>;
 }
 
 let probed: Promise<DawnProbe | undefined> | undefined;
 const OWN_WAYS: Ways = { load, probe: () => (probed ??= probeDawn(NAME, options())) };
 
 /** Dawn's WebGPU, or why there is none. */
-export async function dawn({ load: loading, probe }: Ways = OWN_WAYS): Promise<FoundGpu> {
+export async function dawn({ load: loading, probe, isMusl: onMusl = isMusl }: Ways = OWN_WAYS): Promise<FoundGpu> {
   let module: Dawn;
   try {
     module = await loading();
   } catch (error) {
+    if (await onMusl()) {
+      const reason = "Node has no WebGPU of its own, and the binaries of the npm package webgpu are for glibc, while this system's C library is musl (Alpine); " +
+        "take an image with glibc (node:20-slim for node:20-alpine)";
+      return { gpu: null, reason };
+    }
     const missing = (error as { code?: string }).code === "ERR_MODULE_NOT_FOUND";
     return {
       gpu: null,
