@@ -150,7 +150,7 @@ struct DivA {
   static vf value(vf, vf b, vf dy) { return dy / b; }
 };
 struct DivB {
-  static vf value(vf a, vf b, vf dy) { return -dy * a / (b * b); }
+  static vf value(vf a, vf b, vf dy) { return -dy * (a / b) / b; }  // the square of b could overflow
 };
 
 // One stretch of n outputs. An operand either moves along with the output or stands still.

@@ -80,8 +80,9 @@ void runGatesGradient(const Launch& launch, Pool& pool) {
         const vf z = loadFirst(raw + at, n) + shift;
         const vf step = softplus(z);
         const vf stepGradient = ddt ? loadFirst(ddt + at, n) : zero(), decayGradient = da ? loadFirst(da + at, n) * rate : zero();
-        const vi free = (step >= s.minDt) & (step <= s.maxDt);
-        const vf gradient = select(free, (stepGradient + decayGradient) * sigmoid(z), zero());
+        // NaN is not clamped.
+        const vi bound = (step < s.minDt) | (step > s.maxDt);
+        const vf gradient = select(bound, zero(), (stepGradient + decayGradient) * sigmoid(z));
         storeFirst(draw + at, gradient, n);
         biasSum += gradient;
         logSum += decayGradient * clamped(s, step);

@@ -12,7 +12,7 @@
  */
 import { program, variants } from "./program";
 import { access, CORNER, eachRow, elements, product, productOfRegisters, TILES, WORKGROUP } from "./ssdTile";
-import { rowReduce } from "./wgsl";
+import { EXP, rowReduce } from "./wgsl";
 
 /** `rows` is T · share; `sloped` and `limited` say whether slopes and lengths are given, and not something in their place. */
 const SIZES = {
@@ -77,7 +77,7 @@ fn ${name}_at(at: Place, key: u32, d: u32, length: u32) -> vec4f {
  * \`join_max\`, \`join_sum\`: of each of the tile's 64 rows over the 16 lanes that have its columns, of which a lane gives eight (low and
  * high). The sums have a fixed order. Starts with a barrier; leaves tile_a to be read until the next one.
  */
-export const JOINS = (["max", "sum"] as const).map((name) => `
+export const JOINS = EXP + (["max", "sum"] as const).map((name) => `
 fn join_${name}(top: u32, side: u32, low: vec4f, high: vec4f) -> array<vec4f, 2> {
   workgroupBarrier();
   tile_a[4u * side + top / 4u] = low;
@@ -131,7 +131,7 @@ fn run(group: u32, lane: u32) {${CORNER}
     let joined = join_max(top, side, max(most[0], own[0]), max(most[1], own[1]));
     let shrink = array<vec4f, 2>(exp(max(most[0] - joined[0], vec4f(-104.0))), exp(max(most[1] - joined[1], vec4f(-104.0))));
     most = joined;
-    ${eachRow((i) => `scores[${i}] = select(exp(scores[${i}] - ${entry("most", i)}), vec4f(), scores[${i}] == vec4f(${LOWEST})); acc[${i}] *= ${entry("shrink", i)};`)}
+    ${eachRow((i) => `scores[${i}] = select(exp_four(scores[${i}] - ${entry("most", i)}), vec4f(), scores[${i}] == vec4f(${LOWEST})); acc[${i}] *= ${entry("shrink", i)};`)}
     let sums = ${entries((i) => `dot(scores[${i}], vec4f(1.0))`)};
     total[0] = total[0] * shrink[0] + sums[0];
     total[1] = total[1] * shrink[1] + sums[1];
@@ -143,7 +143,7 @@ fn run(group: u32, lane: u32) {${CORNER}
     let live = row < params.rows && position_of(row) < length;
     let sum = ${entry("total", i)};
     put_out(scalar_of(at, row) * params.headSize + at.d + side, left_of(row < params.rows, at.d + side), select(vec4f(), acc[${i}] / sum, live));
-    if (side == 0u && at.d == 0u && row < params.rows) { lse[scalar_of(at, row)] = select(0.0, ${entry("most", i)} + log(sum), live); }
+    if (side == 0u && at.d == 0u && row < params.rows) { lse[scalar_of(at, row)] = select(0.0, ${entry("most", i)} + log_one(sum), live); }
   }`)}
 }`,
   }));
@@ -190,7 +190,7 @@ export const attentionQueries = variants((quads: boolean) =>
     writes: { dq: elements(quads) },
     params: SIZES,
     workgroup: WORKGROUP,
-    code: `${gradientCode(quads, ["dq"])}
+    code: `${EXP}${gradientCode(quads, ["dq"])}
 fn run(group: u32, lane: u32) {${CORNER}
   let at = place(group, params.rows);
   ${LENGTH}
@@ -210,7 +210,7 @@ fn run(group: u32, lane: u32) {${CORNER}
       let row = at.first + top + ${i}u;
       let of_row = stats[scalar_of(at, min(row, params.rows - 1u))];
       let seen = (columns < vec4u(range.y)) & sees(vec4u(position_of(row)), columns) & vec4<bool>(row < params.rows && position_of(row) < length);
-      let probability = exp(scores[${i}] * params.scale - of_row.z * distance(row, key + side) - of_row.x);
+      let probability = exp_four(scores[${i}] * params.scale - of_row.z * distance(row, key + side) - of_row.x);
       dscores[${i}] = select(vec4f(), probability * (dscores[${i}] - of_row.y), seen);
     }`)}
     ${productOfRegisters("acc", "dscores", "min(64u, range.y - key)", "k_at(at, key + inner, at.d + outer, length)", "used_out")}
@@ -229,7 +229,7 @@ export const attentionKeys = variants((quads: boolean) =>
     writes: { dk: elements(quads), dv: elements(quads) },
     params: SIZES,
     workgroup: WORKGROUP,
-    code: `${gradientCode(quads, ["dk", "dv"])}
+    code: `${EXP}${gradientCode(quads, ["dk", "dv"])}
 fn run(group: u32, lane: u32) {${CORNER}
   let at = place(group, params.keys);
   ${LENGTH}
@@ -255,7 +255,7 @@ fn run(group: u32, lane: u32) {${CORNER}
       let key = at.first + top + ${i}u;
       let seen = live & sees(positions, vec4u(key)) & vec4<bool>(key < length);
       let apart = vec4f(abs(vec4i(positions) - vec4i(i32(key))));
-      let probability = select(vec4f(), exp(scores[${i}] * params.scale - of_rows[2] * apart - of_rows[0]), seen);
+      let probability = select(vec4f(), exp_four(scores[${i}] * params.scale - of_rows[2] * apart - of_rows[0]), seen);
       scores[${i}] = probability;
       dscores[${i}] = select(vec4f(), probability * (dscores[${i}] - of_rows[1]), seen);
     }`)}

@@ -13,7 +13,7 @@
 import { entries, entry, highest, JOINS, LOWEST } from "./attentionShaders";
 import { program, variants } from "./program";
 import { access, CORNER, eachRow, elements, product, productOfRegisters, TILES, WORKGROUP } from "./ssdTile";
-import { workgroupReduce } from "./wgsl";
+import { EXP, workgroupReduce } from "./wgsl";
 
 const PLAN_LANES = 256;
 /** Slots that a group of the plan looks at. */
@@ -177,7 +177,7 @@ fn run(group: u32, lane: u32) {${CORNER}
       let joined = join_max(top, side, max(most[0], highest[0]), max(most[1], highest[1]));
       let shrink = array<vec4f, 2>(exp(max(most[0] - joined[0], vec4f(-104.0))), exp(max(most[1] - joined[1], vec4f(-104.0))));
       most = joined;
-      ${eachRow((i) => `scores[${i}] = select(vec4f(), exp(scores[${i}] - ${entry("most", i)}), seen); own[${i}] *= ${entry("shrink", i)};`)}
+      ${eachRow((i) => `scores[${i}] = select(vec4f(), exp_four(scores[${i}] - ${entry("most", i)}), seen); own[${i}] *= ${entry("shrink", i)};`)}
       let sums = ${entries((i) => `dot(scores[${i}], vec4f(1.0))`)};
       total[0] = total[0] * shrink[0] + sums[0];
       total[1] = total[1] * shrink[1] + sums[1];
@@ -191,7 +191,7 @@ fn run(group: u32, lane: u32) {${CORNER}
     ${eachRow((i) => `{
       acc[${i}] += own[${i}] * (slot.weight / ${entry("total", i)});
       let row = at.first + top + ${i}u;
-      if (side == 0u && at.d == 0u && row < at.end) { logSums[scalar_of(at, row) * params.slots + number] = ${entry("most", i)} + log(${entry("total", i)}); }
+      if (side == 0u && at.d == 0u && row < at.end) { logSums[scalar_of(at, row) * params.slots + number] = ${entry("most", i)} + log_one(${entry("total", i)}); }
     }`)}
   }
   ${eachRow((i) => `{
@@ -232,7 +232,7 @@ fn run(group: u32, lane: u32) {${CORNER}
         ${scoresOf("scores", "q", "keys")}
         ${scoresOf("dscores", "dout", "values")}
         let seen = vec4u(key + side) + vec4u(0u, 1u, 2u, 3u) < vec4u(slot.length);
-        ${eachRow((i) => `scores[${i}] = select(vec4f(), exp(scores[${i}] * params.scale - ${entry("logs", i)}), seen & vec4<bool>(at.first + top + ${i}u < at.end));`)}
+        ${eachRow((i) => `scores[${i}] = select(vec4f(), exp_four(scores[${i}] * params.scale - ${entry("logs", i)}), seen & vec4<bool>(at.first + top + ${i}u < at.end));`)}
         if (round == 0u || single) {
           let sums = ${entries((i) => `dot(scores[${i}], dscores[${i}])`)};
           delta[0] += sums[0];
@@ -305,7 +305,7 @@ export const chunkAttentionKeys = variants((quads: boolean) =>
     writes: { dkeys: elements(quads), dvalues: elements(quads) },
     params: SIZES,
     workgroup: WORKGROUP,
-    code: `${PLACES}${TILES}${access(quads, ["q", "keys", "values", "dout", "dkeys", "dvalues"], ["dkeys", "dvalues"])}${ofRows("q", "dout")}${ofPositions("keys", "values")}
+    code: `${EXP}${PLACES}${TILES}${access(quads, ["q", "keys", "values", "dout", "dkeys", "dvalues"], ["dkeys", "dvalues"])}${ofRows("q", "dout")}${ofPositions("keys", "values")}
 var<workgroup> holding: array<atomic<u32>, ${LISTED / 32}>;
 var<workgroup> list: array<u32, ${LISTED}>;
 var<workgroup> listed: u32;
@@ -364,7 +364,7 @@ fn run(group: u32, lane: u32) {${CORNER}
         let delta = vec4f(${["x", "y", "z", "w"].map((name) => `stats[of_rows.${name} + 1u]`).join(", ")});
         ${eachRow((i) => `{
           let seen = (rows < vec4u(end)) & vec4<bool>(key + top + ${i}u < slot.length);
-          let share = select(vec4f(), slot.weight * exp(scores[${i}] * params.scale - logs), seen);
+          let share = select(vec4f(), slot.weight * exp_four(scores[${i}] * params.scale - logs), seen);
           scores[${i}] = share;
           dscores[${i}] = select(vec4f(), share * (dscores[${i}] - delta), seen);
         }`)}

@@ -5,7 +5,7 @@
 import { boundAs, type Stored } from "./half";
 import { TILE_PARAMS, tileCode, type TileEnd, tileLanes, type TileSize } from "./matmulTile";
 import { program, variants } from "./program";
-import { MATH } from "./wgsl";
+import { EXP, MATH } from "./wgsl";
 
 /**
  * Helpers of the ends. They take WGSL's own exp, whose error grows with |x|: here x <= 0 but for rounding, and what it is the
@@ -34,7 +34,7 @@ export const logitSums = variants((size: TileSize, vector: boolean, stages: 1 | 
     writes: { losses: "f32", partials: "f32" },
     params: { ...TILE_PARAMS, vocabulary: "u32", first_column: "u32", first_tile: "u32" },
     workgroup: tileLanes(size),
-    code: VECTORS + tileCode({ size, aAlongK: true, bAlongK: true, b: stored, vector, stages }, sumsEnd(size)),
+    code: EXP + VECTORS + tileCode({ size, aAlongK: true, bAlongK: true, b: stored, vector, stages }, sumsEnd(size)),
   }));
 
 const sumsEnd = (size: TileSize) => ({ quads, lanesAcross, row, column, rowQuad, sum, memory: [most, sums] }: TileEnd): string => {
@@ -49,7 +49,7 @@ const sumsEnd = (size: TileSize) => ({ quads, lanesAcross, row, column, rowQuad,
     most4 = ${c === 0 ? "z0" : `max(most4, z${c})`};`)}
     let most = max(max(most4.x, most4.y), max(most4.z, most4.w));
     sum4 = vec4f();
-    ${each(quads, (c) => `sum4 += select(vec4f(), exp(z${c} - most), present(${column(c)}));`)}
+    ${each(quads, (c) => `sum4 += select(vec4f(), exp_four(z${c} - most), present(${column(c)}));`)}
     most_of_rows[${r & 3}] = most;
     sum_of_rows[${r & 3}] = sum4.x + sum4.y + sum4.z + sum4.w;
   }`;
@@ -132,7 +132,7 @@ export const logitGradients = variants((size: TileSize, vector: boolean, stages:
     writes: { dz: "vec4f" },
     params: { ...TILE_PARAMS, vocabulary: "u32", first_column: "u32", dz_row: "u32" },
     workgroup: tileLanes(size),
-    code: VECTORS + tileCode({ size, aAlongK: true, bAlongK: true, vector, stages }, gradientEnd),
+    code: EXP + VECTORS + tileCode({ size, aAlongK: true, bAlongK: true, vector, stages }, gradientEnd),
   }));
 
 const gradientEnd = ({ quads, row, column, sum }: TileEnd): string =>
@@ -144,7 +144,7 @@ const gradientEnd = ({ quads, row, column, sum }: TileEnd): string =>
     let g = dlosses[row];
     ${each(quads, (c) => `if (${column(c)} < params.n) {
       let hit = select(vec4f(), vec4f(1.0), vec4u(target_column - ${column(c)}) == vec4u(0u, 1u, 2u, 3u));
-      let gradient = g * (exp(${sum(r, c)} - s) - hit);
+      let gradient = g * (exp_four(${sum(r, c)} - s) - hit);
       dz[(row * params.dz_row + ${column(c)}) / 4u] = select(vec4f(), gradient, present(${column(c)}) & vec4<bool>(!ignored));
     }`)}
   }`);

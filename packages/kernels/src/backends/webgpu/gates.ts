@@ -3,6 +3,7 @@ import { Tensor } from "../../tensor";
 import { type Launcher, part, rowParts } from "./launcher";
 import { blockRows, sumPartials } from "./partials";
 import { program, variants } from "./program";
+import { floatBits } from "./softFloat";
 import { MATH } from "./wgsl";
 
 const WORKGROUP = 256;
@@ -10,15 +11,23 @@ const WORKGROUP = 256;
 /** Elements that an invocation of the forward kernel handles, WORKGROUP apart. */
 const EACH = 4;
 
-/** Stands for infinity, which a shader may not rely on. */
-const LARGEST = 3.4028234663852886e38;
-const limitsOf = (minDt: number, maxDt: number) => ({ least: Math.min(minDt, LARGEST), most: Math.min(maxDt, LARGEST) });
+/** As bits, of which -0 would be the largest. */
+const limitsOf = (minDt: number, maxDt: number) => ({ least: floatBits(minDt + 0), most: floatBits(maxDt) });
 
-const LIMITS = { least: "f32", most: "f32" } as const;
+const LIMITS = { least: "u32", most: "u32" } as const;
 
-/** MATH, and dt from softplus(raw + bias); NaN stays NaN. */
+/**
+ * MATH, and dt from softplus(raw + bias), which is never negative, so that its bits stand in the same order and infinity is a
+ * number among others: a shader may not rely on it as a float. NaN stays NaN, and is not bound.
+ */
 const CLAMPED = `${MATH}
-fn clamped(free: f32) -> f32 { return select(clamp(free, params.least, params.most), free, is_nan(free)); }`;
+fn clamped(free: f32) -> f32 {
+  return select(bitcast<f32>(clamp(bitcast<u32>(free), params.least, params.most)), free, is_nan(free));
+}
+fn is_bound(free: f32) -> bool {
+  let bits = bitcast<u32>(free);
+  return (bits < params.least || bits > params.most) && !is_nan(free);
+}`;
 
 const forward = program({
   name: "ssmGates",
@@ -65,7 +74,7 @@ fn run(group: u32, lane: u32) {
       let at = row * params.heads + head;
       let z = raw[at] + shift;
       let free = softplus(z);
-      let slope = select(sigmoid(z), 0.0, free < params.least || free > params.most);
+      let slope = select(sigmoid(z), 0.0, is_bound(free));
       let into_a = ${hasDa ? "decay * da[at]" : "0.0"};
       let d = (${hasDdt ? "ddt[at]" : "0.0"} - into_a) * slope;
       draw[at] = d;

@@ -10,6 +10,7 @@
  */
 import { program, variants } from "./program";
 import { access, CORNER, DECAYS, eachRow, elements, MASK, PLACES, product, shared, SIZES, states, STEPS, TILES, vectors, WORKGROUP } from "./ssdTile";
+import { EXP } from "./wgsl";
 
 /**
  * A tile of Σ_u weights[u] vectors_u sharedᵀ_u as a function: what a chunk adds to a state, or to a state's gradient. `weights`:
@@ -180,7 +181,7 @@ export const ssdStep = variants((quads: boolean, hasSkip: boolean, hasState: boo
     writes: { y: "f32", out: elements(quads) },
     params: { heads: "u32", headSize: "u32", shares: "u32", stateSize: "u32" },
     workgroup: WORKGROUP,
-    code: `${access(quads, ["b", "c", ...(hasState ? ["state"] : [])], ["out"])}
+    code: `${hasState ? EXP : ""}${access(quads, ["b", "c", ...(hasState ? ["state"] : [])], ["out"])}
 var<workgroup> products: array<f32, WORKGROUP>;
 fn run(group: u32, lane: u32) {
   let blocks = (params.headSize + 7u) / 8u;
@@ -195,7 +196,7 @@ fn run(group: u32, lane: u32) {
   if (p < params.headSize) {
     input = y[row];
     let value = dt[pair] * input;
-    ${hasState ? "let decay = exp(a[pair]);" : ""}
+    ${hasState ? "let decay = exp_one(a[pair]);" : ""}
     for (var n = 4u * (lane % 16u); n < size; n += 64u) {
       let next = value * get_b(share * size + n, size - n)${hasState ? " + decay * get_state(row * size + n, size - n)" : ""};
       put_out(row * size + n, size - n, next);

@@ -11,6 +11,7 @@
  * in Dawn's code for Vulkan (npm webgpu 0.6.2) it is only in the first.
  */
 import type { BindingType } from "./program";
+import { EXP } from "./wgsl";
 
 /** Steps of a chunk. Whatever chunk the op is asked for, the kernels work on this. */
 export const CHUNK = 64;
@@ -89,11 +90,15 @@ fn tiles_of(size: u32) -> u32 { return (size + 63u) / 64u; }
  * Cumulative log decays of one head in one chunk: s(t) = a_0 + ... + a_t. Differences of float sums would blur weak
  * steps after a strong one, and compensated sums rest on an order of operations that shader compilers need not keep. So a
  * sum is a pair of whole numbers, x / 2^10 + y / 2^35: differences are exact. A step is at most 128 (exp(-128) is 0), so
- * that neither overflows and x stays exact as a float.
+ * that neither overflows and x stays exact as a float. A NaN is more than all other steps together can take back.
  *
  * All products use exp of differences s(t) - s(u) with u <= t, never of their negatives.
  */
 export const DECAYS = `
+${EXP}
+const NAN_STEP = 16777216;
+const MOST_STEPS = 8388608; // 64 steps of 128
+var<private> nan_decay: u32 = 0x7fc00000u;
 var<workgroup> sums: array<vec2i, 64>;
 var<workgroup> block_sums: array<vec2i, 64>;
 
@@ -103,7 +108,8 @@ fn cumulate(lane: u32, log_decay: f32) {
   if (lane < 64u) {
     let scaled = clamp(log_decay, -128.0, 128.0) * 1024.0;
     let whole = round(scaled);
-    sums[lane] = vec2i(i32(whole), i32(round((scaled - whole) * 33554432.0)));
+    let is_nan = (bitcast<u32>(log_decay) & 0x7fffffffu) > 0x7f800000u;
+    sums[lane] = select(vec2i(i32(whole), i32(round((scaled - whole) * 33554432.0))), vec2i(NAN_STEP, 0), is_nan);
   }
   workgroupBarrier();
   var sum = vec2i();
@@ -118,9 +124,11 @@ fn cumulate(lane: u32, log_decay: f32) {
   }
   workgroupBarrier();
 }
-fn value_of(sum: vec2i) -> f32 { return f32(sum.x) * ${2 ** -10} + f32(sum.y) * ${2 ** -35}; }
-fn from_start(t: u32) -> f32 { return exp(value_of(sums[t])); }
-fn between(t: u32, u: u32) -> f32 { return exp(value_of(sums[t] - sums[u])); } // u <= t
+fn value_of(sum: vec2i) -> f32 {
+  return select(f32(sum.x) * ${2 ** -10} + f32(sum.y) * ${2 ** -35}, bitcast<f32>(nan_decay), sum.x > MOST_STEPS);
+}
+fn from_start(t: u32) -> f32 { return exp_one(value_of(sums[t])); }
+fn between(t: u32, u: u32) -> f32 { return exp_one(value_of(sums[t] - sums[u])); } // u <= t
 fn to_end(u: u32) -> f32 { return between(63u, u); }
 `;
 
@@ -129,7 +137,7 @@ export const STEPS = `
 fn step_of(at: Place, lane: u32) -> vec2f {
   let i = (at.first + lane) * params.heads + at.head;
   let log_decay = a[i];
-  // A NaN would be lost in whole numbers. It goes on through dt.
+  // The decay of a NaN is multiplied by what came before, if anything did. What comes in at this step is NaN too.
   let is_nan = (bitcast<u32>(log_decay) & 0x7fffffffu) > 0x7f800000u;
   return select(vec2f(), vec2f(select(dt[i], log_decay, is_nan), log_decay), lane < at.length);
 }

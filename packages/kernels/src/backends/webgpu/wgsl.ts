@@ -195,6 +195,21 @@ fn softplus(x: f32) -> f32 { return max(x, 0.0) + fine_log1p(fine_exp(-abs(x)));
 `;
 
 /**
+ * WGSL's own exponential and logarithm, for where a few units in the last place don't matter: `exp_one`, `exp_four`, `log_one`.
+ * NaN for NaN, and -infinity for the logarithm of 0, which a device may otherwise take for any number (SwiftShader's `exp`
+ * makes infinity of NaN, and what is divided by that is 0).
+ */
+export const EXP = `
+fn exp_one(x: f32) -> f32 { return select(exp(x), x, (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u); }
+var<private> minus_infinity: u32 = 0xff800000u;
+fn log_one(x: f32) -> f32 {
+  let bits = bitcast<u32>(x) & 0x7fffffffu;
+  return select(select(log(x), x, bits > 0x7f800000u), bitcast<f32>(minus_infinity), bits == 0u);
+}
+fn exp_four(x: vec4f) -> vec4f { return select(exp(x), x, (bitcast<vec4u>(x) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u)); }
+`;
+
+/**
  * Floats as integers in the same order: `order_of(bits) -> i32` and back, `bits_of(order) -> u32`. NaN is the largest, -0
  * is 0. Exact where compilers may flush small numbers and forget about NaN, and it can be joined by the `max` of {@link workgroupReduce}.
  */
