@@ -86,7 +86,7 @@ const trained = {
 } as const;
 
 /**
- * `quick`: a smaller model that collapses the more, so that its first figure stands two minutes after a clone (results/collapse-search.md).
+ * `quick`: a smaller model that collapses the more, so that its first figure stands soon after a clone.
  * Everything else is as in `full`.
  */
 const trainedQuickly = {
@@ -131,7 +131,7 @@ export const PRESETS: Readonly<Record<string, ReproductionSettings>> = {
       samples: 2,
     },
   },
-  /** Five minutes on two cores, to 64k bytes. */
+  /** The main job, to 64k bytes. */
   quick: {
     ...shared,
     ...trainedQuickly,
