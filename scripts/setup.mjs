@@ -83,21 +83,37 @@ async function buildNative(quick) {
   return !skipped;
 }
 
-/** Every dist, of the packages and, for tests, of the example page, by turbo, which skips what has not changed. */
-async function buildPackages(pages) {
+const turbo = (args, variables = {}) =>
+  quietly(join(root, "node_modules", ".bin", process.platform === "win32" ? "turbo.cmd" : "turbo"), ["run", "build", ...args], {
+    shell: process.platform === "win32",
+    env: { ...process.env, TURBO_TELEMETRY_DISABLED: "1", DO_NOT_TRACK: "1", TURBO_NO_UPDATE_NOTIFIER: "1", ...variables },
+  });
+
+/** Whether turbo has the whole build of every package, declarations and all, of the sources as they are. */
+async function isBuilt() {
+  const { output } = await turbo(["--filter=./packages/*", "--dry=json"]);
+  try {
+    return JSON.parse(output.slice(output.indexOf("{"), output.lastIndexOf("}") + 1)).tasks.every((task) => task.cache.status === "HIT");
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Every dist, of the packages and, for tests, of the example page, by turbo, which skips what has not changed. What is only to be run is built
+ * without declarations, in a fifth of the time, unless the whole is there.
+ */
+async function buildPackages(tests) {
   const since = performance.now();
-  const turbo = await quietly(
-    join(root, "node_modules", ".bin", process.platform === "win32" ? "turbo.cmd" : "turbo"),
-    ["run", "build", ...(pages ? [] : ["--filter=./packages/*"]), "--output-logs=errors-only"],
-    { shell: process.platform === "win32", env: { ...process.env, TURBO_TELEMETRY_DISABLED: "1", DO_NOT_TRACK: "1", TURBO_NO_UPDATE_NOTIFIER: "1" } },
-  );
-  if (turbo.failed) stop("the packages could not be built", turbo.output);
+  const variables = tests || (await isBuilt()) ? {} : { LENGGEN_DECLARATIONS: "none" };
+  const built = await turbo([...(tests ? [] : ["--filter=./packages/*"]), "--output-logs=errors-only"], variables);
+  if (built.failed) stop("the packages could not be built", built.output);
   if (performance.now() - since > 5000) console.error(`set-up: packages built (${seconds(since)})`);
 }
 
 /**
- * Brings the clone up to date; returns whether the native kernels are there. `tests`: for them the kernels of every processor and the
- * example page are built as well.
+ * Brings the clone up to date; returns whether the native kernels are there. `tests`: for them the kernels of every processor,
+ * declarations and the example page are built as well.
  */
 export async function setUp({ tests }) {
   checkNode();
