@@ -312,7 +312,6 @@ export function expectError(body: () => unknown, code: string, message?: RegExp)
 
 // Vite's globs work in Node and in the browser, and find nothing where there is nothing.
 const FIXTURES = import.meta.glob<string>("../test/fixtures/*", { query: "?url&inline", import: "default" });
-const GOLDENS = import.meta.glob<unknown>("../../../../shared/data/goldens/*.json", { import: "default" });
 
 /** The bytes of a file in test/fixtures, as if it had been opened. */
 export async function readFixture(name: string): Promise<ByteSource> {
@@ -320,13 +319,27 @@ export async function readFixture(name: string): Promise<ByteSource> {
   return memorySource(new Uint8Array(await (await fetch(url)).arrayBuffer()), name);
 }
 
-/**
- * A JSON file of golden values from other implementations, which lie beside the repository and are not part of it;
- * undefined, with the reason printed, where they are absent.
- */
-export async function readGolden(name: string): Promise<unknown> {
-  const load = GOLDENS[`../../../../shared/data/goldens/${name}`];
-  if (load) return load();
-  console.warn(`tests against golden values do not run: shared/data/goldens/${name} is not beside the repository`);
-  return undefined;
+/** A tensor of the golden values, its numbers nested by axis. */
+export interface GoldenTensor {
+  readonly data: readonly unknown[];
+  readonly shape: Shape;
+}
+
+/** An op as another implementation computed it. Gradients, where there are any, are those of the sum of its first output. */
+export interface GoldenCase {
+  readonly inputs: Readonly<Record<string, GoldenTensor>>;
+  readonly outputs: Readonly<Record<string, GoldenTensor>>;
+  readonly gradients: Readonly<Record<string, GoldenTensor>>;
+}
+
+/** What mamba_ssm's and causal-conv1d's kernels gave for a family of ops, by case (test/fixtures/README.md). */
+export async function mambaCases(family: string): Promise<Readonly<Record<string, GoldenCase>>> {
+  const url = await FIXTURES["../test/fixtures/mamba-reference-cases.json"]!();
+  const families = (await (await fetch(url)).json()) as Record<string, Record<string, GoldenCase>>;
+  return families[family]!;
+}
+
+/** A golden tensor as an input of a test. */
+export function fromGolden({ data, shape }: GoldenTensor): HostTensor {
+  return host(data.flat(Infinity) as number[], shape);
 }

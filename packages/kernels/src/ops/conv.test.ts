@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import {
-  checkGradient, checkLeaks, checkSameBits, compareEvaluations, compareWithReference, eachDevice, evaluate, expectClose, expectError, host,
-  type HostTensor, normals, readGolden, referenceDevice, type TestFunction,
+  checkGradient, checkLeaks, checkSameBits, compareEvaluations, compareWithReference, eachDevice, evaluate, expectClose, expectError,
+  fromGolden, host, type HostTensor, mambaCases, normals, referenceDevice, type TestFunction,
 } from "../testing";
 import { type Tensor, zeros } from "../tensor";
 import { causalConv } from "./conv";
@@ -114,38 +114,20 @@ describe("causalConv on every instruction set", () => {
   });
 });
 
-interface GoldenTensor {
-  readonly data: readonly number[];
-  readonly shape: readonly number[];
-}
-interface GoldenCase {
-  readonly inputs: { readonly x: GoldenTensor; readonly weight: GoldenTensor; readonly bias?: GoldenTensor };
-  readonly outputs: { readonly y: GoldenTensor };
-  readonly gradients: { readonly x: GoldenTensor; readonly weight: GoldenTensor; readonly bias?: GoldenTensor };
-}
-const golden = (await readGolden("mamba_reference_cases.json")) as
-  | { dw_causal_conv: Record<"channels_first_silu" | "channels_last_identity", GoldenCase> }
-  | undefined;
+const golden = await mambaCases("dw_causal_conv");
 
-describe.skipIf(!golden)("causal-conv1d's CUDA kernels, whose gradients are those of the sum of the outputs", () => {
-  const from = ({ data, shape }: GoldenTensor) => host(data.flat(Infinity) as number[], shape);
+eachDevice("causalConv against causal-conv1d's CUDA kernels", (device) => {
+  const compare = async (name: string, f: TestFunction, given: readonly string[]) => {
+    const { inputs, outputs, gradients } = golden[name]!;
+    const actual = await evaluate(device, f, given.map((input) => fromGolden(inputs[input]!)), { cotangent: 1 });
+    expectClose(actual.outputs[0]!, fromGolden(outputs["y"]!).data, 2e-6, "y");
+    given.forEach((input, i) => expectClose(actual.gradients[i]!, fromGolden(gradients[input]!).data, 2e-6, `gradient of ${input}`));
+  };
 
-  eachDevice("golden", (device) => {
-    it("with bias and SiLU, channels first", async () => {
-      const { inputs, outputs, gradients } = golden!.dw_causal_conv.channels_first_silu;
-      const f: TestFunction = (x, weight, bias) =>
-        transpose(causalConv(transpose(x, [0, 2, 1]), weight, bias, null, { silu: true }).outputs[0]!, [0, 2, 1]);
-      const actual = await evaluate(device, f, [inputs.x, inputs.weight, inputs.bias!].map(from), { cotangent: 1 });
-      expectClose(actual.outputs[0]!, from(outputs.y).data, 2e-6, "y");
-      [gradients.x, gradients.weight, gradients.bias!].forEach((t, i) => expectClose(actual.gradients[i]!, from(t).data, 2e-6, `gradient ${i}`));
-    });
+  it("with bias and SiLU, channels first", () =>
+    compare("channels_first_silu", (x, weight, bias) =>
+      transpose(causalConv(transpose(x, [0, 2, 1]), weight, bias, null, { silu: true }).outputs[0]!, [0, 2, 1]), ["x", "weight", "bias"]));
 
-    it("plain, channels last", async () => {
-      const { inputs, outputs, gradients } = golden!.dw_causal_conv.channels_last_identity;
-      const f: TestFunction = (x, weight) => causalConv(x, weight, null, null).outputs[0]!;
-      const actual = await evaluate(device, f, [inputs.x, inputs.weight].map(from), { cotangent: 1 });
-      expectClose(actual.outputs[0]!, from(outputs.y).data, 2e-6, "y");
-      [gradients.x, gradients.weight].forEach((t, i) => expectClose(actual.gradients[i]!, from(t).data, 2e-6, `gradient ${i}`));
-    });
-  });
+  it("plain, channels last", () =>
+    compare("channels_last_identity", (x, weight) => causalConv(x, weight, null, null).outputs[0]!, ["x", "weight"]));
 });

@@ -1,11 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { open } from "../device";
 import {
-  checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, elementwiseError, evaluate, expectError, host,
-  type HostTensor, normals, referenceDevice, uniforms, upload,
+  checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, elementwiseError, evaluate, expectClose, expectError,
+  fromGolden, host, type HostTensor, mambaCases, normals, referenceDevice, uniforms, upload,
 } from "../testing";
 import { type Tensor, tensor } from "../tensor";
 import { add, addScalar, div, equal, exp, log, mul, neg, scale, sigmoid, silu, softplus, sqrt, square, sub, tanh } from "./elementwise";
+import { slice } from "./view";
 
 const ANYWHERE = { neg, exp, square, sigmoid, silu, softplus, tanh };
 const POSITIVE = { log, sqrt };
@@ -132,5 +133,17 @@ describe("elementwise kernels", () => {
     await checkSameBits((x) => Object.values(ANYWHERE).map((f) => f(x)), [normals(5, [70_003], 2)]);
     await checkSameBits((x) => Object.values(POSITIVE).map((f) => f(x)), [uniforms(5, [70_003], 0.01, 5)]);
     for (const pair of PAIRS) await checkSameBits((a, b) => Object.values(BINARY).map((f) => f(a, b)), operands(pair));
+  });
+});
+
+const golden = await mambaCases("swiglu");
+
+eachDevice("elementwise functions against mamba_ssm's Triton kernel", (device) => {
+  it("silu(x) y of the two halves of each row, with gradients", async () => {
+    const { inputs, outputs, gradients } = golden["swiglu"]!;
+    const f = (xy: Tensor) => mul(silu(slice(xy, 1, 0, 8)), slice(xy, 1, 8));
+    const actual = await evaluate(device, f, [fromGolden(inputs["xy"]!)], { cotangent: 1 });
+    expectClose(actual.outputs[0]!, fromGolden(outputs["y"]!).data, 1e-6);
+    expectClose(actual.gradients[0]!, fromGolden(gradients["xy"]!).data, 1e-6);
   });
 });

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import {
-  checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectError, host, type HostTensor, integers, normals,
-  type TestFunction, upload,
+  checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectClose, expectError, fromGolden, host,
+  type HostTensor, integers, mambaCases, normals, type TestFunction, upload,
 } from "../testing";
+import { add } from "./elementwise";
 import { layerNorm } from "./layerNorm";
 
 const SHAPES: readonly (readonly number[])[] = [[4], [5], [1, 16], [3, 7], [2, 3, 33], [5, 64], [130, 24], [2, 4, 512], [1, 1000]];
@@ -89,5 +90,18 @@ describe("layer norm kernels", () => {
   it("give the same bits for any number of threads, on every instruction set", async () => {
     for (const f of Object.values(FUNCTIONS)) for (const shape of SHAPES) await checkSameBits(f, inputs(shape));
     await checkSameBits(withoutBias, inputs([130, 24]).slice(0, 2));
+  });
+});
+
+const golden = await mambaCases("layer_norms");
+
+eachDevice("layerNorm against mamba_ssm's Triton kernel", (device) => {
+  it("of a sum, with gradients", async () => {
+    const { inputs, outputs, gradients } = golden["layer_norm_prenorm"]!;
+    const given = ["x", "residual", "w", "b"];
+    const f: TestFunction = (x, residual, w, b) => layerNorm(add(x, residual), w, b, { eps: 1e-6 });
+    const actual = await evaluate(device, f, given.map((name) => fromGolden(inputs[name]!)), { cotangent: 1 });
+    expectClose(actual.outputs[0]!, fromGolden(outputs["y"]!).data, 1e-6, "y");
+    given.forEach((name, i) => expectClose(actual.gradients[i]!, fromGolden(gradients[name]!).data, 2e-6, `gradient of ${name}`));
   });
 });

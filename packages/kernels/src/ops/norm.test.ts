@@ -1,15 +1,11 @@
 import { describe, expect, it } from "vitest";
 import {
-  checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectClose, expectError, host, type HostTensor,
-  integers, normals, readGolden, type TestFunction, upload,
+  checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectClose, expectError, fromGolden, host,
+  type HostTensor, integers, mambaCases, normals, type TestFunction, upload,
 } from "../testing";
 import { dispose } from "../tensor";
 import { add } from "./elementwise";
 import { addRmsNorm, gatedRmsNorm, rmsNorm } from "./norm";
-
-/** Of mamba_ssm itself; see the source that the file names. */
-const GOLDEN = import.meta.glob<{ shape: number[]; x: number[]; z: number[]; weight: number[]; bias: number[]; y: number[] }>(
-  "../../test/fixtures/gated-rms-norm.json", { import: "default" });
 
 const SHAPES: readonly (readonly number[])[] = [[2], [5], [1, 16], [3, 7], [2, 3, 33], [5, 64], [130, 24], [2, 4, 512], [1, 1000]];
 
@@ -67,25 +63,6 @@ eachDevice("norms", (device) => {
     }
   });
 
-  it("gives mamba_ssm's golden values, and for groups those of each by itself", async () => {
-    const golden = await Object.values(GOLDEN)[0]!();
-    const width = golden.shape.at(-1)!;
-    const wanted = golden.y.map((y, i) => y - golden.bias[i % width]!);
-    // The same numbers as rows of 1, 2, 4 and 8 groups: a row is so many of the golden rows side by side.
-    for (const groups of [1, 2, 4, 8]) {
-      const shape = [golden.y.length / (width * groups), width * groups];
-      const weight = Array.from({ length: groups }, () => golden.weight).flat();
-      const inputs = [upload(device, host(golden.x, shape)), upload(device, host(golden.z, shape)), upload(device, host(weight, [weight.length]))] as const;
-      using out = gatedRmsNorm(...inputs, { groups, eps: 1e-6 });
-      expectClose(await out.read(), wanted, 1e-5, `${groups} groups`);
-      // transformers norms the whole width: something else, unless there is one group.
-      using whole = gatedRmsNorm(...inputs, { groups: 1, eps: 1e-6 });
-      const off = Math.max(...Array.from(await whole.read(), (y, i) => Math.abs(y - wanted[i]!)));
-      expect(off > 0.05).toBe(groups > 1);
-      dispose(inputs);
-    }
-  });
-
   it("norms groups of one, where only eps is left of the gradient", async () => {
     // With a small eps the gradient would be the rounding error of 1 - 1.
     const options = { eps: 2, groups: 6 };
@@ -137,36 +114,37 @@ describe("norm kernels", () => {
   });
 });
 
-interface GoldenTensor {
-  readonly data: unknown[];
-  readonly shape: number[];
-}
-interface GoldenCase {
-  readonly inputs: Record<"x" | "w" | "z" | "b", GoldenTensor>;
-  readonly outputs: Record<"y" | "y_norm_after", GoldenTensor>;
-  readonly gradients: Record<"x" | "w", GoldenTensor>;
-}
-const golden = (await readGolden("mamba_reference_cases.json")) as { layer_norms: Record<"rms_norm" | "gated_rms_norm", GoldenCase> } | undefined;
+const golden = await mambaCases("layer_norms");
 
-describe.skipIf(!golden)("norms against mamba-ssm's Triton kernels, which ran with eps 1e-6", () => {
-  const from = (t: GoldenTensor) => host(t.data.flat(Infinity) as number[], t.shape);
-  // Its gradients are those of the plain sum of the outputs.
+eachDevice("norms against mamba_ssm's Triton kernels, which ran with eps 1e-6", (device) => {
   const options = { eps: 1e-6 };
 
-  eachDevice("golden", (device) => {
-    it("rmsNorm", async () => {
-      const { inputs, outputs, gradients } = golden!.layer_norms.rms_norm;
-      const y = await evaluate(device, (x, w) => rmsNorm(x, w, options), [from(inputs.x), from(inputs.w)], { cotangent: 1 });
-      expectClose(y.outputs[0]!, from(outputs.y).data, 1e-6);
-      expectClose(y.gradients[0]!, from(gradients.x).data, 2e-6);
-      expectClose(y.gradients[1]!, from(gradients.w).data, 2e-6);
-    });
+  it("rmsNorm", async () => {
+    const { inputs, outputs, gradients } = golden["rms_norm"]!;
+    const given = ["x", "w"];
+    const f: TestFunction = (x, w) => rmsNorm(x, w, options);
+    const actual = await evaluate(device, f, given.map((name) => fromGolden(inputs[name]!)), { cotangent: 1 });
+    expectClose(actual.outputs[0]!, fromGolden(outputs["y"]!).data, 1e-6);
+    given.forEach((name, i) => expectClose(actual.gradients[i]!, fromGolden(gradients[name]!).data, 2e-6, `gradient of ${name}`));
+  });
 
-    it("gatedRmsNorm, to which it adds a bias", async () => {
-      const { inputs, outputs } = golden!.layer_norms.gated_rms_norm;
-      const f: TestFunction = (x, z, w, b) => add(gatedRmsNorm(x, z, w, options), b);
-      const y = await evaluate(device, f, [inputs.x, inputs.z, inputs.w, inputs.b].map(from), { gradients: false });
-      expectClose(y.outputs[0]!, from(outputs.y_norm_after).data, 1e-6);
-    });
+  it("gatedRmsNorm, to which it adds a bias; and for groups those of each by itself", async () => {
+    const { inputs, outputs } = golden["gated_rms_norm"]!;
+    const [x, z, w, b] = ["x", "z", "w", "b"].map((name) => fromGolden(inputs[name]!).data) as [number[], number[], number[], number[]];
+    const wanted = fromGolden(outputs["y_norm_after"]!).data.map((y, i) => y - b[i % b.length]!);
+    // The same numbers as rows of 1, 2, 4 and 8 groups: a row is so many of the golden rows side by side.
+    for (const groups of [1, 2, 4, 8]) {
+      const shape = [x.length / (w.length * groups), w.length * groups];
+      const weight = Array.from({ length: groups }, () => w).flat();
+      const on = (data: readonly number[], of: readonly number[]) => upload(device, host(data, of));
+      const given = [on(x, shape), on(z, shape), on(weight, [weight.length])] as const;
+      using out = gatedRmsNorm(...given, { ...options, groups });
+      expectClose(await out.read(), wanted, 1e-6, `${groups} groups`);
+      // transformers norms the whole width: something else, unless there is one group.
+      using whole = gatedRmsNorm(...given, options);
+      const off = Math.max(...Array.from(await whole.read(), (y, i) => Math.abs(y - wanted[i]!)));
+      expect(off > 0.05).toBe(groups > 1);
+      dispose(given);
+    }
   });
 });
