@@ -5,8 +5,8 @@ import {
   type Device, type ErrorCode, foldIn, type Key, key, LenggenError, type Parameters, type SequenceModel, type TokenSource,
 } from "@lenggen/kernels";
 import {
-  type BatchSource, contiguousStreams, createIntervention, findIntervention, hashTokens, independentWindows, type JsonRecord, keyAfter,
-  type OptimizerOptions, type RunStore, type ScheduleOptions, train, type TrainCounts, type TrainEvent, type TrainResult,
+  type BatchSource, contiguousStreams, createIntervention, createLoss, createOptimizer, findIntervention, hashTokens, independentWindows,
+  type JsonRecord, keyAfter, type LossName, type OptimizerName, type RunStore, type ScheduleOptions, train, type TrainCounts, type TrainEvent, type TrainResult,
 } from "@lenggen/interventions";
 import { runDirectory } from "@lenggen/interventions/node";
 import { count } from "./format";
@@ -38,7 +38,10 @@ export interface TrainingPlan extends Partial<TrainCounts> {
   readonly steps: number;
   readonly seed: number;
   readonly schedule?: Partial<ScheduleOptions>;
-  readonly optimizer?: Partial<OptimizerOptions>;
+  /** With its options; AdamW with its defaults unless given. */
+  readonly optimizer?: { readonly name: OptimizerName; readonly options?: JsonRecord };
+  /** What is minimised, with its options; cross-entropy unless given. */
+  readonly loss?: { readonly name: LossName; readonly options?: JsonRecord };
   /** Run directory. */
   readonly folder: string;
   readonly resume: boolean;
@@ -109,7 +112,8 @@ export async function runTraining(device: Device, plan: TrainingPlan, signal?: A
       logEvery: plan.logEvery,
       skipNotFinite: plan.skipNotFinite,
       schedule: plan.schedule,
-      optimizer: plan.optimizer,
+      loss: plan.loss && createLoss(plan.loss.name, model, plan.loss.options),
+      optimizer: plan.optimizer && createOptimizer(plan.optimizer.name, model, plan.optimizer.options),
       parameters: plan.parameters,
       store,
       resume: plan.resume,

@@ -3,7 +3,7 @@
  * the likeliest, says and learns what the same model without those rows does: everywhere, on every device.
  */
 import { effectiveRemembrance, lossByPosition, type Task, taskAccuracy, TASKS } from "@lenggen/evals";
-import { createIntervention, independentWindows, train } from "@lenggen/interventions";
+import { adamWOptimizer, createIntervention, independentWindows, train } from "@lenggen/interventions";
 import { concat, type Device, devices, dispose, generate, keep, key, leaves, mapTree, open, type Parameters, scope, slice } from "@lenggen/kernels";
 import { type Mamba2, mamba2 } from "@lenggen/recurrent";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -81,7 +81,7 @@ describe.each(listings.filter(({ available }) => available).map(({ name }) => na
       const { parameters } = await train({
         model, device, steps, seed: 5, batches: independentWindows(text, { batch: 2, context: 32, key: key(6) }),
         parameters: async () => keep(scope(() => mapTree(initial, (t) => concat([t], 0)))), // copies: they are trained in place
-        initialStates: createIntervention("zero", model), optimizer: { weightDecay }, schedule: { learningRate, warmup: 0, finalShare: 1 },
+        initialStates: createIntervention("zero", model), optimizer: adamWOptimizer.create(model, { weightDecay }), schedule: { learningRate, warmup: 0, finalShare: 1 },
         onEvent: (event) => { if (event.kind === "step") numbers.push(event.loss, event.gradientNorm); },
       });
       const learnt = await Promise.all(leaves(parameters).map(async ({ path, tensor: t }) => [path, await t.read()] as const));

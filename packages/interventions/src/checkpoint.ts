@@ -1,6 +1,6 @@
 /**
  * Checkpoints: `config.json` and `model.safetensors` as published models have them, `optimizer.safetensors`
- * (moments, and the tensors of the source of initial states), and `trainer.json`. Together they are all that the next
+ * (the optimiser's memory, and the tensors of the source of initial states), and `trainer.json`. Together they are all that the next
  * step depends on.
  */
 import {
@@ -9,7 +9,7 @@ import {
 } from "@lenggen/kernels";
 import type { InitialStates } from "./initialStates";
 import type { Json } from "./json";
-import type { Moments } from "./optimizer";
+import type { Optimizer } from "./optimizer";
 import type { Skipped } from "./meter";
 import type { RunStore } from "./runStore";
 
@@ -32,16 +32,18 @@ interface TrainerState {
 export interface Snapshot {
   readonly model: SequenceModel;
   readonly parameters: Parameters;
-  readonly moments: Moments;
+  readonly optimizer: Optimizer;
   readonly initialStates: InitialStates;
   readonly progress: Omit<TrainerState, "format" | "initialStates">;
 }
 
-const PREFIX = { m: "m.", v: "v.", states: "states." } as const;
+const OPTIMIZER_FILE = "optimizer.safetensors";
+/** Before the names of the tensors of the source of initial states there; all others are the optimiser's. */
+const STATES = "states.";
 
 /** How many numbers of what a checkpoint holds are not finite. */
-export async function nonFiniteNumbers({ parameters, moments, initialStates }: Snapshot): Promise<number> {
-  const count = countNonFinite([parameters, moments, initialStates.save().tensors]);
+export async function nonFiniteNumbers({ parameters, optimizer, initialStates }: Snapshot): Promise<number> {
+  const count = countNonFinite([parameters, optimizer.save(), initialStates.save().tensors]);
   try {
     return await count.item();
   } finally {
@@ -50,46 +52,50 @@ export async function nonFiniteNumbers({ parameters, moments, initialStates }: S
 }
 
 /** Throws `E_IO` when the store can't hold it. Must not overlap with a training step. */
-export async function saveCheckpoint(store: RunStore, { model, parameters, moments, initialStates, progress }: Snapshot): Promise<void> {
+export async function saveCheckpoint(store: RunStore, { model, parameters, optimizer, initialStates, progress }: Snapshot): Promise<void> {
   const { tensors, values } = initialStates.save();
   const trainer: TrainerState = { format: 1, ...progress, initialStates: values };
   const { config, weights } = saveModel(model, parameters);
   await store.writeCheckpoint(progress.step, {
     "config.json": config,
     [WEIGHTS_FILE]: weights,
-    "optimizer.safetensors": encodeSafetensors({
-      ...prefixed(PREFIX.m, moments.m), ...prefixed(PREFIX.v, moments.v), ...prefixed(PREFIX.states, tensors),
-    }),
+    [OPTIMIZER_FILE]: encodeSafetensors({ ...optimizer.save(), ...prefixed(STATES, tensors) }),
     "trainer.json": `${JSON.stringify(trainer, null, 2)}\n`,
   });
 }
 
+export interface RestoredInto {
+  readonly model: SequenceModel;
+  readonly device: Device;
+  readonly optimizer: Optimizer;
+  readonly initialStates: InitialStates;
+}
+
 export interface Restored {
   readonly parameters: Parameters;
-  readonly moments: Moments;
   readonly progress: TrainerState;
 }
 
 /**
- * Loads a checkpoint and puts the source of initial states back to where it was. The tensors are the caller's. Throws
+ * Loads a checkpoint and puts the optimiser and the source of initial states back to where they were. The parameters are the caller's. Throws
  * `E_FORMAT` for damaged files, `E_WEIGHTS` for weights that do not fit the model.
  */
 export async function loadCheckpoint(
-  store: RunStore, step: number, model: SequenceModel, device: Device, initialStates: InitialStates,
+  store: RunStore, step: number, { model, device, optimizer, initialStates }: RestoredInto,
 ): Promise<Restored> {
   const progress = await loadTrainerState(store, step);
   const loaded: Record<string, Tensor>[] = [];
   try {
     const weights = await loadWeights(store, step, model, device);
     loaded.push(weights);
-    const saved = await loadTensors(store, step, "optimizer.safetensors", device);
+    const saved = await loadTensors(store, step, OPTIMIZER_FILE, device);
     loaded.push(saved);
     const where = store.checkpointPath(step);
-    const parameters = pick(weights, "", model, `${where}/${WEIGHTS_FILE}`);
-    const m = pick(saved, PREFIX.m, model, `${where}/optimizer.safetensors`);
-    const v = pick(saved, PREFIX.v, model, `${where}/optimizer.safetensors`);
-    initialStates.restore({ tensors: withoutPrefix(PREFIX.states, saved), values: progress.initialStates });
-    return { parameters, moments: { m, v }, progress };
+    const parameters = pick(weights, model, `${where}/${WEIGHTS_FILE}`);
+    const [states, memory] = parted(saved);
+    optimizer.restore({ tensors: memory, where: `${where}/${OPTIMIZER_FILE}` }, parameters);
+    initialStates.restore({ tensors: states, values: progress.initialStates });
+    return { parameters, progress };
   } catch (error) {
     dispose(loaded);
     throw error;
@@ -133,14 +139,14 @@ async function loadWeights(store: RunStore, step: number, model: SequenceModel, 
   }
 }
 
-/** The model's parameters, or tensors shaped like them, from a file's tensors. */
-function pick(tensors: Readonly<Record<string, Tensor>>, prefix: string, model: SequenceModel, where: string): Parameters {
+/** The model's parameters from a file's tensors. */
+function pick(tensors: Readonly<Record<string, Tensor>>, model: SequenceModel, where: string): Parameters {
   const shapes = model.parameterShapes();
   return Object.fromEntries(Object.entries(shapes).map(([name, shape]) => {
-    const found = tensors[prefix + name];
-    check(found, "E_WEIGHTS", () => `${where} lacks ${prefix}${name}`);
+    const found = tensors[name];
+    check(found, "E_WEIGHTS", () => `${where} lacks ${name}`);
     check(sameShape(found.shape, shape), "E_WEIGHTS", () =>
-      `${where}: ${prefix}${name} is ${showShape(found.shape)}; the configuration wants ${showShape(shape)}`);
+      `${where}: ${name} is ${showShape(found.shape)}; the configuration wants ${showShape(shape)}`);
     return [name, found];
   }));
 }
@@ -149,7 +155,12 @@ function prefixed(prefix: string, tree: unknown): Record<string, Tensor> {
   return Object.fromEntries(leaves(tree).map(({ path, tensor }) => [prefix + path, tensor]));
 }
 
-function withoutPrefix(prefix: string, tensors: Readonly<Record<string, Tensor>>): Record<string, Tensor> {
-  return Object.fromEntries(
-    Object.entries(tensors).filter(([name]) => name.startsWith(prefix)).map(([name, found]) => [name.slice(prefix.length), found]));
+/** What the source of initial states has saved, and what the optimiser has, by their own names. */
+function parted(tensors: Readonly<Record<string, Tensor>>): [states: Record<string, Tensor>, memory: Record<string, Tensor>] {
+  const [states, memory]: [Record<string, Tensor>, Record<string, Tensor>] = [{}, {}];
+  for (const [name, found] of Object.entries(tensors)) {
+    if (name.startsWith(STATES)) states[name.slice(STATES.length)] = found;
+    else memory[name] = found;
+  }
+  return [states, memory];
 }

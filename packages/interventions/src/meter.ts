@@ -1,6 +1,6 @@
 /** Losses and rates of a run, read behind the queue. */
 import { type Device, dispose } from "@lenggen/kernels";
-import type { StepResult } from "./step";
+import type { StepNumbers, StepResult } from "./step";
 
 /** One line of metrics. */
 export interface StepEvent {
@@ -8,8 +8,10 @@ export interface StepEvent {
   /** Steps done. */
   readonly step: number;
   readonly steps: number;
-  /** Mean over the steps since the last line, in nats per target. */
+  /** What is minimised: the mean over the steps since the last line; of cross-entropy in nats per target. */
   readonly loss: number;
+  /** What the loss is the sum of, by name, as means over the same steps; absent for a loss of one term. */
+  readonly terms?: Readonly<Record<string, number>>;
   readonly learningRate: number;
   /** Before clipping, of this step, or of the last one that was not skipped. */
   readonly gradientNorm: number;
@@ -64,9 +66,16 @@ export interface MeterOptions {
 interface Queued {
   readonly step: number;
   readonly learningRate: number;
-  readonly result: StepResult;
   readonly tokens: number;
-  readonly numbers: Promise<[number, number]>;
+  /** On the device, until they are read. */
+  readonly result: StepNumbers;
+  readonly numbers: Promise<HostNumbers>;
+}
+
+interface HostNumbers {
+  readonly loss: number;
+  readonly gradientNorm: number;
+  readonly terms: Readonly<Record<string, number>>;
 }
 
 export class Meter {
@@ -74,7 +83,7 @@ export class Meter {
   readonly #queue: Queued[] = [];
   #tokens: number;
   /** Of the steps since the last line that were finite. */
-  #losses: number[] = [];
+  #finite: HostNumbers[] = [];
   #gradientNorm = 0;
   #skipped: Skipped;
   /** Tokens since the last line. */
@@ -106,9 +115,9 @@ export class Meter {
     return this.#options.seconds + (performance.now() - this.#since) / 1000;
   }
 
-  /** Takes over the result of a step on so many tokens that has just been queued, and asks for its numbers. */
-  queued(step: number, learningRate: number, { result, tokens }: { result: StepResult; tokens: number }): void {
-    const numbers = Promise.all([result.loss.item(), result.gradientNorm.item()]);
+  /** Takes over the result of a step that has just been queued, and asks for its numbers. */
+  queued(step: number, learningRate: number, { numbers: result, tokens }: StepResult): void {
+    const numbers = readNumbers(result);
     numbers.catch(() => {}); // whoever reads it sees the error; unread ones must not end the process
     this.#queue.push({ step, learningRate, result, tokens, numbers });
   }
@@ -116,26 +125,26 @@ export class Meter {
   /** Waits for the oldest unread step. */
   async read(): Promise<Reading> {
     const { step, learningRate, result, tokens, numbers } = this.#queue[0]!;
-    const [loss, gradientNorm] = await numbers;
+    const read = await numbers;
     this.#queue.shift();
     dispose(result);
     const { device, steps, logEvery } = this.#options;
-    const bad = notFinite(loss, gradientNorm);
+    const bad = notFinite(read);
     this.#lineTokens += tokens;
     if (bad === undefined) {
       this.#tokens += tokens;
-      this.#losses.push(loss);
-      this.#gradientNorm = gradientNorm;
+      this.#finite.push(read);
+      this.#gradientNorm = read.gradientNorm;
       this.#skipped = { ...this.#skipped, inARow: 0 };
     } else {
       const { total, inARow } = this.#skipped;
       this.#skipped = { total: total + 1, inARow: inARow + 1 };
     }
-    if ((step % logEvery !== 0 && step !== steps) || this.#losses.length === 0) return { step, bad };
+    if ((step % logEvery !== 0 && step !== steps) || this.#finite.length === 0) return { step, bad };
     const now = performance.now();
     const event: StepEvent = {
       kind: "step", step, steps,
-      loss: this.#losses.reduce((sum, value) => sum + value, 0) / this.#losses.length,
+      ...this.#means(),
       learningRate, gradientNorm: this.#gradientNorm,
       tokens: this.#tokens,
       tokensPerSecond: (this.#lineTokens * 1000) / Math.max(now - this.#lineSince, 1e-3),
@@ -143,10 +152,18 @@ export class Meter {
       peakBytes: device.memory().peak,
       ...(this.#skipped.total > 0 && { skipped: this.#skipped.total }),
     };
-    this.#losses = [];
+    this.#finite = [];
     this.#lineTokens = 0;
     this.#lineSince = now;
     return { step, bad, event };
+  }
+
+  /** Of the steps since the last line that were finite. */
+  #means(): Pick<StepEvent, "loss" | "terms"> {
+    const mean = (of: (numbers: HostNumbers) => number): number => this.#finite.reduce((sum, numbers) => sum + of(numbers), 0) / this.#finite.length;
+    const names = Object.keys(this.#finite[0]!.terms);
+    const terms = Object.fromEntries(names.map((name) => [name, mean(({ terms: { [name]: value = Number.NaN } }) => value)]));
+    return { loss: mean(({ loss }) => loss), ...(names.length > 0 && { terms }) };
   }
 
   /** Stops the rate's clock; the returned function starts it again. */
@@ -164,7 +181,14 @@ export class Meter {
   }
 }
 
-function notFinite(loss: number, gradientNorm: number): string | undefined {
+async function readNumbers({ loss, gradientNorm, terms }: StepNumbers): Promise<HostNumbers> {
+  const [lossRead, normRead, ...termsRead] = await Promise.all([loss, gradientNorm, ...Object.values(terms)].map((number) => number.item()));
+  return {
+    loss: lossRead!, gradientNorm: normRead!, terms: Object.fromEntries(Object.keys(terms).map((name, i) => [name, termsRead[i]!])),
+  };
+}
+
+function notFinite({ loss, gradientNorm }: HostNumbers): string | undefined {
   if (!Number.isFinite(loss)) return `the loss is ${loss}`;
   return Number.isFinite(gradientNorm) ? undefined : `the gradient's norm is ${gradientNorm}`;
 }

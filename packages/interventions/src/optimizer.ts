@@ -1,50 +1,52 @@
-/** The optimiser of a run: AdamW with clipping, decaying only what the model says. */
-import {
-  adamW, type AdamWMoments, adamWMoments, clipFactor, countNonFinite, globalNorm, keep, type Parameters, scope, type SequenceModel, type Tensor,
-} from "@lenggen/kernels";
-import { number, type Settings } from "./settings";
-
-/** AdamW (Loshchilov & Hutter 2019, algorithm 2) with clipping of the gradient's norm. */
-export interface OptimizerOptions {
-  readonly beta1: number;
-  readonly beta2: number;
-  readonly epsilon: number;
-  readonly weightDecay: number;
-  /** Gradients of a larger norm (over all parameters) are scaled down to it; 0 turns clipping off. */
-  readonly clip: number;
-}
-
-/** Defaults as in Mamba's published training and in StateX. */
-export const optimizerSettings: Settings<OptimizerOptions> = {
-  beta1: number(0.9, "AdamW: decay of the mean of gradients.", { from: 0, to: 0.999999 }),
-  beta2: number(0.95, "AdamW: decay of the mean of squared gradients.", { from: 0, to: 0.999999 }),
-  epsilon: number(1e-8, "AdamW: added to the root of the mean of squares.", { above: 0 }),
-  weightDecay: number(0.1, "Weight decay, of matrices only: never of norms, biases, A_log, D and dt_bias.", { from: 0 }),
-  clip: number(1, "Largest gradient norm; 0 turns clipping off.", { from: 0 }),
-};
-
-export type Moments = AdamWMoments<Parameters>;
-
-export function newMoments(parameters: Parameters): Moments {
-  return keep(scope(() => adamWMoments(parameters)));
-}
-
 /**
- * Update number `step` (from 1), in place. Returns the norm of the gradients before clipping: [1]. With `unlessFinite`, the step's loss [1],
- * nothing changes where that or the norm is not finite.
+ * The contract of an optimiser: it turns the gradients of a step into new parameters, in place, and remembers from step to step what it
+ * needs for that (moments, momentum). All of it is queued on the device and nothing is read back.
  */
-export function update(
-  model: SequenceModel,
-  parameters: Parameters,
-  gradients: Parameters,
-  moments: Moments,
-  settings: OptimizerOptions & { readonly learningRate: number; readonly step: number; readonly unlessFinite?: Tensor },
-): Tensor {
-  const { learningRate, step, beta1, beta2, epsilon: eps, weightDecay, clip, unlessFinite } = settings;
-  const norm = globalNorm(gradients);
-  const factor = clip > 0 ? clipFactor(norm, clip) : null;
-  const skip = unlessFinite && countNonFinite([unlessFinite, norm]);
-  const decays = (name: string) => model.decays(name);
-  adamW(parameters, gradients, moments, { learningRate, step, beta1, beta2, eps, weightDecay, decays, skip }, factor);
-  return norm;
+import type { Parameters, SequenceModel, Tensor } from "@lenggen/kernels";
+import type { JsonRecord } from "./json";
+import type { Settings } from "./settings";
+
+/** What an optimiser learns of the update that it is to make. */
+export interface UpdateRequest {
+  /** Number of the update, from 1. */
+  readonly step: number;
+  /** What the schedule says for it. */
+  readonly learningRate: number;
+  /** Norm of the gradients over all parameters: [1]. For clipping, which is the optimiser's. */
+  readonly gradientNorm: Tensor;
+  /** [1] i32; where it is above 0, parameters and memory must stay as they are, to the bit. Absent: they change. */
+  readonly skip?: Tensor;
+}
+
+/** What a checkpoint holds of an optimiser. */
+export interface SavedOptimizer {
+  /** Tensors by the names that `save` gave them; all that is in the file and not another's. */
+  readonly tensors: Readonly<Record<string, Tensor>>;
+  /** The file, for messages. */
+  readonly where: string;
+}
+
+/** An optimiser with its memory of one run. */
+export interface Optimizer {
+  readonly name: string;
+  /** All options with their values, as recorded with a run. */
+  readonly settings: JsonRecord;
+  /** Starts with an empty memory for these parameters. */
+  init(parameters: Parameters): void;
+  /** Changes `parameters` in place. `gradients` is a tree like them, and stays as it is. */
+  update(parameters: Parameters, gradients: Parameters, request: UpdateRequest): void;
+  /** The memory, by the names that `optimizer.safetensors` gives it; none begins with `states.`. The tensors stay the optimiser's. */
+  save(): Readonly<Record<string, Tensor>>;
+  /** Goes on where `save` was called. The tensors become the optimiser's. Throws `E_WEIGHTS` when one is missing or does not fit. */
+  restore(saved: SavedOptimizer, parameters: Parameters): void;
+  dispose(): void;
+}
+
+/** One line of the table of optimisers. */
+export interface OptimizerFamily<Options extends object> {
+  /** One sentence for help texts. */
+  readonly summary: string;
+  readonly options: Settings<Options>;
+  /** Throws `E_CONFIG` for an unknown option or a value out of range. */
+  create(model: SequenceModel, options?: Partial<Options>): Optimizer;
 }

@@ -1,5 +1,5 @@
 /** What a run is told in numbers: how often things happen, the schedule, the optimiser. */
-import { optimizerSettings } from "./optimizer";
+import { adamWSettings } from "./optimizers/adamW";
 import { scheduleSettings } from "./schedule";
 import { count, resolve, type Settings } from "./settings";
 
@@ -28,8 +28,8 @@ const countSettings: Settings<TrainCounts> = {
   skipNotFinite: count(0, "Steps in a row whose loss or gradient is not finite that are skipped; one more ends the run. 0: the first does."),
 };
 
-/** Every setting of the trainer with default, meaning and range, for help texts and documentation. */
-export const TRAINER_SETTINGS = { ...countSettings, ...scheduleSettings, ...optimizerSettings };
+/** Every setting of the trainer and of its default optimiser with default, meaning and range, for help texts and documentation. */
+export const TRAINER_SETTINGS = { ...countSettings, ...scheduleSettings, ...adamWSettings };
 
 /** The counts among the options, with defaults filled in. */
 export function resolveCounts({ microBatches, checkpointEvery, keepCheckpoints, logEvery, skipNotFinite }: Partial<TrainCounts>): TrainCounts {

@@ -1,13 +1,13 @@
 /**
  * The trainer, one for pre- and post-training. What tells runs apart is where parameters, batches and initial
- * states come from.
+ * states come from, what is minimised, and how the gradients are made an update.
  *
  * The device's queue runs ahead: while step n computes, step n + 1 is queued, and only then is the loss of step n
  * read. A loss that is not finite is therefore noticed one step late, but always before anything is saved:
  * evaluations and checkpoints first wait for all losses and look at all numbers that they would write.
  *
  * Resume is exact because a step depends on nothing but the checkpoint and its own number: batches and noise are
- * functions of keys and the step, and the source of initial states is saved along with parameters and moments. All of
+ * functions of keys and the step, and the optimiser and the source of initial states are saved along with the parameters. All of
  * that is the same on every device, so that a run may go on on any; only the rounding of a step differs from one to another.
  */
 import {
@@ -18,14 +18,19 @@ import type { BatchSource } from "./data";
 import { checkFinite, located, type Whereabouts } from "./failures";
 import type { InitialStates } from "./initialStates";
 import type { JsonRecord } from "./json";
-import { type Moments, newMoments, type OptimizerOptions, optimizerSettings } from "./optimizer";
+import type { Loss } from "./loss";
+import { crossEntropyLoss } from "./losses/crossEntropy";
 import { Meter, type Skipped, type SkippedEvent, type StepEvent } from "./meter";
+import type { Optimizer } from "./optimizer";
+import { adamWOptimizer } from "./optimizers/adamW";
 import { METRICS_FILE, openRun } from "./run";
 import type { RunStore } from "./runStore";
 import { checkWarmup, learningRateAt, recordedSchedule, scheduleLength, type ScheduleOptions, scheduleSettings } from "./schedule";
 import { count, resolve } from "./settings";
-import { dtypeOf, type StepContext, trainingStep } from "./step";
+import { type StepContext, trainStep } from "./step";
 import { resolveCounts, type TrainCounts } from "./trainSettings";
+
+const [DEFAULT_LOSS, DEFAULT_OPTIMIZER] = ["cross-entropy", "adamw"];
 
 /** Something measured during training. It must leave the parameters as they are. */
 export interface Evaluation {
@@ -66,7 +71,10 @@ export interface TrainOptions<State extends Tree> extends Partial<TrainCounts> {
    */
   readonly parameters?: () => Promise<Parameters>;
   readonly schedule?: Partial<ScheduleOptions>;
-  readonly optimizer?: Partial<OptimizerOptions>;
+  /** What is minimised; cross-entropy of the next token unless given. */
+  readonly loss?: Loss;
+  /** AdamW with its defaults unless given. The trainer takes it over and disposes it in the end. */
+  readonly optimizer?: Optimizer;
   /** Where checkpoints and metrics go; without one nothing is saved. */
   readonly store?: RunStore;
   /**
@@ -103,22 +111,20 @@ export interface TrainResult {
  * good checkpoint is never touched.
  */
 export async function train<State extends Tree>(options: TrainOptions<State>): Promise<TrainResult> {
-  const { initialStates, store, signal, onEvent } = options;
+  const { model, initialStates, store, signal, onEvent, loss = crossEntropyLoss.create(model), optimizer = adamWOptimizer.create(model) } = options;
   const at: Whereabouts = { doing: "preparing the run", saved: undefined };
   let run: Run<State> | undefined;
   let unlock: (() => Promise<void>) | undefined;
   try {
     unlock = await store?.lock?.({ signal, onWait: (holder) => onEvent?.({ kind: "waiting", step: 0, holder }) });
-    run = await start(options, at);
+    run = await start({ ...options, loss, optimizer }, at);
     return await loop(run, options);
   } catch (error) {
     if (run !== undefined) dispose(run.context.parameters);
     throw located(error, at, run !== undefined, store);
   } finally {
-    if (run !== undefined) {
-      await run.meter.close();
-      dispose(run.context.moments);
-    }
+    await run?.meter.close();
+    optimizer.dispose();
     initialStates.dispose();
     await unlock?.();
   }
@@ -134,11 +140,13 @@ interface Run<State extends Tree> {
   step: number;
 }
 
-async function start<State extends Tree>(options: TrainOptions<State>, at: Whereabouts): Promise<Run<State>> {
-  const { model, device, batches, initialStates, steps, seed, store, resume = false } = options;
+/** Options with what holds unless given. */
+type FullOptions<State extends Tree> = TrainOptions<State> & { readonly loss: Loss; readonly optimizer: Optimizer };
+
+async function start<State extends Tree>(options: FullOptions<State>, at: Whereabouts): Promise<Run<State>> {
+  const { model, device, batches, initialStates, loss, optimizer, steps, seed, store, resume = false } = options;
   const counts = resolveCounts(options);
   const schedule = resolve("schedule", scheduleSettings, options.schedule);
-  const optimizer = resolve("optimizer", optimizerSettings, options.optimizer);
   resolve("training", { steps: count(1, "", 1) }, { steps });
   for (const { name, every } of options.evaluations ?? []) resolve(`evaluation ${name}`, { every: count(1, "", 1) }, { every });
   check(batches.order === initialStates.order, "E_CONFIG", () =>
@@ -150,7 +158,7 @@ async function start<State extends Tree>(options: TrainOptions<State>, at: Where
     steps,
     microBatches: counts.microBatches,
     schedule: recordedSchedule(schedule),
-    optimizer: { ...optimizer },
+    ...recordedChoices(loss, optimizer),
     data: batches.settings,
     initialStates: { name: initialStates.name, ...initialStates.settings },
     ...options.settings,
@@ -164,7 +172,7 @@ async function start<State extends Tree>(options: TrainOptions<State>, at: Where
   if (store && last !== undefined) await prune(store, counts); // a killed process may not have come to it
   at.saved = last;
   at.doing = last === undefined ? "making the parameters" : `loading the checkpoint of step ${last}`;
-  const { parameters, moments, tokens, seconds, skipped } = last === undefined
+  const { parameters, tokens, seconds, skipped } = last === undefined
     ? await freshParts(options)
     : await restoredParts(options, last);
   const meter = new Meter({
@@ -172,8 +180,7 @@ async function start<State extends Tree>(options: TrainOptions<State>, at: Where
   });
   const run: Run<State> = {
     context: {
-      model, device, dtype: dtypeOf(parameters), parameters, moments, batches, initialStates,
-      microBatches: counts.microBatches, optimizer, skipsNotFinite: counts.skipNotFinite > 0, key: foldIn(keyOf(seed), 1),
+      model, parameters, batches, initialStates, loss, optimizer, microBatches: counts.microBatches, skipsNotFinite: counts.skipNotFinite > 0, key: foldIn(keyOf(seed), 1),
     },
     at, counts, meter, schedule: { ...schedule, scheduleSteps: 0, ...(opened?.settings["schedule"] as Partial<ScheduleOptions> | undefined) }, step: last ?? 0,
   };
@@ -181,27 +188,35 @@ async function start<State extends Tree>(options: TrainOptions<State>, at: Where
   return run;
 }
 
+/** As `run.json` has them: what holds unless given goes without its name, as in the runs of versions that knew nothing else. */
+function recordedChoices(loss: Loss, optimizer: Optimizer): JsonRecord {
+  return {
+    optimizer: { ...(optimizer.name !== DEFAULT_OPTIMIZER && { name: optimizer.name }), ...optimizer.settings },
+    ...(loss.name !== DEFAULT_LOSS && { loss: { name: loss.name, ...loss.settings } }),
+  };
+}
+
 interface Parts {
   readonly parameters: Parameters;
-  readonly moments: Moments;
   readonly tokens: number;
   readonly seconds: number;
   readonly skipped?: Skipped;
 }
 
-async function freshParts<State extends Tree>({ model, device, seed, parameters: given }: TrainOptions<State>): Promise<Parts> {
+async function freshParts<State extends Tree>({ model, device, seed, optimizer, parameters: given }: FullOptions<State>): Promise<Parts> {
   const parameters = keep(await (given?.() ?? scope(() => model.init(foldIn(keyOf(seed), 0), device))));
   try {
-    return { parameters, moments: newMoments(parameters), tokens: 0, seconds: 0 };
+    optimizer.init(parameters);
+    return { parameters, tokens: 0, seconds: 0 };
   } catch (error) {
     dispose(parameters);
     throw error;
   }
 }
 
-async function restoredParts<State extends Tree>({ model, device, store, initialStates }: TrainOptions<State>, step: number): Promise<Parts> {
-  const { parameters, moments, progress } = await loadCheckpoint(store!, step, model, device, initialStates);
-  return { parameters, moments, tokens: progress.tokens, seconds: progress.seconds, skipped: progress.skipped };
+async function restoredParts<State extends Tree>(options: FullOptions<State>, step: number): Promise<Parts> {
+  const { parameters, progress } = await loadCheckpoint(options.store!, step, options);
+  return { parameters, tokens: progress.tokens, seconds: progress.seconds, skipped: progress.skipped };
 }
 
 async function loop<State extends Tree>(run: Run<State>, options: TrainOptions<State>): Promise<TrainResult> {
@@ -211,7 +226,7 @@ async function loop<State extends Tree>(run: Run<State>, options: TrainOptions<S
   while (run.step < steps && !signal?.aborted) {
     at.doing = `training step ${run.step + 1}`;
     const learningRate = learningRateAt(run.step + 1, scheduleLength(run.schedule, steps), run.schedule);
-    meter.queued(run.step + 1, learningRate, trainingStep(context, run.step, learningRate));
+    meter.queued(run.step + 1, learningRate, trainStep(context, run.step, learningRate));
     run.step++;
     await settle(run, options, 1);
     const ends = (every: number) => run.step % every === 0 || run.step === steps;
@@ -268,10 +283,11 @@ async function save<State extends Tree>(run: Run<State>, options: TrainOptions<S
   if (store === undefined) return;
   const resume = run.meter.pause();
   run.at.doing = `saving the checkpoint of step ${run.step}`;
-  const { model, device, parameters, moments, initialStates } = run.context;
+  const { model, parameters, optimizer, initialStates } = run.context;
+  const { device } = options;
   const { tokens, seconds, skipped } = run.meter;
   const progress = { step: run.step, tokens, seconds, ...(skipped.total > 0 && { skipped }), device: device.description };
-  const snapshot: Snapshot = { model, parameters, moments, initialStates, progress };
+  const snapshot: Snapshot = { model, parameters, optimizer, initialStates, progress };
   const bad = await nonFiniteNumbers(snapshot);
   checkFinite(bad === 0, `${bad} parameters, moments or states are not finite after step ${run.step}`, run.at, store);
   await saveCheckpoint(store, snapshot);

@@ -69,6 +69,7 @@ export { embedding, tokenTensor } from "./ops/embedding";
 export { ssmGates } from "./ops/gates";
 export { layerNorm } from "./ops/layerNorm";
 export { linear, linearSplit, matmul } from "./ops/matmul";
+export { addInto } from "./ops/memory";
 export { addRmsNorm, gatedRmsNorm, rmsNorm } from "./ops/norm";
 export { adamW, adamWMoments, clipFactor, countNonFinite, globalNorm, unlessCounted } from "./ops/optimizer";
 export type { AdamWMoments, AdamWOptions } from "./ops/optimizer";

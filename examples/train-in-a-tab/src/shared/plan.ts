@@ -1,7 +1,7 @@
 /** What a newcomer can set, and what becomes of it: the model, and the trainer's options for one phase. */
 import type { Mamba2Json } from "@lenggen/recurrent";
 import { MAMBA2_PRESETS } from "@lenggen/recurrent";
-import type { JsonRecord, OptimizerOptions, ScheduleOptions } from "@lenggen/interventions";
+import type { AdamWOptimizerOptions, JsonRecord, ScheduleOptions } from "@lenggen/interventions";
 
 /** Models that a tab can train. */
 export const MODELS = {
@@ -87,7 +87,7 @@ export interface PhaseOptions {
   readonly context: number;
   readonly seed: number;
   readonly schedule: Omit<ScheduleOptions, "scheduleSteps">;
-  readonly optimizer: Partial<OptimizerOptions>;
+  readonly optimizer: Partial<AdamWOptimizerOptions>;
   readonly methodOptions: JsonRecord;
   /** Steps between measurements of the loss by position, each followed by a checkpoint. */
   readonly measureEvery: number;

@@ -1,7 +1,7 @@
 /** One phase of training, on any device and into any store: what the worker runs, and the test runs in Node. */
 import { type LossByPosition, lossByPosition } from "@lenggen/evals";
 import {
-  contiguousStreams, createIntervention, findIntervention, independentWindows, type JsonRecord, type RunStore, train, type TrainEvent,
+  adamWOptimizer, contiguousStreams, createIntervention, findIntervention, independentWindows, type JsonRecord, type RunStore, train, type TrainEvent,
   type TrainResult,
 } from "@lenggen/interventions";
 import { type Device, foldIn, key, type Parameters } from "@lenggen/kernels";
@@ -45,8 +45,9 @@ export function trainPhase({ device, plan, phase, text, store, config, parameter
   const windows = { batch, context, key: foldIn(key(seed), 2) };
   const independent = findIntervention(phase.method).order === "independent";
   return train({
-    model, device, steps, seed, schedule, optimizer, store, parameters, signal, onEvent,
+    model, device, steps, seed, schedule, store, parameters, signal, onEvent,
     batches: independent ? independentWindows(text.train, windows) : contiguousStreams(text.train, windows),
+    optimizer: adamWOptimizer.create(model, optimizer),
     initialStates: createIntervention(phase.method, model, methodOptions),
     resume: true,
     checkpointEvery: measureEvery,

@@ -1,9 +1,9 @@
 /** Whole training steps of byte-level Mamba-2 models, and streaming evaluation with the state carried over. */
 import {
-  adamW, adamWMoments, clipFactor, crossEntropy, type Device, dispose, foldIn, globalNorm, hostRandom, keep, key, mean, scope, ssdOperations, type Tensor,
-  tokenTensor, valueAndGradient, withoutGradient,
+  crossEntropy, dispose, foldIn, hostRandom, keep, key, scope, ssdOperations, tokenTensor, withoutGradient,
 } from "@lenggen/kernels";
-import { type Mamba2, mamba2, MAMBA2_PRESETS } from "@lenggen/recurrent";
+import { adamWOptimizer, crossEntropyLoss, statePassing, type StepContext, trainStep, zero } from "@lenggen/interventions";
+import { type Mamba2, mamba2, MAMBA2_PRESETS, type Mamba2State } from "@lenggen/recurrent";
 import type { BenchCase } from "./case";
 
 interface ModelSizes {
@@ -37,10 +37,10 @@ function operationsOf(model: Mamba2, batch: number, steps: number, fromZero: boo
   return { forward: products + layers * scan.forward, gradient: 2 * products + layers * scan.gradient };
 }
 
-function randomTokens(device: Device, seed: number, shape: [number, number]): Tensor {
+/** Bytes, whatever the vocabulary: which tokens they are changes no time. */
+function randomBytes(seed: number, count: number): Int32Array {
   const draw = hostRandom(foldIn(key(seed), 7));
-  // Bytes, whatever the vocabulary: which tokens they are changes no time.
-  return tokenTensor(device, Int32Array.from({ length: shape[0] * shape[1] }, () => draw.integer(BYTES)), shape, BYTES);
+  return Int32Array.from({ length: count }, () => draw.integer(BYTES));
 }
 
 function describe(model: Mamba2): string {
@@ -48,7 +48,7 @@ function describe(model: Mamba2): string {
   return `d=${width} layers=${layers} N=${stateSize} P=${headSize}`;
 }
 
-/** Forward, gradient, clipping and AdamW; with `passed` from a state that an earlier batch left, as interventions do, else from zero. */
+/** A step of the trainer with its defaults; with `passed` from the state that the step before left, else from zero. */
 function trainingCase(model: Mamba2, { batch, context }: Pick<ModelSizes, "batch" | "context">, passed: boolean): BenchCase {
   const { forward, gradient } = operationsOf(model, batch, context, !passed);
   return {
@@ -56,21 +56,22 @@ function trainingCase(model: Mamba2, { batch, context }: Pick<ModelSizes, "batch
     operations: forward + gradient, bytes: 0, tokens: batch * context,
     prepare(device, seed) {
       const parameters = keep(model.init(key(seed), device));
-      const moments = keep(adamWMoments(parameters));
-      const tokens = keep(randomTokens(device, seed, [batch, context]));
-      const state = passed ? keep(model.initialState(batch, device)) : undefined;
+      const tokens = randomBytes(seed, batch * context);
+      const initialStates = passed ? statePassing.create(model, { resetProbability: 0 }) : zero.create(model);
+      const optimizer = adamWOptimizer.create(model);
+      optimizer.init(parameters);
+      const run: StepContext<Mamba2State> = {
+        model, parameters, initialStates, optimizer, loss: crossEntropyLoss.create(model), microBatches: 1, skipsNotFinite: false, key: key(seed),
+        batches: { order: "independent", batch, context, settings: {}, at: () => ({ tokens, targets: tokens }) },
+      };
       let step = 0;
       return {
-        body() {
-          const { loss, gradients } = valueAndGradient(
-            (p: typeof parameters) => ({ loss: mean(crossEntropy(model.forward(p, tokens, state).hidden, model.head(p), tokens)) }),
-            parameters,
-          );
-          const factor = clipFactor(globalNorm(gradients), 1);
-          adamW(parameters, gradients, moments, { learningRate: 1e-3, step: ++step, decays: (name) => model.decays(name) }, factor);
-          return loss;
+        body: () => trainStep(run, step++, 1e-3).numbers,
+        dispose() {
+          dispose(parameters);
+          optimizer.dispose();
+          initialStates.dispose();
         },
-        dispose: () => dispose([parameters, moments, tokens, state]),
       };
     },
   };
@@ -85,7 +86,7 @@ function streamingCase(sizes: ModelSizes): BenchCase {
     operations: forward, bytes: 0, tokens: STREAMS * STREAM_CHUNK,
     prepare(device, seed) {
       const parameters = keep(model.init(key(seed), device));
-      const tokens = keep(randomTokens(device, seed, [STREAMS, STREAM_CHUNK]));
+      const tokens = keep(tokenTensor(device, randomBytes(seed, STREAMS * STREAM_CHUNK), [STREAMS, STREAM_CHUNK], BYTES));
       let state = keep(model.initialState(STREAMS, device));
       return {
         body() {

@@ -1,5 +1,5 @@
 /** What `train` and `post-train` share: their flags, and what they say in the end. */
-import { findIntervention, INTERVENTIONS, type JsonRecord, type OptimizerOptions, type ScheduleOptions, type TrainCounts, TRAINER_SETTINGS } from "@lenggen/interventions";
+import { findIntervention, INTERVENTIONS, type JsonRecord, OPTIMIZERS, type ScheduleOptions, type TrainCounts, TRAINER_SETTINGS } from "@lenggen/interventions";
 import { type TaskName, TASKS } from "@lenggen/evals";
 import { check, type Device } from "@lenggen/kernels";
 import type { Command } from "commander";
@@ -93,7 +93,7 @@ export function sharedPlan(given: Readonly<Record<string, unknown>>, context: nu
     },
     ...pick<TrainCounts>(["microBatches", "checkpointEvery", "keepCheckpoints", "logEvery", "skipNotFinite"]),
     schedule: pick<ScheduleOptions>(["schedule", "scheduleSteps", "learningRate", "warmup", "finalShare"]),
-    optimizer: pick<OptimizerOptions>(["beta1", "beta2", "epsilon", "weightDecay", "clip"]),
+    optimizer: { name: "adamw" as const, options: pickSettings(OPTIMIZERS.adamw.options, given) },
   };
 }
 

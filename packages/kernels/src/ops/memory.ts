@@ -1,4 +1,7 @@
-/** Filling and summing buffers: the two kernels that the tape itself needs. */
+/** Filling and summing buffers: the two kernels that the tape itself needs, and adding in place for optimisers. */
+import { check } from "../errors";
+import { sameShape, showShape } from "../shape";
+import { isRecorded } from "../tape";
 import type { Tensor } from "../tensor";
 
 export interface MemoryKernels {
@@ -6,4 +9,18 @@ export interface MemoryKernels {
   fill(args: { out: Tensor; value: number }): void;
   /** out[i] += scale · x[i]; same shape and type. */
   accumulate(args: { out: Tensor; x: Tensor; scale: number }): void;
+}
+
+/**
+ * Adds factor · x to `target` in place, in queue order; no gradient knows of it. For sums of gradients and for updates. Throws `E_SHAPE` and
+ * `E_DTYPE` unless both have one shape and one floating type of 32 bits or more, `E_DEVICE` when they are on two devices, `E_SCOPE` when a
+ * tape is recording either.
+ */
+export function addInto(target: Tensor, x: Tensor, factor = 1): void {
+  check(target.device === x.device, "E_DEVICE", () => `addInto: x is on ${x.device.kind}, the target on another device, ${target.device.kind}`);
+  check(sameShape(target.shape, x.shape), "E_SHAPE", () => `addInto: x ${showShape(x.shape)} must have the target's shape ${showShape(target.shape)}`);
+  check(target.dtype === x.dtype && (x.dtype === "f32" || x.dtype === "f64"), "E_DTYPE", () =>
+    `addInto: x is ${x.dtype} and the target ${target.dtype}; both must be f32, or both f64`);
+  check(!isRecorded(target) && !isRecorded(x), "E_SCOPE", () => "addInto: a tape is recording; write in place outside of it, or use add");
+  target.device.kernels.accumulate({ out: target, x, scale: factor });
 }

@@ -32,7 +32,7 @@ export async function readOnly(
   const steps = reading.steps[method];
   const { parameters, tokens, seconds } = await runTraining(device, {
     label: `${method}, on text alone`, model, text, method: "zero", batch, context: length, steps, seed,
-    schedule: { learningRate, schedule: "cosine", warmup }, optimizer: { weightDecay },
+    schedule: { learningRate, schedule: "cosine", warmup }, optimizer: { name: "adamw", options: { weightDecay } },
     folder: join(folder, method, "reading"), resume: true, again: "the same command", logEvery: 10, keepCheckpoints: 1,
   }, signal);
   try {

@@ -151,7 +151,7 @@ async function trainOne({ settings, seed, folder, device, signal }: GcaRetrieval
       const batches = stageBatches(stage, training, foldIn(foldIn(key(seed), SAMPLES), s), text.tokens);
       const outcome = await runTraining(device, {
         label: `${method}, stage ${s + 1} of ${stages.length}`, model: modelOf(retriever, stage), text, batches, method: "zero", batch: stage.batch, context: stage.length,
-        steps: stage.steps, seed, alike: false, schedule: { learningRate: stage.learningRate ?? learningRate, schedule: stage.schedule ?? "constant", warmup }, optimizer: { weightDecay },
+        steps: stage.steps, seed, alike: false, schedule: { learningRate: stage.learningRate ?? learningRate, schedule: stage.schedule ?? "constant", warmup }, optimizer: { name: "adamw", options: { weightDecay } },
         ...(from && { parameters: () => Promise.resolve(from) }), settings: { before: stages.slice(0, s) as unknown as JsonRecord[] },
         folder: join(folder, method, `stage-${s + 1}`), resume: true, again: "the same command", logEvery: 10, keepCheckpoints: 1,
       }, signal);

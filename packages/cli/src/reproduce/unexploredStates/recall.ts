@@ -43,7 +43,7 @@ export async function reproduceRecall(
     const { checkpoint, parameters } = await runTraining(device, {
       label: `recall, ${method}`, model, text, method: initialStatesOf(method),
       methodOptions: settings.methods[method], batches: samples(settings.trainLength, batch, text.tokens, seed, method === "base" ? 5 : 6),
-      batch, context: settings.trainLength, steps, seed, schedule, optimizer: { weightDecay },
+      batch, context: settings.trainLength, steps, seed, schedule, optimizer: { name: "adamw", options: { weightDecay } },
       folder: join(folder, `recall-${method}`), resume: true, again: "the same command", logEvery: 10, keepCheckpoints: 1,
       parameters: method === "base" ? undefined : start,
     }, signal);

@@ -104,7 +104,7 @@ async function trainOne(
   const run = join(folder, method);
   const plan: TrainingPlan = {
     label: method, model: model, text, method: initial, methodOptions: settings.methods[method], joinDocuments: settings.joinDocuments,
-    batch, context: settings.trainLength, steps, seed, schedule, optimizer: { weightDecay },
+    batch, context: settings.trainLength, steps, seed, schedule, optimizer: { name: "adamw", options: { weightDecay } },
     folder: run, resume: true, again: "the same command", logEvery: 10, keepCheckpoints: 1, parameters,
   };
   const outcome = await runTraining(device, plan, signal);

@@ -1,0 +1,27 @@
+/** The table of optimisers. Adding one is a file in optimizers/ and a line here. */
+import { check, nearest, type SequenceModel } from "@lenggen/kernels";
+import type { JsonRecord } from "./json";
+import type { Optimizer, OptimizerFamily } from "./optimizer";
+import { adamWOptimizer } from "./optimizers/adamW";
+
+/** Every optimiser by name. A new one is a file in `optimizers` and a line here. */
+export const OPTIMIZERS = { adamw: adamWOptimizer } as const;
+
+/** A name in {@link OPTIMIZERS}. */
+export type OptimizerName = keyof typeof OPTIMIZERS;
+
+/**
+ * The optimiser of that name with options that are not known at compile time, e.g. from a command line. Throws `E_UNKNOWN_NAME` with the
+ * nearest name, `E_CONFIG` for wrong options.
+ */
+export function createOptimizer(name: string, model: SequenceModel, options: JsonRecord = {}): Optimizer {
+  return findOptimizer(name).create(model, options);
+}
+
+/** A line of the table, with its options untyped. */
+export function findOptimizer(name: string): OptimizerFamily<JsonRecord> {
+  const names = Object.keys(OPTIMIZERS);
+  check(Object.hasOwn(OPTIMIZERS, name), "E_UNKNOWN_NAME", () =>
+    `no optimiser is named "${name}"${nearest(name, names)}; there are ${names.join(", ")}`);
+  return OPTIMIZERS[name as OptimizerName];
+}
