@@ -8,7 +8,9 @@
  *
  * What a stage leaves is a tree of tensors, which can be kept or freed as a whole.
  */
-import { add, addRmsNorm, embedding, foldIn, type ForwardOptions, type ForwardResult, type Parameters, scopeUnlessRecording, type Tensor } from "@lenggen/kernels";
+import {
+  add, addRmsNorm, embedding, foldIn, type ForwardOptions, type ForwardResult, type Parameters, scopeUnlessRecording, slice, type Tensor,
+} from "@lenggen/kernels";
 import { checkTokens, decoderLayer, mlp, type Stream, windowAttention, type WindowState } from "../layer/layer";
 import type { DrtConfig } from "./config";
 import { encodeChunks, type EncodedChunks, pendingAfter } from "./encoder";
@@ -81,7 +83,10 @@ export function choose({ config: c, parameters, before, options }: Pass, { retri
   const group = retrieved.length;
   const noise = options.key && c.gumbelNoise ? foldIn(options.key, group) : undefined;
   const queryNorm = parameters[`groups.${group}.query_norm.weight`]!;
-  return retrieveRows(c, queryNorm, before.retrieved[group]!, landmarks, memory.landmarks, chunksIn(before.memory), noise);
+  // Noise is counted by the rows of the memory; its spare room, which is there only without gradients, must not change what a key draws.
+  const [count, rows] = [chunksIn(memory), memory.landmarks.shape[1]!];
+  const candidates = noise && rows > count ? slice(memory.landmarks, 1, 0, count) : memory.landmarks;
+  return retrieveRows(c, queryNorm, before.retrieved[group]!, landmarks, candidates, chunksIn(before.memory), noise);
 }
 
 /** Runs the next group; `readable`: the chunks that `rows` names. */
