@@ -7,7 +7,7 @@
  *   node scripts/build-native.mjs --quick                  for this machine alone, unless a whole one is up to date
  *
  * Needs only a C++17 compiler (CXX, else c++, g++ or clang++; for another machine CXX, else GCC's cross compiler):
- * headers come from node-api-headers and node-addon-api. Without a compiler it says so in one line and exits with 0:
+ * headers come from node-api-headers and node-addon-api, and those of the kernels' arguments from signatures.mjs. Without a compiler it says so in one line and exits with 0:
  * the packages then work on the `reference` device.
  *
  * Sources that mention LENGGEN_ISA are compiled once per instruction set; --quick takes only the widest that this
@@ -24,6 +24,7 @@ import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
 import { ISAS } from "./isas.mjs";
+import { writeSignatures } from "./signatures.mjs";
 
 const PACKAGE = fileURLToPath(new URL("..", import.meta.url));
 const SOURCE = join(PACKAGE, "native/cpu");
@@ -70,6 +71,7 @@ async function main() {
     const how = cross?.how ?? (platform === "darwin" ? "xcode-select --install" : "apt-get install g++, or set CXX");
     return skip(`no C++ compiler was found (${how})`);
   }
+  await writeSignatures();
   const output = resolve(PACKAGE, options.out ?? join("build", cross ? options.target : "", options.sanitize ? "cpu.asan.node" : "cpu.node"));
   const started = performance.now();
   const stampFile = `${output}.stamp`;
@@ -148,6 +150,7 @@ function plan(compiler, isas) {
     ...COMMON,
     // The last -O counts; checked code takes minutes to compile at -O3.
     ...(options.sanitize ? ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g1"] : []),
+    "-I", SOURCE, "-I", BUILD,
     ...includes.flatMap((folder) => ["-isystem", folder]),
   ];
   const object = (name, flags) => {
@@ -184,7 +187,7 @@ function contents(file, seen) {
   if (seen.has(file)) return [];
   seen.add(file);
   const text = readFileSync(file, "utf8");
-  const headers = [...text.matchAll(/^\s*#\s*include\s+"([^"]+)"/gm)].map(([, name]) => join(dirname(file), name));
+  const headers = [...text.matchAll(/^\s*#\s*include\s+"([^"]+)"/gm)].map(([, name]) => [dirname(file), SOURCE, BUILD].map((folder) => join(folder, name)).find(existsSync));
   return [text, ...headers.flatMap((header) => contents(header, seen))];
 }
 

@@ -54,7 +54,7 @@ export type { Json, JsonLimits, JsonObject } from "./strictJson";
 
 // Ops of one's own
 export { apply } from "./op";
-export type { Op, OpContext, OpInput, OpRecord, OutputSpec } from "./op";
+export type { Field, Fields, Op, OpContext, OpRecord, OutputSpec, Saved } from "./op";
 export { DTYPES } from "./dtype";
 export { broadcastShapes, checkShape, normalizeAxis, sameShape, showShape, sizeOf } from "./shape";
 export type { Kernels } from "./kernels";

@@ -3,38 +3,40 @@
  * tensors and numbers, checks nothing (the op's shape rule has), writes its outputs whole unless it says that it
  * accumulates, and returns at once. Adding a kernel here makes the compiler name each backend that lacks it.
  */
+import type { Device } from "./device";
 import type { AttentionKernels } from "./ops/attention";
 import type { ChunkAttentionKernels } from "./ops/chunkAttention";
-import type { ConvKernels } from "./ops/conv";
+import type { convKernels } from "./ops/conv";
 import type { CrossEntropyKernels } from "./ops/crossEntropy";
 import type { ElementwiseKernels } from "./ops/elementwise";
 import type { EmbeddingKernels } from "./ops/embedding";
 import type { GateKernels } from "./ops/gates";
 import type { LayerNormKernels } from "./ops/layerNorm";
 import type { MatmulKernels } from "./ops/matmul";
-import type { MemoryKernels } from "./ops/memory";
-import type { NormKernels } from "./ops/norm";
+import type { memoryKernels } from "./ops/memory";
+import type { normKernels } from "./ops/norm";
 import type { OptimizerKernels } from "./ops/optimizer";
 import type { RandomKernels } from "./ops/random";
 import type { ReduceKernels } from "./ops/reduce";
 import type { RetrieveKernels } from "./ops/retrieve";
 import type { RopeKernels } from "./ops/rope";
-import type { SsdKernels } from "./ops/ssd";
+import type { ssdKernels } from "./ops/ssd";
 import type { ViewKernels } from "./ops/view";
+import type { Family, KernelsOf } from "./signature";
 
 /** All kernels that a backend must have, from the families' own interfaces. */
 export interface Kernels
-  extends MemoryKernels,
+  extends KernelsOf<typeof memoryKernels>,
     MatmulKernels,
     ElementwiseKernels,
     ReduceKernels,
     ViewKernels,
     EmbeddingKernels,
-    NormKernels,
+    KernelsOf<typeof normKernels>,
     LayerNormKernels,
-    ConvKernels,
+    KernelsOf<typeof convKernels>,
     GateKernels,
-    SsdKernels,
+    KernelsOf<typeof ssdKernels>,
     ChunkAttentionKernels,
     AttentionKernels,
     RopeKernels,
@@ -42,3 +44,11 @@ export interface Kernels
     OptimizerKernels,
     RetrieveKernels,
     RandomKernels {}
+
+/**
+ * A family's kernels of a device, or of the device that a tensor is on. An op file makes it its own: `const kernels =
+ * kernelsOf<typeof normKernels>`, so that the declarations are of no weight in a bundle.
+ */
+export function kernelsOf<F extends Family>({ device }: { readonly device: Device }): KernelsOf<F> {
+  return device.kernels as unknown as KernelsOf<F>;
+}

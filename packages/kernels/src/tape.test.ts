@@ -6,27 +6,27 @@ import { dispose, full, scope, type Tensor, tensor, zeros } from "./tensor";
 import { eachDevice, expectError } from "./testing";
 
 /** a·x + b·y, of the two kernels that the tape itself needs; saves a temporary, so that its lifetime is seen. */
-const combineOp: Op<{ a: number; b: number }> = {
+const combineOp: Op<{ x: Tensor; y: Tensor | null }, { out: Tensor }, { a: number; b: number }> = {
   name: "combine",
-  outputs: ([x]) => [{ shape: x!.shape, dtype: x!.dtype }],
-  forward([x, y], [out], { a, b }, { recording, saved }) {
-    const { kernels } = out!.device;
-    kernels.fill({ out: out!, value: 0 });
-    kernels.accumulate({ out: out!, x: x!, scale: a });
-    if (y) kernels.accumulate({ out: out!, x: y, scale: b });
-    if (recording) saved.push(zeros(out!.device, [100]));
+  outputs: ({ x: { shape, dtype } }) => ({ out: { shape, dtype } }),
+  forward({ x, y }, { out }, { a, b }, { recording }) {
+    const { kernels } = out.device;
+    kernels.fill({ out, value: 0 });
+    kernels.accumulate({ out, x, scale: a });
+    if (y) kernels.accumulate({ out, x: y, scale: b });
+    return recording ? { temporary: zeros(out.device, [100]) } : {};
   },
-  gradient({ inputs: [x, y], attributes: { a, b }, wanted }, [g]) {
+  gradient({ inputs: { x, y }, attributes: { a, b }, wanted }, { out: g }) {
     const scaled = (like: Tensor, factor: number) => {
       const result = zeros(like.device, like.shape, like.dtype);
       like.device.kernels.accumulate({ out: result, x: g!, scale: factor });
       return result;
     };
-    return [wanted[0] ? scaled(x!, a) : null, y && wanted[1] ? scaled(y, b) : null];
+    return { x: wanted.x ? scaled(x, a) : null, y: y && wanted.y ? scaled(y, b) : null };
   },
 };
 
-const combine = (x: Tensor, y: Tensor | null, a: number, b: number) => apply(combineOp, [x, y], { a, b })[0]!;
+const combine = (x: Tensor, y: Tensor | null, a: number, b: number) => apply(combineOp, { x, y }, { a, b }).out;
 
 eachDevice("the tape", (device) => {
   const used = () => device.memory().used;

@@ -6,14 +6,23 @@
  * the memory of a training step peaks at the start of the walk. Tensors that f returns are never freed.
  */
 import type { DeviceBuffer } from "./device";
-import type { Op, OpInput, OpRecord } from "./op";
 import { check } from "./errors";
 import { sameShape, type Shape, showShape } from "./shape";
 import { dispose, scope, Tensor, tensorsIn, zeros } from "./tensor";
 import { mapTree, type TreeLike } from "./tree";
 
-interface Note extends OpRecord<unknown> {
-  readonly op: Op<unknown>;
+/** An input that was left out is null. */
+export type NoteInput = Tensor | null;
+
+/** A call of an op as the tape keeps it. */
+export interface Note {
+  readonly name: string;
+  readonly inputs: readonly NoteInput[];
+  readonly outputs: readonly Tensor[];
+  /** Temporaries for `gradient`. They live as long as the note; inputs and outputs are kept anyway. */
+  readonly saved: readonly Tensor[];
+  /** Gradients of the inputs from those of the outputs, as {@link Op.gradient} has them. */
+  gradient(gradients: readonly (Tensor | null)[]): readonly (Tensor | null)[];
 }
 
 class Tape {
@@ -25,9 +34,9 @@ class Tape {
   tracks(t: Tensor): boolean {
     return this.#tracked.has(t.id);
   }
-  note(op: Op<unknown>, inputs: readonly OpInput[], outputs: Tensor[], saved: Tensor[], attributes: unknown): void {
-    for (const t of outputs) this.#tracked.add(t.id);
-    this.notes.push({ op, inputs, outputs, saved, attributes, wanted: inputs.map((t) => t !== null && this.tracks(t)) });
+  note(note: Note): void {
+    for (const t of note.outputs) this.#tracked.add(t.id);
+    this.notes.push(note);
   }
 }
 
@@ -125,7 +134,7 @@ function walkBack<I, O>(tape: Tape, inputs: I, outputs: O, cotangents: TreeLike<
   for (let note = tape.notes.pop(); note; note = tape.notes.pop()) {
     const incoming = note.outputs.map((t) => gradients.of(t));
     if (incoming.some((g) => g !== null)) {
-      const results = note.op.gradient(note, incoming);
+      const results = note.gradient(incoming);
       note.inputs.forEach((input, i) => {
         const g = results[i];
         if (input && g) gradients.add(input, g);

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "check.h"
 #include "families.h"
+#include "signatures/conv.h"
 #include "vector.h"
 
 namespace lenggen::LENGGEN_ISA {
@@ -16,14 +16,11 @@ constexpr int64_t ROWS = 128;
 constexpr int64_t COLUMNS = 512;
 constexpr int64_t MAX_WIDTH = 256;
 
-// numbers: batch, steps, channels, width, silu, and the sizes of the output blocks
-constexpr int CONV_NUMBERS = 5;
-
 struct ConvSizes {
   int64_t batch, steps, channels, width;
   bool silu;
-  explicit ConvSizes(const Launch& launch)
-      : batch(launch.integer(0)), steps(launch.integer(1)), channels(launch.integer(2)), width(launch.integer(3)), silu(launch.integer(4) != 0) {}
+  template <typename Args>
+  explicit ConvSizes(const Args& args) : batch(args.batch), steps(args.steps), channels(args.channels), width(args.width), silu(args.silu) {}
   int64_t past() const { return width - 1; }  // rows of state
   int64_t tileRows() const { return (steps + ROWS - 1) / ROWS; }
 };
@@ -37,11 +34,11 @@ struct Columns {
   int64_t blockSize;
 };
 
-std::vector<Columns> columnsOf(const Launch& launch) {
+std::vector<Columns> columnsOf(const Numbers& split) {
   std::vector<Columns> result;
   int64_t channel = 0;
-  for (int block = 0; block < launch.numberCount - CONV_NUMBERS; block++) {
-    const int64_t size = launch.integer(CONV_NUMBERS + block);
+  for (int block = 0; block < split.count; block++) {
+    const int64_t size = split.size(block);
     for (int64_t inside = 0; inside < size; inside += COLUMNS) {
       const int64_t count = std::min(COLUMNS, size - inside);
       result.push_back({block, inside, channel, count, size});
@@ -51,24 +48,13 @@ std::vector<Columns> columnsOf(const Launch& launch) {
   return result;
 }
 
-// Checks the numbers; buffers 0 ... 3 are x, weight, bias?, state? in both kernels. Returns the number of output blocks.
-int checkConvInputs(const Launch& launch) {
-  require(launch.numberCount > CONV_NUMBERS, "needs at least one output block");
+template <typename Args>
+void checkConv(const Args& args) {
+  require(args.width >= 2 && args.width <= MAX_WIDTH, "the kernel must be 2 ... 256 wide");
+  require(args.steps >= 1, "needs at least one step");
   int64_t channels = 0;
-  for (int i = 0; i < launch.numberCount; i++) {
-    const int64_t size = requireSize(launch, i);
-    if (i >= CONV_NUMBERS) channels += size;
-  }
-  const ConvSizes s(launch);
-  require(s.width >= 2 && s.width <= MAX_WIDTH, "the kernel must be 2 ... 256 wide");
-  require(s.steps >= 1, "needs at least one step");
-  require(channels == s.channels, "output blocks must add up to the channels");
-  require(launch.bufferCount >= 4, "needs x, weight, bias and state");
-  requireElements(launch, 0, product({s.batch, s.steps, s.channels}));
-  requireElements(launch, 1, product({s.channels, s.width}));
-  requireOptional(launch, 2, s.channels);
-  requireOptional(launch, 3, product({s.batch, s.past(), s.channels}));
-  return launch.numberCount - CONV_NUMBERS;
+  for (int64_t i = 0; i < args.split.count; i++) channels += args.split.size(i);
+  require(args.split.count >= 1 && channels == args.channels, "output blocks must add up to the channels");
 }
 
 // What a tile reads: the rows of u, and the weights as [K,C] so that they load as vectors.
@@ -78,10 +64,10 @@ struct Inputs {
   const float *weight, *zeros;  // [K,C]; [C]
 
   // Takes (K + 1) · C floats for the turned weights and the zero row.
-  Inputs(const Launch& launch, const ConvSizes& sizes, float* memory)
-      : s(sizes), x(launch.buffers[0].f32()), bias(launch.buffers[2].f32()), state(launch.buffers[3].f32()), weight(memory),
-        zeros(memory + sizes.width * sizes.channels) {
-    const float* from = launch.buffers[1].f32();
+  template <typename Args>
+  Inputs(const Args& args, const ConvSizes& sizes, float* memory)
+      : s(sizes), x(args.x), bias(args.bias), state(args.state), weight(memory), zeros(memory + sizes.width * sizes.channels) {
+    const float* from = args.weight;
     for (int64_t c = 0; c < s.channels; c++)
       for (int64_t j = 0; j < s.width; j++) memory[j * s.channels + c] = from[c * s.width + j];
     std::fill(memory + s.width * s.channels, memory + (s.width + 1) * s.channels, 0.0f);
@@ -162,28 +148,18 @@ void forwardTile(const Inputs& in, int64_t batch, int64_t firstRow, const Column
   }
 }
 
-// buffers: x, weight, bias?, state?, final, then the outputs
-void checkForward(const Launch& launch) {
-  const int blocks = checkConvInputs(launch);
-  require(launch.bufferCount == 5 + blocks, "needs one buffer for each output block");
-  const ConvSizes s(launch);
-  requireElements(launch, 4, product({s.batch, s.past(), s.channels}));
-  for (int i = 0; i < blocks; i++) requireElements(launch, 5 + i, product({s.batch, s.steps, launch.integer(CONV_NUMBERS + i)}));
-}
-
-void runForward(const Launch& launch, Pool& pool) {
-  const ConvSizes s(launch);
-  const std::vector<Columns> columns = columnsOf(launch);
-  const Inputs in(launch, s, pool.shared(Inputs::floats(s)));
+void runForward(const CausalConvArgs& args, Pool& pool) {
+  const ConvSizes s(args);
+  const std::vector<Columns> columns = columnsOf(args.split);
+  const Inputs in(args, s, pool.shared(Inputs::floats(s)));
   const auto tile = s.width == 4 ? forwardTile<4> : forwardTile<0>;
   const int64_t across = static_cast<int64_t>(columns.size());
   pool.parallel(s.batch * s.tileRows() * across, [&](int64_t item, int) {
     const Columns& part = columns[item % across];
-    tile(in, item / across / s.tileRows(), item / across % s.tileRows() * ROWS, part, launch.buffers[5 + part.block].f32());
+    tile(in, item / across / s.tileRows(), item / across % s.tileRows() * ROWS, part, args.outputs[part.block]);
   });
-  float* final = launch.buffers[4].f32();
   for (int64_t b = 0; b < s.batch; b++)
-    for (int64_t j = 0; j < s.past(); j++) std::copy_n(in.row(b, s.steps + j), s.channels, final + (b * s.past() + j) * s.channels);
+    for (int64_t j = 0; j < s.past(); j++) std::copy_n(in.row(b, s.steps + j), s.channels, args.final + (b * s.past() + j) * s.channels);
 }
 
 struct Gradients {
@@ -302,20 +278,6 @@ void gradientTile(const GradientTile& tile) {
   }
 }
 
-// buffers: x, weight, bias?, state?, dfinal?, dx, dweight, dbias?, dstate?, then the outputs' gradients (each may be absent)
-void checkGradient(const Launch& launch) {
-  const int blocks = checkConvInputs(launch);
-  require(launch.bufferCount == 9 + blocks, "needs one gradient for each output block");
-  const ConvSizes s(launch);
-  const int64_t states = product({s.batch, s.past(), s.channels});
-  requireOptional(launch, 4, states);
-  requireElements(launch, 5, product({s.batch, s.steps, s.channels}));
-  requireElements(launch, 6, product({s.channels, s.width}));
-  requireOptional(launch, 7, s.channels);
-  requireOptional(launch, 8, states);
-  for (int i = 0; i < blocks; i++) requireOptional(launch, 9 + i, product({s.batch, s.steps, launch.integer(CONV_NUMBERS + i)}));
-}
-
 // dweight and dbias from the tiles' sums, in the tiles' order.
 void addTiles(const ConvSizes& s, const float* sums, int64_t tiles, int64_t c, int64_t n, float* dweight, float* dbias) {
   for (int64_t j = 0; j <= s.width; j++) {
@@ -328,35 +290,34 @@ void addTiles(const ConvSizes& s, const float* sums, int64_t tiles, int64_t c, i
   }
 }
 
-void runGradient(const Launch& launch, Pool& pool) {
-  const ConvSizes s(launch);
-  const Buffer* buffers = launch.buffers;
-  const std::vector<Columns> columns = columnsOf(launch);
+void runGradient(const CausalConvGradientArgs& args, Pool& pool) {
+  const ConvSizes s(args);
+  const std::vector<Columns> columns = columnsOf(args.split);
   const int64_t tiles = s.batch * s.tileRows(), tileFloats = (s.width + 1) * s.channels;
   float* memory = pool.shared(Inputs::floats(s) + tiles * tileFloats);
-  const Inputs in(launch, s, memory);
+  const Inputs in(args, s, memory);
   float* sums = memory + Inputs::floats(s);  // [tiles, K+1, C]
-  const Gradients gradients{buffers[4].f32(), buffers[5].f32(), buffers[8].f32()};
+  const Gradients gradients{args.dfinal, args.dx, args.dstate};
   const auto tile = s.width == 4 ? gradientTile<4> : gradientTile<0>;
   const int64_t across = static_cast<int64_t>(columns.size());
   pool.parallel(tiles * across, [&](int64_t item, int worker) {
     const Columns& part = columns[item % across];
     const int64_t row = item / across;
     const int64_t firstRow = row % s.tileRows() * ROWS;
-    tile({in, gradients, row / s.tileRows(), firstRow, std::min(s.steps, firstRow + ROWS), s.past(), part, buffers[9 + part.block].f32(),
+    tile({in, gradients, row / s.tileRows(), firstRow, std::min(s.steps, firstRow + ROWS), s.past(), part, args.douts[part.block],
           sums + row * tileFloats, pool.scratch(worker, tileScratch(s))});
   });
   pool.parallel((s.channels + WIDTH - 1) / WIDTH, [&](int64_t item, int) {
     const int64_t c = item * WIDTH;
-    addTiles(s, sums, tiles, c, std::min<int64_t>(WIDTH, s.channels - c), buffers[6].f32(), buffers[7].f32());
+    addTiles(s, sums, tiles, c, std::min<int64_t>(WIDTH, s.channels - c), args.dweight, args.dbias);
   });
 }
 
 }  // namespace
 
 extern const Kernel convKernels[] = {
-    {"causalConv", checkForward, runForward},
-    {"causalConvGradient", checkGradient, runGradient},
+    kernel<CausalConvArgs, runForward, checkConv>(),
+    kernel<CausalConvGradientArgs, runGradient, checkConv>(),
     {nullptr, nullptr, nullptr},
 };
 

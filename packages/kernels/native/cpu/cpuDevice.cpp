@@ -87,7 +87,7 @@ void CpuDevice::requireOpen() const {
   if (!queue_) throw Failure("E_DEVICE", "the device is closed");
 }
 
-// launch(kernel, arguments, buffers, numbers): the arguments are id, byteOffset and byteLength of each buffer
+// launch(kernel, arguments, buffers, numbers): the arguments are id, byteOffset, byteLength and type (of BufferType) of each buffer
 // (id -1: absent), then the numbers.
 Napi::Value CpuDevice::launch(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
@@ -97,7 +97,7 @@ Napi::Value CpuDevice::launch(const Napi::CallbackInfo& info) {
     const double* values = static_cast<const double*>(arrayArgument(info, 1, "arguments", napi_float64_array, &length));
     const int buffers = wholeArgument(info, 2, "buffers", 0, 1 << 20);
     const int numbers = wholeArgument(info, 3, "numbers", 0, 1 << 20);
-    if (static_cast<size_t>(buffers) * 3 + static_cast<size_t>(numbers) > length) throw Failure("E_ARGUMENT", "arguments are too few");
+    if (static_cast<size_t>(buffers) * 4 + static_cast<size_t>(numbers) > length) throw Failure("E_ARGUMENT", "arguments are too few");
 
     const Kernel& kernel = *kernels_[static_cast<size_t>(index)];
     Task& task = queue_->next();
@@ -106,8 +106,10 @@ Napi::Value CpuDevice::launch(const Napi::CallbackInfo& info) {
     task.usage = &usage_[static_cast<size_t>(index)];
     try {
       task.buffers.clear();
-      for (int i = 0; i < buffers; i++, values += 3) {
-        task.buffers.push_back(values[0] == -1 ? Buffer{nullptr, 0} : allocator_->window(values[0], values[1], values[2]));
+      for (int i = 0; i < buffers; i++, values += 4) {
+        Buffer buffer = values[0] == -1 ? Buffer{nullptr, 0} : allocator_->window(values[0], values[1], values[2]);
+        buffer.type = values[3] == 1 ? BufferType::i32 : values[3] == 2 ? BufferType::f16 : BufferType::f32;
+        task.buffers.push_back(buffer);
       }
       task.numbers.assign(values, values + numbers);
       kernel.check({task.buffers.data(), buffers, task.numbers.data(), numbers});

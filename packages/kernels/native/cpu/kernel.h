@@ -19,9 +19,13 @@
 
 namespace lenggen {
 
+// How a buffer's numbers are stored; the order of src/backends/cpu/pack.ts.
+enum class BufferType : uint8_t { f32, i32, f16 };
+
 struct Buffer {
   void* data;
   size_t bytes;
+  BufferType type = BufferType::f32;
   float* f32() const { return static_cast<float*>(data); }
   int32_t* i32() const { return static_cast<int32_t*>(data); }
   uint16_t* f16() const { return static_cast<uint16_t*>(data); }

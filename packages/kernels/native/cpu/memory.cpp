@@ -1,8 +1,8 @@
 // Filling and summing buffers: src/ops/memory.ts.
 #include <algorithm>
 
-#include "check.h"
 #include "families.h"
+#include "signatures/memory.h"
 
 namespace lenggen::LENGGEN_ISA {
 namespace {
@@ -17,45 +17,37 @@ void inBlocks(Pool& pool, int64_t size, const Body& body) {
   });
 }
 
-// buffers: out; numbers: value
-void checkFill(const Launch& launch) {
-  requireCounts(launch, 1, 1);
-  requireElements(launch, 0, 0);
+int64_t elements(const Buffer& buffer) { return static_cast<int64_t>(buffer.bytes / 4); }
+
+void fill(const FillArgs& args, Pool& pool) {
+  const Buffer out = args.out;
+  if (out.type == BufferType::i32) {
+    const int32_t value = args.value >= -2147483648.0 && args.value <= 2147483647.0 ? static_cast<int32_t>(args.value) : -1;
+    inBlocks(pool, elements(out), [=](int64_t from, int64_t to) { std::fill(out.i32() + from, out.i32() + to, value); });
+  } else {
+    const float value = static_cast<float>(args.value);
+    inBlocks(pool, elements(out), [=](int64_t from, int64_t to) { std::fill(out.f32() + from, out.f32() + to, value); });
+  }
 }
 
-void fillF32(const Launch& launch, Pool& pool) {
-  float* out = launch.buffers[0].f32();
-  const float value = launch.real(0);
-  inBlocks(pool, static_cast<int64_t>(launch.buffers[0].bytes / 4), [=](int64_t from, int64_t to) { std::fill(out + from, out + to, value); });
+void checkAccumulate(const AccumulateArgs& args) {
+  require(args.x.type == args.out.type && args.x.bytes >= args.out.bytes, "x must have the type of out, and be as long");
 }
 
-void fillI32(const Launch& launch, Pool& pool) {
-  int32_t* out = launch.buffers[0].i32();
-  const int32_t value = static_cast<int32_t>(launch.integer(0));
-  inBlocks(pool, static_cast<int64_t>(launch.buffers[0].bytes / 4), [=](int64_t from, int64_t to) { std::fill(out + from, out + to, value); });
-}
-
-// buffers: x, out (as long as each other); numbers: scale
-void checkAccumulate(const Launch& launch) {
-  requireCounts(launch, 2, 1);
-  requireElements(launch, 1, 0);
-  requireElements(launch, 0, static_cast<int64_t>(launch.buffers[1].bytes / 4));
-}
-
-void accumulateF32(const Launch& launch, Pool& pool) {
-  const float* x = launch.buffers[0].f32();
-  float* out = launch.buffers[1].f32();
-  const float scale = launch.real(0);
-  inBlocks(pool, static_cast<int64_t>(launch.buffers[1].bytes / 4), [=](int64_t from, int64_t to) {
+void accumulateF32(const AccumulateArgs& args, Pool& pool) {
+  const float* x = args.x.f32();
+  float* out = args.out.f32();
+  const float scale = static_cast<float>(args.scale);
+  inBlocks(pool, elements(args.out), [=](int64_t from, int64_t to) {
     for (int64_t i = from; i < to; i++) out[i] += scale * x[i];
   });
 }
 
-void accumulateI32(const Launch& launch, Pool& pool) {
-  const int32_t* x = launch.buffers[0].i32();
-  int32_t* out = launch.buffers[1].i32();
-  const double scale = launch.numbers[0];
-  inBlocks(pool, static_cast<int64_t>(launch.buffers[1].bytes / 4), [=](int64_t from, int64_t to) {
+void accumulateI32(const AccumulateArgs& args, Pool& pool) {
+  const int32_t* x = args.x.i32();
+  int32_t* out = args.out.i32();
+  const double scale = args.scale;
+  inBlocks(pool, elements(args.out), [=](int64_t from, int64_t to) {
     for (int64_t i = from; i < to; i++) {
       // Saturates where JavaScript would wrap: out of range is undefined in C++.
       const double sum = out[i] + scale * x[i];
@@ -64,13 +56,16 @@ void accumulateI32(const Launch& launch, Pool& pool) {
   });
 }
 
+void accumulate(const AccumulateArgs& args, Pool& pool) {
+  if (args.out.type == BufferType::i32) accumulateI32(args, pool);
+  else accumulateF32(args, pool);
+}
+
 }  // namespace
 
 extern const Kernel memoryKernels[] = {
-    {"fill.f32", checkFill, fillF32},
-    {"fill.i32", checkFill, fillI32},
-    {"accumulate.f32", checkAccumulate, accumulateF32},
-    {"accumulate.i32", checkAccumulate, accumulateI32},
+    kernel<FillArgs, fill>(),
+    kernel<AccumulateArgs, accumulate, checkAccumulate>(),
     {nullptr, nullptr, nullptr},
 };
 

@@ -11,28 +11,10 @@
 namespace lenggen::LENGGEN_ISA {
 namespace {
 
-struct Forward {
+struct Forward : SsdArgs {
   SsdSizes s;
-  const float *x, *dt, *a, *b, *c, *d, *state;
-  float *y, *final, *starts;
-  explicit Forward(const Launch& launch) : s(launch) {
-    const Buffer* buffers = launch.buffers;
-    x = buffers[0].f32(), dt = buffers[1].f32(), a = buffers[2].f32(), b = buffers[3].f32(), c = buffers[4].f32();
-    d = buffers[5].f32(), state = buffers[6].f32(), y = buffers[7].f32(), final = buffers[8].f32(), starts = buffers[9].f32();
-  }
+  explicit Forward(const SsdArgs& args) : SsdArgs(args), s(args) {}
 };
-
-// buffers: x, dt, a, b, c, d?, state?, y, final, starts?; numbers: those of SsdSizes
-void checkForward(const Launch& launch) {
-  requireCounts(launch, 10, SSD_NUMBERS);
-  checkSsdInputs(launch);
-  const SsdSizes s(launch);
-  const int64_t states = product({s.batch, s.heads, s.headSize, s.stateSize});
-  requireOptional(launch, 6, states);
-  requireElements(launch, 7, product({s.batch, s.steps, s.heads, s.headSize}));
-  requireElements(launch, 8, states);
-  requireOptional(launch, 9, product({states, s.chunks()}));
-}
 
 // scores[t,u] = c_t · b_u for u <= t. `next` is the length of the chunk that comes after this one in memory.
 void computeScores(const SsdSizes& s, const float* b, const float* c, int64_t length, int64_t next, float* transposedB, float* scores) {
@@ -178,8 +160,8 @@ void stepHead(const Forward& f, int64_t batch, int64_t head) {
   }
 }
 
-void runForward(const Launch& launch, Pool& pool) {
-  const Forward f(launch);
+void runForward(const SsdArgs& args, Pool& pool) {
+  const Forward f(args);
   const SsdSizes& s = f.s;
   if (s.steps == 1 && !f.starts) {
     pool.parallel(s.batch * s.heads, [&](int64_t item, int) { stepHead(f, item / s.heads, item % s.heads); });
@@ -202,7 +184,7 @@ void runForward(const Launch& launch, Pool& pool) {
 }  // namespace
 
 extern const Kernel ssdKernels[] = {
-    {"ssd", checkForward, runForward},
+    kernel<SsdArgs, runForward, checkSsd>(),
     {nullptr, nullptr, nullptr},
 };
 

@@ -6,8 +6,8 @@
 #include <algorithm>
 
 #include "arena.h"
-#include "check.h"
 #include "gemm.h"
+#include "signatures/ssd.h"
 
 namespace lenggen {
 namespace LENGGEN_ISA {
@@ -17,9 +17,10 @@ constexpr int64_t MAX_CHUNK = 256;
 
 struct SsdSizes {
   int64_t batch, steps, heads, headSize, groups, stateSize, chunk;
-  explicit SsdSizes(const Launch& launch)
-      : batch(launch.integer(0)), steps(launch.integer(1)), heads(launch.integer(2)), headSize(launch.integer(3)),
-        groups(launch.integer(4)), stateSize(launch.integer(5)), chunk(launch.integer(6)) {}
+  template <typename Args>
+  explicit SsdSizes(const Args& args)
+      : batch(args.batch), steps(args.steps), heads(args.heads), headSize(args.headSize), groups(args.groups), stateSize(args.stateSize),
+        chunk(args.chunk) {}
   int64_t chunks() const { return (steps + chunk - 1) / chunk; }
   int64_t length(int64_t k) const { return std::min(chunk, steps - k * chunk); }  // of chunk k
   int64_t headsPerGroup() const { return heads / groups; }
@@ -51,20 +52,10 @@ struct HeadBlocks {
   int64_t end(int64_t item) const { return heads * (item % perSequence + 1) / perSequence; }
 };
 
-constexpr int SSD_NUMBERS = 7;
-
-// Checks the numbers, and the buffers that both halves begin with: x, dt, a, b, c, d.
-inline void checkSsdInputs(const Launch& launch) {
-  for (int i = 0; i < SSD_NUMBERS; i++) requireSize(launch, i);
-  const SsdSizes s(launch);
-  require(s.chunk >= 1 && s.chunk <= MAX_CHUNK, "a chunk has 1 ... 256 steps");
-  require(s.groups >= 1 && s.heads % s.groups == 0, "groups must divide heads");
-  requireElements(launch, 0, product({s.batch, s.steps, s.heads, s.headSize}));
-  requireElements(launch, 1, product({s.batch, s.steps, s.heads}));
-  requireElements(launch, 2, product({s.batch, s.steps, s.heads}));
-  requireElements(launch, 3, product({s.batch, s.steps, s.groups, s.stateSize}));
-  requireElements(launch, 4, product({s.batch, s.steps, s.groups, s.stateSize}));
-  requireOptional(launch, 5, s.heads);
+template <typename Args>
+void checkSsd(const Args& args) {
+  require(args.chunk >= 1 && args.chunk <= MAX_CHUNK, "a chunk has 1 ... 256 steps");
+  require(args.groups >= 1 && args.heads % args.groups == 0, "groups must divide heads");
 }
 
 // The decays of one head in one chunk of up to `chunk` steps. With s(t) = a_1 + ... + a_t inside the chunk:

@@ -21,42 +21,12 @@
 namespace lenggen::LENGGEN_ISA {
 namespace {
 
-struct Gradient {
+struct Gradient : SsdGradientArgs {
   SsdSizes s;
-  const float *x, *dt, *a, *b, *c, *d, *starts, *dy, *dfinal;
-  float *dx, *ddt, *da, *db, *dc, *dd, *dstate;
-  bool hasState;  // one came in
-  explicit Gradient(const Launch& launch) : s(launch), hasState(launch.integer(SSD_NUMBERS) != 0) {
-    const Buffer* buffers = launch.buffers;
-    x = buffers[0].f32(), dt = buffers[1].f32(), a = buffers[2].f32(), b = buffers[3].f32(), c = buffers[4].f32();
-    d = buffers[5].f32(), starts = buffers[6].f32(), dy = buffers[7].f32(), dfinal = buffers[8].f32();
-    dx = buffers[9].f32(), ddt = buffers[10].f32(), da = buffers[11].f32(), db = buffers[12].f32(), dc = buffers[13].f32();
-    dd = buffers[14].f32(), dstate = buffers[15].f32();
-  }
-  bool hasStart(int64_t k) const { return k > 0 || hasState; }
+  explicit Gradient(const SsdGradientArgs& args) : SsdGradientArgs(args), s(args) {}
+  bool hasStart(int64_t k) const { return k > 0 || state; }
   bool hasEnd(int64_t k) const { return k < s.chunks() - 1 || dfinal; }
 };
-
-// buffers: x, dt, a, b, c, d?, starts, dy, dfinal?, dx, ddt, da, db, dc, dd?, dstate?
-// numbers: those of SsdSizes, and whether a state came in
-void checkGradient(const Launch& launch) {
-  requireCounts(launch, 16, SSD_NUMBERS + 1);
-  checkSsdInputs(launch);
-  const SsdSizes s(launch);
-  const int64_t vectors = product({s.batch, s.steps, s.heads, s.headSize}), scalars = product({s.batch, s.steps, s.heads});
-  const int64_t shared = product({s.batch, s.steps, s.groups, s.stateSize});
-  const int64_t states = product({s.batch, s.heads, s.headSize, s.stateSize});
-  requireElements(launch, 6, product({states, s.chunks()}));
-  requireElements(launch, 7, vectors);
-  requireOptional(launch, 8, states);
-  requireElements(launch, 9, vectors);
-  requireElements(launch, 10, scalars);
-  requireElements(launch, 11, scalars);
-  requireElements(launch, 12, shared);
-  requireElements(launch, 13, shared);
-  requireOptional(launch, 14, s.heads);
-  requireOptional(launch, 15, states);
-}
 
 int64_t walkScratch(const SsdSizes& s) { return Decays::floats(s.chunk) + s.chunk * s.valueRow(); }
 
@@ -277,8 +247,8 @@ void groupGradient(const Gradient& f, int64_t batch, int64_t k, int64_t group, c
   gemmSmall(length, N, length, {w.dscores, s.chunkRow(), 1}, b, row, dc, row, hasStart, Skip::LowerA);
 }
 
-void runGradient(const Launch& launch, Pool& pool) {
-  const Gradient f(launch);
+void runGradient(const SsdGradientArgs& args, Pool& pool) {
+  const Gradient f(args);
   const SsdSizes& s = f.s;
   const int64_t chunks = s.chunks(), states = s.batch * s.heads * s.state();
   // As many chunks at a time as keep all threads busy: their ends should stay in cache. Changes no number.
@@ -324,7 +294,7 @@ void runGradient(const Launch& launch, Pool& pool) {
 }  // namespace
 
 extern const Kernel ssdGradientKernels[] = {
-    {"ssdGradient", checkGradient, runGradient},
+    kernel<SsdGradientArgs, runGradient, checkSsd>(),
     {nullptr, nullptr, nullptr},
 };
 

@@ -17,7 +17,7 @@
  * Glossary: T queries, U keys, Hq and Hk heads of queries and keys, D head size.
  */
 import { check } from "../errors";
-import { apply, type Op, type OpInput } from "../op";
+import { applyList, type ListOp, type OpInput } from "../opList";
 import { sameShape, type Shape, showShape } from "../shape";
 import { Tensor } from "../tensor";
 import { checkReal } from "./checks";
@@ -100,7 +100,7 @@ function checkAttention({ q, k, v, slopes, lengths }: AttentionInputs, { causal,
   check(scale === undefined || Number.isFinite(scale), "E_ARGUMENT", () => `attention: scale ${scale} must be a finite number`);
 }
 
-const attentionOp: Op<AttentionAttributes> = {
+const attentionOp: ListOp<AttentionAttributes> = {
   name: "attention",
   outputs(inputs, attributes) {
     checkAttention(named(inputs), attributes);
@@ -144,7 +144,7 @@ export function attention(
 ): Tensor {
   const { q, k, v, slopes, lengths } = inputs;
   const { causal = true, window, scale } = options;
-  return apply(attentionOp, [q, k, v, slopes ?? null, lengths ?? null], { causal, window, scale })[0]!;
+  return applyList(attentionOp, [q, k, v, slopes ?? null, lengths ?? null], { causal, window, scale })[0]!;
 }
 
 /** ALiBi's slopes for so many heads (Press et al. 2022, section 3): 2^(-8 (i + 1) / heads). */

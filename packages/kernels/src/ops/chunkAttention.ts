@@ -21,7 +21,7 @@
  * (retrieved chunks) a block.
  */
 import { check } from "../errors";
-import { apply, type Op, type OpInput } from "../op";
+import { applyList, type ListOp, type OpInput } from "../opList";
 import { sameShape, type Shape, showShape } from "../shape";
 import { Tensor, zeros } from "../tensor";
 import { checkReal } from "./checks";
@@ -122,7 +122,7 @@ function checkChunkAttention(inputs: ChunkAttentionInputs, { scale }: ChunkAtten
 /** Whether no query can retrieve anything, by the sizes alone. */
 const isEmpty = ({ batch, queries, chunks, blocks, slots }: ChunkAttentionSizes) => batch * queries * chunks * blocks * slots === 0;
 
-const chunkAttentionOp: Op<ChunkAttentionAttributes> = {
+const chunkAttentionOp: ListOp<ChunkAttentionAttributes> = {
   name: "chunkAttention",
   outputs(inputs, attributes) {
     const { q, ...others } = named(inputs);
@@ -178,7 +178,7 @@ export function chunkAttention(
 ): Tensor {
   const { q, keys, values, indices, weights, offsets, lengths } = inputs;
   const { offByOne = false, scale = (q.shape.at(-1) ?? 1) ** -0.5 } = options;
-  return apply(chunkAttentionOp, [q, keys, values, indices, weights, offsets, lengths ?? null], { offByOne, scale })[0]!;
+  return applyList(chunkAttentionOp, [q, keys, values, indices, weights, offsets, lengths ?? null], { offByOne, scale })[0]!;
 }
 
 /**

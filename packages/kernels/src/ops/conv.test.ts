@@ -29,7 +29,7 @@ const full = (options: { silu?: boolean; split?: number[] } = {}): TestFunction 
 const pieces = (lengths: readonly number[], options: { silu?: boolean; split?: number[] }): TestFunction => (x, weight, bias, initial) => {
   let state = initial;
   let start = 0;
-  const parts: Tensor[][] = [];
+  const parts: (readonly Tensor[])[] = [];
   for (const length of lengths) {
     const out = causalConv(slice(x, 1, start, start + length), weight, bias, state, options);
     parts.push(out.outputs);

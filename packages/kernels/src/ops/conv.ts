@@ -11,94 +11,88 @@
  *   dweight[:, j] = Σ_{b,t} dz_t u_{t+j}       dbias = Σ_{b,t} dz_t.
  */
 import { check } from "../errors";
-import { apply, type Op, type OpInput } from "../op";
+import { kernelsOf } from "../kernels";
+import { apply, like, type Op } from "../op";
 import { sameShape, type Shape, showShape } from "../shape";
-import { Tensor } from "../tensor";
+import type { Family } from "../signature";
+import type { Tensor } from "../tensor";
 
-interface ConvSizes {
-  readonly batch: number;
-  readonly steps: number;
-  readonly channels: number;
-  readonly width: number;
-}
+/** `split`: the sizes of the blocks of channels, which add up to `channels`. */
+const numbers = { batch: "size", steps: "size", channels: "size", width: "size", silu: "flag", split: "sizes" } as const;
 
-interface ConvArguments extends ConvSizes {
-  /** [B,T,C] */
-  readonly x: Tensor;
-  /** [C,K] */
-  readonly weight: Tensor;
-  /** [C] */
-  readonly bias: Tensor | null;
-  /** [B,K-1,C]; null is zero. */
-  readonly state: Tensor | null;
-  readonly silu: boolean;
-}
+/** A `state` that is null is zero. */
+const inputs = { x: "[batch,steps,channels]", weight: "[channels,width]", bias: "[channels]?", state: "[batch,width-1,channels]?" } as const;
 
-export interface ConvKernels {
-  /** outputs: [B,T,C_i] each, C_i adding up to C; final [B,K-1,C]. */
-  causalConv(args: ConvArguments & { outputs: readonly Tensor[]; final: Tensor }): void;
-  /** douts (as outputs) and dfinal null for zero; dbias and dstate null when the input is. */
-  causalConvGradient(args: ConvArguments & {
-    split: readonly number[]; douts: readonly (Tensor | null)[]; dfinal: Tensor | null;
-    dx: Tensor; dweight: Tensor; dbias: Tensor | null; dstate: Tensor | null;
-  }): void;
-}
+export const convKernels = {
+  causalConv: {
+    numbers,
+    reads: inputs,
+    writes: { final: "[batch,width-1,channels]", outputs: "[batch,steps,split]..." },
+  },
+  /** douts and dfinal null for zero; dbias and dstate null when the input is. */
+  causalConvGradient: {
+    numbers,
+    reads: { ...inputs, dfinal: "[batch,width-1,channels]?", douts: "[batch,steps,split]...?" },
+    writes: { dx: "[batch,steps,channels]", dweight: "[channels,width]", dbias: "[channels]?", dstate: "[batch,width-1,channels]?" },
+  },
+} as const satisfies Family;
+
+const kernels = kernelsOf<typeof convKernels>;
 
 interface ConvAttributes {
   readonly silu: boolean;
   readonly split: readonly number[];
 }
 
-function sizesOf(x: Tensor, weight: Tensor): ConvSizes {
+function sizesOf(x: Tensor, weight: Tensor): { batch: number; steps: number; channels: number; width: number } {
   const [batch, steps, channels] = x.shape as [number, number, number];
   return { batch, steps, channels, width: weight.shape[1]! };
 }
 
 const inRange = (width: number) => width >= 2 && width <= 256;
 
-const convOp: Op<ConvAttributes> = {
+interface ConvInputs {
+  readonly x: Tensor;
+  readonly weight: Tensor;
+  readonly bias: Tensor | null;
+  readonly state: Tensor | null;
+  readonly [name: string]: Tensor | null;
+}
+
+const convOp: Op<ConvInputs, { outputs: readonly Tensor[]; state: Tensor }, ConvAttributes> = {
   name: "causalConv",
-  outputs([x, weight, bias, state], { split }) {
-    check(x!.shape.length === 3 && x!.shape[1]! >= 1, "E_SHAPE", () =>
-      `causalConv: x ${showShape(x!.shape)} must be [B,T,C] with at least one step`);
-    const [batch, steps, channels] = x!.shape as [number, number, number];
-    check(weight!.shape.length === 2 && weight!.shape[0] === channels && inRange(weight!.shape[1]!), "E_SHAPE", () =>
-      `causalConv: weight ${showShape(weight!.shape)} must be [C,K] with K from 2 to 256 and C = ${channels}, as in x ${showShape(x!.shape)}`);
-    const stateShape = [batch, weight!.shape[1]! - 1, channels];
-    const expect = (name: string, t: OpInput | undefined, shape: Shape) => {
+  outputs({ x, weight, bias, state }, { split }) {
+    check(x.shape.length === 3 && x.shape[1]! >= 1, "E_SHAPE", () =>
+      `causalConv: x ${showShape(x.shape)} must be [B,T,C] with at least one step`);
+    const [batch, steps, channels] = x.shape as [number, number, number];
+    check(weight.shape.length === 2 && weight.shape[0] === channels && inRange(weight.shape[1]!), "E_SHAPE", () =>
+      `causalConv: weight ${showShape(weight.shape)} must be [C,K] with K from 2 to 256 and C = ${channels}, as in x ${showShape(x.shape)}`);
+    const stateShape = [batch, weight.shape[1]! - 1, channels];
+    const expect = (name: string, t: Tensor | null, shape: Shape) => {
       check(!t || sameShape(t.shape, shape), "E_SHAPE", () =>
-        `causalConv: ${name} ${showShape(t!.shape)} must be ${showShape(shape)} for x ${showShape(x!.shape)}`);
-      check(!t || (t.dtype === x!.dtype && t.dtype !== "i32"), "E_DTYPE", () =>
-        `causalConv: ${name} is ${t!.dtype}; all inputs must share one float type (x is ${x!.dtype})`);
+        `causalConv: ${name} ${showShape(t!.shape)} must be ${showShape(shape)} for x ${showShape(x.shape)}`);
+      check(!t || (t.dtype === x.dtype && t.dtype !== "i32"), "E_DTYPE", () =>
+        `causalConv: ${name} is ${t!.dtype}; all inputs must share one float type (x is ${x.dtype})`);
     };
-    expect("weight", weight, weight!.shape);
+    expect("weight", weight, weight.shape);
     expect("bias", bias, [channels]);
     expect("state", state, stateShape);
     check(split.every((n) => Number.isSafeInteger(n) && n >= 1) && split.reduce((sum, n) => sum + n, 0) === channels, "E_ARGUMENT", () =>
       `causalConv: split ${showShape(split)} must be whole numbers of at least 1 that add up to ${channels} channels`);
-    const { dtype } = x!;
-    return [...split.map((n) => ({ shape: [batch, steps, n], dtype })), { shape: stateShape, dtype }];
+    const { dtype } = x;
+    return { outputs: split.map((n) => ({ shape: [batch, steps, n], dtype })), state: { shape: stateShape, dtype } };
   },
-  forward([x, weight, bias, state], results, { silu }) {
-    x!.device.kernels.causalConv({
-      x: x!, weight: weight!, bias: bias!, state: state!, silu, ...sizesOf(x!, weight!),
-      outputs: results.slice(0, -1), final: results.at(-1)!,
-    });
+  forward(given, { outputs, state: final }, attributes) {
+    kernels(given.x).causalConv({ outputs, final, ...given, ...attributes, ...sizesOf(given.x, given.weight) });
   },
-  gradient({ inputs, attributes, wanted }, gradients) {
-    const [x, weight, bias, state] = inputs;
-    const like = (t: OpInput | undefined) => (t ? Tensor.empty(t.device, t.shape, t.dtype) : null);
-    const [dx, dweight, dbias, dstate] = inputs.map(like);
-    x!.device.kernels.causalConvGradient({
-      x: x!, weight: weight!, bias: bias!, state: state!, ...attributes, ...sizesOf(x!, weight!),
-      douts: gradients.slice(0, -1), dfinal: gradients.at(-1)!,
-      dx: dx!, dweight: dweight!, dbias: dbias!, dstate: dstate!,
+  gradient({ inputs: given, attributes }, { outputs: douts, state: dfinal }) {
+    const { x, weight, bias, state } = given;
+    const gradients = { x: like(x), weight: like(weight), bias: like(bias), state: like(state) };
+    kernels(x).causalConvGradient({
+      douts, dfinal, dx: gradients.x, dweight: gradients.weight, dbias: gradients.bias, dstate: gradients.state,
+      ...given, ...attributes, ...sizesOf(x, weight),
     });
-    return [dx, dweight, dbias, dstate].map((gradient, i) => {
-      if (wanted[i]) return gradient!;
-      gradient?.dispose();
-      return null;
-    });
+    return gradients;
   },
 };
 
@@ -114,8 +108,7 @@ export function causalConv(
   bias: Tensor | null,
   state: Tensor | null,
   options: { silu?: boolean; split?: readonly number[] } = {},
-): { outputs: Tensor[]; state: Tensor } {
+): { outputs: readonly Tensor[]; state: Tensor } {
   const split = options.split ?? [x.shape.at(-1) ?? 0];
-  const results = apply(convOp, [x, weight, bias, state], { silu: options.silu ?? false, split });
-  return { outputs: results.slice(0, -1), state: results.at(-1)! };
+  return apply(convOp, { x, weight, bias, state }, { silu: options.silu ?? false, split });
 }

@@ -9,7 +9,7 @@
  * Rows whose target is negative are left out: their loss and their part of every gradient are 0.
  */
 import { check } from "../errors";
-import { apply, type Op } from "../op";
+import { applyList, type ListOp } from "../opList";
 import { sameShape, showShape } from "../shape";
 import { Tensor } from "../tensor";
 import { checkHalf } from "./checks";
@@ -38,7 +38,7 @@ export interface CrossEntropyKernels {
   ): void;
 }
 
-const crossEntropyOp: Op<null> = {
+const crossEntropyOp: ListOp<null> = {
   name: "crossEntropy",
   halves: [1],
   outputs([hidden, weight, targets]) {
@@ -81,7 +81,7 @@ function sizesOf(weight: Tensor, targets: Tensor): CrossEntropySizes {
  * The weight may be f16. A negative target is ignored: its loss is 0. Targets beyond V - 1 count as V - 1 (check tokens when they are uploaded).
  */
 export function crossEntropy(hidden: Tensor, weight: Tensor, targets: Tensor): Tensor {
-  return apply(crossEntropyOp, [hidden, weight, targets], null)[0]!;
+  return applyList(crossEntropyOp, [hidden, weight, targets], null)[0]!;
 }
 
 /** The whole logits, for generation: hidden [..., D], weight [V, D] -> [..., V]. */

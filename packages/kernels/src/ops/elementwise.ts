@@ -8,7 +8,7 @@
  *
  * Those of two operands are summed over the axes along which the operand was stretched.
  */
-import { apply, type Op } from "../op";
+import { applyList, type ListOp } from "../opList";
 import { broadcastShapes, type Shape, sizeOf } from "../shape";
 import { Tensor } from "../tensor";
 import { checkReal } from "./checks";
@@ -35,7 +35,7 @@ export interface ElementwiseKernels {
   }): void;
 }
 
-function unaryOp(op: UnaryName): Op<undefined> {
+function unaryOp(op: UnaryName): ListOp<undefined> {
   return {
     name: op,
     outputs([x]) {
@@ -55,7 +55,7 @@ function unaryOp(op: UnaryName): Op<undefined> {
 
 function unary(op: UnaryName): (x: Tensor) => Tensor {
   const object = unaryOp(op);
-  return (x) => apply(object, [x], undefined)[0]!;
+  return (x) => applyList(object, [x], undefined)[0]!;
 }
 
 /** -x */
@@ -77,7 +77,7 @@ export const softplus = unary("softplus");
 /** Hyperbolic tangent. */
 export const tanh = unary("tanh");
 
-const affineOp: Op<{ readonly scale: number; readonly shift: number }> = {
+const affineOp: ListOp<{ readonly scale: number; readonly shift: number }> = {
   name: "affine",
   outputs([x]) {
     checkReal("scale or addScalar", { x: x! });
@@ -95,12 +95,12 @@ const affineOp: Op<{ readonly scale: number; readonly shift: number }> = {
 
 /** factor · x */
 export function scale(x: Tensor, factor: number): Tensor {
-  return apply(affineOp, [x], { scale: factor, shift: 0 })[0]!;
+  return applyList(affineOp, [x], { scale: factor, shift: 0 })[0]!;
 }
 
 /** x + term, for a plain number. */
 export function addScalar(x: Tensor, term: number): Tensor {
-  return apply(affineOp, [x], { scale: 1, shift: term })[0]!;
+  return applyList(affineOp, [x], { scale: 1, shift: term })[0]!;
 }
 
 /** Gradient of one operand: a constant times dy, or what the kernel says. */
@@ -119,7 +119,7 @@ function broadcastLayout(a: Shape, b: Shape, out: Shape): Layout {
   return collapse({ sizes: out, strides: [broadcastStrides(a, out), broadcastStrides(b, out)] });
 }
 
-function binaryOp(op: BinaryName): Op<undefined> {
+function binaryOp(op: BinaryName): ListOp<undefined> {
   return {
     name: op,
     outputs([a, b]) {
@@ -150,7 +150,7 @@ function binaryOp(op: BinaryName): Op<undefined> {
 
 function binary(op: BinaryName): (a: Tensor, b: Tensor) => Tensor {
   const object = binaryOp(op);
-  return (a, b) => apply(object, [a, b], undefined)[0]!;
+  return (a, b) => applyList(object, [a, b], undefined)[0]!;
 }
 
 /** a + b, broadcasting. */

@@ -4,7 +4,7 @@
  */
 import type { Device } from "../device";
 import { check } from "../errors";
-import { apply, type Op } from "../op";
+import { applyList, type ListOp } from "../opList";
 import { type Shape, showShape, sizeOf } from "../shape";
 import { Tensor, tensor } from "../tensor";
 import { checkReal } from "./checks";
@@ -24,7 +24,7 @@ function sizes(weight: Tensor, tokens: Tensor): { count: number; width: number; 
   return { count: tokens.size, width, vocabulary };
 }
 
-const embeddingOp: Op<undefined> = {
+const embeddingOp: ListOp<undefined> = {
   name: "embedding",
   halves: [0],
   outputs([weight, tokens]) {
@@ -47,7 +47,7 @@ const embeddingOp: Op<undefined> = {
 
 /** Rows of a matrix: weight [V, D], tokens i32 [...] -> [..., D]; of an f16 weight as f32. Make tokens with {@link tokenTensor}, which checks them. */
 export function embedding(weight: Tensor, tokens: Tensor): Tensor {
-  return apply(embeddingOp, [weight, tokens], undefined)[0]!;
+  return applyList(embeddingOp, [weight, tokens], undefined)[0]!;
 }
 
 /**

@@ -7,7 +7,7 @@
  *   draw = g σ(raw + bias) where dt was not clamped, else 0;   dbias = Σ draw;   daLog = Σ da a.
  */
 import { check } from "../errors";
-import { apply, type Op } from "../op";
+import { applyList, type ListOp } from "../opList";
 import { sameShape, showShape } from "../shape";
 import { Tensor } from "../tensor";
 
@@ -33,7 +33,7 @@ const rowsOf = (raw: Tensor) => {
   return { rows: heads === 0 ? 0 : raw.size / heads, heads };
 };
 
-const gatesOp: Op<GateAttributes> = {
+const gatesOp: ListOp<GateAttributes> = {
   name: "ssmGates",
   outputs([raw, bias, aLog], { minDt, maxDt }) {
     const heads = raw!.shape.at(-1);
@@ -76,6 +76,6 @@ export function ssmGates(
   options: { minDt?: number; maxDt?: number } = {},
 ): { dt: Tensor; a: Tensor } {
   const limits = { minDt: options.minDt ?? 0, maxDt: options.maxDt ?? Infinity };
-  const [dt, a] = apply(gatesOp, [raw, bias, aLog], limits);
+  const [dt, a] = applyList(gatesOp, [raw, bias, aLog], limits);
   return { dt: dt!, a: a! };
 }

@@ -6,11 +6,12 @@
  * Gradient: with g = dy·w,   dx = r · (g - mean(g) - x̂ · mean(g · x̂)),   dw = Σ_rows dy · x̂,   db = Σ_rows dy.
  */
 import { check } from "../errors";
-import { apply, type Op } from "../op";
+import { applyList, type ListOp } from "../opList";
 import { sameShape, showShape } from "../shape";
 import { Tensor } from "../tensor";
 import { checkReal } from "./checks";
-import { checkNorm, like, type NormAttributes, rowsOf } from "./norm";
+import { like } from "../op";
+import { checkNorm, type NormAttributes, rowsOf } from "./norm";
 
 export interface LayerNormKernels {
   /** x, y [rows, width]; weight, bias [width] (null: no bias); mean, rstd [rows] are the m and r above, for the gradient. */
@@ -23,7 +24,7 @@ export interface LayerNormKernels {
   }): void;
 }
 
-const layerNormOp: Op<NormAttributes> = {
+const layerNormOp: ListOp<NormAttributes> = {
   name: "layerNorm",
   outputs([x, weight, bias], { eps }) {
     checkReal("layerNorm", { x: x!, weight: weight!, bias: bias! });
@@ -50,5 +51,5 @@ const layerNormOp: Op<NormAttributes> = {
  * (`bias` null: none) -> [..., D], f32 or f64. `eps` 1e-5 unless given. Throws `E_SHAPE`, `E_DTYPE` and `E_ARGUMENT`.
  */
 export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor | null = null, options: { eps?: number } = {}): Tensor {
-  return apply(layerNormOp, [x, weight, bias], { eps: options.eps ?? 1e-5 })[0]!;
+  return applyList(layerNormOp, [x, weight, bias], { eps: options.eps ?? 1e-5 })[0]!;
 }

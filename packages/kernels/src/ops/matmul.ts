@@ -8,7 +8,7 @@
  * An operand that is shared by a batch sums its gradient over the batch.
  */
 import { check } from "../errors";
-import { apply, type Op, type OpInput } from "../op";
+import { applyList, type ListOp, type OpInput } from "../opList";
 import { type Shape, sameShape, showShape, sizeOf } from "../shape";
 import { Tensor } from "../tensor";
 import { checkHalf, checkReal } from "./checks";
@@ -67,7 +67,7 @@ function launch(a: Tensor, b: Tensor, out: Tensor, s: Pick<Sizes, "batch" | "m" 
   });
 }
 
-const matmulOp: Op<MatmulOptions> = {
+const matmulOp: ListOp<MatmulOptions> = {
   name: "matmul",
   outputs([a, b], options) {
     checkReal("matmul", { a: a!, b: b! });
@@ -95,7 +95,7 @@ const matmulOp: Op<MatmulOptions> = {
  * all. Throws `E_SHAPE` when sizes do not fit.
  */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
-  return apply(matmulOp, [a, b], options)[0]!;
+  return applyList(matmulOp, [a, b], options)[0]!;
 }
 
 interface LinearAttributes {
@@ -105,7 +105,7 @@ interface LinearAttributes {
   readonly split: readonly number[];
 }
 
-const linearOp: Op<LinearAttributes> = {
+const linearOp: ListOp<LinearAttributes> = {
   name: "linear",
   halves: [1],
   outputs([x, weight], { name, split }) {
@@ -164,7 +164,7 @@ function eachBlock(
 
 /** Linear layer without bias: x [..., K], weight [N, K] -> x · weightᵀ [..., N]. The weight may be f16. */
 export function linear(x: Tensor, weight: Tensor): Tensor {
-  return apply(linearOp, [x, weight], { name: "linear", split: [weight.shape[0] ?? 0] })[0]!;
+  return applyList(linearOp, [x, weight], { name: "linear", split: [weight.shape[0] ?? 0] })[0]!;
 }
 
 /**
@@ -172,5 +172,5 @@ export function linear(x: Tensor, weight: Tensor): Tensor {
  * The weight stays one parameter with one gradient.
  */
 export function linearSplit(x: Tensor, weight: Tensor, split: readonly number[]): Tensor[] {
-  return apply(linearOp, [x, weight], { name: "linearSplit", split: [...split] });
+  return applyList(linearOp, [x, weight], { name: "linearSplit", split: [...split] });
 }

@@ -1,15 +1,19 @@
 /** Filling and summing buffers: the two kernels that the tape itself needs, and adding in place for optimisers. */
 import { check } from "../errors";
+import { kernelsOf } from "../kernels";
 import { sameShape, showShape } from "../shape";
+import type { Family } from "../signature";
 import { isRecorded } from "../tape";
 import type { Tensor } from "../tensor";
 
-export interface MemoryKernels {
+export const memoryKernels = {
   /** out[i] = value */
-  fill(args: { out: Tensor; value: number }): void;
+  fill: { numbers: { value: "number" }, reads: {}, writes: { out: "any[*]" } },
   /** out[i] += scale · x[i]; same shape and type. */
-  accumulate(args: { out: Tensor; x: Tensor; scale: number }): void;
-}
+  accumulate: { numbers: { scale: "number" }, reads: { x: "any[*]" }, writes: { out: "any[*]" } },
+} as const satisfies Family;
+
+const kernels = kernelsOf<typeof memoryKernels>;
 
 /**
  * Adds factor · x to `target` in place, in queue order; no gradient knows of it. For sums of gradients and for updates. Throws `E_SHAPE` and
@@ -22,5 +26,5 @@ export function addInto(target: Tensor, x: Tensor, factor = 1): void {
   check(target.dtype === x.dtype && (x.dtype === "f32" || x.dtype === "f64"), "E_DTYPE", () =>
     `addInto: x is ${x.dtype} and the target ${target.dtype}; both must be f32, or both f64`);
   check(!isRecorded(target) && !isRecorded(x), "E_SCOPE", () => "addInto: a tape is recording; write in place outside of it, or use add");
-  target.device.kernels.accumulate({ out: target, x, scale: factor });
+  kernels(target).accumulate({ out: target, x, scale: factor });
 }

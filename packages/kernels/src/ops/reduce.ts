@@ -8,7 +8,7 @@
  *   softmax: dx = y (dy - Σ dy·y);   logSoftmax: dx = dy - e^y Σ dy
  */
 import { check } from "../errors";
-import { apply, type Op } from "../op";
+import { applyList, type ListOp } from "../opList";
 import { normalizeAxis, type Shape, showShape, sizeOf } from "../shape";
 import { Tensor } from "../tensor";
 import { checkReal } from "./checks";
@@ -95,7 +95,7 @@ function spread(small: Tensor, kept: Shape, shape: Shape): Tensor {
   return out;
 }
 
-function sumOp(name: "sum" | "mean"): Op<ReduceAttributes> {
+function sumOp(name: "sum" | "mean"): ListOp<ReduceAttributes> {
   const factorOf = (shape: Shape, axes: ReadonlySet<number>) => (name === "sum" ? 1 : 1 / countOf(shape, axes));
   return {
     name,
@@ -123,15 +123,15 @@ const MEAN = sumOp("mean");
 
 /** Sum over some axes, or all of them. The sum over no elements is 0. */
 export function sum(x: Tensor, options: ReduceOptions = {}): Tensor {
-  return apply(SUM, [x], attributesOf(x, options, "sum"))[0]!;
+  return applyList(SUM, [x], attributesOf(x, options, "sum"))[0]!;
 }
 
 /** Mean over some axes, or all of them. Throws `E_SHAPE` for the mean of no elements. */
 export function mean(x: Tensor, options: ReduceOptions = {}): Tensor {
-  return apply(MEAN, [x], attributesOf(x, options, "mean"))[0]!;
+  return applyList(MEAN, [x], attributesOf(x, options, "mean"))[0]!;
 }
 
-const maxOp: Op<ReduceAttributes> = {
+const maxOp: ListOp<ReduceAttributes> = {
   name: "max",
   outputs([x], attributes) {
     checkReal("max", { x: x! });
@@ -164,7 +164,7 @@ function collapseAgainst(kept: Shape, shape: Shape): Layout {
 
 /** Largest element over some axes, or all of them; NaN wins. Ties share the gradient equally. `E_SHAPE` when there is none. */
 export function max(x: Tensor, options: ReduceOptions = {}): Tensor {
-  return apply(maxOp, [x], attributesOf(x, options, "max"))[0]!;
+  return applyList(maxOp, [x], attributesOf(x, options, "max"))[0]!;
 }
 
 /** Rows and the size of the last axis. */
@@ -174,7 +174,7 @@ function rowsOf(x: Tensor, what: string): { rows: number; width: number } {
   return { rows: sizeOf(x.shape.slice(0, -1)), width };
 }
 
-function softmaxOp(logarithm: boolean): Op<undefined> {
+function softmaxOp(logarithm: boolean): ListOp<undefined> {
   const name = logarithm ? "logSoftmax" : "softmax";
   return {
     name,
@@ -199,15 +199,15 @@ const LOG_SOFTMAX = softmaxOp(true);
 
 /** e^x over its sum along the last axis. */
 export function softmax(x: Tensor): Tensor {
-  return apply(SOFTMAX, [x], undefined)[0]!;
+  return applyList(SOFTMAX, [x], undefined)[0]!;
 }
 
 /** Logarithm of the softmax along the last axis, without loss for small probabilities. */
 export function logSoftmax(x: Tensor): Tensor {
-  return apply(LOG_SOFTMAX, [x], undefined)[0]!;
+  return applyList(LOG_SOFTMAX, [x], undefined)[0]!;
 }
 
-const argmaxOp: Op<undefined> = {
+const argmaxOp: ListOp<undefined> = {
   name: "argmax",
   outputs([x]) {
     checkReal("argmax", { x: x! });
@@ -224,5 +224,5 @@ const argmaxOp: Op<undefined> = {
 
 /** Index of the largest element along the last axis, the first among equals: [..., D] -> i32 [...]. No gradient. */
 export function argmax(x: Tensor): Tensor {
-  return apply(argmaxOp, [x], undefined)[0]!;
+  return applyList(argmaxOp, [x], undefined)[0]!;
 }

@@ -15,7 +15,7 @@
  *   ds_i = w_i (dw_i - Σ_i' w_i' dw_i'),   dq = Σ_i ds_i l_{I_i} / √D,   dl_j = Σ over (c,i) with I_{c,i} = j of ds_{c,i} q_c / √D
  */
 import { check } from "../errors";
-import { apply, type Op } from "../op";
+import { applyList, type ListOp } from "../opList";
 import type { Key } from "../random";
 import { showShape } from "../shape";
 import { Tensor } from "../tensor";
@@ -65,7 +65,7 @@ function sizesOf(queries: Tensor, landmarks: Tensor, k: number): RetrieveSizes {
   return { batch, queryCount, landmarkCount: landmarks.shape[1]!, width, k };
 }
 
-const retrieveOp: Op<RetrieveAttributes> = {
+const retrieveOp: ListOp<RetrieveAttributes> = {
   name: "retrieve",
   outputs([queries, landmarks], { k, first }) {
     const [q, l] = [queries!, landmarks!];
@@ -112,7 +112,7 @@ export function retrieve(
   options: { k: number; first?: number; noise?: Key },
 ): { indices: Tensor; weights: Tensor } {
   const { k, first = 0, noise = null } = options;
-  const [indices, weights] = apply(retrieveOp, [inputs.queries, inputs.landmarks], { k, first, noise });
+  const [indices, weights] = applyList(retrieveOp, [inputs.queries, inputs.landmarks], { k, first, noise });
   return { indices: indices!, weights: weights! };
 }
 

@@ -11,7 +11,7 @@
  * complex product is the wanted cosine and sine.
  */
 import { check } from "../errors";
-import { apply, type Op } from "../op";
+import { applyList, type ListOp } from "../opList";
 import { showShape } from "../shape";
 import { Tensor, tensor } from "../tensor";
 import { checkReal } from "./checks";
@@ -57,7 +57,7 @@ function rotate(x: Tensor, out: Tensor, attributes: RopeAttributes, back: boolea
   table.dispose();
 }
 
-const ropeOp: Op<RopeAttributes> = {
+const ropeOp: ListOp<RopeAttributes> = {
   name: "rope",
   outputs([x], { start, theta }) {
     checkReal("rope", { x: x! });
@@ -81,5 +81,5 @@ const ropeOp: Op<RopeAttributes> = {
  * is at position `start` + t (0 unless given); `theta` is 10,000 unless given. Throws `E_SHAPE`, `E_DTYPE`, `E_ARGUMENT`.
  */
 export function rope(x: Tensor, options: { start?: number; theta?: number } = {}): Tensor {
-  return apply(ropeOp, [x], { start: options.start ?? 0, theta: options.theta ?? 10_000 })[0]!;
+  return applyList(ropeOp, [x], { start: options.start ?? 0, theta: options.theta ?? 10_000 })[0]!;
 }

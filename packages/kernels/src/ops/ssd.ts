@@ -19,49 +19,57 @@
  * Glossary: T steps, H heads, P head size, G groups, N state size; a is the log decay dt · A of the paper.
  */
 import { check } from "../errors";
-import { apply, type Op, type OpInput } from "../op";
+import { kernelsOf } from "../kernels";
+import { apply, like, type Op } from "../op";
 import { sameShape, type Shape, showShape } from "../shape";
-import { Tensor } from "../tensor";
+import type { Family, SavedFor } from "../signature";
+import { type Tensor, zeros } from "../tensor";
 
-/** Sizes of one scan; `chunk` is the number of steps that a backend may treat as one block. */
-export interface SsdSizes {
-  readonly batch: number;
-  readonly steps: number;
-  readonly heads: number;
-  readonly headSize: number;
-  readonly groups: number;
-  readonly stateSize: number;
-  readonly chunk: number;
-}
+/** `chunk` is the number of steps that a backend may treat as one block. */
+const sizes = { batch: "size", steps: "size", heads: "size", headSize: "size", groups: "size", stateSize: "size", chunk: "size" } as const;
+
+/** `a` is at most 0; a `state` that is null is zero. */
+const inputs = {
+  x: "[batch,steps,heads,headSize]", dt: "[batch,steps,heads]", a: "[batch,steps,heads]",
+  b: "[batch,steps,groups,stateSize]", c: "[batch,steps,groups,stateSize]", d: "[heads]?", state: "[batch,heads,headSize,stateSize]?",
+} as const;
+
+/** One state per chunk, in whatever order the backend likes. */
+const starts = "[batch,heads,steps/chunk,headSize,stateSize]";
+
+export const ssdKernels = {
+  ssd: {
+    numbers: sizes,
+    reads: inputs,
+    writes: { y: "[batch,steps,heads,headSize]", final: "[batch,heads,headSize,stateSize]" },
+    saves: { starts },
+  },
+  /** Gradients of the inputs; dfinal null for zero; dd and dstate null when the input is or nobody wants them. */
+  ssdGradient: {
+    numbers: sizes,
+    reads: { ...inputs, dy: "[batch,steps,heads,headSize]", dfinal: "[batch,heads,headSize,stateSize]?" },
+    saved: { starts },
+    writes: {
+      dx: "[batch,steps,heads,headSize]", ddt: "[batch,steps,heads]", da: "[batch,steps,heads]",
+      db: "[batch,steps,groups,stateSize]", dc: "[batch,steps,groups,stateSize]", dd: "[heads]?", dstate: "[batch,heads,headSize,stateSize]?",
+    },
+  },
+} as const satisfies Family;
+
+const kernels = kernelsOf<typeof ssdKernels>;
+
+/** Sizes of one scan. */
+export type SsdSizes = { readonly [N in keyof typeof sizes]: number };
 
 interface SsdInputs {
-  /** [B,T,H,P] */
   readonly x: Tensor;
-  /** [B,T,H] */
   readonly dt: Tensor;
-  /** [B,T,H], at most 0 */
   readonly a: Tensor;
-  /** [B,T,G,N] */
   readonly b: Tensor;
-  /** [B,T,G,N] */
   readonly c: Tensor;
-  /** [H] */
   readonly d: Tensor | null;
-  /** [B,H,P,N]; null is zero. */
   readonly state: Tensor | null;
-}
-
-export interface SsdKernels {
-  /**
-   * y [B,T,H,P]; final [B,H,P,N]. `starts` holds one state per chunk, B · H · ceil(T / chunk) · P · N numbers
-   * in whatever order the backend likes, for the gradient; null when none will be asked for.
-   */
-  ssd(args: SsdInputs & SsdSizes & { y: Tensor; final: Tensor; starts: Tensor | null }): void;
-  /** Gradients of the inputs; dy and dfinal null for zero; dd and dstate null when the input is or nobody wants them. */
-  ssdGradient(args: SsdInputs & SsdSizes & {
-    starts: Tensor; dy: Tensor | null; dfinal: Tensor | null;
-    dx: Tensor; ddt: Tensor; da: Tensor; db: Tensor; dc: Tensor; dd: Tensor | null; dstate: Tensor | null;
-  }): void;
+  readonly [name: string]: Tensor | null;
 }
 
 interface SsdAttributes {
@@ -74,24 +82,17 @@ const DEFAULT_CHUNK = 64;
 /** Beyond this the quadratic part of a chunk outweighs all else, and its square no longer fits a cache. */
 const MAX_CHUNK = 256;
 
-function sizesOf(inputs: readonly OpInput[], { chunk }: SsdAttributes): SsdSizes {
-  const [x, , , b] = inputs;
-  const [batch, steps, heads, headSize] = x!.shape as [number, number, number, number];
-  const [, , groups, stateSize] = b!.shape as [number, number, number, number];
+function sizesOf({ x, b }: { readonly x: Tensor; readonly b: Tensor }, { chunk }: SsdAttributes): SsdSizes {
+  const [batch, steps, heads, headSize] = x.shape as [number, number, number, number];
+  const [, , groups, stateSize] = b.shape as [number, number, number, number];
   return { batch, steps, heads, headSize, groups, stateSize, chunk: Math.min(chunk, Math.max(1, steps)) };
 }
 
-function named(inputs: readonly OpInput[]): SsdInputs {
-  const [x, dt, a, b, c, d, state] = inputs;
-  return { x: x!, dt: dt!, a: a!, b: b!, c: c!, d: d ?? null, state: state ?? null };
-}
-
-function checkSsd(inputs: readonly OpInput[], attributes: SsdAttributes): void {
-  const { x, dt, a, b, c, d, state } = named(inputs);
+function checkSsd({ x, dt, a, b, c, d, state }: SsdInputs, attributes: SsdAttributes): void {
   check(x.shape.length === 4 && x.shape[1]! >= 1, "E_SHAPE", () =>
     `ssd: x ${showShape(x.shape)} must be [B,T,H,P] with at least one step`);
   check(b.shape.length === 4, "E_SHAPE", () => `ssd: b ${showShape(b.shape)} must be [B,T,G,N]`);
-  const { batch, steps, heads, headSize, groups, stateSize } = sizesOf(inputs, attributes);
+  const { batch, steps, heads, headSize, groups, stateSize } = sizesOf({ x, b }, attributes);
   check(groups >= 1 && heads % groups === 0, "E_SHAPE", () =>
     `ssd: ${heads} heads (x ${showShape(x.shape)}) do not divide into ${groups} groups (b ${showShape(b.shape)})`);
   const expect = (name: string, t: Tensor | null, shape: Shape) => {
@@ -111,36 +112,29 @@ function checkSsd(inputs: readonly OpInput[], attributes: SsdAttributes): void {
     `ssd: chunk ${attributes.chunk} must be a whole number from 1 to ${MAX_CHUNK}`);
 }
 
-const ssdOp: Op<SsdAttributes> = {
+const ssdOp: Op<SsdInputs, { y: Tensor; state: Tensor }, SsdAttributes, SavedFor<typeof ssdKernels.ssdGradient>> = {
   name: "ssd",
-  outputs(inputs, attributes) {
-    checkSsd(inputs, attributes);
-    const { batch, heads, headSize, stateSize } = sizesOf(inputs, attributes);
-    const { shape, dtype } = inputs[0]!;
-    return [{ shape, dtype }, { shape: [batch, heads, headSize, stateSize], dtype }];
+  outputs(given, attributes) {
+    checkSsd(given, attributes);
+    const { batch, heads, headSize, stateSize } = sizesOf(given, attributes);
+    const { shape, dtype } = given.x;
+    return { y: { shape, dtype }, state: { shape: [batch, heads, headSize, stateSize], dtype } };
   },
-  forward(inputs, [y, final], attributes, { recording, saved }) {
-    const sizes = sizesOf(inputs, attributes);
-    const { batch, heads, steps, chunk, headSize, stateSize } = sizes;
-    const { device, dtype } = y!;
-    const starts = recording
-      ? Tensor.empty(device, [batch, heads, Math.ceil(steps / chunk), headSize, stateSize], dtype)
-      : null;
-    if (starts) saved.push(starts);
-    device.kernels.ssd({ y: y!, final: final!, starts, ...named(inputs), ...sizes });
-  },
-  gradient({ inputs, saved: [starts], attributes, wanted }, [dy, dfinal]) {
-    const like = (t: OpInput | undefined) => (t ? Tensor.empty(t.device, t.shape, t.dtype) : null);
-    const [dx, ddt, da, db, dc, dd, dstate] = inputs.map((t, i) => (i < 5 || wanted[i] ? like(t) : null));
-    inputs[0]!.device.kernels.ssdGradient({
-      starts: starts!, dy: dy!, dfinal: dfinal!, dx: dx!, ddt: ddt!, da: da!, db: db!, dc: dc!, dd: dd!, dstate: dstate!,
-      ...named(inputs), ...sizesOf(inputs, attributes),
+  forward: (given, { y, state: final }, attributes, { recording }) =>
+    kernels(y).ssd({ y, final, recording, ...given, ...sizesOf(given, attributes) }),
+  gradient({ inputs: given, saved, attributes, wanted }, { y: dy, state: dfinal }) {
+    const { x, dt, a, b, c, d, state } = given;
+    const gradients = {
+      x: like(x), dt: like(dt), a: like(a), b: like(b), c: like(c), d: wanted.d ? like(d) : null, state: wanted.state ? like(state) : null,
+    };
+    // Rare: the loss sees the final state alone.
+    const none = dy ? null : zeros(x.device, x.shape, x.dtype);
+    kernels(x).ssdGradient({
+      saved, dy: dy ?? none!, dfinal, dx: gradients.x, ddt: gradients.dt, da: gradients.a, db: gradients.b, dc: gradients.c,
+      dd: gradients.d, dstate: gradients.state, ...given, ...sizesOf(given, attributes),
     });
-    return [dx, ddt, da, db, dc, dd, dstate].map((gradient, i) => {
-      if (wanted[i]) return gradient!;
-      gradient?.dispose();
-      return null;
-    });
+    none?.dispose();
+    return gradients;
   },
 };
 
@@ -152,12 +146,11 @@ const ssdOp: Op<SsdAttributes> = {
  * Throws `E_SHAPE`, `E_DTYPE` (all inputs share one float type) and `E_ARGUMENT` (chunk).
  */
 export function ssd(
-  inputs: { x: Tensor; dt: Tensor; a: Tensor; b: Tensor; c: Tensor; d?: Tensor | null; state?: Tensor | null },
+  given: { x: Tensor; dt: Tensor; a: Tensor; b: Tensor; c: Tensor; d?: Tensor | null; state?: Tensor | null },
   options: { chunk?: number } = {},
 ): { y: Tensor; state: Tensor } {
-  const { x, dt, a, b, c, d, state } = inputs;
-  const [y, final] = apply(ssdOp, [x, dt, a, b, c, d ?? null, state ?? null], { chunk: options.chunk ?? DEFAULT_CHUNK });
-  return { y: y!, state: final! };
+  const { x, dt, a, b, c, d = null, state = null } = given;
+  return apply(ssdOp, { x, dt, a, b, c, d, state }, { chunk: options.chunk ?? DEFAULT_CHUNK });
 }
 
 /**

@@ -5,7 +5,7 @@
  * Gradients rearrange back; that of broadcastTo sums over the stretched axes.
  */
 import { check } from "../errors";
-import { apply, type Op } from "../op";
+import { applyList, type ListOp } from "../opList";
 import { broadcastShapes, normalizeAxis, sameShape, type Shape, showShape, sizeOf } from "../shape";
 import { activeTape, isRecorded } from "../tape";
 import { Tensor, zeros } from "../tensor";
@@ -28,16 +28,6 @@ function copy(
   x.device.kernels.copyStrided({ x, out, xOffset, outOffset, layout: collapse({ sizes, strides: [xStrides, outStrides] }) });
 }
 
-const reshapeOp: Op<undefined> = {
-  name: "reshape",
-  outputs: ([x]) => [{ shape: x!.shape, dtype: x!.dtype }],
-  forward() {
-    // Never runs: `reshape` makes its output as a window, not by `apply`.
-  },
-  // The walk is done with dy when it gets here, so dx may take over its memory.
-  gradient: ({ inputs: [x] }, [dy]) => [dy!.window(x!.shape)],
-};
-
 /** The same numbers under another shape, sharing memory; one axis may be -1 and is worked out. `E_SHAPE` if sizes differ. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   const open = shape.filter((size) => size === -1).length;
@@ -48,19 +38,10 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
     `reshape: ${showShape(x.shape)} with ${x.size} elements can't take the shape ${showShape(shape)}`);
   const out = x.window(shape.map((size) => (size === -1 ? x.size / rest : size)));
   const tape = activeTape();
-  if (tape?.tracks(x)) tape.note(reshapeOp, [x], [out], [], undefined);
+  // The walk is done with dy when it gets here, so dx may take over its memory.
+  if (tape?.tracks(x)) tape.note({ name: "reshape", inputs: [x], outputs: [out], saved: [], gradient: ([dy]) => [dy!.window(x.shape)] });
   return out;
 }
-
-const firstRowsOp: Op<undefined> = {
-  name: "firstRows",
-  outputs: ([x]) => [{ shape: x!.shape, dtype: x!.dtype }],
-  forward() {
-    // Never runs: `firstRows` makes its output as a window, not by `apply`.
-  },
-  // As much as arrived: the tape knows what few rows mean, and makes no tensor of zeros and copies for the others.
-  gradient: (_, [dy]) => [dy!.window(dy!.shape)],
-};
 
 /**
  * The first `count` along the first axis, sharing memory: what is sliced off costs nothing, on the way back neither. For matrices with more
@@ -71,7 +52,8 @@ export function firstRows(x: Tensor, count: number): Tensor {
     `firstRows: ${showShape(x.shape)} has no ${count} rows`);
   const out = x.window(x.shape.with(0, count));
   const tape = activeTape();
-  if (tape?.tracks(x)) tape.note(firstRowsOp, [x], [out], [], undefined);
+  // As much as arrived: the tape knows what few rows mean, and makes no tensor of zeros and copies for the others.
+  if (tape?.tracks(x)) tape.note({ name: "firstRows", inputs: [x], outputs: [out], saved: [], gradient: ([dy]) => [dy!.window(dy!.shape)] });
   return out;
 }
 
@@ -81,7 +63,7 @@ interface SliceAttributes {
   readonly end: number;
 }
 
-const sliceOp: Op<SliceAttributes> = {
+const sliceOp: ListOp<SliceAttributes> = {
   name: "slice",
   outputs([x], { axis, start, end }) {
     const size = x!.shape[axis]!;
@@ -106,7 +88,7 @@ export function slice(x: Tensor, axis: number, start: number, end?: number): Ten
   const at = normalizeAxis(axis, x.shape.length, "slice");
   const size = x.shape[at]!;
   const from = (place: number) => (place < 0 ? place + size : place);
-  return apply(sliceOp, [x], { axis: at, start: from(start), end: from(end ?? size) })[0]!;
+  return applyList(sliceOp, [x], { axis: at, start: from(start), end: from(end ?? size) })[0]!;
 }
 
 /**
@@ -144,7 +126,7 @@ export function extended(x: Tensor, axis: number, size: number): Tensor {
   return copied;
 }
 
-const concatOp: Op<{ readonly axis: number }> = {
+const concatOp: ListOp<{ readonly axis: number }> = {
   name: "concat",
   outputs(list, { axis }) {
     const [first] = list as readonly Tensor[];
@@ -182,7 +164,7 @@ const concatOp: Op<{ readonly axis: number }> = {
 export function concat(list: readonly Tensor[], axis: number): Tensor {
   const [first] = list;
   check(first, "E_ARGUMENT", () => "concat: the list of tensors is empty");
-  return apply(concatOp, list, { axis: normalizeAxis(axis, first.shape.length, "concat") })[0]!;
+  return applyList(concatOp, list, { axis: normalizeAxis(axis, first.shape.length, "concat") })[0]!;
 }
 
 /** Axis i of `out` is x's axis permutation[i]. */
@@ -191,7 +173,7 @@ function permute(x: Tensor, out: Tensor, permutation: readonly number[]): void {
   copy(x, out, out.shape, permutation.map((axis) => strides[axis]!), stridesOf(out.shape));
 }
 
-const transposeOp: Op<{ readonly permutation: readonly number[] }> = {
+const transposeOp: ListOp<{ readonly permutation: readonly number[] }> = {
   name: "transpose",
   outputs: ([x], { permutation }) => [{ shape: permutation.map((axis) => x!.shape[axis]!), dtype: x!.dtype }],
   forward([x], [out], { permutation }) {
@@ -211,10 +193,10 @@ export function transpose(x: Tensor, permutation?: readonly number[]): Tensor {
   const axes = given.map((axis) => normalizeAxis(axis, rank, "transpose"));
   check(axes.length === rank && new Set(axes).size === rank, "E_ARGUMENT", () =>
     `transpose: [${given.join(", ")}] must name each of the ${rank} axes of ${showShape(x.shape)} once`);
-  return apply(transposeOp, [x], { permutation: axes })[0]!;
+  return applyList(transposeOp, [x], { permutation: axes })[0]!;
 }
 
-const broadcastToOp: Op<{ readonly shape: Shape }> = {
+const broadcastToOp: ListOp<{ readonly shape: Shape }> = {
   name: "broadcastTo",
   outputs([x], { shape }) {
     check(sameShape(broadcastShapes(x!.shape, shape, "broadcastTo"), shape), "E_SHAPE", () =>
@@ -229,5 +211,5 @@ const broadcastToOp: Op<{ readonly shape: Shape }> = {
 
 /** Stretches axes of size 1, and adds leading ones, after NumPy's rule; copies. */
 export function broadcastTo(x: Tensor, shape: Shape): Tensor {
-  return apply(broadcastToOp, [x], { shape })[0]!;
+  return applyList(broadcastToOp, [x], { shape })[0]!;
 }

@@ -180,14 +180,14 @@ describe.runIf(loaded.addon)("the cpu device", () => {
     const { CpuDevice: Native } = loaded.addon!;
     const native = new Native(2, "", 1 << 20, 1 << 20) as unknown as Record<string, (...values: unknown[]) => unknown>;
     const id = native["allocate"]!(64) as number;
-    const fill = (native["describe"]!() as { kernels: string[] }).kernels.indexOf("fill.f32");
+    const fill = (native["describe"]!() as { kernels: string[] }).kernels.indexOf("fill");
     const values = (...list: number[]) => Float64Array.from(list);
     const wrong: [string, ...unknown[]][] = [
       ["launch"], ["launch", 1e9, values(), 0, 0], ["launch", -1, values(), 0, 0], ["launch", 0.5, values(), 0, 0], ["launch", fill, [], 0, 0],
-      ["launch", fill, new Float32Array(9), 1, 1], ["launch", fill, values(id, 0, 64), 1, 1], ["launch", fill, values(id, 0, 68, 1), 1, 1],
-      ["launch", fill, values(id, 64, 4, 1), 1, 1], ["launch", fill, values(id, -4, 4, 1), 1, 1], ["launch", fill, values(id, 0, NaN, 1), 1, 1],
-      ["launch", fill, values(id, 0.5, 4, 1), 1, 1], ["launch", fill, values(id + 1, 0, 4, 1), 1, 1], ["launch", fill, values(NaN, 0, 4, 1), 1, 1],
-      ["launch", fill, values(1e300, 0, 4, 1), 1, 1], ["launch", fill, values(-1, 0, 0, 1), 1, 1], ["launch", fill, values(id, 0, 64), 1, 0],
+      ["launch", fill, new Float32Array(9), 1, 1], ["launch", fill, values(id, 0, 64, 0), 1, 1], ["launch", fill, values(id, 0, 68, 0, 1), 1, 1],
+      ["launch", fill, values(id, 64, 4, 0, 1), 1, 1], ["launch", fill, values(id, -4, 4, 0, 1), 1, 1], ["launch", fill, values(id, 0, NaN, 0, 1), 1, 1],
+      ["launch", fill, values(id, 0.5, 4, 0, 1), 1, 1], ["launch", fill, values(id + 1, 0, 4, 0, 1), 1, 1], ["launch", fill, values(NaN, 0, 4, 0, 1), 1, 1],
+      ["launch", fill, values(1e300, 0, 4, 0, 1), 1, 1], ["launch", fill, values(-1, 0, 0, 0, 1), 1, 1], ["launch", fill, values(id, 0, 64, 0), 1, 0],
       ["allocate"], ["allocate", "7"], ["allocate", -1], ["allocate", NaN], ["allocate", 0.5],
       ["free"], ["free", id + 1], ["free", -1], ["free", NaN],
       ["write", id, 0], ["write", id, 0, new Uint8Array(65)], ["write", id, 64, new Uint8Array(1)], ["write", id, -1, new Uint8Array(1)],
@@ -202,7 +202,7 @@ describe.runIf(loaded.addon)("the cpu device", () => {
     for (const given of [[], ["2", "", 1, 1], [2, 3, 1, 1], [2, "", "x", 1], [2, "", 0, 1], [2, "", NaN, 1], [2, "", 1]]) {
       expect(() => new (Native as unknown as new (...v: unknown[]) => unknown)(...given)).toThrow(expect.objectContaining({ code: "E_ARGUMENT" }));
     }
-    native["launch"]!(fill, values(id, 0, 64, 1), 1, 1);
+    native["launch"]!(fill, values(id, 0, 64, 0, 1), 1, 1);
     native["free"]!(id);
     expect(() => native["free"]!(id)).toThrow(expect.objectContaining({ code: "E_ARGUMENT" }));
     native["close"]!();
@@ -224,7 +224,7 @@ describe.runIf(loaded.addon)("the cpu device", () => {
     const [x, one] = [zeros(device, [100_000]), full(device, [100_000], 1)];
     for (let i = 0; i < 50; i++) device.kernels.accumulate({ out: x, x: one, scale: 1 });
     const profile = await device.profile();
-    expect(Object.fromEntries(profile.map(({ kernel, calls }) => [kernel, calls]))).toEqual({ "accumulate.f32": 50, "fill.f32": 2 });
+    expect(Object.fromEntries(profile.map(({ kernel, calls }) => [kernel, calls]))).toEqual({ accumulate: 50, fill: 2 });
     for (const { seconds } of profile) expect(seconds).toBeGreaterThan(0);
     expect(profile.map(({ seconds }) => seconds)).toEqual(profile.map(({ seconds }) => seconds).sort((a, b) => b - a));
     device.resetProfile();
@@ -251,8 +251,8 @@ const busy = `
 const device = new addon.CpuDevice(3, "", 2 ** 30, 2 ** 30);
 const size = 4 << 20;
 const [x, out] = [device.allocate(size), device.allocate(size)];
-const accumulate = device.describe().kernels.indexOf("accumulate.f32");
-const values = new Float64Array([x, 0, size, out, 0, size, 1]);
+const accumulate = device.describe().kernels.indexOf("accumulate");
+const values = new Float64Array([x, 0, size, 0, out, 0, size, 0, 1]);
 const work = (n) => { for (let i = 0; i < n; i++) device.launch(accumulate, values, 2, 1); };
 `;
 

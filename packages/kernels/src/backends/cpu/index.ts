@@ -4,12 +4,13 @@
  */
 import type { Backend, Device, DeviceBuffer, DeviceListing, KernelTime, MemoryUse } from "../../device";
 import { check, LenggenError } from "../../errors";
+import { FAMILIES } from "../../families";
 import type { Kernels } from "../../kernels";
+import type { Family } from "../../signature";
 import { memoryLimitFrom } from "../memoryLimit";
 import { type Addon, loadAddon, type NativeDevice, translated } from "./addon";
 import { attention } from "./attention";
 import { chunkAttention } from "./chunkAttention";
-import { conv } from "./conv";
 import { crossEntropy } from "./crossEntropy";
 import { elementwise } from "./elementwise";
 import { embedding } from "./embedding";
@@ -17,34 +18,36 @@ import { gates } from "./gates";
 import { type CpuBuffer, createLaunch, type Launch } from "./launch";
 import { layerNorm } from "./layerNorm";
 import { matmul } from "./matmul";
-import { memory } from "./memory";
-import { norm } from "./norm";
 import { optimizer } from "./optimizer";
+import { Packer } from "./pack";
 import { random } from "./random";
 import { reduce } from "./reduce";
 import { retrieve } from "./retrieve";
 import { rope } from "./rope";
-import { ssd } from "./ssd";
 import { view } from "./view";
 
-const createKernels = (launch: Launch): Kernels => ({
+/** All kernels that are declared, as the addon has them. */
+function declaredKernels(native: NativeDevice, device: Device): Partial<Kernels> {
+  const packer = new Packer(native, device);
+  const places = new Map(native.describe().kernels.map((name, index) => [name, index]));
+  const kernels = Object.values<Family>(FAMILIES).flatMap((family) => Object.entries(family));
+  return Object.fromEntries(kernels.map(([name, signature]) => [name, packer.kernel(name, signature, places.get(name))]));
+}
+
+const createKernels = (launch: Launch): Partial<Kernels> => ({
   ...attention(launch),
   ...chunkAttention(launch),
-  ...conv(launch),
   ...crossEntropy(launch),
   ...elementwise(launch),
   ...embedding(launch),
   ...gates(launch),
   ...layerNorm(launch),
   ...matmul(launch),
-  ...memory(launch),
-  ...norm(launch),
   ...optimizer(launch),
   ...random(launch),
   ...reduce(launch),
   ...retrieve(launch),
   ...rope(launch),
-  ...ssd(launch),
   ...view(launch),
 });
 
@@ -66,7 +69,7 @@ export class CpuDevice implements Device {
     this.isa = isa;
     this.threads = threads;
     this.description = `${processor}, ${isa}, ${threads} ${threads === 1 ? "thread" : "threads"}`;
-    this.kernels = createKernels(createLaunch(native, this));
+    this.kernels = { ...createKernels(createLaunch(native, this)), ...declaredKernels(native, this) } as Kernels;
   }
 
   allocate(byteLength: number): CpuBuffer {

@@ -16,7 +16,7 @@ export type Launch = (kernel: string, buffers: readonly (Tensor | null)[], numbe
 
 /**
  * A training step launches some hundred kernels, so this path makes no objects: arguments travel in one array
- * that is used again and again (id, byte offset and byte length of each buffer, then the numbers).
+ * that is used again and again (id, byte offset, byte length and type of each buffer, then the numbers).
  */
 export function createLaunch(native: NativeDevice, device: Device): Launch {
   const kernels = new Map(native.describe().kernels.map((name, index) => [name, index]));
@@ -26,7 +26,7 @@ export function createLaunch(native: NativeDevice, device: Device): Launch {
     check(index !== undefined, "E_UNKNOWN_NAME", () =>
       `cpu: the addon has no kernel "${kernel}"; build it anew (node packages/kernels/scripts/build-native.mjs)`);
     const half = kernel.endsWith(".f16");
-    const needed = buffers.length * 3 + numbers.length;
+    const needed = buffers.length * 4 + numbers.length;
     if (needed > values.length) values = new Float64Array(needed * 2);
     let at = 0;
     for (const t of buffers) {
@@ -38,8 +38,9 @@ export function createLaunch(native: NativeDevice, device: Device): Launch {
         values[at] = (t.buffer as CpuBuffer).id;
         values[at + 1] = t.byteOffset;
         values[at + 2] = t.byteLength;
+        values[at + 3] = t.dtype === "f16" ? 2 : t.dtype === "i32" ? 1 : 0;
       }
-      at += 3;
+      at += 4;
     }
     for (let i = 0; i < numbers.length; i++) values[at + i] = numbers[i]!;
     try {

@@ -1,5 +1,6 @@
 /** The convolution as its definition says: see ops/conv.ts. */
-import type { ConvKernels } from "../../ops/conv";
+import type { convKernels } from "../../ops/conv";
+import type { KernelsOf } from "../../signature";
 import type { Tensor } from "../../tensor";
 import { data } from "./data";
 
@@ -20,12 +21,12 @@ function placesOf(split: readonly number[]): { block: number; inside: number; si
 
 const sigmoid = (z: number) => 1 / (1 + Math.exp(-z));
 
-export const conv: ConvKernels = {
-  causalConv({ weight, bias, silu, outputs, final, ...args }) {
+export const conv: KernelsOf<typeof convKernels> = {
+  causalConv({ weight, bias, silu, split, outputs, final, ...args }) {
     const { batch, steps, channels, width } = args;
     const u = padded(args);
     const [ws, bs, fs] = [data(weight), bias && data(bias), data(final)];
-    const places = placesOf(outputs.map((t) => t.shape[2]!));
+    const places = placesOf(split);
     const ys = outputs.map(data);
     for (let item = 0; item < batch; item++) {
       for (let ch = 0; ch < channels; ch++) {

@@ -1,7 +1,8 @@
-import type { MemoryKernels } from "../../ops/memory";
+import type { memoryKernels } from "../../ops/memory";
+import type { KernelsOf } from "../../signature";
 import { data } from "./data";
 
-export const memory: MemoryKernels = {
+export const memory: KernelsOf<typeof memoryKernels> = {
   fill({ out, value }) {
     data(out).fill(value);
   },

@@ -1,10 +1,13 @@
-import type { NormKernels } from "../../ops/norm";
+import type { normKernels } from "../../ops/norm";
+import type { KernelsOf } from "../../signature";
+import { Tensor } from "../../tensor";
 import { data } from "./data";
 
 const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
 
-export const norm: NormKernels = {
-  rmsNorm({ x, residual, weight, y, sum, rstd, rows, width, eps }) {
+export const norm: KernelsOf<typeof normKernels> = {
+  rmsNorm({ x, residual, weight, y, sum, rows, width, eps }) {
+    const rstd = Tensor.empty(x.device, [rows], x.dtype);
     const [xs, w, ys, r] = [data(x), data(weight), data(y), data(rstd)];
     const h = sum ? data(sum) : xs;
     if (residual) data(residual).forEach((value, i) => (h[i] = xs[i]! + value));
@@ -14,8 +17,9 @@ export const norm: NormKernels = {
       r[i] = 1 / Math.sqrt(squares / width + eps);
       for (let j = 0; j < width; j++) ys[i * width + j] = h[i * width + j]! * r[i]! * w[j]!;
     }
+    return { rstd };
   },
-  rmsNormGradient({ x, weight, rstd, dy, dsum, dx, dresidual, dweight, rows, width }) {
+  rmsNormGradient({ x, weight, saved: { rstd }, dy, dsum, dx, dresidual, dweight, rows, width }) {
     const [xs, w, r, g, gx, gw] = [data(x), data(weight), data(rstd), data(dy), data(dx), data(dweight)];
     const extra = dsum ? data(dsum) : null;
     gw.fill(0);
@@ -31,7 +35,8 @@ export const norm: NormKernels = {
     }
     if (dresidual) data(dresidual).set(gx);
   },
-  gatedRmsNorm({ y, gate, weight, out, rstd, rows, width, groups, eps }) {
+  gatedRmsNorm({ y, gate, weight, out, rows, width, groups, eps }) {
+    const rstd = Tensor.empty(y.device, [rows, groups], y.dtype);
     const [ys, z, w, o, r] = [data(y), data(gate), data(weight), data(out), data(rstd)];
     const size = width / groups;
     for (let block = 0; block < rows * groups; block++) {
@@ -41,8 +46,9 @@ export const norm: NormKernels = {
       r[block] = 1 / Math.sqrt(squares / size + eps);
       for (let j = 0; j < size; j++) o[block * size + j] = u(j) * r[block]! * w[(block % groups) * size + j]!;
     }
+    return { rstd };
   },
-  gatedRmsNormGradient({ y, gate, weight, rstd, dout, dy, dgate, dweight, rows, width, groups }) {
+  gatedRmsNormGradient({ y, gate, weight, saved: { rstd }, dout, dy, dgate, dweight, rows, width, groups }) {
     const [ys, z, w, r, g] = [data(y), data(gate), data(weight), data(rstd), data(dout)];
     const [gy, gz, gw] = [data(dy), data(dgate), data(dweight)];
     const size = width / groups;

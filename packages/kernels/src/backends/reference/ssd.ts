@@ -1,5 +1,6 @@
 /** The scan as the recurrence that it is, one head at a time: to be read beside ops/ssd.ts. */
-import type { SsdKernels, SsdSizes } from "../../ops/ssd";
+import type { ssdKernels, SsdSizes } from "../../ops/ssd";
+import type { KernelsOf } from "../../signature";
 import type { Tensor } from "../../tensor";
 import { data } from "./data";
 
@@ -21,7 +22,7 @@ function eachHead({ batch, heads }: SsdSizes, body: (i: number, h: number) => vo
   for (let i = 0; i < batch; i++) for (let h = 0; h < heads; h++) body(i, h);
 }
 
-export const ssd: SsdKernels = {
+export const ssd: KernelsOf<typeof ssdKernels> = {
   ssd({ x, dt, a, b, c, d, state, y, final, ...sizes }) {
     const [xs, dts, as, bs, cs, ys, fs] = [data(x), data(dt), data(a), data(b), data(c), data(y), data(final)];
     const [ds, initial] = [optional(d), optional(state)];
@@ -43,12 +44,13 @@ export const ssd: SsdKernels = {
       }
       fs.set(S, at.state);
     });
+    return {};
   },
 
-  // Keeps every state of one head at a time (T · P · N numbers) instead of the chunk starts.
+  // Nothing is saved: all states of one head at a time (T · P · N numbers) are computed again.
   ssdGradient({ x, dt, a, b, c, d, state, dy, dfinal, dx, ddt, da, db, dc, dd, dstate, ...sizes }) {
     const [xs, dts, as, bs, cs] = [data(x), data(dt), data(a), data(b), data(c)];
-    const [ds, initial, gys, gfs] = [optional(d), optional(state), optional(dy), optional(dfinal)];
+    const [ds, initial, gys, gfs] = [optional(d), optional(state), data(dy), optional(dfinal)];
     const [gx, gdt, ga, gb, gc] = [data(dx), data(ddt), data(da), data(db), data(dc)];
     const [gd, gs] = [optional(dd), optional(dstate)];
     const { steps, headSize: P, stateSize: N } = sizes;
@@ -72,7 +74,7 @@ export const ssd: SsdKernels = {
         const decay = Math.exp(as[s]!);
         let [stepGradient, decayGradient] = [0, 0];
         for (let p = 0; p < P; p++) {
-          const dyp = gys?.[v + p] ?? 0;
+          const dyp = gys[v + p]!;
           let Gb = 0;
           for (let n = 0; n < N; n++) {
             const j = p * N + n;

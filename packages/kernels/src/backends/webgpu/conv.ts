@@ -1,4 +1,5 @@
-import type { ConvKernels } from "../../ops/conv";
+import type { convKernels } from "../../ops/conv";
+import type { KernelsOf } from "../../signature";
 import { Tensor } from "../../tensor";
 import { ACROSS, convForward, convGradient, convPack, mayBeVectors, MOST_OUTPUTS, SLICES, STEPS } from "./convShaders";
 import { type Launcher, part } from "./launcher";
@@ -92,11 +93,10 @@ function numbersOf(piece: Piece, around: { from: number; rows: number }, run: Ru
   };
 }
 
-export const conv = (gpu: Launcher): ConvKernels => ({
-  causalConv({ x, weight, bias, state, silu, outputs, final, ...sizes }) {
+export const conv = (gpu: Launcher): KernelsOf<typeof convKernels> => ({
+  causalConv({ x, weight, bias, state, silu, split, outputs, final, ...sizes }) {
     const { steps: total, channels, width } = sizes;
     const past = width - 1;
-    const split = outputs.map((t) => t.shape[2]!);
     const unit = unitOf(sizes, split);
     for (const piece of piecesOf(sizes, gpu.maxBinding, past, [{ always: 0, perItem: past, perBlock: 0 }])) {
       const { item, items, first, steps } = piece;

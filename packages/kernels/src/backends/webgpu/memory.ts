@@ -1,4 +1,5 @@
-import type { MemoryKernels } from "../../ops/memory";
+import type { memoryKernels } from "../../ops/memory";
+import type { KernelsOf } from "../../signature";
 import { type Launcher, part, rowParts } from "./launcher";
 import { program, variants } from "./program";
 
@@ -41,7 +42,7 @@ fn run(group: u32, lane: u32) {
 
 const typeOf = (dtype: string) => (dtype === "i32" ? "i32" : "f32");
 
-export const memory = (gpu: Launcher): MemoryKernels => ({
+export const memory = (gpu: Launcher): KernelsOf<typeof memoryKernels> => ({
   fill({ out, value }) {
     for (const { start, count } of rowParts(out.size, [1], gpu.maxBinding)) {
       gpu.run(fill(typeOf(out.dtype)), { out: part(out, start, count) }, { size: count, value }, Math.ceil(count / (EACH * WORKGROUP)));

@@ -1,4 +1,5 @@
-import type { NormKernels } from "../../ops/norm";
+import type { normKernels } from "../../ops/norm";
+import type { KernelsOf } from "../../signature";
 import { Tensor } from "../../tensor";
 import { type Launcher, part, rowParts } from "./launcher";
 import { normForward, normGradient, type NormShape } from "./normShaders";
@@ -28,23 +29,25 @@ interface Norm {
   readonly rstd: Tensor;
 }
 
-export const norm = (gpu: Launcher): NormKernels => {
+export const norm = (gpu: Launcher): KernelsOf<typeof normKernels> => {
   /** Row ranges with a way to take a tensor's part of them. */
-  const rangesOf = ({ rows, width, groups }: Norm) =>
+  const rangesOf = ({ rows, width, groups }: Omit<Norm, "rstd">) =>
     rowParts(rows, [width, groups], gpu.maxBinding).map(({ start, count }) => ({
       count,
       of: (t: Tensor | null) => t && part(t, start * width, count * width),
       rstdOf: (t: Tensor) => part(t, start * groups, count * groups),
     }));
 
-  const forward = (args: Norm & { gate: Tensor | null; residual: Tensor | null; y: Tensor; sum: Tensor | null; eps: number }): void => {
-    const { x, gate, residual, weight, y, sum, rstd, width, groups, eps } = args;
+  const forward = (args: Omit<Norm, "rstd"> & { gate: Tensor | null; residual: Tensor | null; y: Tensor; sum: Tensor | null; eps: number }) => {
+    const { x, gate, residual, weight, y, sum, rows, width, groups, eps } = args;
+    const rstd = Tensor.empty(x.device, [rows, groups]);
     const { units, ...shape } = shapeOf(gpu, width / groups);
     const shader = normForward(gate !== null, residual !== null, shape.vector, shape.lanes, shape.kept, shape.subgroups);
     for (const { count, of, rstdOf } of rangesOf(args)) {
       const buffers = { x: of(x), gate: of(gate), residual: of(residual), weight, y: of(y), sum: of(sum), rstd: rstdOf(rstd) };
       gpu.run(shader, buffers, { units, norms: groups, size: width / groups, eps }, count * groups);
     }
+    return { rstd };
   };
 
   const gradient = (args: Norm & {
@@ -70,12 +73,13 @@ export const norm = (gpu: Launcher): NormKernels => {
   };
 
   return {
-    rmsNorm: ({ x, residual, weight, y, sum, rstd, rows, width, eps }) =>
-      forward({ x, gate: null, residual, weight, y, sum, rstd, rows, width, groups: 1, eps }),
-    rmsNormGradient: ({ dresidual, ...args }) => gradient({ ...args, gate: null, also: dresidual, groups: 1 }),
-    gatedRmsNorm: ({ y, gate, weight, out, rstd, rows, width, groups, eps }) =>
-      forward({ x: y, gate, residual: null, weight, y: out, sum: null, rstd, rows, width, groups, eps }),
-    gatedRmsNormGradient: ({ y, gate, weight, rstd, dout, dy, dgate, dweight, rows, width, groups }) =>
+    rmsNorm: ({ x, residual, weight, y, sum, rows, width, eps }) =>
+      forward({ x, gate: null, residual, weight, y, sum, rows, width, groups: 1, eps }),
+    rmsNormGradient: ({ x, weight, saved: { rstd }, dy, dsum, dx, dresidual, dweight, rows, width }) =>
+      gradient({ x, gate: null, weight, rstd, dy, dsum, dx, also: dresidual, dweight, rows, width, groups: 1 }),
+    gatedRmsNorm: ({ y, gate, weight, out, rows, width, groups, eps }) =>
+      forward({ x: y, gate, residual: null, weight, y: out, sum: null, rows, width, groups, eps }),
+    gatedRmsNormGradient: ({ y, gate, weight, saved: { rstd }, dout, dy, dgate, dweight, rows, width, groups }) =>
       gradient({ x: y, gate, weight, rstd, dy: dout, dsum: null, dx: dy, also: dgate, dweight, rows, width, groups }),
   };
 };

@@ -3,12 +3,12 @@
  * where all can be bound at once: a single step 1; forward 2 for one chunk, 3 for more; gradient 3 for one chunk without states, 4 or 5 with
  * them, 5 for more chunks.
  *
- * `starts` is [B,chunks,H,P,N] with the states at the start of each chunk of 64 steps, for chunks of at most 64; with
- * one chunk it is left alone, as the state that came in is at hand. For longer chunks it would not hold so many: the gradient then finds the
- * states again, in two dispatches more, and `starts` has only those where the scan was cut (ssdUnits.ts).
+ * Saved for the gradient are the states at the start of each chunk, [B,chunks,H,P,N], whatever the size of chunk that was asked for; with
+ * one chunk none, as the state that came in is at hand.
  */
-import type { SsdKernels, SsdSizes } from "../../ops/ssd";
-import { Tensor, zeros } from "../../tensor";
+import type { ssdKernels, SsdSizes } from "../../ops/ssd";
+import type { ArgumentsOf, KernelsOf } from "../../signature";
+import { Tensor } from "../../tensor";
 import { type Launcher, type Part, part, rowParts } from "./launcher";
 import { ssdOutputs, ssdPass, ssdStates, ssdStep } from "./ssdForward";
 import { RECORD, recordQuads, ssdInputGradient, ssdScoreGradient, ssdStateGradient } from "./ssdGradient";
@@ -16,9 +16,9 @@ import { type SharedParts, ssdGradientShared } from "./ssdGradientShared";
 import { CHUNK } from "./ssdTile";
 import { chunksOf, SQUARE, type Unit, unitsOf } from "./ssdUnits";
 
-type Forward = Parameters<SsdKernels["ssd"]>[0];
-type Gradient = Parameters<SsdKernels["ssdGradient"]>[0];
-type Inputs = Omit<Forward, "y" | "final" | "starts" | "state">;
+type Forward = ArgumentsOf<typeof ssdKernels.ssd>;
+type Gradient = ArgumentsOf<typeof ssdKernels.ssdGradient>;
+type Inputs = Pick<Forward, "x" | "dt" | "a" | "b" | "c">;
 
 /** Groups that keep a large GPU busy: fewer heads to a group where there would be less. */
 const MANY_GROUPS = 256;
@@ -76,10 +76,6 @@ class Scan {
     const all = chunksOf(this.#sizes.steps);
     return part(t, (this.#unit.row * all + this.#unit.step / CHUNK) * this.state, this.#unit.rows * this.chunks * this.state);
   }
-  /** Where the state before this unit lies in `starts` when only those of units are kept. */
-  get keptStart(): number {
-    return (this.#unit.row * Math.ceil(this.#sizes.steps / this.#sizes.chunk) + this.#unit.index) * this.state;
-  }
   inputs({ x, dt, a, b, c }: Inputs) {
     return { x: this.vectors(x), dt: this.scalars(dt), a: this.scalars(a), b: this.shared(b), c: this.shared(c) };
   }
@@ -97,7 +93,7 @@ class Scan {
 
 const whole = (t: Tensor): Part => part(t, 0, t.size);
 
-export const ssd = (gpu: Launcher): SsdKernels => {
+export const ssd = (gpu: Launcher): KernelsOf<typeof ssdKernels> => {
   /** exp of each chunk's sum of decays, and where asked the scores. For {@link states} and what follows. */
   function states(scan: Scan, inputs: Inputs, target: { out: Part; state: Part | null; work: Tensor; only: boolean; scores: boolean }): void {
     const { out, state, work, only } = target;
@@ -135,15 +131,14 @@ export const ssd = (gpu: Launcher): SsdKernels => {
     }
   }
 
-  function forward(args: Forward, unit: Unit): void {
-    const { x: { device }, d, final, starts, y } = args;
+  function forward(args: Forward, unit: Unit, starts: Tensor | null): void {
+    const { x: { device }, d, final, y } = args;
     const scan = new Scan(args, unit);
     const only = args.steps <= CHUNK;
     const given = unit.step > 0 ? final : args.state;
     const state = given && scan.states(given);
     using work = Tensor.empty(device, [scan.rows * 4 + scan.pairs * SQUARE]);
-    const kept = starts && args.chunk <= CHUNK ? scan.starts(starts) : null;
-    if (starts && !kept && unit.step > 0) gpu.copy(final, unit.row * scan.state, starts, scan.keptStart, scan.state);
+    const kept = starts && scan.starts(starts);
     using own = kept || only ? null : Tensor.empty(device, [unit.rows * scan.chunks, scan.state]);
     const slots = kept ?? (own && whole(own));
     states(scan, args, { out: only ? scan.states(final) : slots!, state, work, only, scores: true });
@@ -156,19 +151,8 @@ export const ssd = (gpu: Launcher): SsdKernels => {
     );
   }
 
-  /** The states at the start of each chunk, found again. */
-  function startsAgain(scan: Scan, args: Gradient, unit: Unit): Tensor {
-    const { device } = args.x;
-    const out = Tensor.empty(device, [unit.rows * scan.chunks, scan.state]);
-    using work = Tensor.empty(device, [scan.rows * 4]);
-    const incoming = unit.step > 0 ? part(args.starts, scan.keptStart, scan.state) : args.state && scan.states(args.state);
-    states(scan, args, { out: whole(out), state: null, work, only: false, scores: false });
-    pass(scan, false, { work, slots: whole(out), incoming, outgoing: null }, { stride: 1, offset: 0 });
-    return out;
-  }
-
   /** `dfinal`, `dstate`: of this unit, [B,H,P,N] with its rows only; `more`: dd has other units' parts already. */
-  function gradient(args: Gradient & { dy: Tensor }, unit: Unit, dfinal: Part | null, dstate: Part | null, more: boolean): void {
+  function gradient(args: Gradient, unit: Unit, dfinal: Part | null, dstate: Part | null, more: boolean): void {
     const { x: { device }, d, dy, dx, ddt, da, db, dc, dd, heads, groups, stateSize, headSize } = args;
     const scan = new Scan(args, unit);
     const { quads, params, rows, pairs, chunks } = scan;
@@ -180,8 +164,7 @@ export const ssd = (gpu: Launcher): SsdKernels => {
     const parts = Math.max(1, Math.min(heads / groups, Math.ceil(MANY_GROUPS / Math.max(1, pairs)), room));
     const squares = (rows * record) / 4;
     using work = Tensor.empty(device, [rows * record + (1 + parts) * pairs * SQUARE]);
-    using again = !only && args.chunk > CHUNK ? startsAgain(scan, args, unit) : null;
-    const starts = only ? args.state && scan.states(args.state) : again ? whole(again) : scan.starts(args.starts);
+    const starts = only ? args.state && scan.states(args.state) : scan.starts(args.saved.starts);
     using slots = only ? null : Tensor.empty(device, [unit.rows * chunks, scan.state]);
     const ends = only ? dfinal : whole(slots!);
 
@@ -226,21 +209,21 @@ export const ssd = (gpu: Launcher): SsdKernels => {
 
   return {
     ssd(args) {
-      if (args.steps === 1) return step(args);
-      for (const unit of unitsOf(args, gpu.maxBinding)) forward(args, unit);
+      const { x: { device }, recording, batch, steps, heads, headSize, stateSize } = args;
+      const starts = recording && steps > CHUNK ? Tensor.empty(device, [batch, chunksOf(steps), heads, headSize, stateSize]) : null;
+      if (steps === 1) step(args);
+      else for (const unit of unitsOf(args, gpu.maxBinding)) forward(args, unit, starts);
+      return starts ? { starts } : {};
     },
     ssdGradient(args) {
       const { x: { device }, dfinal, dstate } = args;
       const units = unitsOf(args, gpu.maxBinding).toReversed();
-      // Rare: the loss sees the final state alone.
-      using none = args.dy ? null : zeros(device, args.x.shape);
-      const dy = args.dy ?? none!;
       const cut = units.some(({ last }) => !last);
       // Between units of a row travels the gradient by the state.
       using carry = cut ? Tensor.empty(device, [1, args.heads, args.headSize, args.stateSize]) : null;
       units.forEach((unit, i) => {
         const of = (t: Tensor | null) => t && new Scan(args, unit).states(t);
-        gradient({ ...args, dy }, unit, unit.last ? of(dfinal) : whole(carry!), unit.step === 0 ? of(dstate) : whole(carry!), i > 0);
+        gradient(args, unit, unit.last ? of(dfinal) : whole(carry!), unit.step === 0 ? of(dstate) : whole(carry!), i > 0);
       });
     },
   };

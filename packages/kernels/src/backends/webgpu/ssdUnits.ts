@@ -13,8 +13,6 @@ export interface Unit {
   readonly step: number;
   readonly steps: number;
   readonly chunks: number;
-  /** Its place among the units of its row. */
-  readonly index: number;
   /** Whether it ends its row. */
   readonly last: boolean;
 }
@@ -29,10 +27,9 @@ export const chunksOf = (steps: number): number => Math.ceil(steps / CHUNK);
 export const SQUARE = CHUNK * CHUNK;
 
 /**
- * The units in the order of the scan; the same for forward and gradient. Throws `E_MEMORY` when even the fewest chunks that
- * may stand alone are too large.
+ * The units in the order of the scan; the same for forward and gradient. Throws `E_MEMORY` when even one chunk is too large.
  */
-export function unitsOf({ batch, steps, heads, headSize, groups, stateSize, chunk }: SsdSizes, maxBinding: number): Unit[] {
+export function unitsOf({ batch, steps, heads, headSize, groups, stateSize }: SsdSizes, maxBinding: number): Unit[] {
   const limit = Math.min(maxBinding, MOST_TEMPORARY);
   const perChunk = {
     x: CHUNK * heads * headSize,
@@ -45,23 +42,21 @@ export function unitsOf({ batch, steps, heads, headSize, groups, stateSize, chun
   const widest = Math.max(...Object.values(perChunk));
   if (widest * chunks * 4 <= limit) {
     return rowParts(batch, [widest * chunks], limit).map(({ start, count }) =>
-      ({ row: start, rows: count, step: 0, steps, chunks, index: 0, last: true }));
+      ({ row: start, rows: count, step: 0, steps, chunks, last: true }));
   }
-  // A unit begins with a state that is kept, and there are only so many (SsdKernels: one per `chunk` steps).
-  const fewest = chunksOf(chunk);
-  // What a row needs may be over the limit on temporaries, but not over what can be bound.
-  const most = Math.max(Math.floor(limit / 4 / widest), Math.min(fewest, Math.floor(maxBinding / 4 / widest)));
-  check(most >= fewest, "E_MEMORY", () => {
+  // What a chunk needs may be over the limit on temporaries, but not over what can be bound.
+  const most = Math.max(Math.floor(limit / 4 / widest), Math.min(1, Math.floor(maxBinding / 4 / widest)));
+  check(most >= 1, "E_MEMORY", () => {
     const [name] = Object.entries(perChunk).find(([, width]) => width === widest)!;
     const what = { x: "x", b: "b", state: "the state", work: "the scores" }[name]!;
-    return `webgpu: ssd: ${what} of ${fewest * CHUNK} steps (${heads} heads of ${headSize}, ${groups} groups, states of ${stateSize}) has ` +
-      `${widest * fewest * 4} bytes, and this device binds at most ${maxBinding} at once; make the heads, the state or the chunk smaller`;
+    return `webgpu: ssd: ${what} of ${CHUNK} steps (${heads} heads of ${headSize}, ${groups} groups, states of ${stateSize}) has ` +
+      `${widest * 4} bytes, and this device binds at most ${maxBinding} at once; make the heads or the state smaller`;
   });
   const perRow = Math.ceil(chunks / most);
   return Array.from({ length: batch * perRow }, (_, i) => {
     const index = i % perRow;
     const step = index * most * CHUNK;
     const count = Math.min(most * CHUNK, steps - step);
-    return { row: Math.floor(i / perRow), rows: 1, step, steps: count, chunks: chunksOf(count), index, last: index === perRow - 1 };
+    return { row: Math.floor(i / perRow), rows: 1, step, steps: count, chunks: chunksOf(count), last: index === perRow - 1 };
   });
 }

@@ -1,0 +1,113 @@
+/** How the arguments of a kernel are passed to native code, as its declaration has them: build/signatures has the other side. */
+import type { Device } from "../../device";
+import { check } from "../../errors";
+import { type NumberKind, type Signature, sizeFrom, tensorForm, type TensorForm } from "../../signature";
+import { Tensor } from "../../tensor";
+import { type NativeDevice, translated } from "./addon";
+import type { CpuBuffer } from "./launch";
+
+type Arguments = Readonly<Record<string, unknown>> & { readonly saved?: Readonly<Record<string, unknown>>; readonly recording?: boolean };
+
+interface Slot extends TensorForm {
+  readonly name: string;
+  readonly part: "reads" | "saved" | "writes" | "saves";
+}
+
+/** The order of BufferType in native/cpu/kernel.h. */
+const TYPE_CODES: Readonly<Record<string, number>> = { f32: 0, i32: 1, f16: 2 };
+const VALUES_PER_BUFFER = 4;
+
+/** Launches that go to one device, through one array that is used again and again: a training step makes some hundred. */
+export class Packer {
+  readonly #native: NativeDevice;
+  readonly #device: Device;
+  #values = new Float64Array(256);
+  #at = 0;
+
+  constructor(native: NativeDevice, device: Device) {
+    this.#native = native;
+    this.#device = device;
+  }
+
+  /** The function that launches a kernel of the addon's table. */
+  kernel(name: string, signature: Signature, index: number | undefined): (args: Arguments) => Readonly<Record<string, Tensor>> | undefined {
+    const slots = slotsOf(signature);
+    const single = slots.filter(({ list }) => !list);
+    const lists = slots.filter(({ list }) => list);
+    const numbers = Object.entries(signature.numbers);
+    const saves = single.filter(({ part }) => part === "saves");
+    return (args) => {
+      check(index !== undefined, "E_UNKNOWN_NAME", () =>
+        `cpu: the addon has no kernel "${name}"; build it anew (node packages/kernels/scripts/build-native.mjs)`);
+      const saved = saves.length > 0 && args.recording ? this.#allocate(saves, args) : undefined;
+      this.#at = 0;
+      let buffers = single.length;
+      for (const slot of single) {
+        const from = slot.part === "saves" ? saved : slot.part === "saved" ? args.saved : args;
+        this.#tensor(name, slot, (from?.[slot.name] ?? null) as Tensor | null);
+      }
+      for (const slot of lists) {
+        const items = args[slot.name] as readonly (Tensor | null)[];
+        buffers += items.length;
+        for (const t of items) this.#tensor(name, slot, t);
+      }
+      const start = this.#at;
+      for (const [key, kind] of numbers) this.#number(kind, args[key]);
+      try {
+        this.#native.launch(index, this.#values, buffers, this.#at - start);
+      } catch (error) {
+        throw translated(error);
+      }
+      return saved;
+    };
+  }
+
+  #allocate(saves: readonly Slot[], args: Arguments): Record<string, Tensor> {
+    return Object.fromEntries(saves.map(({ name, sizes }) => [name, Tensor.empty(this.#device, sizes!.map((size) => sizeFrom(size, args)))]));
+  }
+
+  #room(count: number): void {
+    if (this.#at + count <= this.#values.length) return;
+    const longer = new Float64Array(2 * (this.#at + count));
+    longer.set(this.#values);
+    this.#values = longer;
+  }
+
+  #tensor(kernel: string, { name, type }: Slot, t: Tensor | null): void {
+    this.#room(VALUES_PER_BUFFER);
+    const [values, at] = [this.#values, this.#at];
+    this.#at += VALUES_PER_BUFFER;
+    if (t === null) {
+      values[at] = -1;
+      return;
+    }
+    const { dtype } = t;
+    const fits = dtype === "f32" ? type !== "i32" : dtype === "i32" ? type === "i32" || type === "any" : dtype === "f16" && type === "weight";
+    check(t.device === this.#device, "E_DEVICE", () => `cpu: kernel ${kernel} was given ${String(t)} of another device as ${name}`);
+    check(fits, "E_DTYPE", () => `cpu: kernel ${kernel} was given ${String(t)} as ${name}, which it does not read`);
+    values[at] = (t.buffer as CpuBuffer).id;
+    values[at + 1] = t.byteOffset;
+    values[at + 2] = t.byteLength;
+    values[at + 3] = TYPE_CODES[dtype]!;
+  }
+
+  #number(kind: NumberKind, value: unknown): void {
+    if (kind === "nest") {
+      const { sizes, strides } = value as { sizes: readonly number[]; strides: readonly (readonly number[])[] };
+      this.#push(sizes.length);
+      for (const list of [sizes, ...strides]) for (const number of list) this.#push(number);
+    } else if (kind === "sizes" || kind === "reals" || kind === "words") for (const number of value as readonly number[]) this.#push(number);
+    else if (typeof kind === "object") this.#push(kind.indexOf(value as string));
+    else this.#push(Number(value));
+  }
+
+  #push(value: number): void {
+    this.#room(1);
+    this.#values[this.#at++] = value;
+  }
+}
+
+function slotsOf(signature: Signature): Slot[] {
+  return (["reads", "saved", "writes", "saves"] as const).flatMap((part) =>
+    Object.entries(signature[part] ?? {}).map(([name, text]) => ({ name, part, ...tensorForm(text) })));
+}
