@@ -92,7 +92,7 @@ function structOf(kernel, signature, { tensorForm, isList }) {
     return sign === undefined ? `{${term(first)}}` : `{${term(first)}, '${sign}', ${term(second)}}`;
   };
   const name = `${capital(kernel)}Args`;
-  const kindRow = ([number, kind]) => (Array.isArray(kind) ? `{"${number}", NumberKind::choice, ${kind.length}}` : `{"${number}", NumberKind::${kind === "int" ? "integer" : kind}}`);
+  const kindRow = ([number, kind]) => (Array.isArray(kind) ? `{"${number}", NumberKind::choice, ${kind.length}}` : `{"${number}", NumberKind::${kind === "int" ? "integer" : kind.replace("?", "")}}`);
   const tensorRow = ({ name: tensor, type, sizes, optional, list }) =>
     `{"${tensor}", "${textOf(signature, tensor)}", TensorType::${type}, ${optional}, ${list}, ${sizes ? sizes.length : -1}, {${(sizes ?? []).map(size).join(", ")}}}`;
   return `struct ${name} {

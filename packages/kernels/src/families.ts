@@ -6,6 +6,10 @@ import { convKernels } from "./ops/conv";
 import { memoryKernels } from "./ops/memory";
 import { normKernels } from "./ops/norm";
 import { ssdKernels } from "./ops/ssd";
+import { crossEntropyKernels } from "./ops/crossEntropy";
+import { layerNormKernels } from "./ops/layerNorm";
+import { optimizerKernels } from "./ops/optimizer";
+import { randomKernels } from "./ops/random";
 import type { Family } from "./signature";
 
 export const FAMILIES = {
@@ -13,4 +17,8 @@ export const FAMILIES = {
   memory: memoryKernels,
   norm: normKernels,
   ssd: ssdKernels,
+  crossEntropy: crossEntropyKernels,
+  layerNorm: layerNormKernels,
+  optimizer: optimizerKernels,
+  random: randomKernels,
 } as const satisfies Readonly<Record<string, Family>>;

@@ -7,16 +7,16 @@ import type { Device } from "./device";
 import type { AttentionKernels } from "./ops/attention";
 import type { ChunkAttentionKernels } from "./ops/chunkAttention";
 import type { convKernels } from "./ops/conv";
-import type { CrossEntropyKernels } from "./ops/crossEntropy";
+import type { crossEntropyKernels } from "./ops/crossEntropy";
 import type { ElementwiseKernels } from "./ops/elementwise";
 import type { EmbeddingKernels } from "./ops/embedding";
 import type { GateKernels } from "./ops/gates";
-import type { LayerNormKernels } from "./ops/layerNorm";
+import type { layerNormKernels } from "./ops/layerNorm";
 import type { MatmulKernels } from "./ops/matmul";
 import type { memoryKernels } from "./ops/memory";
 import type { normKernels } from "./ops/norm";
-import type { OptimizerKernels } from "./ops/optimizer";
-import type { RandomKernels } from "./ops/random";
+import type { optimizerKernels } from "./ops/optimizer";
+import type { randomKernels } from "./ops/random";
 import type { ReduceKernels } from "./ops/reduce";
 import type { RetrieveKernels } from "./ops/retrieve";
 import type { RopeKernels } from "./ops/rope";
@@ -33,17 +33,17 @@ export interface Kernels
     ViewKernels,
     EmbeddingKernels,
     KernelsOf<typeof normKernels>,
-    LayerNormKernels,
+    KernelsOf<typeof layerNormKernels>,
     KernelsOf<typeof convKernels>,
     GateKernels,
     KernelsOf<typeof ssdKernels>,
     ChunkAttentionKernels,
     AttentionKernels,
     RopeKernels,
-    CrossEntropyKernels,
-    OptimizerKernels,
+    KernelsOf<typeof crossEntropyKernels>,
+    KernelsOf<typeof optimizerKernels>,
     RetrieveKernels,
-    RandomKernels {}
+    KernelsOf<typeof randomKernels> {}
 
 /**
  * A family's kernels of a device, or of the device that a tensor is on. An op file makes it its own: `const kernels =

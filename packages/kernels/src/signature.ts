@@ -11,13 +11,15 @@
  *    of which each may be null.
  */
 import type { Layout } from "./ops/layout";
+import type { Key } from "./random";
 import type { Tensor } from "./tensor";
 
 /**
- * A number that goes with a launch: a whole one of at least 0 (`size`), any whole one (`int`), one that kernels take as f32 (`real`) or
- * as it is (`number`), a flag, or one of the given names. The others are lists, of which a kernel has at most one, its last number: `sizes`, `reals`, `words` (of 32 bits), a loop nest.
+ * A number that goes with a launch: a whole one of at least 0 (`size`), any whole one (`int`), one that kernels take as f32 (`real`, where
+ * a subnormal number may be 0) or as it is (`number`), a flag, or one of the given names. The others are lists, of which a kernel has at most one, its last number: `sizes`, `reals`, the two words of
+ * a random `key` (`key?`: none where it is null), a loop nest.
  */
-export type NumberKind = "size" | "int" | "real" | "number" | "flag" | readonly string[] | "sizes" | "reals" | "words" | "nest";
+export type NumberKind = "size" | "int" | "real" | "number" | "flag" | readonly string[] | "sizes" | "reals" | "key" | "key?" | "nest";
 
 /** What a kernel takes and gives; the order of names is the order in which native code gets them. */
 export interface Signature {
@@ -45,7 +47,9 @@ type TensorOf<S extends string> =
 type NumberOf<K extends NumberKind> =
   K extends "flag" ? boolean :
   K extends "nest" ? Layout :
-  K extends "sizes" | "reals" | "words" ? readonly number[] :
+  K extends "sizes" | "reals" ? readonly number[] :
+  K extends "key" ? Key :
+  K extends "key?" ? Key | null :
   K extends readonly (infer Name)[] ? Name : number;
 
 type Tensors<T> = { readonly [N in keyof T]: T[N] extends string ? TensorOf<T[N]> : never };
@@ -98,5 +102,5 @@ export function sizeFrom(size: string, numbers: Readonly<Record<string, unknown>
 
 /** Whether a kind is a list, which stands last among the numbers. */
 export function isList(kind: NumberKind): boolean {
-  return kind === "sizes" || kind === "reals" || kind === "words" || kind === "nest";
+  return kind === "sizes" || kind === "reals" || kind === "key" || kind === "key?" || kind === "nest";
 }

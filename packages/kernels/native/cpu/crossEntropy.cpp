@@ -1,15 +1,15 @@
 // Cross-entropy fused with the output projection: src/ops/crossEntropy.ts has the mathematics.
 //
-// Rows and vocabulary are cut into tiles. A tile's logits are one product over all threads, into a workspace of one tile
-// that the TypeScript side allocates; then each row of the tile is finished on its own. The forward keeps a running
+// Rows and vocabulary are cut into tiles. A tile's logits are one product over all threads, into scratch memory for one tile;
+// then each row of the tile is finished on its own. The forward keeps a running
 // maximum and sum per row (Milakov & Gimelshein 2018). The gradient recomputes the logits, turns them into dz in
 // place, and multiplies on. All sums over tiles go in order, so that their bits depend on the shapes alone.
 #include <algorithm>
 #include <cmath>
 
-#include "check.h"
 #include "families.h"
 #include "gemm.h"
+#include "signatures/crossEntropy.h"
 #include "vector.h"
 
 namespace lenggen::LENGGEN_ISA {
@@ -17,23 +17,25 @@ namespace {
 
 constexpr int64_t ROWS_PER_ITEM = 8;
 
-// The numbers of both kernels.
+// Logits that a tile holds (4 MB, which a cache takes), and the most of its rows and columns.
+constexpr int64_t TILE_LOGITS = 1 << 20, TILE_ROWS = 2048, TILE_COLUMNS = 1024;
+
 struct Sizes {
   int64_t rows, width, vocabulary, tileRows, tileColumns;
-  explicit Sizes(const Launch& launch)
-      : rows(launch.integer(0)), width(launch.integer(1)), vocabulary(launch.integer(2)), tileRows(launch.integer(3)),
-        tileColumns(launch.integer(4)) {}
+  // The vocabulary is cut evenly, in whole vectors of the widest instruction set; rows fill the tile up.
+  template <typename Args>
+  explicit Sizes(const Args& args) : rows(args.rows), width(args.width), vocabulary(args.vocabulary) {
+    const int64_t pieces = 16 * ((vocabulary + TILE_COLUMNS - 1) / TILE_COLUMNS);
+    tileColumns = std::min(vocabulary, (vocabulary + pieces - 1) / pieces * 16);
+    tileRows = std::max<int64_t>(1, std::min({rows, TILE_ROWS, TILE_LOGITS / tileColumns}));
+  }
   // A tile of logits, then a running sum and the target's logit for each row of a tile.
-  int64_t workspace() const { return product({tileRows, tileColumns + 2}); }
+  int64_t workspace() const { return tileRows * (tileColumns + 2); }
 };
 
-constexpr int NUMBERS = 5;
-
-Sizes checkSizes(const Launch& launch) {
-  for (int i = 0; i < NUMBERS; i++) requireSize(launch, i);
-  const Sizes sizes(launch);
-  require(sizes.vocabulary >= 1 && sizes.tileRows >= 1 && sizes.tileColumns >= 1, "the vocabulary and tiles must not be empty");
-  return sizes;
+template <typename Args>
+void checkVocabulary(const Args& args) {
+  require(args.vocabulary >= 1, "the vocabulary must not be empty");
 }
 
 // Rows from `row` on and entries of the vocabulary from `column` on.
@@ -91,26 +93,14 @@ float sumOfExponentials(const float* z, int64_t n, float top) {
   return total;
 }
 
-// buffers: hidden, weight (of Weight: float, or uint16_t for half precision), targets, workspace, losses, logsumexp
 template <typename Weight>
-void checkForward(const Launch& launch) {
-  requireCounts(launch, 6, NUMBERS);
-  const Sizes sizes = checkSizes(launch);
-  requireElements(launch, 0, product({sizes.rows, sizes.width}));
-  requireWeights<Weight>(launch, 1, product({sizes.vocabulary, sizes.width}));
-  requireElements(launch, 2, sizes.rows);
-  requireElements(launch, 3, sizes.workspace());
-  requireElements(launch, 4, sizes.rows);
-  requireElements(launch, 5, sizes.rows);
-}
-
-template <typename Weight>
-void forward(const Launch& launch, Pool& pool) {
-  const Sizes sizes(launch);
-  const float* hidden = launch.buffers[0].f32();
-  const Weight* weight = static_cast<const Weight*>(launch.buffers[1].data);
-  const int32_t* targets = launch.buffers[2].i32();
-  float *logits = launch.buffers[3].f32(), *losses = launch.buffers[4].f32(), *logsumexp = launch.buffers[5].f32();
+void forwardAs(const CrossEntropyArgs& args, Pool& pool) {
+  const Sizes sizes(args);
+  const float* hidden = args.hidden;
+  const Weight* weight = static_cast<const Weight*>(args.weight.data);
+  const int32_t* targets = args.targets;
+  float *logits = pool.shared(static_cast<size_t>(sizes.workspace() + sizes.rows)), *losses = args.losses;
+  float* const logsumexp = args.logsumexp ? args.logsumexp : logits + sizes.workspace();
   float* const runningSum = logits + sizes.tileRows * sizes.tileColumns;
   float* const targetLogit = runningSum + sizes.tileRows;
   const float least = -std::numeric_limits<float>::infinity();
@@ -139,6 +129,11 @@ void forward(const Launch& launch, Pool& pool) {
   });
 }
 
+void forward(const CrossEntropyArgs& args, Pool& pool) {
+  if (args.weight.type == BufferType::f16) forwardAs<uint16_t>(args, pool);
+  else forwardAs<float>(args, pool);
+}
+
 // z becomes dz = g · (exp(z - s) - [v = target])
 void turnIntoGradient(float* z, int64_t n, float s, float g, int64_t target) {
   for (int64_t i = 0; i < n; i += WIDTH) {
@@ -148,26 +143,11 @@ void turnIntoGradient(float* z, int64_t n, float s, float g, int64_t target) {
   if (target >= 0 && target < n) z[target] -= g;
 }
 
-// buffers: hidden, weight, targets, logsumexp, dlosses, workspace, dhidden or none, dweight or none
-void checkGradient(const Launch& launch) {
-  requireCounts(launch, 8, NUMBERS);
-  const Sizes sizes = checkSizes(launch);
-  requireElements(launch, 0, product({sizes.rows, sizes.width}));
-  requireElements(launch, 1, product({sizes.vocabulary, sizes.width}));
-  requireElements(launch, 2, sizes.rows);
-  requireElements(launch, 3, sizes.rows);
-  requireElements(launch, 4, sizes.rows);
-  requireElements(launch, 5, sizes.workspace());
-  requireOptional(launch, 6, product({sizes.rows, sizes.width}));
-  requireOptional(launch, 7, product({sizes.vocabulary, sizes.width}));
-}
-
-void gradient(const Launch& launch, Pool& pool) {
-  const Sizes sizes(launch);
-  const float *hidden = launch.buffers[0].f32(), *weight = launch.buffers[1].f32();
-  const int32_t* targets = launch.buffers[2].i32();
-  const float *logsumexp = launch.buffers[3].f32(), *dlosses = launch.buffers[4].f32();
-  float *logits = launch.buffers[5].f32(), *dhidden = launch.buffers[6].f32(), *dweight = launch.buffers[7].f32();
+void gradient(const CrossEntropyGradientArgs& args, Pool& pool) {
+  const Sizes sizes(args);
+  const float *hidden = args.hidden, *weight = args.weight, *logsumexp = args.logsumexp, *dlosses = args.dlosses;
+  const int32_t* targets = args.targets;
+  float *logits = pool.shared(static_cast<size_t>(sizes.workspace())), *dhidden = args.dhidden, *dweight = args.dweight;
   const int64_t width = sizes.width;
   if (dweight && sizes.rows == 0) std::fill(dweight, dweight + sizes.vocabulary * width, 0.0f);
   overTiles(sizes, [&](const Tile& tile) {
@@ -193,9 +173,8 @@ void gradient(const Launch& launch, Pool& pool) {
 }  // namespace
 
 extern const Kernel crossEntropyKernels[] = {
-    {"crossEntropy", checkForward<float>, forward<float>},
-    {"crossEntropy.f16", checkForward<uint16_t>, forward<uint16_t>},
-    {"crossEntropyGradient", checkGradient, gradient},
+    kernel<CrossEntropyArgs, forward, checkVocabulary>(),
+    kernel<CrossEntropyGradientArgs, gradient, checkVocabulary>(),
     {nullptr, nullptr, nullptr},
 };
 

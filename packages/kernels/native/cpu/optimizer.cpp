@@ -3,8 +3,8 @@
 #include <cmath>
 #include <vector>
 
-#include "check.h"
 #include "families.h"
+#include "signatures/optimizer.h"
 #include "subnormals.h"
 #include "vector.h"
 
@@ -21,24 +21,25 @@ struct Block {
   int64_t from, to;
 };
 
-// Cuts `count` tensors into blocks; tensor i has the size of buffer first + i · stride.
-std::vector<Block> blocksOf(const Launch& launch, int first, int count, int stride) {
+// Cuts `count` tensors into blocks; sizeOf(i) is the size of tensor i.
+template <typename SizeOf>
+std::vector<Block> blocksOf(int64_t count, const SizeOf& sizeOf) {
   std::vector<Block> blocks;
-  for (int tensor = 0; tensor < count; tensor++) {
-    const int64_t size = static_cast<int64_t>(launch.buffers[first + tensor * stride].bytes / 4);
-    for (int64_t from = 0; from < size; from += BLOCK) blocks.push_back({tensor, from, std::min(size, from + BLOCK)});
+  for (int64_t tensor = 0; tensor < count; tensor++) {
+    const int64_t size = sizeOf(tensor);
+    for (int64_t from = 0; from < size; from += BLOCK) blocks.push_back({static_cast<int>(tensor), from, std::min(size, from + BLOCK)});
   }
   return blocks;
 }
 
 // Σ over all blocks of body(x, n), each block's sum at its own place, then all of them in order.
 template <typename Sum, typename Body>
-Sum sumOverTensors(const Launch& launch, Pool& pool, const Body& body) {
-  const std::vector<Block> blocks = blocksOf(launch, 0, launch.bufferCount - 1, 1);
+Sum sumOverTensors(const List<Span<const float>>& tensors, Pool& pool, const Body& body) {
+  const std::vector<Block> blocks = blocksOf(tensors.count, [&](int64_t i) { return tensors[i].size; });
   std::vector<Sum> sums(blocks.size());
   pool.parallel(static_cast<int64_t>(blocks.size()), [&](int64_t item, int) {
     const Block& block = blocks[item];
-    sums[item] = body(launch.buffers[block.tensor].f32() + block.from, block.to - block.from);
+    sums[item] = body(tensors[block.tensor].data + block.from, block.to - block.from);
   });
   Sum total = 0;
   for (const Sum sum : sums) total += sum;
@@ -67,68 +68,42 @@ int64_t nonFinite(const float* x, int64_t n) {
   return count;
 }
 
-// buffers: tensors ..., result [1]
-void checkSum(const Launch& launch) {
-  require(launch.bufferCount >= 1 && launch.numberCount == 0, "takes at least one buffer and no numbers");
-  requireElements(launch, launch.bufferCount - 1, 1);
-}
-
-void globalNorm(const Launch& launch, Pool& pool) {
+void globalNorm(const GlobalNormArgs& args, Pool& pool) {
   const ExactSubnormals exact;
-  const double total = sumOverTensors<double>(launch, pool, squares);
-  launch.buffers[launch.bufferCount - 1].f32()[0] = static_cast<float>(std::sqrt(total));
+  *args.norm = static_cast<float>(std::sqrt(sumOverTensors<double>(args.tensors, pool, squares)));
 }
 
-void countNonFinite(const Launch& launch, Pool& pool) {
-  const int64_t total = sumOverTensors<int64_t>(launch, pool, nonFinite);
-  launch.buffers[launch.bufferCount - 1].i32()[0] = static_cast<int32_t>(std::min<int64_t>(total, INT32_MAX));
+void countNonFinite(const CountNonFiniteArgs& args, Pool& pool) {
+  const int64_t total = sumOverTensors<int64_t>(args.tensors, pool, nonFinite);
+  *args.count = static_cast<int32_t>(std::min<int64_t>(total, INT32_MAX));
 }
 
-// buffers: norm [1], factor [1]; numbers: maxNorm
-void checkClipFactor(const Launch& launch) {
-  requireCounts(launch, 2, 1);
-  requireElements(launch, 0, 1);
-  requireElements(launch, 1, 1);
-}
-
-void clipFactor(const Launch& launch, Pool&) {
+void clipFactor(const ClipFactorArgs& args, Pool&) {
   const ExactSubnormals exact;
-  const double ratio = launch.numbers[0] / launch.buffers[0].f32()[0];
-  launch.buffers[1].f32()[0] = ratio >= 1 ? 1.0f : static_cast<float>(ratio);  // NaN stays NaN
+  const double ratio = args.maxNorm / *args.norm;
+  *args.factor = ratio >= 1 ? 1.0f : static_cast<float>(ratio);  // NaN stays NaN
 }
 
-// buffers: count [1] i32, x, otherwise or none, out
-void checkUnlessCounted(const Launch& launch) {
-  requireCounts(launch, 4, 0);
-  const int64_t size = static_cast<int64_t>(launch.buffers[1].bytes / 4);
-  requireElements(launch, 0, 1);
-  requireOptional(launch, 2, size);
-  requireElements(launch, 3, size);
+void checkUnlessCounted(const UnlessCountedArgs& args) {
+  require(args.out.bytes >= args.x.bytes && (args.otherwise.data == nullptr || args.otherwise.bytes >= args.x.bytes), "all must be as long as x");
 }
 
-void unlessCounted(const Launch& launch, Pool& pool) {
-  const Buffer& from = launch.buffers[launch.buffers[0].i32()[0] == 0 ? 1 : 2];
-  const std::vector<Block> blocks = blocksOf(launch, 3, 1, 1);
+void unlessCounted(const UnlessCountedArgs& args, Pool& pool) {
+  const Buffer& from = *args.count == 0 ? args.x : args.otherwise;
+  const std::vector<Block> blocks = blocksOf(1, [&](int64_t) { return static_cast<int64_t>(args.x.bytes / 4); });
   pool.parallel(static_cast<int64_t>(blocks.size()), [&](int64_t item, int) {
     const Block& block = blocks[item];
-    float* out = launch.buffers[3].f32();
+    float* out = args.out.f32();
     if (from.data) std::copy(from.f32() + block.from, from.f32() + block.to, out + block.from);
     else std::fill(out + block.from, out + block.to, 0.0f);
   });
 }
 
-// buffers: factor or none, skip [1] i32 or none, then parameter, gradient, m, v of each tensor
-// numbers: learning rate, beta1, beta2, eps, correction1, correction2, then the weight decay of each tensor
-constexpr int ADAMW_NUMBERS = 6;
-constexpr int ADAMW_TENSORS = 2;  // the first buffer of the first tensor
-
-void checkAdamW(const Launch& launch) {
-  const int tensors = launch.numberCount - ADAMW_NUMBERS;
-  require(tensors >= 0 && launch.bufferCount == ADAMW_TENSORS + 4 * tensors, "takes a factor, a skip, 6 numbers, and 4 buffers and 1 number per tensor");
-  requireOptional(launch, 0, 1);
-  requireOptional(launch, 1, 1);
-  for (int i = ADAMW_TENSORS; i < launch.bufferCount; i++) {
-    requireElements(launch, i, static_cast<int64_t>(launch.buffers[i - (i - ADAMW_TENSORS) % 4].bytes / 4));
+void checkAdamW(const AdamWArgs& args) {
+  require(args.weightDecays.count == args.parameters.count, "takes a weight decay for each tensor");
+  for (int64_t i = 0; i < args.parameters.count; i++) {
+    const int64_t size = args.parameters[i].size;
+    require(args.gradients[i].size >= size && args.m[i].size >= size && args.v[i].size >= size, "gradient and moments must be as long as their parameter");
   }
 }
 
@@ -143,26 +118,25 @@ struct AdamW {
   }
 };
 
-void adamW(const Launch& launch, Pool& pool) {
-  if (launch.buffers[1].data && launch.buffers[1].i32()[0] > 0) return;
-  const double rate = launch.numbers[0], beta1 = launch.numbers[1], beta2 = launch.numbers[2];
+void adamW(const AdamWArgs& args, Pool& pool) {
+  if (args.skip && *args.skip > 0) return;
+  const double rate = args.learningRate;
   AdamW shared;
-  shared.factor = launch.buffers[0].data ? launch.buffers[0].f32()[0] : 1.0f;
-  shared.beta1 = static_cast<float>(beta1);
-  shared.beta2 = static_cast<float>(beta2);
-  shared.rest1 = static_cast<float>(1 - beta1);
-  shared.rest2 = static_cast<float>(1 - beta2);
-  shared.eps = launch.real(3);
-  shared.rate = static_cast<float>(rate / launch.numbers[4]);
-  shared.inverse2 = static_cast<float>(1 / launch.numbers[5]);
-  const std::vector<Block> blocks = blocksOf(launch, ADAMW_TENSORS, launch.numberCount - ADAMW_NUMBERS, 4);
+  shared.factor = args.factor ? *args.factor : 1.0f;
+  shared.beta1 = static_cast<float>(args.beta1);
+  shared.beta2 = static_cast<float>(args.beta2);
+  shared.rest1 = static_cast<float>(1 - args.beta1);
+  shared.rest2 = static_cast<float>(1 - args.beta2);
+  shared.eps = static_cast<float>(args.eps);
+  shared.rate = static_cast<float>(rate / args.correction1);
+  shared.inverse2 = static_cast<float>(1 / args.correction2);
+  const std::vector<Block> blocks = blocksOf(args.parameters.count, [&](int64_t i) { return args.parameters[i].size; });
   pool.parallel(static_cast<int64_t>(blocks.size()), [&](int64_t item, int) {
     const Block& block = blocks[item];
-    const Buffer* buffers = launch.buffers + ADAMW_TENSORS + 4 * block.tensor;
-    float *parameter = buffers[0].f32(), *m = buffers[2].f32(), *v = buffers[3].f32();
-    const float* gradient = buffers[1].f32();
+    float *parameter = args.parameters[block.tensor].data, *m = args.m[block.tensor].data, *v = args.v[block.tensor].data;
+    const float* gradient = args.gradients[block.tensor].data;
     AdamW rule = shared;
-    rule.decay = static_cast<float>(rate * launch.numbers[ADAMW_NUMBERS + block.tensor]);
+    rule.decay = static_cast<float>(rate * args.weightDecays[block.tensor]);
     for (int64_t i = block.from; i < block.to; i += WIDTH) {
       const int64_t n = std::min<int64_t>(WIDTH, block.to - i);
       vf p = loadFirst(parameter + i, n), mi = loadFirst(m + i, n), vi = loadFirst(v + i, n);
@@ -177,11 +151,11 @@ void adamW(const Launch& launch, Pool& pool) {
 }  // namespace
 
 extern const Kernel optimizerKernels[] = {
-    {"globalNorm", checkSum, globalNorm},
-    {"countNonFinite", checkSum, countNonFinite},
-    {"clipFactor", checkClipFactor, clipFactor},
-    {"unlessCounted", checkUnlessCounted, unlessCounted},
-    {"adamW", checkAdamW, adamW},
+    kernel<GlobalNormArgs, globalNorm>(),
+    kernel<CountNonFiniteArgs, countNonFinite>(),
+    kernel<ClipFactorArgs, clipFactor>(),
+    kernel<UnlessCountedArgs, unlessCounted, checkUnlessCounted>(),
+    kernel<AdamWArgs, adamW, checkAdamW>(),
     {nullptr, nullptr, nullptr},
 };
 

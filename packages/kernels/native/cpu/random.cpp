@@ -9,8 +9,8 @@
 #endif
 #include <algorithm>
 
-#include "check.h"
 #include "families.h"
+#include "signatures/random.h"
 #include "subnormals.h"
 #include "threefry.h"
 
@@ -61,12 +61,12 @@ LENGGEN_INLINE vf standardNormal(vi word) {
 
 // out[i] = shift + scale · value(word i)
 template <typename Value>
-void generate(const Launch& launch, Pool& pool, const Value& value) {
+void generate(Span<float> target, const Numbers& keyWords, double shiftBy, double scaleBy, Pool& pool, const Value& value) {
   const ExactSubnormals here;  // and of each worker below
-  float* out = launch.buffers[0].f32();
-  const int64_t size = static_cast<int64_t>(launch.buffers[0].bytes / 4);
-  const Key key = {static_cast<uint32_t>(launch.integer(0)), static_cast<uint32_t>(launch.integer(1))};
-  const float shift = launch.real(2), scale = launch.real(3);
+  const float shift = static_cast<float>(shiftBy), scale = static_cast<float>(scaleBy);
+  float* out = target.data;
+  const int64_t size = target.size;
+  const Key key = {keyWords.word(0), keyWords.word(1)};
   pool.parallel((size + BLOCK - 1) / BLOCK, [&](int64_t item, int) {
     const ExactSubnormals exact;
     const int64_t end = std::min(size, (item + 1) * BLOCK);
@@ -82,25 +82,24 @@ void generate(const Launch& launch, Pool& pool, const Value& value) {
   });
 }
 
-// buffers: out; numbers: key low, key high, shift, scale
-void checkGenerate(const Launch& launch) {
-  requireCounts(launch, 1, 4);
-  requireElements(launch, 0, 0);
+template <typename Args>
+void checkKey(const Args& args) {
+  require(args.key.count == 2, "a key has two words");
 }
 
-void uniform(const Launch& launch, Pool& pool) {
-  generate(launch, pool, [](vi word) { return unitUniform(word); });
+void uniform(const RandomUniformArgs& args, Pool& pool) {
+  generate(args.out, args.key, args.low, args.range, pool, [](vi word) { return unitUniform(word); });
 }
 
-void normal(const Launch& launch, Pool& pool) {
-  generate(launch, pool, [](vi word) { return standardNormal(word); });
+void normal(const RandomNormalArgs& args, Pool& pool) {
+  generate(args.out, args.key, args.mean, args.std, pool, [](vi word) { return standardNormal(word); });
 }
 
 }  // namespace
 
 extern const Kernel randomKernels[] = {
-    {"randomUniform", checkGenerate, uniform},
-    {"randomNormal", checkGenerate, normal},
+    kernel<RandomUniformArgs, uniform, checkKey>(),
+    kernel<RandomNormalArgs, normal, checkKey>(),
     {nullptr, nullptr, nullptr},
 };
 

@@ -33,7 +33,7 @@ void requireNumber(const char* name, NumberKind kind, int choices, double value)
     case NumberKind::choice:
       if (!isWhole(value, 0, choices - 1)) refuse("one of its names");
       break;
-    case NumberKind::words:
+    case NumberKind::key:
       if (!isWhole(value, -2147483648.0, 4294967295.0)) refuse("a word of 32 bits");
       break;
     case NumberKind::real:

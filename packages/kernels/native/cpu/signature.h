@@ -8,7 +8,7 @@
 namespace lenggen {
 
 enum class TensorType : uint8_t { real, i32, weight, any };
-enum class NumberKind : uint8_t { size, integer, real, number, flag, choice, sizes, reals, words, nest };
+enum class NumberKind : uint8_t { size, integer, real, number, flag, choice, sizes, reals, key, nest };
 
 struct NumberRow {
   const char* name;
@@ -91,6 +91,7 @@ struct Numbers {
   double operator[](int64_t i) const { return values[i]; }
   int64_t size(int64_t i) const { return static_cast<int64_t>(values[i]); }
   float real(int64_t i) const { return static_cast<float>(values[i]); }
+  uint32_t word(int64_t i) const { return static_cast<uint32_t>(static_cast<int64_t>(values[i])); }
 };
 
 // Takes a launch's arguments one after the other, in the order in which they were declared.

@@ -9,40 +9,39 @@
  * Rows whose target is negative are left out: their loss and their part of every gradient are 0.
  */
 import { check } from "../errors";
-import { applyList, type ListOp } from "../opList";
+import { kernelsOf } from "../kernels";
+import { apply, like, type Op } from "../op";
 import { sameShape, showShape } from "../shape";
-import { Tensor } from "../tensor";
+import type { Family, SavedFor } from "../signature";
+import type { Tensor } from "../tensor";
 import { checkHalf } from "./checks";
 import { linear } from "./matmul";
 
-interface CrossEntropySizes {
-  readonly rows: number;
-  readonly width: number;
-  readonly vocabulary: number;
-}
+const sizes = { rows: "size", width: "size", vocabulary: "size" } as const;
 
-export interface CrossEntropyKernels {
-  /**
-   * hidden [rows, width]; weight [vocabulary, width]; targets i32 [rows], clamped to vocabulary - 1;
-   * losses and logsumexp [rows] (logsumexp is 0 where the target is negative). The weight may be f16.
-   */
-  crossEntropy(
-    args: CrossEntropySizes & { hidden: Tensor; weight: Tensor; targets: Tensor; losses: Tensor; logsumexp: Tensor },
-  ): void;
-  /** dlosses [rows]; dhidden and dweight as hidden and weight, null where not wanted. */
-  crossEntropyGradient(
-    args: CrossEntropySizes & {
-      hidden: Tensor; weight: Tensor; targets: Tensor; logsumexp: Tensor; dlosses: Tensor;
-      dhidden: Tensor | null; dweight: Tensor | null;
-    },
-  ): void;
-}
+export const crossEntropyKernels = {
+  /** Targets are clamped to vocabulary - 1; logsumexp is 0 where the target is negative. */
+  crossEntropy: {
+    numbers: sizes,
+    reads: { hidden: "[rows,width]", weight: "weight[vocabulary,width]", targets: "i32[rows]" },
+    writes: { losses: "[rows]" },
+    saves: { logsumexp: "[rows]" },
+  },
+  /** dhidden and dweight null where not wanted. */
+  crossEntropyGradient: {
+    numbers: sizes,
+    reads: { hidden: "[rows,width]", weight: "[vocabulary,width]", targets: "i32[rows]", dlosses: "[rows]" },
+    saved: { logsumexp: "[rows]" },
+    writes: { dhidden: "[rows,width]?", dweight: "[vocabulary,width]?" },
+  },
+} as const satisfies Family;
 
-const crossEntropyOp: ListOp<null> = {
+const kernels = kernelsOf<typeof crossEntropyKernels>;
+
+const crossEntropyOp: Op<{ hidden: Tensor; weight: Tensor; targets: Tensor }, { losses: Tensor }, undefined, SavedFor<typeof crossEntropyKernels.crossEntropyGradient>> = {
   name: "crossEntropy",
-  halves: [1],
-  outputs([hidden, weight, targets]) {
-    const [h, w, t] = [hidden!, weight!, targets!];
+  halves: ["weight"],
+  outputs({ hidden: h, weight: w, targets: t }) {
     check(w.shape.length === 2 && w.shape[0]! >= 1 && h.shape.length >= 1 && h.shape.at(-1) === w.shape[1], "E_SHAPE", () =>
       `crossEntropy: weight ${showShape(w.shape)} must be [V, D] with V >= 1 and D the last axis of hidden ${showShape(h.shape)}`);
     check(sameShape(t.shape, h.shape.slice(0, -1)), "E_SHAPE", () =>
@@ -50,28 +49,18 @@ const crossEntropyOp: ListOp<null> = {
     checkHalf("crossEntropy", w, { hidden: h });
     check(t.dtype === "i32" && h.dtype !== "i32" && (w.dtype === "f16" || h.dtype === w.dtype), "E_DTYPE", () =>
       `crossEntropy: targets must be i32, and hidden and weight both f32 or both f64, not ${t.dtype}, ${h.dtype} and ${w.dtype}`);
-    return [{ shape: t.shape, dtype: h.dtype }];
+    return { losses: { shape: t.shape, dtype: h.dtype } };
   },
-  forward([hidden, weight, targets], [losses], _, { saved }) {
-    const logsumexp = Tensor.empty(hidden!.device, [targets!.size], hidden!.dtype);
-    saved.push(logsumexp);
-    hidden!.device.kernels.crossEntropy({
-      hidden: hidden!, weight: weight!, targets: targets!, losses: losses!, logsumexp, ...sizesOf(weight!, targets!),
-    });
-  },
-  gradient({ inputs: [hidden, weight, targets], saved: [logsumexp], wanted }, [dlosses]) {
-    const like = (t: Tensor) => Tensor.empty(t.device, t.shape, t.dtype);
-    const dhidden = wanted[0] ? like(hidden!) : null;
-    const dweight = wanted[1] ? like(weight!) : null;
-    hidden!.device.kernels.crossEntropyGradient({
-      hidden: hidden!, weight: weight!, targets: targets!, logsumexp: logsumexp!, dlosses: dlosses!, dhidden, dweight,
-      ...sizesOf(weight!, targets!),
-    });
-    return [dhidden, dweight, null];
+  forward: ({ hidden, weight, targets }, { losses }, _, { recording }) =>
+    kernels(hidden).crossEntropy({ hidden, weight, targets, losses, recording, ...sizesOf(weight, targets) }),
+  gradient({ inputs: { hidden, weight, targets }, saved, wanted }, { losses: dlosses }) {
+    const [dhidden, dweight] = [wanted.hidden ? like(hidden) : null, wanted.weight ? like(weight) : null];
+    kernels(hidden).crossEntropyGradient({ hidden, weight, targets, dlosses, saved, dhidden, dweight, ...sizesOf(weight, targets) });
+    return { hidden: dhidden, weight: dweight };
   },
 };
 
-function sizesOf(weight: Tensor, targets: Tensor): CrossEntropySizes {
+function sizesOf(weight: Tensor, targets: Tensor): { rows: number; vocabulary: number; width: number } {
   return { rows: targets.size, vocabulary: weight.shape[0]!, width: weight.shape[1]! };
 }
 
@@ -81,7 +70,7 @@ function sizesOf(weight: Tensor, targets: Tensor): CrossEntropySizes {
  * The weight may be f16. A negative target is ignored: its loss is 0. Targets beyond V - 1 count as V - 1 (check tokens when they are uploaded).
  */
 export function crossEntropy(hidden: Tensor, weight: Tensor, targets: Tensor): Tensor {
-  return applyList(crossEntropyOp, [hidden, weight, targets], null)[0]!;
+  return apply(crossEntropyOp, { hidden, weight, targets }, undefined).losses;
 }
 
 /** The whole logits, for generation: hidden [..., D], weight [V, D] -> [..., V]. */

@@ -6,43 +6,54 @@
  * Gradient: with g = dy·w,   dx = r · (g - mean(g) - x̂ · mean(g · x̂)),   dw = Σ_rows dy · x̂,   db = Σ_rows dy.
  */
 import { check } from "../errors";
-import { applyList, type ListOp } from "../opList";
+import { kernelsOf } from "../kernels";
+import { apply, like, type Op } from "../op";
 import { sameShape, showShape } from "../shape";
-import { Tensor } from "../tensor";
+import type { Family, SavedFor } from "../signature";
+import type { Tensor } from "../tensor";
 import { checkReal } from "./checks";
-import { like } from "../op";
 import { checkNorm, type NormAttributes, rowsOf } from "./norm";
 
-export interface LayerNormKernels {
-  /** x, y [rows, width]; weight, bias [width] (null: no bias); mean, rstd [rows] are the m and r above, for the gradient. */
-  layerNorm(args: {
-    x: Tensor; weight: Tensor; bias: Tensor | null; y: Tensor; mean: Tensor; rstd: Tensor; rows: number; width: number; eps: number;
-  }): void;
+/** mean and rstd are the m and r above. */
+export const layerNormKernels = {
+  layerNorm: {
+    numbers: { rows: "size", width: "size", eps: "real" },
+    reads: { x: "[rows,width]", weight: "[width]", bias: "[width]?" },
+    writes: { y: "[rows,width]" },
+    saves: { mean: "[rows]", rstd: "[rows]" },
+  },
   /** dbias is null where there is no bias. */
-  layerNormGradient(args: {
-    x: Tensor; weight: Tensor; mean: Tensor; rstd: Tensor; dy: Tensor; dx: Tensor; dweight: Tensor; dbias: Tensor | null; rows: number; width: number;
-  }): void;
+  layerNormGradient: {
+    numbers: { rows: "size", width: "size" },
+    reads: { x: "[rows,width]", weight: "[width]", dy: "[rows,width]" },
+    saved: { mean: "[rows]", rstd: "[rows]" },
+    writes: { dx: "[rows,width]", dweight: "[width]", dbias: "[width]?" },
+  },
+} as const satisfies Family;
+
+const kernels = kernelsOf<typeof layerNormKernels>;
+
+interface LayerNormInputs {
+  readonly x: Tensor;
+  readonly weight: Tensor;
+  readonly bias: Tensor | null;
+  readonly [name: string]: Tensor | null;
 }
 
-const layerNormOp: ListOp<NormAttributes> = {
+const layerNormOp: Op<LayerNormInputs, { y: Tensor }, NormAttributes, SavedFor<typeof layerNormKernels.layerNormGradient>> = {
   name: "layerNorm",
-  outputs([x, weight, bias], { eps }) {
-    checkReal("layerNorm", { x: x!, weight: weight!, bias: bias! });
-    checkNorm("layerNorm", "x", x!, weight!, eps);
-    check(!bias || sameShape(bias.shape, weight!.shape), "E_SHAPE", () =>
-      `layerNorm: bias ${showShape(bias!.shape)} must have the shape of weight ${showShape(weight!.shape)}`);
-    return [{ shape: x!.shape, dtype: x!.dtype }];
+  outputs({ x, weight, bias }, { eps }) {
+    checkReal("layerNorm", { x, weight, bias });
+    checkNorm("layerNorm", "x", x, weight, eps);
+    check(!bias || sameShape(bias.shape, weight.shape), "E_SHAPE", () =>
+      `layerNorm: bias ${showShape(bias!.shape)} must have the shape of weight ${showShape(weight.shape)}`);
+    return { y: { shape: x.shape, dtype: x.dtype } };
   },
-  forward([x, weight, bias], [y], { eps }, { saved }) {
-    const { rows, width } = rowsOf(x!);
-    const [mean, rstd] = [Tensor.empty(x!.device, [rows], x!.dtype), Tensor.empty(x!.device, [rows], x!.dtype)];
-    saved.push(mean, rstd);
-    x!.device.kernels.layerNorm({ x: x!, weight: weight!, bias: bias ?? null, y: y!, mean, rstd, rows, width, eps });
-  },
-  gradient({ inputs: [x, weight, bias], saved: [mean, rstd] }, [dy]) {
-    const [dx, dweight, dbias] = [like(x!), like(weight!), bias ? like(bias) : null];
-    x!.device.kernels.layerNormGradient({ x: x!, weight: weight!, mean: mean!, rstd: rstd!, dy: dy!, dx, dweight, dbias, ...rowsOf(x!) });
-    return [dx, dweight, dbias];
+  forward: ({ x, weight, bias }, { y }, { eps }, { recording }) => kernels(x).layerNorm({ x, weight, bias, y, eps, recording, ...rowsOf(x) }),
+  gradient({ inputs: { x, weight, bias }, saved }, { y: dy }) {
+    const [dx, dweight, dbias] = [like(x), like(weight), like(bias)];
+    kernels(x).layerNormGradient({ x, weight, dy, saved, dx, dweight, dbias, ...rowsOf(x) });
+    return { x: dx, weight: dweight, bias: dbias };
   },
 };
 
@@ -51,5 +62,5 @@ const layerNormOp: ListOp<NormAttributes> = {
  * (`bias` null: none) -> [..., D], f32 or f64. `eps` 1e-5 unless given. Throws `E_SHAPE`, `E_DTYPE` and `E_ARGUMENT`.
  */
 export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor | null = null, options: { eps?: number } = {}): Tensor {
-  return applyList(layerNormOp, [x, weight, bias], { eps: options.eps ?? 1e-5 })[0]!;
+  return apply(layerNormOp, { x, weight, bias }, { eps: options.eps ?? 1e-5 }).y;
 }

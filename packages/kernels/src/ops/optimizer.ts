@@ -12,40 +12,35 @@
 import type { Device } from "../device";
 import type { DType } from "../dtype";
 import { check } from "../errors";
+import { kernelsOf } from "../kernels";
 import { sameShape, showShape } from "../shape";
+import type { Family } from "../signature";
 import { Tensor, zeros } from "../tensor";
 import { leaves, mapTree, type TreeLike, zipLeaves } from "../tree";
 
-/** One tensor with its gradient and moments, all of one shape and type. */
-export interface AdamWItem {
-  readonly parameter: Tensor;
-  readonly gradient: Tensor;
-  readonly m: Tensor;
-  readonly v: Tensor;
-  /** λ for this tensor. */
-  readonly weightDecay: number;
-}
-
-export interface OptimizerKernels {
-  /** norm [1] = √ of the sum of squares of all elements, which must not overflow before the norm does, in an order fixed by the sizes. */
-  globalNorm(args: { tensors: readonly Tensor[]; norm: Tensor }): void;
-  /** factor [1] = min(1, maxNorm / norm); a norm that is not a number gives NaN. */
-  clipFactor(args: { norm: Tensor; factor: Tensor; maxNorm: number }): void;
+export const optimizerKernels = {
+  /** norm = √ of the sum of squares of all elements, which must not overflow before the norm does, in an order fixed by the sizes. */
+  globalNorm: { numbers: {}, reads: { tensors: "[*]..." }, writes: { norm: "[1]" } },
+  /** factor = min(1, maxNorm / norm); a norm that is not a number gives NaN. */
+  clipFactor: { numbers: { maxNorm: "number" }, reads: { norm: "[1]" }, writes: { factor: "[1]" } },
   /**
-   * Updates parameter, m and v of every item in place. factor [1] scales the gradients; null: 1. skip [1] i32 above 0: nothing changes;
-   * null: 0.
+   * Updates parameter, m and v of every tensor in place: lists of equal lengths, tensors of equal sizes. factor scales the gradients; null: 1.
+   * Where skip is above 0 nothing changes; null: 0. The corrections are 1 - β₁ᵗ and 1 - β₂ᵗ; a weight decay is λ for its tensor.
    */
-  adamW(args: {
-    items: readonly AdamWItem[]; factor: Tensor | null; skip: Tensor | null;
-    learningRate: number; beta1: number; beta2: number; eps: number;
-    /** 1 - β₁ᵗ and 1 - β₂ᵗ. */
-    correction1: number; correction2: number;
-  }): void;
-  /** count [1] i32 = number of elements that are infinite or not a number (at most 2³¹ - 1). */
-  countNonFinite(args: { tensors: readonly Tensor[]; count: Tensor }): void;
-  /** out, with its bits: x where count [1] i32 is 0, else `otherwise`; null: zeros. All of one shape and type. */
-  unlessCounted(args: { count: Tensor; x: Tensor; otherwise: Tensor | null; out: Tensor }): void;
-}
+  adamW: {
+    numbers: {
+      learningRate: "number", beta1: "number", beta2: "number", eps: "number", correction1: "number", correction2: "number", weightDecays: "reals",
+    },
+    reads: { factor: "[1]?", skip: "i32[1]?", gradients: "[*]..." },
+    writes: { parameters: "[*]...", m: "[*]...", v: "[*]..." },
+  },
+  /** count = number of elements that are infinite or not a number (at most 2³¹ - 1). */
+  countNonFinite: { numbers: {}, reads: { tensors: "[*]..." }, writes: { count: "i32[1]" } },
+  /** out, with its bits: x where count is 0, else `otherwise`; null: zeros. All of one shape and type. */
+  unlessCounted: { numbers: {}, reads: { count: "i32[1]", x: "any[*]", otherwise: "any[*]?" }, writes: { out: "any[*]" } },
+} as const satisfies Family;
+
+const kernels = kernelsOf<typeof optimizerKernels>;
 
 /** The tensors of a tree; they must share a device and a floating type. */
 function floats(tree: unknown, op: string): { tensors: Tensor[]; device: Device; dtype: DType } {
@@ -64,7 +59,7 @@ function floats(tree: unknown, op: string): { tensors: Tensor[]; device: Device;
 export function globalNorm(tree: unknown): Tensor {
   const { tensors, device, dtype } = floats(tree, "globalNorm");
   const norm = Tensor.empty(device, [1], dtype);
-  device.kernels.globalNorm({ tensors, norm });
+  kernels(norm).globalNorm({ tensors, norm });
   return norm;
 }
 
@@ -73,7 +68,7 @@ export function clipFactor(norm: Tensor, maxNorm: number): Tensor {
   check(norm.size === 1, "E_SHAPE", () => `clipFactor: norm ${showShape(norm.shape)} must be one number`);
   check(maxNorm > 0, "E_ARGUMENT", () => `clipFactor: maxNorm ${maxNorm} must be above 0`);
   const factor = Tensor.empty(norm.device, [1], norm.dtype);
-  norm.device.kernels.clipFactor({ norm, factor, maxNorm });
+  kernels(norm).clipFactor({ norm, factor, maxNorm });
   return factor;
 }
 
@@ -81,7 +76,7 @@ export function clipFactor(norm: Tensor, maxNorm: number): Tensor {
 export function countNonFinite(tree: unknown): Tensor {
   const { tensors, device } = floats(tree, "countNonFinite");
   const count = Tensor.empty(device, [1], "i32");
-  device.kernels.countNonFinite({ tensors, count });
+  kernels(count).countNonFinite({ tensors, count });
   return count;
 }
 
@@ -95,7 +90,7 @@ export function unlessCounted(count: Tensor, x: Tensor, otherwise: Tensor | null
   check(otherwise === null || (sameShape(otherwise.shape, x.shape) && otherwise.dtype === x.dtype), "E_SHAPE", () =>
     `unlessCounted: otherwise is ${otherwise!.dtype} ${showShape(otherwise!.shape)}; it must be ${x.dtype} ${showShape(x.shape)}, as x is`);
   const out = Tensor.empty(x.device, x.shape, x.dtype);
-  x.device.kernels.unlessCounted({ count, x, otherwise, out });
+  kernels(x).unlessCounted({ count, x, otherwise, out });
   return out;
 }
 
@@ -158,15 +153,14 @@ export function adamW<P>(
   const { device } = floats([parameters, gradients, moments.m, moments.v, ...(factor ? [factor] : [])], "adamW");
   check(factor === null || factor.size === 1, "E_SHAPE", () => `adamW: factor ${showShape(factor!.shape)} must be one number`);
   if (skip) checkCount("adamW: skip", skip);
-  const m = zipLeaves(parameters, moments.m);
-  const v = zipLeaves(parameters, moments.v);
-  const items = zipLeaves(parameters, gradients).map(({ path, a: parameter, b: gradient }, i): AdamWItem => {
-    const item = { parameter, gradient, m: m[i]!.b, v: v[i]!.b, weightDecay: decays(path) ? weightDecay : 0 };
-    check([item.gradient, item.m, item.v].every((t) => sameShape(t.shape, parameter.shape)), "E_SHAPE", () =>
-      `adamW: the gradient ${showShape(gradient.shape)} and the moments of ${path} must have its shape ${showShape(parameter.shape)}`);
-    return item;
-  });
-  device.kernels.adamW({
-    items, factor, skip, learningRate, beta1, beta2, eps, correction1: 1 - beta1 ** step, correction2: 1 - beta2 ** step,
+  const items = zipLeaves(parameters, gradients).map(({ path, a: parameter, b: gradient }) => ({ path, parameter, gradient }));
+  const [m, v] = [moments.m, moments.v].map((tree) => zipLeaves(parameters, tree).map((pair) => pair.b)) as [Tensor[], Tensor[]];
+  items.forEach(({ path, parameter, gradient }, i) =>
+    check([gradient, m[i]!, v[i]!].every((t) => sameShape(t.shape, parameter.shape)), "E_SHAPE", () =>
+      `adamW: the gradient ${showShape(gradient.shape)} and the moments of ${path} must have its shape ${showShape(parameter.shape)}`));
+  kernels({ device }).adamW({
+    parameters: items.map(({ parameter }) => parameter), gradients: items.map(({ gradient }) => gradient), m, v,
+    weightDecays: items.map(({ path }) => (decays(path) ? weightDecay : 0)),
+    factor, skip, learningRate, beta1, beta2, eps, correction1: 1 - beta1 ** step, correction2: 1 - beta2 ** step,
   });
 }

@@ -13,16 +13,20 @@
 import type { Device } from "../device";
 import type { DType } from "../dtype";
 import { check } from "../errors";
+import { kernelsOf } from "../kernels";
 import type { Key } from "../random";
 import type { Shape } from "../shape";
+import type { Family } from "../signature";
 import { Tensor } from "../tensor";
 
-export interface RandomKernels {
+export const randomKernels = {
   /** out[i] = low + u_i · range, with u_i in [0, 1); low and range are float32 numbers. */
-  randomUniform(args: { out: Tensor; key: Key; low: number; range: number }): void;
+  randomUniform: { numbers: { low: "number", range: "number", key: "key" }, reads: {}, writes: { out: "[*]" } },
   /** out[i] = mean + std · z_i; mean and std are float32 numbers. */
-  randomNormal(args: { out: Tensor; key: Key; mean: number; std: number }): void;
-}
+  randomNormal: { numbers: { mean: "number", std: "number", key: "key" }, reads: {}, writes: { out: "[*]" } },
+} as const satisfies Family;
+
+const kernels = kernelsOf<typeof randomKernels>;
 
 /** Uniform numbers in [low, high) ([0, 1) unless given); rounding may give `high` itself when low is not 0. */
 export function uniform(
@@ -36,7 +40,7 @@ export function uniform(
   check(Number.isFinite(Math.fround(low)) && Number.isFinite(range) && range >= 0, "E_ARGUMENT", () =>
     `uniform: low ${low} and high ${high} must be finite float32 numbers with low <= high`);
   const out = Tensor.empty(device, shape, floating("uniform", options.dtype));
-  if (out.size > 0) device.kernels.randomUniform({ out, key, low: Math.fround(low), range });
+  if (out.size > 0) kernels(out).randomUniform({ out, key, low: Math.fround(low), range });
   return out;
 }
 
@@ -52,7 +56,7 @@ export function normal(
   check(Number.isFinite(mean) && Number.isFinite(std) && std >= 0, "E_ARGUMENT", () =>
     `normal: mean ${options.mean} and std ${options.std} must be finite float32 numbers with std >= 0`);
   const out = Tensor.empty(device, shape, floating("normal", options.dtype));
-  if (out.size > 0) device.kernels.randomNormal({ out, key, mean, std });
+  if (out.size > 0) kernels(out).randomNormal({ out, key, mean, std });
   return out;
 }
 

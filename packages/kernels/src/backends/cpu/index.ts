@@ -11,16 +11,12 @@ import { memoryLimitFrom } from "../memoryLimit";
 import { type Addon, loadAddon, type NativeDevice, translated } from "./addon";
 import { attention } from "./attention";
 import { chunkAttention } from "./chunkAttention";
-import { crossEntropy } from "./crossEntropy";
 import { elementwise } from "./elementwise";
 import { embedding } from "./embedding";
 import { gates } from "./gates";
 import { type CpuBuffer, createLaunch, type Launch } from "./launch";
-import { layerNorm } from "./layerNorm";
 import { matmul } from "./matmul";
-import { optimizer } from "./optimizer";
 import { Packer } from "./pack";
-import { random } from "./random";
 import { reduce } from "./reduce";
 import { retrieve } from "./retrieve";
 import { rope } from "./rope";
@@ -37,14 +33,10 @@ function declaredKernels(native: NativeDevice, device: Device): Partial<Kernels>
 const createKernels = (launch: Launch): Partial<Kernels> => ({
   ...attention(launch),
   ...chunkAttention(launch),
-  ...crossEntropy(launch),
   ...elementwise(launch),
   ...embedding(launch),
   ...gates(launch),
-  ...layerNorm(launch),
   ...matmul(launch),
-  ...optimizer(launch),
-  ...random(launch),
   ...reduce(launch),
   ...retrieve(launch),
   ...rope(launch),

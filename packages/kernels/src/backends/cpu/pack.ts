@@ -1,7 +1,7 @@
 /** How the arguments of a kernel are passed to native code, as its declaration has them: build/signatures has the other side. */
 import type { Device } from "../../device";
 import { check } from "../../errors";
-import { type NumberKind, type Signature, sizeFrom, tensorForm, type TensorForm } from "../../signature";
+import { isList, type NumberKind, type Signature, sizeFrom, tensorForm, type TensorForm } from "../../signature";
 import { Tensor } from "../../tensor";
 import { type NativeDevice, translated } from "./addon";
 import type { CpuBuffer } from "./launch";
@@ -96,7 +96,7 @@ export class Packer {
       const { sizes, strides } = value as { sizes: readonly number[]; strides: readonly (readonly number[])[] };
       this.#push(sizes.length);
       for (const list of [sizes, ...strides]) for (const number of list) this.#push(number);
-    } else if (kind === "sizes" || kind === "reals" || kind === "words") for (const number of value as readonly number[]) this.#push(number);
+    } else if (isList(kind)) for (const number of (value as readonly number[] | null) ?? []) this.#push(number);
     else if (typeof kind === "object") this.#push(kind.indexOf(value as string));
     else this.#push(Number(value));
   }

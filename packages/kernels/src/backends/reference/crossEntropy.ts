@@ -1,5 +1,7 @@
-import type { CrossEntropyKernels } from "../../ops/crossEntropy";
 import type { TypedArray } from "../../dtype";
+import type { crossEntropyKernels } from "../../ops/crossEntropy";
+import type { KernelsOf } from "../../signature";
+import { Tensor } from "../../tensor";
 import { data } from "./data";
 
 /** Logits of one row into `z`: z[v] = hidden[row] · weight[v]. */
@@ -11,8 +13,9 @@ function logitsOfRow(z: Float64Array, hidden: TypedArray, weight: TypedArray, ro
   }
 }
 
-export const crossEntropy: CrossEntropyKernels = {
-  crossEntropy({ hidden, weight, targets, losses, logsumexp, rows, width, vocabulary }) {
+export const crossEntropy: KernelsOf<typeof crossEntropyKernels> = {
+  crossEntropy({ hidden, weight, targets, losses, rows, width, vocabulary }) {
+    const logsumexp = Tensor.empty(hidden.device, [rows], hidden.dtype);
     const [h, w, t, loss, lse] = [data(hidden), data(weight), data(targets), data(losses), data(logsumexp)];
     const z = new Float64Array(vocabulary);
     for (let i = 0; i < rows; i++) {
@@ -24,8 +27,9 @@ export const crossEntropy: CrossEntropyKernels = {
       lse[i] = s;
       loss[i] = s - z[Math.min(t[i]!, vocabulary - 1)]!;
     }
+    return { logsumexp };
   },
-  crossEntropyGradient({ hidden, weight, targets, logsumexp, dlosses, dhidden, dweight, rows, width, vocabulary }) {
+  crossEntropyGradient({ hidden, weight, targets, saved: { logsumexp }, dlosses, dhidden, dweight, rows, width, vocabulary }) {
     const [h, w, t, lse, g] = [data(hidden), data(weight), data(targets), data(logsumexp), data(dlosses)];
     const gh = dhidden && data(dhidden);
     const gw = dweight && data(dweight);

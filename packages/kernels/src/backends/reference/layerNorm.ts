@@ -1,8 +1,11 @@
-import type { LayerNormKernels } from "../../ops/layerNorm";
+import type { layerNormKernels } from "../../ops/layerNorm";
+import type { KernelsOf } from "../../signature";
+import { Tensor } from "../../tensor";
 import { data } from "./data";
 
-export const layerNorm: LayerNormKernels = {
-  layerNorm({ x, weight, bias, y, mean, rstd, rows, width, eps }) {
+export const layerNorm: KernelsOf<typeof layerNormKernels> = {
+  layerNorm({ x, weight, bias, y, rows, width, eps }) {
+    const [mean, rstd] = [Tensor.empty(x.device, [rows], x.dtype), Tensor.empty(x.device, [rows], x.dtype)];
     const [xs, w, ys, m, r] = [data(x), data(weight), data(y), data(mean), data(rstd)];
     const b = bias ? data(bias) : null;
     for (let i = 0; i < rows; i++) {
@@ -14,8 +17,9 @@ export const layerNorm: LayerNormKernels = {
       r[i] = 1 / Math.sqrt(squares / width + eps);
       for (let j = 0; j < width; j++) ys[i * width + j] = (xs[i * width + j]! - m[i]!) * r[i]! * w[j]! + (b ? b[j]! : 0);
     }
+    return { mean, rstd };
   },
-  layerNormGradient({ x, weight, mean, rstd, dy, dx, dweight, dbias, rows, width }) {
+  layerNormGradient({ x, weight, saved: { mean, rstd }, dy, dx, dweight, dbias, rows, width }) {
     const [xs, w, m, r, g, gx, gw] = [data(x), data(weight), data(mean), data(rstd), data(dy), data(dx), data(dweight)];
     const gb = dbias ? data(dbias) : null;
     gw.fill(0);

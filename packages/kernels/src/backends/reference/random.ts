@@ -1,5 +1,6 @@
-import type { RandomKernels } from "../../ops/random";
+import type { randomKernels } from "../../ops/random";
 import { type Key, threefry2x32 } from "../../random";
+import type { KernelsOf } from "../../signature";
 import { data } from "./data";
 
 const f = Math.fround;
@@ -57,7 +58,7 @@ function standardNormal(word: number): number {
   return word >= 2 ** 31 ? z : -z;
 }
 
-export const random: RandomKernels = {
+export const random: KernelsOf<typeof randomKernels> = {
   randomUniform({ out, key, low, range }) {
     const o = data(out);
     words(key, o.length, (i, word) => {

@@ -23,13 +23,13 @@ describe.skipIf(!listing.available)("cross-entropy on webgpu", async () => {
   function launches(gpu: Launcher, rows: number, width: number, vocabulary: number): [forward: number, gradient: number] {
     const make = (...shape: number[]): Tensor => Tensor.empty(device, shape);
     const [hidden, weight, targets] = [make(rows, width), make(vocabulary, width), Tensor.empty(device, [rows], "i32")];
-    const [losses, logsumexp, dlosses, dhidden, dweight] = [make(rows), make(rows), make(rows), make(rows, width), make(vocabulary, width)];
+    const [losses, dlosses, dhidden, dweight] = [make(rows), make(rows), make(rows, width), make(vocabulary, width)];
     let count = 0;
     const kernels = crossEntropy({ ...gpu, run: () => count++ });
-    kernels.crossEntropy({ hidden, weight, targets, losses, logsumexp, rows, width, vocabulary });
+    const saved = kernels.crossEntropy({ hidden, weight, targets, losses, rows, width, vocabulary, recording: true });
     const forward = count;
-    kernels.crossEntropyGradient({ hidden, weight, targets, logsumexp, dlosses, dhidden, dweight, rows, width, vocabulary });
-    dispose([hidden, weight, targets, losses, logsumexp, dlosses, dhidden, dweight]);
+    kernels.crossEntropyGradient({ hidden, weight, targets, saved: { logsumexp: saved.logsumexp! }, dlosses, dhidden, dweight, rows, width, vocabulary });
+    dispose([hidden, weight, targets, losses, saved, dlosses, dhidden, dweight]);
     return [forward, count - forward];
   }
 
@@ -58,14 +58,14 @@ describe.skipIf(!listing.available)("cross-entropy on webgpu", async () => {
     const [hidden, weight] = host.slice(0, 2).map(({ data, shape }) => tensor(device, data, shape)) as [Tensor, Tensor];
     const targets = tensor(device, host[2]!.data, [rows], "i32");
     const dlosses = full(device, [rows], 1);
-    const [losses, logsumexp, dhidden, dweight] = [[rows], [rows], [rows, width], [vocabulary, width]].map((shape) => Tensor.empty(device, shape)) as [Tensor, Tensor, Tensor, Tensor];
+    const [losses, dhidden, dweight] = [[rows], [rows, width], [vocabulary, width]].map((shape) => Tensor.empty(device, shape)) as [Tensor, Tensor, Tensor];
     const kernels = crossEntropy(gpu);
-    kernels.crossEntropy({ hidden, weight, targets, losses, logsumexp, rows, width, vocabulary });
-    kernels.crossEntropyGradient({ hidden, weight, targets, logsumexp, dlosses, dhidden, dweight, rows, width, vocabulary });
+    const saved = kernels.crossEntropy({ hidden, weight, targets, losses, rows, width, vocabulary, recording: true });
+    kernels.crossEntropyGradient({ hidden, weight, targets, saved: { logsumexp: saved.logsumexp! }, dlosses, dhidden, dweight, rows, width, vocabulary });
     expectClose(await losses.read(), expected.outputs[0]!, 1e-5, "losses");
     expectClose(await dhidden.read(), expected.gradients[0]!, 1e-5, "dhidden");
     expectClose(await dweight.read(), expected.gradients[1]!, 1e-5, "dweight");
-    dispose([hidden, weight, targets, dlosses, losses, logsumexp, dhidden, dweight]);
+    dispose([hidden, weight, targets, dlosses, losses, saved, dhidden, dweight]);
   });
 
   it("stays finite with logits of 10,000", async () => {

@@ -3,7 +3,8 @@
  * its sum, and a second kernel joins them: two dispatches whatever the sizes. Gradient: the logits' gradient is made in
  * tiles of at most {@link TILE_LOGITS}, each multiplied with the weight and with the hidden states.
  */
-import type { CrossEntropyKernels } from "../../ops/crossEntropy";
+import type { crossEntropyKernels } from "../../ops/crossEntropy";
+import type { KernelsOf } from "../../signature";
 import { Tensor } from "../../tensor";
 import { joinGroups, joinSums, logitGradients, logitSums } from "./crossEntropyShaders";
 import { storedAs } from "./half";
@@ -45,8 +46,9 @@ function tileOf(gpu: Launcher, { hidden, weight, targets, rows, columns, width, 
   };
 }
 
-export const crossEntropy = (gpu: Launcher): CrossEntropyKernels => ({
-  crossEntropy({ hidden, weight, targets, losses, logsumexp, rows: allRows, width, vocabulary }) {
+export const crossEntropy = (gpu: Launcher): KernelsOf<typeof crossEntropyKernels> => ({
+  crossEntropy({ hidden, weight, targets, losses, rows: allRows, width, vocabulary }) {
+    const logsumexp = Tensor.empty(hidden.device, [allRows]);
     const columnParts = rowParts(vocabulary, [width], gpu.maxBinding);
     // Two numbers a row for each tile, at most (tiles are 32 columns at least).
     const most = columnParts.reduce((sum, { count }) => sum + Math.ceil(count / 32), 0);
@@ -65,9 +67,10 @@ export const crossEntropy = (gpu: Launcher): CrossEntropyKernels => ({
         { rows: rows.count, tiles: total }, joinGroups(rows.count),
       );
     }
+    return { logsumexp };
   },
 
-  crossEntropyGradient({ hidden, weight, targets, logsumexp, dlosses, dhidden, dweight, rows: allRows, width, vocabulary }) {
+  crossEntropyGradient({ hidden, weight, targets, saved: { logsumexp }, dlosses, dhidden, dweight, rows: allRows, width, vocabulary }) {
     if (allRows === 0 && dweight) memory(gpu).fill({ out: dweight, value: 0 });
     if (allRows === 0 || (!dhidden && !dweight)) return;
     const rowRanges = ranges(allRows, Math.min(TILE_ROWS, Math.floor(gpu.maxBinding / 16)), [width], gpu);

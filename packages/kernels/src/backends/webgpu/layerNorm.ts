@@ -1,12 +1,14 @@
-import type { LayerNormKernels } from "../../ops/layerNorm";
+import type { layerNormKernels } from "../../ops/layerNorm";
+import type { KernelsOf } from "../../signature";
 import { Tensor } from "../../tensor";
 import { type Launcher, part, rowParts } from "./launcher";
 import { layerNormForward, layerNormGradient } from "./layerNormShaders";
 import { LEAST_BLOCK, shapeOf } from "./norm";
 import { blockRows, sumPartials } from "./partials";
 
-export const layerNorm = (gpu: Launcher): LayerNormKernels => ({
-  layerNorm({ x, weight, bias, y, mean, rstd, rows, width, eps }) {
+export const layerNorm = (gpu: Launcher): KernelsOf<typeof layerNormKernels> => ({
+  layerNorm({ x, weight, bias, y, rows, width, eps }) {
+    const [mean, rstd] = [Tensor.empty(x.device, [rows]), Tensor.empty(x.device, [rows])];
     const { vector, lanes, kept, subgroups, units } = shapeOf(gpu, width);
     const shader = layerNormForward(bias !== null, vector, lanes, kept, subgroups);
     for (const { start, count } of rowParts(rows, [width], gpu.maxBinding)) {
@@ -18,8 +20,9 @@ export const layerNorm = (gpu: Launcher): LayerNormKernels => ({
         count,
       );
     }
+    return { mean, rstd };
   },
-  layerNormGradient({ x, weight, mean, rstd, dy, dx, dweight, dbias, rows, width }) {
+  layerNormGradient({ x, weight, saved: { mean, rstd }, dy, dx, dweight, dbias, rows, width }) {
     const { vector, lanes, kept, subgroups, units } = shapeOf(gpu, width);
     const shader = layerNormGradient(vector, lanes, kept, subgroups);
     const block = blockRows(rows, LEAST_BLOCK);

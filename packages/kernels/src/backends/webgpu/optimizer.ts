@@ -1,4 +1,6 @@
-import type { OptimizerKernels } from "../../ops/optimizer";
+import type { optimizerKernels } from "../../ops/optimizer";
+import type { KernelsOf } from "../../signature";
+import type { Tensor } from "../../tensor";
 import { type Launcher, part, rowParts } from "./launcher";
 import { program, variants } from "./program";
 import { floatBits, SOFT_FLOAT, softLiteral } from "./softFloat";
@@ -69,7 +71,7 @@ fn run(group: u32, lane: u32) {
 }`,
   }));
 
-export const optimizer = (gpu: Launcher): OptimizerKernels => ({
+export const optimizer = (gpu: Launcher): KernelsOf<typeof optimizerKernels> => ({
   globalNorm: ({ tensors, norm }) => surveyTensors(gpu, "norm", tensors, norm),
   countNonFinite: ({ tensors, count }) => surveyTensors(gpu, "count", tensors, count),
   clipFactor({ norm, factor, maxNorm }) {
@@ -81,18 +83,19 @@ export const optimizer = (gpu: Launcher): OptimizerKernels => ({
       gpu.run(unlessCounted(otherwise !== null), { count, ...cut }, { size }, Math.ceil(size / WORKGROUP));
     }
   },
-  adamW({ items, factor, skip, learningRate, beta1, beta2, eps, correction1, correction2 }) {
+  adamW({ parameters, gradients, m, v, weightDecays, factor, skip, learningRate, beta1, beta2, eps, correction1, correction2 }) {
     const numbers = {
       beta1, beta2, rest1: 1 - beta1, rest2: 1 - beta2, rate: learningRate / correction1, inverse2: 1 / correction2, eps: Math.max(eps, SMALLEST),
     };
-    for (const { parameter, gradient, m, v, weightDecay } of items) {
+    parameters.forEach((parameter, i) => {
       for (const { start, count } of rowParts(parameter.size, [1], gpu.maxBinding)) {
         const vectors = count % 4 === 0;
         const size = vectors ? count / 4 : count;
-        const cut = { parameter: part(parameter, start, count), gradient: part(gradient, start, count), m: part(m, start, count), v: part(v, start, count) };
-        const buffers = { ...cut, factor, skip };
-        gpu.run(adamW(vectors ? "vec4f" : "f32", factor !== null, skip !== null), buffers, { size, ...numbers, decay: learningRate * weightDecay }, Math.ceil(size / (EACH * WORKGROUP)));
+        const of = (t: Tensor) => part(t, start, count);
+        const buffers = { parameter: of(parameter), gradient: of(gradients[i]!), m: of(m[i]!), v: of(v[i]!), factor, skip };
+        const decay = learningRate * weightDecays[i]!;
+        gpu.run(adamW(vectors ? "vec4f" : "f32", factor !== null, skip !== null), buffers, { size, ...numbers, decay }, Math.ceil(size / (EACH * WORKGROUP)));
       }
-    }
+    });
   },
 });

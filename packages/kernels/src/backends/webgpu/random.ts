@@ -2,8 +2,9 @@
  * Random numbers with the bits that every device gives: the formulas and their order are those of ops/random.ts, in the
  * integer arithmetic of softFloat.ts. One invocation takes one block of Threefry, which is two numbers.
  */
-import type { RandomKernels } from "../../ops/random";
+import type { randomKernels } from "../../ops/random";
 import type { Key } from "../../random";
+import type { KernelsOf } from "../../signature";
 import type { Tensor } from "../../tensor";
 import { type Launcher, part, rowParts } from "./launcher";
 import { program } from "./program";
@@ -104,7 +105,7 @@ fn value(word: u32) -> u32 {
 
 const randomNormal = generator("randomNormal", STANDARD_NORMAL);
 
-export const random = (gpu: Launcher): RandomKernels => {
+export const random = (gpu: Launcher): KernelsOf<typeof randomKernels> => {
   const generate = (kernel: typeof randomNormal, out: Tensor, [low, high]: Key, shift: number, scale: number): void => {
     // Blocks are counted in 32 bits: no device has a tensor of 2³³ numbers. Parts begin at even places.
     for (const { start, count } of rowParts(out.size, [1], gpu.maxBinding)) {
