@@ -86,14 +86,13 @@ const trained = {
 } as const;
 
 /**
- * `quick`: a smaller model that collapses the more, so that its first figure stands soon after a clone. The states that it must learn to
- * live with are further off, which takes a hundred steps more. Everything else is as in `full`.
+ * `quick`: a smaller model that collapses the more, so that its first figure stands soon after a clone.
+ * Everything else is as in `full`.
  */
 const trainedQuickly = {
   ...trained,
   model: { ...MAMBA2_PRESETS["tiny-byte"], d_model: 96, n_layer: 3 },
   base: { ...trained.base, steps: 2500 },
-  postTraining: { ...trained.postTraining, steps: 400 },
 } as const;
 
 /** Small enough to learn recall within 1,000 steps; it is lost beyond a few times the training length. */
