@@ -5,6 +5,7 @@
 import { convKernels } from "./ops/conv";
 import { memoryKernels } from "./ops/memory";
 import { normKernels } from "./ops/norm";
+import { ropeKernels } from "./ops/rope";
 import { ssdKernels } from "./ops/ssd";
 import { crossEntropyKernels } from "./ops/crossEntropy";
 import { layerNormKernels } from "./ops/layerNorm";
@@ -16,6 +17,7 @@ export const FAMILIES = {
   conv: convKernels,
   memory: memoryKernels,
   norm: normKernels,
+  rope: ropeKernels,
   ssd: ssdKernels,
   crossEntropy: crossEntropyKernels,
   layerNorm: layerNormKernels,

@@ -19,7 +19,7 @@ import type { optimizerKernels } from "./ops/optimizer";
 import type { randomKernels } from "./ops/random";
 import type { ReduceKernels } from "./ops/reduce";
 import type { RetrieveKernels } from "./ops/retrieve";
-import type { RopeKernels } from "./ops/rope";
+import type { ropeKernels } from "./ops/rope";
 import type { ssdKernels } from "./ops/ssd";
 import type { ViewKernels } from "./ops/view";
 import type { Family, KernelsOf } from "./signature";
@@ -39,7 +39,7 @@ export interface Kernels
     KernelsOf<typeof ssdKernels>,
     ChunkAttentionKernels,
     AttentionKernels,
-    RopeKernels,
+    KernelsOf<typeof ropeKernels>,
     KernelsOf<typeof crossEntropyKernels>,
     KernelsOf<typeof optimizerKernels>,
     RetrieveKernels,

@@ -11,21 +11,29 @@
  * complex product is the wanted cosine and sine.
  */
 import { check } from "../errors";
-import { applyList, type ListOp } from "../opList";
+import { kernelsOf } from "../kernels";
+import { apply, like, type Op } from "../op";
 import { showShape } from "../shape";
-import { Tensor, tensor } from "../tensor";
+import type { Family } from "../signature";
+import { type Tensor, tensor } from "../tensor";
 import { checkReal } from "./checks";
 
 /** Positions from one coarse row of the table to the next. */
 export const ROPE_BLOCK = 64;
 
-export interface RopeKernels {
+export const ropeKernels = {
   /**
-   * x, out [B,T,H,D]. table [min(T, 64) + ceil(T / 64), D]: first the fine rows, then the coarse ones; in a row first the D/2
+   * `table` [min(steps, 64) + ceil(steps / 64), headSize]: first the fine rows, then the coarse ones; in a row first the D/2
    * cosines, then the sines. Step t takes fine row t % 64 and coarse row t / 64. `back` turns the other way.
    */
-  rope(args: { x: Tensor; table: Tensor; out: Tensor; batch: number; steps: number; heads: number; headSize: number; back: boolean }): void;
-}
+  rope: {
+    numbers: { batch: "size", steps: "size", heads: "size", headSize: "size", back: "flag" },
+    reads: { x: "[batch,steps,heads,headSize]", table: "[*]" },
+    writes: { out: "[batch,steps,heads,headSize]" },
+  },
+} as const satisfies Family;
+
+const kernels = kernelsOf<typeof ropeKernels>;
 
 interface RopeAttributes {
   readonly start: number;
@@ -53,26 +61,24 @@ function rotate(x: Tensor, out: Tensor, attributes: RopeAttributes, back: boolea
   if (x.size === 0) return;
   const [batch, steps, heads, headSize] = x.shape as [number, number, number, number];
   const table = tableOf(x, attributes);
-  x.device.kernels.rope({ x, table, out, batch, steps, heads, headSize, back });
+  kernels(x).rope({ x, table, out, batch, steps, heads, headSize, back });
   table.dispose();
 }
 
-const ropeOp: ListOp<RopeAttributes> = {
+const ropeOp: Op<{ x: Tensor }, { out: Tensor }, RopeAttributes> = {
   name: "rope",
-  outputs([x], { start, theta }) {
-    checkReal("rope", { x: x! });
-    check(x!.shape.length === 4 && x!.shape[3]! % 2 === 0, "E_SHAPE", () => `rope: x ${showShape(x!.shape)} must be [B,T,H,D] with an even D`);
+  outputs({ x }, { start, theta }) {
+    checkReal("rope", { x });
+    check(x.shape.length === 4 && x.shape[3]! % 2 === 0, "E_SHAPE", () => `rope: x ${showShape(x.shape)} must be [B,T,H,D] with an even D`);
     check(Number.isSafeInteger(start), "E_ARGUMENT", () => `rope: start ${start} must be a whole number`);
     check(Number.isFinite(theta) && theta > 0, "E_ARGUMENT", () => `rope: theta ${theta} must be above 0`);
-    return [{ shape: x!.shape, dtype: x!.dtype }];
+    return { out: { shape: x.shape, dtype: x.dtype } };
   },
-  forward([x], [out], attributes) {
-    rotate(x!, out!, attributes, false);
-  },
-  gradient({ inputs: [x], attributes }, [dy]) {
-    const dx = Tensor.empty(x!.device, x!.shape, x!.dtype);
-    rotate(dy!, dx, attributes, true);
-    return [dx];
+  forward: ({ x }, { out }, attributes) => rotate(x, out, attributes, false),
+  gradient({ inputs: { x }, attributes }, { out: dout }) {
+    const dx = like(x);
+    rotate(dout, dx, attributes, true);
+    return { x: dx };
   },
 };
 
@@ -81,5 +87,5 @@ const ropeOp: ListOp<RopeAttributes> = {
  * is at position `start` + t (0 unless given); `theta` is 10,000 unless given. Throws `E_SHAPE`, `E_DTYPE`, `E_ARGUMENT`.
  */
 export function rope(x: Tensor, options: { start?: number; theta?: number } = {}): Tensor {
-  return applyList(ropeOp, [x], { start: options.start ?? 0, theta: options.theta ?? 10_000 })[0]!;
+  return apply(ropeOp, { x }, { start: options.start ?? 0, theta: options.theta ?? 10_000 }).out;
 }

@@ -19,7 +19,6 @@ import { matmul } from "./matmul";
 import { Packer } from "./pack";
 import { reduce } from "./reduce";
 import { retrieve } from "./retrieve";
-import { rope } from "./rope";
 import { view } from "./view";
 
 /** All kernels that are declared, as the addon has them. */
@@ -39,7 +38,6 @@ const createKernels = (launch: Launch): Partial<Kernels> => ({
   ...matmul(launch),
   ...reduce(launch),
   ...retrieve(launch),
-  ...rope(launch),
   ...view(launch),
 });
 

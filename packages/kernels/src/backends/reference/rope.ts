@@ -1,8 +1,9 @@
 /** The rotation as its definition says: see ops/rope.ts. */
-import { ROPE_BLOCK, type RopeKernels } from "../../ops/rope";
+import { ROPE_BLOCK, type ropeKernels } from "../../ops/rope";
+import type { KernelsOf } from "../../signature";
 import { data } from "./data";
 
-export const rope: RopeKernels = {
+export const rope: KernelsOf<typeof ropeKernels> = {
   rope({ x, table, out, batch, steps, heads, headSize, back }) {
     const [xs, angles, ys] = [data(x), data(table), data(out)];
     const half = headSize / 2;

@@ -1,4 +1,5 @@
-import { ROPE_BLOCK, type RopeKernels } from "../../ops/rope";
+import { ROPE_BLOCK, type ropeKernels } from "../../ops/rope";
+import type { KernelsOf } from "../../signature";
 import { type Launcher, part, rowParts } from "./launcher";
 import { program } from "./program";
 
@@ -32,7 +33,7 @@ fn run(group: u32, lane: u32) {
 }`,
 });
 
-export const rope = (gpu: Launcher): RopeKernels => ({
+export const rope = (gpu: Launcher): KernelsOf<typeof ropeKernels> => ({
   rope({ x, table, out, batch, steps, heads, headSize, back }) {
     const width = heads * headSize;
     for (const { start, count: rows } of rowParts(batch * steps, [width], gpu.maxBinding)) {
