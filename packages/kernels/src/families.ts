@@ -3,6 +3,7 @@
  * generator of native structs (scripts/signatures.mjs), tests. Nothing that a page loads does.
  */
 import { convKernels } from "./ops/conv";
+import { embeddingKernels } from "./ops/embedding";
 import { memoryKernels } from "./ops/memory";
 import { normKernels } from "./ops/norm";
 import { ropeKernels } from "./ops/rope";
@@ -15,6 +16,7 @@ import type { Family } from "./signature";
 
 export const FAMILIES = {
   conv: convKernels,
+  embedding: embeddingKernels,
   memory: memoryKernels,
   norm: normKernels,
   rope: ropeKernels,

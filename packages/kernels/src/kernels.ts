@@ -9,7 +9,7 @@ import type { ChunkAttentionKernels } from "./ops/chunkAttention";
 import type { convKernels } from "./ops/conv";
 import type { crossEntropyKernels } from "./ops/crossEntropy";
 import type { ElementwiseKernels } from "./ops/elementwise";
-import type { EmbeddingKernels } from "./ops/embedding";
+import type { embeddingKernels } from "./ops/embedding";
 import type { GateKernels } from "./ops/gates";
 import type { layerNormKernels } from "./ops/layerNorm";
 import type { MatmulKernels } from "./ops/matmul";
@@ -31,7 +31,7 @@ export interface Kernels
     ElementwiseKernels,
     ReduceKernels,
     ViewKernels,
-    EmbeddingKernels,
+    KernelsOf<typeof embeddingKernels>,
     KernelsOf<typeof normKernels>,
     KernelsOf<typeof layerNormKernels>,
     KernelsOf<typeof convKernels>,

@@ -4,50 +4,61 @@
  */
 import type { Device } from "../device";
 import { check } from "../errors";
-import { applyList, type ListOp } from "../opList";
+import { kernelsOf } from "../kernels";
+import { apply, like, type Op } from "../op";
 import { type Shape, showShape, sizeOf } from "../shape";
-import { Tensor, tensor } from "../tensor";
+import type { Family } from "../signature";
+import { type Tensor, tensor } from "../tensor";
 import { checkReal } from "./checks";
 
-export interface EmbeddingKernels {
-  /**
-   * out[i] = weight[tokens[i]]; weight [vocabulary, width], tokens [count], out [count, width]. A token outside of
-   * 0 ... vocabulary - 1 is clamped, so that nothing is read out of bounds; vocabulary >= 1. The weight may be f16.
-   */
-  embedding(args: { weight: Tensor; tokens: Tensor; out: Tensor; count: number; width: number; vocabulary: number }): void;
-  /** dweight[v] = Σ dy[i] over the i with tokens[i] = v, in order; clamped in the same way. */
-  embeddingGradient(args: { tokens: Tensor; dy: Tensor; dweight: Tensor; count: number; width: number; vocabulary: number }): void;
-}
+const numbers = { count: "size", width: "size", vocabulary: "size" } as const;
+
+/** A token outside of 0 ... vocabulary - 1 is clamped, so that nothing is read out of bounds; vocabulary >= 1 unless count is 0. */
+export const embeddingKernels = {
+  /** out[i] = weight[tokens[i]] */
+  embedding: {
+    numbers,
+    reads: { weight: "weight[vocabulary,width]", tokens: "i32[count]" },
+    writes: { out: "[count,width]" },
+  },
+  /** dweight[v] = Σ dy[i] over the i with tokens[i] = v, in order. */
+  embeddingGradient: {
+    numbers,
+    reads: { tokens: "i32[count]", dy: "[count,width]" },
+    writes: { dweight: "[vocabulary,width]" },
+  },
+} as const satisfies Family;
+
+const kernels = kernelsOf<typeof embeddingKernels>;
 
 function sizes(weight: Tensor, tokens: Tensor): { count: number; width: number; vocabulary: number } {
   const [vocabulary, width] = weight.shape as [number, number];
   return { count: tokens.size, width, vocabulary };
 }
 
-const embeddingOp: ListOp<undefined> = {
+const embeddingOp: Op<{ weight: Tensor; tokens: Tensor }, { out: Tensor }> = {
   name: "embedding",
-  halves: [0],
-  outputs([weight, tokens]) {
-    checkReal("embedding", { weight: weight! });
-    check(weight!.shape.length === 2, "E_SHAPE", () => `embedding: weight ${showShape(weight!.shape)} must be [vocabulary, width]`);
-    check(tokens!.dtype === "i32", "E_DTYPE", () => `embedding: tokens are ${tokens!.dtype}; they must be i32 (see tokenTensor)`);
-    check(weight!.shape[0]! > 0 || tokens!.size === 0, "E_SHAPE", () => "embedding: weight has no rows to pick from");
-    return [{ shape: [...tokens!.shape, weight!.shape[1]!], dtype: weight!.dtype === "f16" ? "f32" : weight!.dtype }];
+  halves: ["weight"],
+  outputs({ weight, tokens }) {
+    checkReal("embedding", { weight });
+    check(weight.shape.length === 2, "E_SHAPE", () => `embedding: weight ${showShape(weight.shape)} must be [vocabulary, width]`);
+    check(tokens.dtype === "i32", "E_DTYPE", () => `embedding: tokens are ${tokens.dtype}; they must be i32 (see tokenTensor)`);
+    check(weight.shape[0]! > 0 || tokens.size === 0, "E_SHAPE", () => "embedding: weight has no rows to pick from");
+    return { out: { shape: [...tokens.shape, weight.shape[1]!], dtype: weight.dtype === "f16" ? "f32" : weight.dtype } };
   },
-  forward([weight, tokens], [out]) {
-    if (out!.size === 0) return;
-    weight!.device.kernels.embedding({ weight: weight!, tokens: tokens!, out: out!, ...sizes(weight!, tokens!) });
+  forward({ weight, tokens }, { out }) {
+    if (out.size > 0) kernels(out).embedding({ weight, tokens, out, ...sizes(weight, tokens) });
   },
-  gradient({ inputs: [weight, tokens] }, [dy]) {
-    const dweight = Tensor.empty(weight!.device, weight!.shape, weight!.dtype);
-    weight!.device.kernels.embeddingGradient({ tokens: tokens!, dy: dy!, dweight, ...sizes(weight!, tokens!) });
-    return [dweight, null];
+  gradient({ inputs: { weight, tokens } }, { out: dy }) {
+    const dweight = like(weight);
+    kernels(dy).embeddingGradient({ tokens, dy, dweight, ...sizes(weight, tokens) });
+    return { weight: dweight };
   },
 };
 
 /** Rows of a matrix: weight [V, D], tokens i32 [...] -> [..., D]; of an f16 weight as f32. Make tokens with {@link tokenTensor}, which checks them. */
 export function embedding(weight: Tensor, tokens: Tensor): Tensor {
-  return applyList(embeddingOp, [weight, tokens], undefined)[0]!;
+  return apply(embeddingOp, { weight, tokens }, undefined).out;
 }
 
 /**

@@ -12,7 +12,6 @@ import { type Addon, loadAddon, type NativeDevice, translated } from "./addon";
 import { attention } from "./attention";
 import { chunkAttention } from "./chunkAttention";
 import { elementwise } from "./elementwise";
-import { embedding } from "./embedding";
 import { gates } from "./gates";
 import { type CpuBuffer, createLaunch, type Launch } from "./launch";
 import { matmul } from "./matmul";
@@ -33,7 +32,6 @@ const createKernels = (launch: Launch): Partial<Kernels> => ({
   ...attention(launch),
   ...chunkAttention(launch),
   ...elementwise(launch),
-  ...embedding(launch),
   ...gates(launch),
   ...matmul(launch),
   ...reduce(launch),

@@ -1,9 +1,10 @@
-import type { EmbeddingKernels } from "../../ops/embedding";
+import type { embeddingKernels } from "../../ops/embedding";
+import type { KernelsOf } from "../../signature";
 import { data } from "./data";
 
 const clamp = (token: number, vocabulary: number) => Math.min(Math.max(token, 0), vocabulary - 1);
 
-export const embedding: EmbeddingKernels = {
+export const embedding: KernelsOf<typeof embeddingKernels> = {
   embedding({ weight, tokens, out, count, width, vocabulary }) {
     const [w, ids, o] = [data(weight), data(tokens), data(out)];
     for (let i = 0; i < count; i++) {

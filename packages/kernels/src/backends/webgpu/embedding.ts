@@ -1,4 +1,5 @@
-import type { EmbeddingKernels } from "../../ops/embedding";
+import type { embeddingKernels } from "../../ops/embedding";
+import type { ArgumentsOf, KernelsOf } from "../../signature";
 import { Tensor } from "../../tensor";
 import { BLOCK, eachOf, embeddingGradient, embeddingRows, RANGE, tokenBlocks, WORKGROUP } from "./embeddingShaders";
 import { storedAs } from "./half";
@@ -7,7 +8,7 @@ import { memory } from "./memory";
 import { reduceAxis } from "./reduceAxis";
 import { powerOfTwoFrom } from "./wgsl";
 
-type GradientArgs = Parameters<EmbeddingKernels["embeddingGradient"]>[0];
+type GradientArgs = ArgumentsOf<typeof embeddingKernels.embeddingGradient>;
 
 /** With more rows than this, most of them have few tokens or none, and it pays to know first in which blocks those are. */
 const MANY_ROWS = 1024;
@@ -15,7 +16,7 @@ const MANY_ROWS = 1024;
 const MANY_GROUPS = 1024;
 const MANY_BLOCKS = 8;
 
-export const embedding = (gpu: Launcher): EmbeddingKernels => ({
+export const embedding = (gpu: Launcher): KernelsOf<typeof embeddingKernels> => ({
   embedding({ weight, tokens, out, count, width, vocabulary }) {
     if (out.size === 0) return;
     const vector = width % 4 === 0;
@@ -23,7 +24,7 @@ export const embedding = (gpu: Launcher): EmbeddingKernels => ({
     for (const rows of rowParts(vocabulary, [width], gpu.maxBinding)) {
       for (const range of rowParts(count, [width], gpu.maxBinding)) {
         gpu.run(
-          embeddingRows(vector, storedAs(weight, gpu)),
+          embeddingRows({ vector, stored: storedAs(weight, gpu) }),
           {
             weight: part(weight, rows.start * width, rows.count * width),
             tokens: part(tokens, range.start, range.count),
@@ -63,7 +64,7 @@ function gradientInPieces(gpu: Launcher, { tokens, dy, dweight, count, width, vo
   const pieces = Math.ceil(blocks / perPiece);
   const out = pieces === 1 ? dweight : Tensor.empty(dweight.device, [pieces, vocabulary, width]);
   const params = { count, width: units, vocabulary, first: 0, rows: vocabulary, per_piece: perPiece, words: 0, onto: 0 };
-  gpu.run(embeddingGradient(columns, vector, false), { tokens, dy, blocks: undefined, out }, params, pieces * groups);
+  gpu.run(embeddingGradient({ columns, vector, sparse: false }), { tokens, dy, blocks: undefined, out }, params, pieces * groups);
   if (pieces === 1) return;
   reduceAxis(gpu, "sum", part(out, 0, out.size), part(dweight, 0, dweight.size), { outer: 1, length: pieces, inner: vocabulary * width }, 1);
   out.dispose();
@@ -80,7 +81,7 @@ function gradientOf(gpu: Launcher, { tokens, dy, dweight, width, vocabulary }: G
   const shared = { count: range.count, vocabulary, first: rows.start, rows: rows.count, words };
   gpu.run(tokenBlocks, { tokens: given, blocks }, shared, words * Math.ceil(rows.count / RANGE));
   gpu.run(
-    embeddingGradient(columns, vector, true),
+    embeddingGradient({ columns, vector, sparse: true }),
     {
       tokens: given,
       dy: part(dy, range.start * width, range.count * width),

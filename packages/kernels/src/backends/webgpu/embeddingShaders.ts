@@ -19,7 +19,7 @@ export const eachOf = (vector: boolean): number => (vector ? 1 : 4);
  * out [count, width] = rows of weight, which is bound from row `first` on. Rows that lie elsewhere are left as they are. Lane
  * l of group g moves the elements (g · each + i) · WORKGROUP + l; `vector`: of four numbers, and `width` counts those.
  */
-export const embeddingRows = variants((vector: boolean, stored: Stored) => {
+export const embeddingRows = variants(({ vector, stored }: { vector: boolean; stored: Stored }) => {
   // Numbers that stay as they are move as bits, so that NaNs keep theirs.
   const moved: BindingType = vector ? "vec4u" : "u32";
   const [from, to] = stored === "f32" ? [moved, moved] : [boundAs(vector, stored), boundAs(vector)];
@@ -81,7 +81,7 @@ fn run(group: u32, lane: u32) {
  * of one column have is added up at the end. No step depends on which lane is faster. `sparse`: most rows appear in few
  * blocks, and `blocks` tells in which. `vector`: columns are vectors of four, and `width` counts those.
  */
-export const embeddingGradient = variants((columns: number, vector: boolean, sparse: boolean) => {
+export const embeddingGradient = variants(({ columns, vector, sparse }: { columns: number; vector: boolean; sparse: boolean }) => {
   const type = vector ? "vec4f" : "f32";
   const turns = WORKGROUP / columns;
   const dyAt = (k: number) => `dy[places[i + ${k * turns}u] * params.width + column]`;

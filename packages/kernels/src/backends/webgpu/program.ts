@@ -48,11 +48,13 @@ export function program<R extends Bindings, W extends Bindings, P extends Params
   };
 }
 
-/** A family of programs by plain values (flags, sizes, function names): each is made at its first use and kept. */
-export function variants<A extends readonly (string | number | boolean)[], P extends Program>(make: (...values: A) => P): (...values: A) => P {
+type Plain = string | number | boolean;
+
+/** A family of programs by plain values (flags, sizes, function names), or by one object of them: each is made at its first use and kept. */
+export function variants<A extends readonly Plain[] | readonly [Readonly<Record<string, Plain>>], P extends Program>(make: (...values: A) => P): (...values: A) => P {
   const made = new Map<string, P>();
   return (...values) => {
-    const name = values.join();
+    const name = JSON.stringify(values);
     let found = made.get(name);
     if (!found) made.set(name, (found = make(...values)));
     return found;
