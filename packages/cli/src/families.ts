@@ -1,6 +1,7 @@
 /** The table of model families that the command line knows. A new family is one line here. */
 import { DRT_PRESETS, drt, loadDrt, loadTransformer, TRANSFORMER_PRESETS, transformer } from "@lenggen/gca";
 import { check, type Device, type DType, nearest, type Parameters, type Safetensors, type SequenceModel } from "@lenggen/kernels";
+import type { ConfigOptions } from "@lenggen/kernels/nn";
 import { loadMamba2, mamba2, MAMBA2_PRESETS } from "@lenggen/recurrent";
 
 /** A model with its parameters, which are the caller's to dispose. */
@@ -13,8 +14,8 @@ export interface LoadedModel {
 export interface Family {
   /** Configurations by name; the first is meant by the family's own name. */
   readonly presets: Readonly<Record<string, unknown>>;
-  /** A model from the contents of a `config.json`. Throws `E_CONFIG`. */
-  make(config: unknown): SequenceModel;
+  /** A model from the contents of a `config.json`. Throws `E_CONFIG`, also for fields that there are none of, unless these are to be reported. */
+  make(config: unknown, options?: ConfigOptions): SequenceModel;
   /** A checkpoint; with f16 its matrices are. Throws `E_CONFIG`, `E_FORMAT`, `E_WEIGHTS`. */
   load(config: unknown, weights: Safetensors, device: Device, dtype?: DType): Promise<LoadedModel>;
 }

@@ -67,7 +67,7 @@ export async function loadCheckpoint(folder: string, device: Device, dtype: (typ
 /** The model of a checkpoint, without its weights. */
 export async function modelOf(checkpoint: string): Promise<SequenceModel> {
   const config = await readConfig(join(checkpoint, "config.json"));
-  return familyOf(config).make(config);
+  return familyOf(config).make(config, { unknownFields: "report" });
 }
 
 /** What the run that a checkpoint belongs to recorded, also of one that is named by a link; undefined when nothing is known of one. */

@@ -9,7 +9,7 @@ const INPUTS = Number(process.env["LENGGEN_FUZZ_INPUTS"] ?? 20_000);
 const SEED = Number(process.env["LENGGEN_FUZZ_SEED"] ?? 1);
 
 const { config } = drt(DRT_PRESETS["drt-tiny"]);
-const SEEDS = [encodeHeader({ batch: 1, chunk: 16, keyHeads: 2, headSize: 32, config }, "f16"), encodeHeader({ batch: 3, chunk: 1, keyHeads: 1, headSize: 2, config: {} }, "f32")];
+const SEEDS = [encodeHeader({ batch: 1, chunk: 16, kvHeads: 2, headSize: 32, config }, "f16"), encodeHeader({ batch: 3, chunk: 1, kvHeads: 1, headSize: 2, config: {} }, "f32")];
 
 /** A file that is just these bytes. */
 function fileOf(bytes: Uint8Array): OpenedFile {
@@ -33,7 +33,7 @@ it(`a header is refused or understood (${INPUTS} inputs, seed ${SEED})`, { timeo
     try {
       const { format, start } = await readHeader(fileOf(bytes), "memory.chunks", bytes.length);
       expect(start).toBeLessThanOrEqual(bytes.length);
-      expect([format.batch, format.chunk, format.keyHeads, format.headSize].every((size) => Number.isInteger(size) && size >= 1)).toBe(true);
+      expect([format.batch, format.chunk, format.kvHeads, format.headSize].every((size) => Number.isInteger(size) && size >= 1)).toBe(true);
       counts.accepted++;
     } catch (error) {
       if (!(error instanceof LenggenError && error.code === "E_FORMAT")) {

@@ -8,7 +8,7 @@ export { type DrtState } from "./drt/state";
 export { type LoadedDrt, loadDrt, type LoadedTransformer, loadTransformer } from "./files";
 export { hostStore, type HostStoreOptions } from "./memory/hostStore";
 export type { ChunkStore, StoreDType, StoreSize, StreamFormat } from "./memory/store";
-export type { WindowState } from "./layer/layer";
+export type { WindowState } from "./layer/attention";
 export { type TransformerConfig, type TransformerJson, parseTransformerConfig, transformerJson } from "./transformer/config";
 export { type Transformer, transformer, type TransformerState } from "./transformer/model";
 export { TRANSFORMER_PRESETS, type TransformerPreset } from "./transformer/presets";

@@ -12,8 +12,8 @@ import type { Tree } from "./tree";
 
 /** Options of {@link loadParameters}. */
 export interface LoadParametersOptions {
-  /** Of all parameters, or by the model's name of each; f32 unless given. */
-  readonly dtype?: DType | ((name: string) => DType);
+  /** f32 unless given. With f16 those parameters are that the model lets be ({@link SequenceModel.halves}), and the others f32. */
+  readonly dtype?: DType;
 }
 
 /**
@@ -28,7 +28,7 @@ export async function loadParameters<State extends Tree>(
   const { dtype = "f32" } = options;
   try {
     for (const [name, stored] of matchNames(model, weights)) {
-      loaded[name] = keep(await weights.load(stored, device, typeof dtype === "function" ? dtype(name) : dtype));
+      loaded[name] = keep(await weights.load(stored, device, dtype === "f16" && !(model.halves?.(name) ?? true) ? "f32" : dtype));
       const count = await nonFinite(loaded[name]);
       check(count === 0, "E_WEIGHTS", () => `weights: ${stored} holds ${count} ${count === 1 ? "number that is" : "numbers that are"} NaN or infinite`
         + (loaded[name]!.dtype === "f16" ? " as f16, whose largest number is 65,504" : ""));

@@ -96,6 +96,8 @@ export interface SequenceModel<State extends Tree = Tree> {
   parameterShapes(): Readonly<Record<string, readonly number[]>>;
   /** Whether weight decay applies to a parameter (not to norms, biases, A_log, D, dt_bias). */
   decays(name: string): boolean;
+  /** Whether a parameter may be kept as f16, which only `linear`, `embedding` and `crossEntropy` read. Absent where all may. */
+  halves?(name: string): boolean;
   /** Fresh parameters. The same key gives the same numbers on every device. */
   init(key: Key, device: Device, dtype?: DType): Parameters;
   /** The zero state. */

@@ -19,9 +19,11 @@ describe("configurations of the DRT", () => {
     [{ encoder_layers: undefined }, /encoder_layers is missing/],
     [{ position: "absolute" }, /position/],
     [{ vocab_size: Infinity }, /^config: vocab_size: expected .*, got Infinity/],
-    [{ rms_norm_eps: { __float__: "NaN" } }, /^config: rms_norm_eps: expected number, got NaN/],
+    [{ rms_norm_eps: { __float__: "NaN" } }, /^config: rms_norm_eps: expected a finite number above 0, got NaN/],
     [{ rope_theta: { __float__: "Infinity" } }, /^config: rope_theta: expected .*, got Infinity/],
     [{ model_type: "mamba2" }, /model_type/],
+    [{ topk: 4 }, /there is no field topk; correct or remove it/],
+    [{ top_k: undefined, topk: 4 }, /there is no field topk \(did you mean "top_k"\?\)/],
     [{ num_attention_heads: 5 }, /num_attention_heads 5 must divide hidden_size 64/],
   ])("%j is refused", (change, message) =>
     expect(() => parseDrtConfig({ ...CONFIG, ...change })).toThrow(expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(message) })));

@@ -5,24 +5,26 @@
  * N/2 lower layers -> `lower`, G groups of upper layers -> `groups` (layers in each), d -> `width`.
  */
 import { check } from "@lenggen/kernels";
-import * as v from "valibot";
-import { count, flag, type LayerSettings, layers, layerSettings, parse, type Position, SHARED_FIELDS } from "../settings";
+import {
+  choiceField, type ConfigInput, type ConfigOptions, flagField, listField, optionalField, readConfig, wholeField,
+} from "@lenggen/kernels/nn";
+import { type LayerSettings, layers, layerSettings, type Position, SHARED_FIELDS } from "../settings";
 
-const SCHEMA = v.object({
-  model_type: v.literal("drt"),
+const FIELDS = {
+  model_type: choiceField("drt"),
   ...SHARED_FIELDS,
   lower_layers: layers,
-  upper_groups: v.pipe(v.array(layers), v.minLength(1), v.maxLength(64)),
+  upper_groups: listField(layers, { from: 1, to: 64 }),
   encoder_layers: layers,
-  chunk_size: v.pipe(count, v.maxValue(2 ** 12)),
-  window: v.pipe(count, v.minValue(2)),
-  top_k: v.pipe(count, v.maxValue(2 ** 10)),
-  softmax_off_by_one: v.optional(flag, true),
-  gumbel_noise: v.optional(flag, true),
-});
+  chunk_size: wholeField({ to: 2 ** 12 }),
+  window: wholeField({ from: 2, to: 2 ** 20 }),
+  top_k: wholeField({ to: 2 ** 10 }),
+  softmax_off_by_one: optionalField(flagField(), true),
+  gumbel_noise: optionalField(flagField(), true),
+};
 
 /** `config.json` of a DRT; fields left out have the paper's values. */
-export type DrtJson = v.InferInput<typeof SCHEMA>;
+export type DrtJson = ConfigInput<typeof FIELDS>;
 
 /** A configuration with everything derived; made by {@link parseDrtConfig}. */
 export interface DrtConfig extends LayerSettings {
@@ -47,9 +49,9 @@ export interface DrtConfig extends LayerSettings {
   readonly gumbelNoise: boolean;
 }
 
-/** Throws `E_CONFIG` naming the field, its value and what it may be. */
-export function parseDrtConfig(json: unknown): DrtConfig {
-  const parsed = parse(SCHEMA, json);
+/** Throws `E_CONFIG` naming the field, its value and what it may be, or the field that there is none of. */
+export function parseDrtConfig(json: unknown, options: ConfigOptions = {}): DrtConfig {
+  const parsed = readConfig({ fields: FIELDS }, json, options);
   check(parsed.window > parsed.chunk_size, "E_CONFIG", () =>
     `config: window ${parsed.window} must be larger than chunk_size ${parsed.chunk_size}: a chunk's landmark has to see the whole chunk`);
   const total = parsed.lower_layers + parsed.upper_groups.reduce((sum, n) => sum + n, 0);
@@ -74,9 +76,9 @@ export function drtJson(c: DrtConfig): DrtJson {
     model_type: "drt",
     vocab_size: c.vocabulary,
     hidden_size: c.width,
-    intermediate_size: c.innerWidth,
+    intermediate_size: c.intermediateSize,
     num_attention_heads: c.heads,
-    num_key_value_heads: c.keyHeads,
+    num_key_value_heads: c.kvHeads,
     lower_layers: c.lower,
     upper_groups: [...c.groups],
     encoder_layers: c.encoder,

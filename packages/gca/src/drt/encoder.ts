@@ -8,11 +8,14 @@
  * landmark is then as near to its tokens as a full one's. Short chunks are filled up with places that nobody sees.
  */
 import {
-  addRmsNorm, attention, concat, linear, type Parameters, reshape, rmsNorm, rope, scopeUnlessRecording, slice, type Tensor, zeros,
+  addRmsNorm, attention, concat, linear, reshape, rmsNorm, rope, scopeUnlessRecording, slice, type Tensor, zeros,
 } from "@lenggen/kernels";
-import { merge, mlp, project } from "../layer/layer";
+import { runSubLayer, type Stream } from "@lenggen/kernels/nn";
+import { merge, project } from "../layer/attention";
+import type { DecoderLayer } from "../layer/layer";
 import type { DrtConfig } from "./config";
 import { inEveryRow, joined, type Layout, type RunParts } from "./layout";
+import type { DrtParameters, LayerParameters } from "./parts";
 
 /** What some chunks, side by side, leave in the memory. */
 export interface EncodedChunks {
@@ -29,7 +32,7 @@ export interface EncodedChunks {
  * `pending` [B,r,D]: hidden states of the running chunk's tokens from earlier passes.
  */
 export function encodeChunks(
-  c: DrtConfig, parameters: Parameters, layout: Layout, parts: readonly RunParts[], pending: Tensor,
+  layer: DecoderLayer, c: DrtConfig, p: DrtParameters, layout: Layout, parts: readonly RunParts[], pending: Tensor,
 ): EncodedChunks | null {
   if (layout.closed.length === 0) return null;
   const chunks = joined(parts.filter(({ run }) => run.closed).map((part) => padded(c, part, pending))); // [B,C,S+1,D]
@@ -37,32 +40,27 @@ export function encodeChunks(
   const lengths = layout.closed.every((tokens) => tokens === c.chunk) ? null
     : reshape(inEveryRow(chunks.device, layout.closed.map((tokens) => tokens + 1), batch), [batch * count]);
 
-  let branch = rmsNorm(reshape(chunks, [batch * count, slots, width]), parameters["encoder.input_norm.weight"]!, { eps: c.normEps });
-  let residual: Tensor | null = null;
-  for (let layer = 0; layer < c.encoder; layer++) {
-    const at = (name: string) => parameters[`encoder.layers.${layer}.${name}`]!;
-    ({ branch, residual } = encoderLayer(c, at, branch, residual, lengths));
-  }
-  const encoded = addRmsNorm(branch, residual, parameters["encoder.norm.weight"]!, { eps: c.normEps }).normed;
+  const { encoder } = p;
+  let stream: Stream = { branch: rmsNorm(reshape(chunks, [batch * count, slots, width]), encoder.inputNorm.weight, { eps: c.normEps }), residual: null };
+  for (const own of encoder.layers) stream = encoderLayer(layer, c, own, stream, lengths);
+  const encoded = addRmsNorm(stream.branch, stream.residual, encoder.norm.weight, { eps: c.normEps }).normed;
   const tokens = slice(encoded, 1, 1); // [B·C,S,D]
-  const heads = [batch, count, c.chunk, c.keyHeads, c.headSize];
+  const heads = [batch, count, c.chunk, c.kvHeads, c.headSize];
   return {
     landmarks: reshape(slice(encoded, 1, 0, 1), [batch, count, width]),
-    keys: reshape(linear(tokens, parameters["memory.keys.weight"]!), heads),
-    values: reshape(linear(tokens, parameters["memory.values.weight"]!), heads),
+    keys: reshape(linear(tokens, p.memory.keys), heads),
+    values: reshape(linear(tokens, p.memory.values), heads),
   };
 }
 
-function encoderLayer(
-  c: DrtConfig, at: (name: string) => Tensor, before: Tensor, stream: Tensor | null, lengths: Tensor | null,
-): { branch: Tensor; residual: Tensor } {
+/** A decoder's layer whose attention sees both ways. */
+function encoderLayer({ feedForward }: DecoderLayer, c: DrtConfig, p: LayerParameters, { branch, residual }: Stream, lengths: Tensor | null): Stream {
   return scopeUnlessRecording(() => {
-    const first = addRmsNorm(before, stream, at("attention_norm.weight"), { eps: c.normEps });
-    const { q, k, v } = project(c, at, first.normed);
+    const first = addRmsNorm(branch, residual, p.mixer.norm.weight, { eps: c.normEps });
+    const { q, k, v } = project(c, p.mixer.block, first.normed);
     const turn = { theta: c.ropeTheta };
     const attended = attention({ q: rope(q, turn), k: rope(k, turn), v, lengths }, { causal: false });
-    const second = addRmsNorm(merge(c, at("attention.out.weight"), attended), first.residual, at("mlp_norm.weight"), { eps: c.normEps });
-    return { branch: mlp(c, at, second.normed), residual: second.residual };
+    return runSubLayer(feedForward, p.feedForward, { branch: merge(c, p.mixer.block.out, attended), residual: first.residual }).stream;
   });
 }
 

@@ -43,7 +43,7 @@ const sharing = new WeakMap<Tensor, Tensor[]>();
 /** A memory of nothing. */
 export function emptyMemory(c: DrtConfig, batch: number, like: { device: Tensor["device"]; dtype: Tensor["dtype"] }): ChunkMemory {
   const { device, dtype } = like;
-  const heads = [batch, 0, c.chunk, c.keyHeads, c.headSize];
+  const heads = [batch, 0, c.chunk, c.kvHeads, c.headSize];
   return {
     lengths: zeros(device, [batch, 0], "i32"),
     landmarks: zeros(device, [batch, 0, c.width], dtype),

@@ -11,14 +11,14 @@
  * own through the window, everything before that by retrieval.
  */
 import {
-  type Device, type DType, firstRows, type ForwardOptions, type ForwardResult, keep, type Key, LenggenError, type Parameters, type Prefill, scope, type SequenceModel,
+  type Device, type DType, firstRows, type ForwardOptions, type ForwardResult, keep, LenggenError, type Parameters, type Prefill, scope, type SequenceModel,
   type Tensor, withoutGradient,
 } from "@lenggen/kernels";
-import { decays, initParameters } from "../layer/init";
+import type { ConfigOptions } from "@lenggen/kernels/nn";
 import type { ChunkStore } from "../memory/store";
-import { decoderLayers, type DrtConfig, drtJson, parseDrtConfig } from "./config";
+import { type DrtConfig, drtJson, parseDrtConfig } from "./config";
 import { checkAllHere, readableRows, rememberAll } from "./memory";
-import { drtShapes } from "./parameters";
+import { computedIn, drtParts, type DrtParts } from "./parts";
 import { attend, begin, choose, finish, type Pass, passOf } from "./pass";
 import { prefilled, recentTokens } from "./prefill";
 import { type DrtState, emptyState, stateLeaves } from "./state";
@@ -39,42 +39,44 @@ export interface Drt extends SequenceModel<DrtState> {
 }
 
 /** A model from its configuration. Throws `E_CONFIG`. */
-export function drt(json: unknown): Drt {
-  const settings = parseDrtConfig(json);
-  const shapes = drtShapes(settings);
+export function drt(json: unknown, options: ConfigOptions = {}): Drt {
+  const settings = parseDrtConfig(json, options);
+  const parts = drtParts(settings);
+  const { parameters } = parts;
   const recent = recentTokens(settings);
   const model: Drt = {
     family: "drt",
     settings,
     config: { ...drtJson(settings) },
     vocabulary: settings.vocabulary,
-    stateLeaves: stateLeaves(settings),
-    parameterShapes: () => shapes,
-    decays,
-    init: (key: Key, device: Device, dtype: DType = "f32") => initParameters(shapes, decoderLayers(settings), key, device, dtype),
-    initialState: (batch: number, device: Device, dtype: DType = "f32") => emptyState(settings, batch, device, dtype),
-    forward: (...given) => forward(passHere(settings, ...given)),
-    prefill: { recent, read: async (...given) => withoutGradient(() => keep(scope(() => prefill(passHere(settings, ...given))))) },
+    stateLeaves: stateLeaves(parts),
+    parameterShapes: () => parameters.shapes,
+    decays: parameters.decays,
+    halves: parameters.halves,
+    init: parameters.init,
+    initialState: (batch: number, device: Device, dtype: DType = "f32") => emptyState(parts, batch, device, dtype),
+    forward: (...given) => forward(passHere(parts, ...given)),
+    prefill: { recent, read: async (...given) => withoutGradient(() => keep(scope(() => prefill(passHere(parts, ...given))))) },
     stateFiles: stateFiles(settings, false),
-    head: (parameters) => firstRows(parameters["embedding.weight"]!, settings.vocabulary), // the landmark's row is no token's
+    head: (given) => firstRows(parameters.bind(given).embedding, settings.vocabulary), // the landmark's row is no token's
     withMemory: (store) => ({
       ...model,
       stateFiles: stateFiles(settings, true),
       forward: () => {
         throw new LenggenError("E_ARGUMENT", `this model's chunk memory is in a ${store.tier} store, which has to be waited for; call advance()`);
       },
-      advance: (...given) => advanceStored(settings, store, ...given),
-      prefill: { recent, read: (...given) => prefillStored(settings, store, ...given) },
+      advance: (...given) => advanceStored(parts, store, ...given),
+      prefill: { recent, read: (...given) => prefillStored(parts, store, ...given) },
     }),
   };
   return model;
 }
 
 /** A pass with the memory on the device. */
-function passHere(c: DrtConfig, parameters: Parameters, tokens: Tensor, state?: DrtState, options?: ForwardOptions): Pass {
-  const before = state ?? emptyState(c, tokens.shape[0]!, tokens.device, parameters["norm.weight"]!.dtype);
+function passHere(parts: DrtParts, parameters: Parameters, tokens: Tensor, state?: DrtState, options?: ForwardOptions): Pass {
+  const before = state ?? emptyState(parts, tokens.shape[0]!, tokens.device, computedIn(parts, parameters));
   checkAllHere(before.memory);
-  return passOf(c, parameters, tokens, before, options);
+  return passOf(parts, parameters, tokens, before, options);
 }
 
 function prefill(pass: Pass): DrtState {

@@ -9,20 +9,23 @@
  * What a stage leaves is a tree of tensors, which can be kept or freed as a whole.
  */
 import {
-  add, addRmsNorm, embedding, foldIn, type ForwardOptions, type ForwardResult, type Parameters, scopeUnlessRecording, slice, type Tensor,
+  addRmsNorm, embedding, foldIn, type ForwardOptions, type ForwardResult, type Parameters, scopeUnlessRecording, slice, type Tensor,
 } from "@lenggen/kernels";
-import { checkTokens, decoderLayer, mlp, type Stream, windowAttention, type WindowState } from "../layer/layer";
+import { checkTokens, runLayer, runSubLayer, type Stream, summed } from "@lenggen/kernels/nn";
+import type { WindowState } from "../layer/attention";
 import type { DrtConfig } from "./config";
 import { encodeChunks, type EncodedChunks, pendingAfter } from "./encoder";
 import { inEveryRow, landmarksOf, type Layout, layoutOf, partsOf, rowPlaces, tokensOf, withLandmarks } from "./layout";
 import { chunksIn, type Remember } from "./memory";
+import type { DrtParameters, DrtParts, UpperParameters } from "./parts";
 import { crossAttention, lastRow, type Readable, type Retrieved, retrieveRows } from "./retrieval";
 import type { DrtState } from "./state";
 
 /** What a pass starts from. */
 export interface Pass {
+  readonly parts: DrtParts;
   readonly config: DrtConfig;
-  readonly parameters: Parameters;
+  readonly parameters: DrtParameters;
   /** i32 [B,T] */
   readonly tokens: Tensor;
   readonly before: DrtState;
@@ -48,24 +51,25 @@ export interface Running {
 }
 
 /** Throws `E_SHAPE` for tokens of another shape and `E_ARGUMENT` for ends out of order. */
-export function passOf(config: DrtConfig, parameters: Parameters, tokens: Tensor, before: DrtState, options: ForwardOptions = {}): Pass {
+export function passOf(parts: DrtParts, parameters: Parameters, tokens: Tensor, before: DrtState, options: ForwardOptions = {}): Pass {
   checkTokens(tokens);
+  const { config } = parts;
   const layout = layoutOf(tokens.shape[1]!, config.chunk, before.pending.shape[1]!, options.ends);
-  return { config, parameters, tokens, before, options, layout };
+  return { parts, config, parameters: parts.parameters.bind(parameters), tokens, before, options, layout };
 }
 
-export function begin({ config: c, parameters, tokens, before, layout }: Pass, remember: Remember): Running {
+export function begin({ parts: { layer }, config: c, parameters: p, tokens, before, layout }: Pass, remember: Remember): Running {
   const windows: WindowState[] = [];
   const ids = withLandmarks(layout, tokens, c.vocabulary);
-  let stream: Stream = { branch: embedding(parameters["embedding.weight"]!, ids), residual: null }; // [B,U,D]
-  for (let layer = 0; layer < c.lower; layer++) {
-    const result = decoderLayer(c, c, (name) => parameters[`lower.${layer}.${name}`]!, stream, before.windows[layer]!);
-    stream = result.out;
+  let stream: Stream = { branch: embedding(p.embedding, ids), residual: null }; // [B,U,D]
+  for (const [i, lower] of p.lower.entries()) {
+    const result = runLayer(layer, lower, stream, before.windows[i]);
+    stream = result.stream;
     windows.push(result.state);
   }
-  stream = summed(stream);
+  stream = { branch: summed(stream), residual: null };
   const parts = partsOf(layout, stream.branch);
-  const chunks = encodeChunks(c, parameters, layout, parts, before.pending);
+  const chunks = encodeChunks(layer, c, p, layout, parts, before.pending);
   return {
     stream,
     landmarks: landmarksOf(parts),
@@ -82,27 +86,25 @@ export function begin({ config: c, parameters, tokens, before, layout }: Pass, r
 export function choose({ config: c, parameters, before, options }: Pass, { retrieved, landmarks, memory }: Running): Retrieved {
   const group = retrieved.length;
   const noise = options.key && c.gumbelNoise ? foldIn(options.key, group) : undefined;
-  const queryNorm = parameters[`groups.${group}.query_norm.weight`]!;
   // Noise is counted by the rows of the memory; its spare room, which is there only without gradients, must not change what a key draws.
   const [count, rows] = [chunksIn(memory), memory.landmarks.shape[1]!];
   const candidates = noise && rows > count ? slice(memory.landmarks, 1, 0, count) : memory.landmarks;
-  return retrieveRows(c, queryNorm, before.retrieved[group]!, landmarks, candidates, chunksIn(before.memory), noise);
+  const { queryNorm } = parameters.groups[group]!;
+  return retrieveRows(c, queryNorm.weight, before.retrieved[group]!, landmarks, candidates, chunksIn(before.memory), noise);
 }
 
 /** Runs the next group; `readable`: the chunks that `rows` names. */
-export function attend({ config: c, parameters, before, layout }: Pass, running: Running, rows: Retrieved, readable: Readable): Running {
+export function attend({ parts: { layer }, config: c, parameters, before, layout }: Pass, running: Running, rows: Retrieved, readable: Readable): Running {
   const group = running.retrieved.length;
   const windows = [...running.windows];
   let { stream } = running;
-  for (let i = 0; i < c.groups[group]!; i++) {
-    const layer = windows.length - c.lower;
-    const result = upperLayer(
-      c, (name) => parameters[`upper.${layer}.${name}`]!, stream, before.windows[windows.length]!, rows, readable, running.offsets);
-    stream = result.out;
+  for (const upper of parameters.groups[group]!.layers) {
+    const result = upperLayer(layer, c, upper, stream, before.windows[windows.length]!, rows, readable, running.offsets);
+    stream = result.stream;
     windows.push(result.state);
   }
   const last = group === c.groups.length - 1;
-  if (!last) stream = summed(stream);
+  if (!last) stream = { branch: summed(stream), residual: null };
   const { chunks, memory, pending, offsets } = running;
   return {
     stream,
@@ -118,23 +120,19 @@ export function attend({ config: c, parameters, before, layout }: Pass, running:
 
 export function finish({ config: c, parameters, layout }: Pass, running: Running): ForwardResult<DrtState> {
   const { stream, windows, pending, retrieved, memory } = running;
-  const last = addRmsNorm(stream.branch, stream.residual, parameters["norm.weight"]!, { eps: c.normEps }).normed;
+  const last = addRmsNorm(stream.branch, stream.residual, parameters.norm.weight, { eps: c.normEps }).normed;
   return { hidden: tokensOf(partsOf(layout, last)), state: { windows, pending, retrieved, memory } };
 }
 
-/** The stream with its last branch added. */
-function summed({ branch, residual }: Stream): Stream {
-  return residual === null ? { branch, residual } : { branch: add(branch, residual), residual: null };
-}
-
 function upperLayer(
-  c: DrtConfig, at: (name: string) => Tensor, stream: Stream, window: WindowState, rows: Retrieved, readable: Readable, offsets: Tensor,
-): { out: Stream; state: WindowState } {
+  { mixer, feedForward }: DrtParts["layer"], c: DrtConfig, p: UpperParameters, stream: Stream, window: WindowState, rows: Retrieved, readable: Readable,
+  offsets: Tensor,
+): { stream: Stream; state: WindowState } {
   return scopeUnlessRecording(() => {
-    const attended = windowAttention(c, c, at, stream, window);
-    const first = addRmsNorm(attended.out.branch, attended.out.residual, at("retrieval_norm.weight"), { eps: c.normEps });
-    const read = crossAttention(c, at, first.normed, rows, readable, offsets);
-    const second = addRmsNorm(read, first.residual, at("mlp_norm.weight"), { eps: c.normEps });
-    return { out: { branch: mlp(c, at, second.normed), residual: first.residual }, state: attended.state };
+    const attended = runSubLayer(mixer, p.mixer, stream, window);
+    const first = addRmsNorm(attended.stream.branch, attended.stream.residual, p.retrieval.norm.weight, { eps: c.normEps });
+    const read = crossAttention(c, p.retrieval, first.normed, rows, readable, offsets);
+    const fed = runSubLayer(feedForward, p.feedForward, { branch: read, residual: first.residual });
+    return { stream: { branch: fed.stream.branch, residual: first.residual }, state: attended.state };
   });
 }

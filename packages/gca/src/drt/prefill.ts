@@ -17,8 +17,8 @@ export function recentTokens({ groups, window, chunk }: DrtConfig): number {
 }
 
 /** The state behind a pass whose lower layers have run. */
-export function prefilled({ config: c, parameters, tokens }: Pass, { windows, pending, memory }: Running): DrtState {
-  const { device, dtype } = parameters["norm.weight"]!; // what is computed in; matrices may be f16
-  const empty = emptyState(c, tokens.shape[0]!, device, dtype);
+export function prefilled({ parts, config: c, parameters, tokens }: Pass, { windows, pending, memory }: Running): DrtState {
+  const { device, dtype } = parameters.norm.weight; // what is computed in; matrices may be f16
+  const empty = emptyState(parts, tokens.shape[0]!, device, dtype);
   return { windows: [...windows, ...empty.windows.slice(c.lower)], pending, retrieved: empty.retrieved, memory };
 }

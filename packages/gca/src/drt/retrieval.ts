@@ -8,6 +8,7 @@
  */
 import { chunkAttention, concat, full, type Key, linear, reshape, retrieve, rmsNorm, slice, type Tensor, zeros } from "@lenggen/kernels";
 import type { DrtConfig } from "./config";
+import type { UpperParameters } from "./parts";
 
 /** Which chunks some landmarks picked: rows of K. */
 export interface Retrieved {
@@ -55,10 +56,10 @@ export function lastRow(rows: Retrieved): Retrieved {
  * the first chunk of a stream, which nothing was picked for, get 0.
  */
 export function crossAttention(
-  c: DrtConfig, at: (name: string) => Tensor, u: Tensor, rows: Retrieved, readable: Readable, offsets: Tensor,
+  c: DrtConfig, p: UpperParameters["retrieval"], u: Tensor, rows: Retrieved, readable: Readable, offsets: Tensor,
 ): Tensor {
   const [batch, time] = u.shape as [number, number, number];
-  const q = reshape(linear(u, at("retrieval.query.weight")), [batch, time, c.heads, c.headSize]);
+  const q = reshape(linear(u, p.query), [batch, time, c.heads, c.headSize]);
   const out = chunkAttention({ q, ...readable, weights: rows.weights, offsets }, { offByOne: c.offByOne });
-  return linear(reshape(out, [batch, time, c.heads * c.headSize]), at("retrieval.out.weight"));
+  return linear(reshape(out, [batch, time, c.heads * c.headSize]), p.out);
 }

@@ -1,8 +1,10 @@
 /** The state of a DRT after a prefix. */
 import { type Device, type DType, type StateLeaf, type Tensor, zeros } from "@lenggen/kernels";
-import { emptyWindow, type WindowState } from "../layer/layer";
-import { decoderLayers, type DrtConfig } from "./config";
+import { leavesOf, zeroState } from "@lenggen/kernels/nn";
+import type { WindowState } from "../layer/attention";
+import { decoderLayers } from "./config";
 import { type ChunkMemory, emptyMemory } from "./memory";
+import type { DrtParts } from "./parts";
 import { nothingRetrieved, type Retrieved } from "./retrieval";
 
 /** The state after a prefix. Sizes that grow are told by shapes. */
@@ -17,11 +19,9 @@ export interface DrtState {
   readonly memory: ChunkMemory;
 }
 
-export function stateLeaves(c: DrtConfig): StateLeaf[] {
-  const layers = decoderLayers(c);
+export function stateLeaves({ config: c, layer: { mixer } }: DrtParts): StateLeaf[] {
   return [
-    ...Array.from({ length: layers }, (_, layer): StateLeaf[] =>
-      ["k", "v"].map((name) => ({ path: `windows.${layer}.${name}`, kind: "window", layer, headAxis: 2 }))).flat(),
+    ...Array.from({ length: decoderLayers(c) }, (_, layer) => leavesOf(mixer.block.state, `windows.${layer}`, layer)).flat(),
     { path: "pending", kind: "window", layer: c.lower },
     ...c.groups.flatMap((_, group): StateLeaf[] =>
       ["indices", "weights"].map((name) => ({ path: `retrieved.${group}.${name}`, kind: "memory", layer: c.lower }))),
@@ -29,10 +29,10 @@ export function stateLeaves(c: DrtConfig): StateLeaf[] {
   ];
 }
 
-export function emptyState(c: DrtConfig, batch: number, device: Device, dtype: DType): DrtState {
+export function emptyState({ config: c, layer: { mixer } }: DrtParts, batch: number, device: Device, dtype: DType): DrtState {
   const like = { device, dtype };
   return {
-    windows: Array.from({ length: decoderLayers(c) }, () => emptyWindow(c, batch, device, dtype)),
+    windows: Array.from({ length: decoderLayers(c) }, () => zeroState(mixer.block.state, batch, device, dtype)),
     pending: zeros(device, [batch, 0, c.width], dtype),
     retrieved: c.groups.map(() => nothingRetrieved(c, batch, like)),
     memory: emptyMemory(c, batch, like),

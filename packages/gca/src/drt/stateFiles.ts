@@ -18,7 +18,7 @@ export function stateFiles(c: DrtConfig, stored: boolean): Required<StateFiles<D
 
 function shapesOf(c: DrtConfig, stored: boolean, batch: number, of: (path: string) => readonly number[]): Record<string, readonly number[]> {
   const chunks = of("memory.lengths")[1] ?? 0;
-  const heads = [c.keyHeads, c.headSize];
+  const heads = [c.kvHeads, c.headSize];
   const window = [batch, Math.min(of("windows.0.k")[1] ?? 0, c.window - 1), ...heads];
   const contents = [batch, stored ? 0 : chunks, c.chunk, ...heads];
   const wanted: Record<string, readonly number[]> = {};

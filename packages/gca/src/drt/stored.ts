@@ -15,6 +15,7 @@ import { type DrtConfig, drtJson } from "./config";
 import type { EncodedChunks } from "./encoder";
 import { rowPlaces } from "./layout";
 import { rememberLandmarks } from "./memory";
+import { computedIn, type DrtParts } from "./parts";
 import { attend, begin, choose, finish, type Pass, passOf, type Running } from "./pass";
 import { prefilled } from "./prefill";
 import type { Readable, Retrieved } from "./retrieval";
@@ -22,7 +23,7 @@ import { type DrtState, emptyState } from "./state";
 
 /** What a store must be made for to hold the chunks of a model's streams. */
 export function streamFormat(c: DrtConfig, batch: number): StreamFormat {
-  return { batch, chunk: c.chunk, keyHeads: c.keyHeads, headSize: c.headSize, config: { ...drtJson(c) } };
+  return { batch, chunk: c.chunk, kvHeads: c.kvHeads, headSize: c.headSize, config: { ...drtJson(c) } };
 }
 
 /**
@@ -38,16 +39,16 @@ export function prefillStored(...given: Given): Promise<DrtState> {
   return onStore(given, prefill);
 }
 
-type Given = [c: DrtConfig, store: ChunkStore, parameters: Parameters, tokens: Tensor, state?: DrtState, options?: ForwardOptions];
+type Given = [parts: DrtParts, store: ChunkStore, parameters: Parameters, tokens: Tensor, state?: DrtState, options?: ForwardOptions];
 
 /** Runs one pass on a store, when its turn comes. */
-function onStore<R>([c, store, parameters, tokens, state, options]: Given, run: (pass: Pass, store: ChunkStore, place: Place) => Promise<R>): Promise<R> {
+function onStore<R>([parts, store, parameters, tokens, state, options]: Given, run: (pass: Pass, store: ChunkStore, place: Place) => Promise<R>): Promise<R> {
   return alone(store, async () => {
-    const fresh = state ? null : stage(() => emptyState(c, tokens.shape[0]!, tokens.device, parameters["norm.weight"]!.dtype));
+    const fresh = state ? null : stage(() => emptyState(parts, tokens.shape[0]!, tokens.device, computedIn(parts, parameters)));
     const before = state ?? fresh!;
     const place = placeOf(store, before.memory.lengths);
     try {
-      const result = await run(passOf(c, parameters, tokens, before, options), store, place);
+      const result = await run(passOf(parts, parameters, tokens, before, options), store, place);
       disposeExcept(fresh, result);
       return result;
     } catch (error) {
@@ -177,7 +178,7 @@ async function fetched(
   { tokens: { device }, layout, parameters }: Pass, store: ChunkStore, format: StreamFormat, { indices: { shape } }: Retrieved, indices: Int32Array,
 ): Promise<{ rows: number[][]; readable: Readable }> {
   const [batch, rowCount, slots] = shape as [number, number, number];
-  const { chunk, keyHeads, headSize } = format;
+  const { chunk, kvHeads, headSize } = format;
   const offsets = rowPlaces(layout);
   const numbers: number[][] = Array.from({ length: rowCount }, () => []); // records by row of retrieval
   const places = Array.from({ length: batch }, () => new Map<number, number>()); // record -> its row in the small memory
@@ -198,9 +199,9 @@ async function fetched(
   if (all.length > 0) await store.read(all, read);
 
   const rows = Math.max(...places.map((place) => place.size));
-  const heads = [batch, rows, chunk, keyHeads, headSize];
-  const size = chunk * keyHeads * headSize;
-  const { dtype } = parameters["norm.weight"]!; // what is computed in; matrices may be f16
+  const heads = [batch, rows, chunk, kvHeads, headSize];
+  const size = chunk * kvHeads * headSize;
+  const { dtype } = parameters.norm.weight; // what is computed in; matrices may be f16
   const total = batch * rows * size;
   // Chunks that there are none of keep what they had: they have length 0.
   const [keys, values] = [scratch.numbers("keys", dtype, total), scratch.numbers("values", dtype, total)];

@@ -8,7 +8,7 @@
 import { check, decodeNumbers, type DType, encodeNumbers, type TypedArray } from "@lenggen/kernels";
 import type { StoreDType, StreamFormat } from "./store";
 
-type Sizes = Pick<StreamFormat, "chunk" | "keyHeads" | "headSize">;
+type Sizes = Pick<StreamFormat, "chunk" | "kvHeads" | "headSize">;
 
 const FILE_DTYPE = { f32: "F32", f16: "F16", bf16: "BF16" } as const;
 const WIDTH = { f32: 4, f16: 2, bf16: 2 } as const;
@@ -20,8 +20,8 @@ export function checkStoreDType(dtype: string): void {
 }
 
 /** Numbers of a chunk's keys, and as many of its values. */
-function numbersOf({ chunk, keyHeads, headSize }: Sizes): number {
-  return chunk * keyHeads * headSize;
+function numbersOf({ chunk, kvHeads, headSize }: Sizes): number {
+  return chunk * kvHeads * headSize;
 }
 
 /** Bytes of a record. */

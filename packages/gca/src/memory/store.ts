@@ -12,7 +12,7 @@ export interface StreamFormat {
   readonly batch: number;
   /** S: places of a chunk. */
   readonly chunk: number;
-  readonly keyHeads: number;
+  readonly kvHeads: number;
   readonly headSize: number;
   /** The model's configuration: a memory is of use to that model alone. */
   readonly config: Readonly<Record<string, unknown>>;

@@ -88,8 +88,8 @@ export async function writeAll(file: OpenedFile, path: string, bytes: Uint8Array
 }
 
 /** The header of a file of such records, with its length before it. */
-export function encodeHeader({ batch, chunk, keyHeads, headSize, config }: StreamFormat, dtype: StoreDType): Uint8Array {
-  const json = new TextEncoder().encode(JSON.stringify({ format: FORMAT, version: VERSION, dtype, batch, chunk, keyHeads, headSize, config }));
+export function encodeHeader({ batch, chunk, kvHeads, headSize, config }: StreamFormat, dtype: StoreDType): Uint8Array {
+  const json = new TextEncoder().encode(JSON.stringify({ format: FORMAT, version: VERSION, dtype, batch, chunk, keyHeads: kvHeads, headSize, config }));
   const length = Math.ceil(json.length / 8) * 8;
   const bytes = new Uint8Array(8 + length).fill(0x20);
   new DataView(bytes.buffer).setBigUint64(0, BigInt(length), true);
@@ -124,7 +124,7 @@ export async function readHeader(file: OpenedFile, path: string, size: number): 
   check(isJsonObject(config ?? null), "E_FORMAT", () => `${path}: header: config must be an object`);
   const count = (name: string) => checkedCount(header, name, path);
   return {
-    format: { batch: count("batch"), chunk: count("chunk"), keyHeads: count("keyHeads"), headSize: count("headSize"), config: config as JsonObject },
+    format: { batch: count("batch"), chunk: count("chunk"), kvHeads: count("keyHeads"), headSize: count("headSize"), config: config as JsonObject },
     dtype,
     start: 8 + length,
   };

@@ -60,7 +60,11 @@ describe("a saved stream", () => {
       entry: { child: source("gca/test/continueChild.ts") },
       outDir: bundle, format: ["esm"], target: "es2022", platform: "node", config: false, silent: true, noExternal: [/.*/],
       esbuildOptions(options) {
-        options.alias = { "@lenggen/kernels/node": source("kernels/src/node/index.ts"), "@lenggen/kernels": source("kernels/src/index.ts") };
+        options.alias = {
+          "@lenggen/kernels/node": source("kernels/src/node/index.ts"),
+          "@lenggen/kernels/nn": source("kernels/src/nn/index.ts"),
+          "@lenggen/kernels": source("kernels/src/index.ts"),
+        };
       },
     });
   });

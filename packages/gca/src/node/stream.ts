@@ -174,7 +174,7 @@ async function reopen(path: string, model: Drt, [batch, chunks]: readonly number
     const header = await readHeader(file, path, size);
     checkModel(path, header.format.config, model);
     const format = streamFormat(model.settings, batch!);
-    for (const name of ["batch", "chunk", "keyHeads", "headSize"] as const) {
+    for (const name of ["batch", "chunk", "kvHeads", "headSize"] as const) {
       check(header.format[name] === format[name], "E_FORMAT", () => `${path}: header: ${name} is ${header.format[name]}, but the stream's is ${format[name]}`);
     }
     const bytes = recordBytes(format, header.dtype);

@@ -1,17 +1,17 @@
 /** Configuration of the baselines: a decoder whose attention sees a window, or everything. */
 import { check } from "@lenggen/kernels";
-import * as v from "valibot";
-import { type LayerSettings, layers, layerSettings, count, parse, type Position, SHARED_FIELDS } from "../settings";
+import { choiceField, type ConfigInput, type ConfigOptions, nullableField, optionalField, readConfig } from "@lenggen/kernels/nn";
+import { count, type LayerSettings, layers, layerSettings, type Position, SHARED_FIELDS } from "../settings";
 
-const SCHEMA = v.object({
-  model_type: v.literal("transformer"),
+const FIELDS = {
+  model_type: choiceField("transformer"),
   ...SHARED_FIELDS,
   num_hidden_layers: layers,
-  window: v.optional(v.nullable(count), null),
-});
+  window: optionalField(nullableField(count, null), null),
+};
 
 /** `config.json` of a baseline; `window` null sees everything. */
-export type TransformerJson = v.InferInput<typeof SCHEMA>;
+export type TransformerJson = ConfigInput<typeof FIELDS>;
 
 /** A configuration with everything derived; made by {@link parseTransformerConfig}. */
 export interface TransformerConfig extends LayerSettings {
@@ -22,9 +22,9 @@ export interface TransformerConfig extends LayerSettings {
   readonly position: Position;
 }
 
-/** Throws `E_CONFIG` naming the field, its value and what it may be. */
-export function parseTransformerConfig(json: unknown): TransformerConfig {
-  const parsed = parse(SCHEMA, json);
+/** Throws `E_CONFIG` naming the field, its value and what it may be, or the field that there is none of. */
+export function parseTransformerConfig(json: unknown, options: ConfigOptions = {}): TransformerConfig {
+  const parsed = readConfig({ fields: FIELDS }, json, options);
   check(parsed.window === null || parsed.window >= 2, "E_CONFIG", () => "config: window 1 sees nothing but the token itself; it must be at least 2");
   return {
     ...layerSettings(parsed), vocabulary: parsed.vocab_size, layers: parsed.num_hidden_layers, window: parsed.window, position: parsed.position,
@@ -36,9 +36,9 @@ export function transformerJson(c: TransformerConfig): TransformerJson {
     model_type: "transformer",
     vocab_size: c.vocabulary,
     hidden_size: c.width,
-    intermediate_size: c.innerWidth,
+    intermediate_size: c.intermediateSize,
     num_attention_heads: c.heads,
-    num_key_value_heads: c.keyHeads,
+    num_key_value_heads: c.kvHeads,
     num_hidden_layers: c.layers,
     window: c.window,
     position: c.position,

@@ -2,12 +2,10 @@
  * The baselines of Grouped Cross Attention, from the same parts: a decoder whose attention sees a sliding window, or, with
  * `window: null`, everything before.
  */
-import {
-  addRmsNorm, check, type Device, type DType, embedding, firstRows, type ForwardResult, keep, type Key, type Parameters, type Prefill, scope, type SequenceModel,
-  type StateLeaf, type Tensor,
-} from "@lenggen/kernels";
-import { decays, initParameters } from "../layer/init";
-import { checkTokens, decoderLayer, emptyWindow, layerShapes, type Stream, type WindowState } from "../layer/layer";
+import { type DType, keep, type Parameters, type Prefill, scope, type SequenceModel, type StateFiles } from "@lenggen/kernels";
+import { checkTokens, type ConfigOptions, decoder, matrix, normalInit, rmsNormBlock } from "@lenggen/kernels/nn";
+import type { WindowState } from "../layer/attention";
+import { decoderLayer } from "../layer/layer";
 import { parseTransformerConfig, type TransformerConfig, transformerJson } from "./config";
 
 /** One window per layer. */
@@ -23,75 +21,50 @@ export interface Transformer extends SequenceModel<TransformerState> {
 }
 
 /** A model from its configuration. Throws `E_CONFIG`. */
-export function transformer(json: unknown): Transformer {
-  const settings = parseTransformerConfig(json);
-  const shapes = shapesOf(settings);
-  const leaves = stateLeaves(settings);
-  return {
+export function transformer(json: unknown, options: ConfigOptions = {}): Transformer {
+  const settings = parseTransformerConfig(json, options);
+  const { parameters, ...parts } = transformerDecoder(settings);
+  const { window } = settings;
+  const model: Transformer = {
     family: "transformer",
     settings,
     config: { ...transformerJson(settings) },
-    vocabulary: settings.vocabulary,
-    stateLeaves: leaves,
-    parameterShapes: () => shapes,
-    decays,
-    init: (key: Key, device: Device, dtype: DType = "f32") => initParameters(shapes, settings.layers, key, device, dtype),
-    initialState: (batch: number, device: Device, dtype: DType = "f32") => emptyState(settings, batch, device, dtype),
-    forward: (parameters, tokens, state) => forward(settings, parameters, tokens, state),
-    ...(settings.window !== null && { prefill: prefillOf(settings, settings.window) }),
-    stateFiles: {
-      shapes(batch, of) {
-        const filled = of("windows.0.k")[1] ?? 0; // how much of each window
-        const shape = [batch, settings.window === null ? filled : Math.min(filled, settings.window - 1), settings.keyHeads, settings.headSize];
-        return Object.fromEntries(leaves.map(({ path }) => [path, shape]));
-      },
-    },
-    head: (parameters) => firstRows(parameters["embedding.weight"]!, settings.vocabulary),
+    ...parts,
+    stateFiles: stateFiles(settings, parts.stateLeaves),
   };
+  return window === null ? model : { ...model, prefill: prefillOf(model, settings.layers * (window - 1), (given) => parameters.bind(given).norm.weight.dtype) };
 }
 
-function shapesOf(c: TransformerConfig): Record<string, number[]> {
-  const shapes: Record<string, number[]> = { "embedding.weight": [c.vocabulary, c.width] };
-  for (let i = 0; i < c.layers; i++) {
-    for (const [name, shape] of Object.entries(layerShapes(c))) shapes[`layers.${i}.${name}`] = shape;
-  }
-  shapes["norm.weight"] = [c.width];
-  return shapes;
+function transformerDecoder(c: TransformerConfig) {
+  const layer = decoderLayer(c, c, c.layers);
+  return decoder({
+    embedding: matrix("embedding.weight", [c.vocabulary, c.width], normalInit(0.02)),
+    layers: Array.from({ length: c.layers }, () => layer),
+    layerNames: "layers",
+    norm: rmsNormBlock("norm", c.width, c.normEps),
+    head: null,
+    vocabulary: c.vocabulary,
+    stateName: "windows",
+  });
 }
 
-function stateLeaves(c: TransformerConfig): StateLeaf[] {
-  const kind = c.window === null ? "memory" : "window";
-  return Array.from({ length: c.layers }, (_, layer): StateLeaf[] =>
-    ["k", "v"].map((name) => ({ path: `windows.${layer}.${name}`, kind, layer, headAxis: 2 }))).flat();
+function stateFiles({ window, kvHeads, headSize }: TransformerConfig, leaves: Transformer["stateLeaves"]): StateFiles<TransformerState> {
+  return {
+    shapes(batch, of) {
+      const filled = of("windows.0.k")[1] ?? 0; // how much of each window
+      const shape = [batch, window === null ? filled : Math.min(filled, window - 1), kvHeads, headSize];
+      return Object.fromEntries(leaves.map(({ path }) => [path, shape]));
+    },
+  };
 }
 
 /** What lies further back than all windows together reaches nothing: it need not be read at all. */
-function prefillOf(c: TransformerConfig, window: number): Prefill<TransformerState> {
+function prefillOf(model: Transformer, recent: number, computedIn: (parameters: Parameters) => DType): Prefill<TransformerState> {
   return {
-    recent: c.layers * (window - 1),
+    recent,
     async read(parameters, tokens) {
       checkTokens(tokens);
-      return keep(scope(() => emptyState(c, tokens.shape[0]!, tokens.device, parameters["norm.weight"]!.dtype)));
+      return keep(scope(() => model.initialState(tokens.shape[0]!, tokens.device, computedIn(parameters))));
     },
   };
-}
-
-function emptyState(c: TransformerConfig, batch: number, device: Device, dtype: DType): TransformerState {
-  return { windows: Array.from({ length: c.layers }, () => emptyWindow(c, batch, device, dtype)) };
-}
-
-function forward(c: TransformerConfig, parameters: Parameters, tokens: Tensor, state?: TransformerState): ForwardResult<TransformerState> {
-  checkTokens(tokens);
-  check(!state || state.windows.length === c.layers, "E_SHAPE", () => `state: has ${state?.windows.length} layers, the model ${c.layers}`);
-  const windows: WindowState[] = [];
-  let stream: Stream = { branch: embedding(parameters["embedding.weight"]!, tokens), residual: null };
-  for (let layer = 0; layer < c.layers; layer++) {
-    const at = (name: string) => parameters[`layers.${layer}.${name}`]!;
-    const before = state?.windows[layer] ?? emptyWindow(c, tokens.shape[0]!, tokens.device, stream.branch.dtype);
-    const result = decoderLayer(c, c, at, stream, before);
-    stream = result.out;
-    windows.push(result.state);
-  }
-  const last = addRmsNorm(stream.branch, stream.residual, parameters["norm.weight"]!, { eps: c.normEps });
-  return { hidden: last.normed, state: { windows } };
 }

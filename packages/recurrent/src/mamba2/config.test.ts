@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { mamba2Json, parseMamba2Config } from "./config";
-import { mamba2ParameterCount, mamba2Shapes } from "./parameters";
+import { mamba2, mamba2ParameterCount } from "./model";
 import { MAMBA2_PRESETS } from "./presets";
 
 describe("configurations", () => {
@@ -26,7 +26,7 @@ describe("configurations", () => {
       num_heads: 24, expand: 2, n_groups: 1, conv_kernel: 4, chunk_size: 256, tie_word_embeddings: true,
       time_step_limit: [0, null],
     };
-    expect(mamba2Shapes(parseMamba2Config(transformers))).toEqual(mamba2Shapes(parseMamba2Config(MAMBA2_PRESETS["130m"])));
+    expect(mamba2(transformers).parameterShapes()).toEqual(mamba2(MAMBA2_PRESETS["130m"]).parameterShapes());
   });
 
   it.each([
@@ -42,8 +42,8 @@ describe("configurations", () => {
   it.each([
     ["vocab_size", Infinity, /^config: vocab_size: expected .*, got Infinity/],
     ["layer_norm_epsilon", Infinity, /^config: layer_norm_epsilon: expected .*, got Infinity/],
-    ["layer_norm_epsilon", Number.NaN, /^config: layer_norm_epsilon: expected number, got NaN/],
-    ["layer_norm_epsilon", { __float__: "NaN" }, /^config: layer_norm_epsilon: expected number, got NaN/],
+    ["layer_norm_epsilon", Number.NaN, /^config: layer_norm_epsilon: expected a finite number above 0, got NaN/],
+    ["layer_norm_epsilon", { __float__: "NaN" }, /^config: layer_norm_epsilon: expected a finite number above 0, got NaN/],
     ["time_step_limit", [-Infinity, 1], /^config: time_step_limit\.0: expected .*, got -Infinity/],
     ["time_step_limit", [Infinity, Infinity], /^config: time_step_limit\.0: expected .*, got Infinity/],
     ["time_step_limit", [0, -Infinity], /^config: time_step_limit\.1: expected .*, got -Infinity/],
@@ -51,6 +51,24 @@ describe("configurations", () => {
   ])("refuses a %s of %j, which makes no sense there", (field, value, message) => {
     expect(() => parseMamba2Config({ ...TRANSFORMERS, [field]: value })).toThrowError(
       expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(message) }));
+  });
+
+  it.each([
+    [{ ...MAMBA2_PRESETS["130m"], d_modle: 768 }, /^config: there is no field d_modle; correct or remove it$/],
+    [{ n_layer: 2, vocab_size: 9, d_modle: 8, ssm_cfg: { layer: "Mamba2" } }, /no field d_modle \(did you mean "d_model"\?\)/],
+    [{ ...MAMBA2_PRESETS["130m"], ssm_cfg: { layer: "Mamba2", head_dim: 32, n_groups: 2 } },
+      /no fields ssm_cfg\.head_dim \(did you mean "headdim"\?\), ssm_cfg\.n_groups \(did you mean "ngroups"\?\)/],
+    [{ ...TRANSFORMERS, tie_embeddings: true }, /no field tie_embeddings \(did you mean "tie_word_embeddings"\?\)/],
+    [{ ...MAMBA2_PRESETS["130m"], ssm_cfg: { layer: "Mamba2", d_ssm: 768 } }, /d_ssm 768 must be expand·d_model = 1536/],
+  ])("names the unknown field of %j", (json, message) => {
+    expect(() => mamba2(json)).toThrowError(expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(message) }));
+  });
+
+  it("reports an unknown field of a checkpoint, and goes on", () => {
+    const reports: string[] = [];
+    const options = { unknownFields: "report", warn: (message: string) => reports.push(message) } as const;
+    expect(parseMamba2Config({ ...TRANSFORMERS, use_mambapy: false, transformers_version: "6.0.0" }, options)).toEqual(parseMamba2Config(TRANSFORMERS));
+    expect(reports).toEqual(["config: ignored what lenggen does not know: use_mambapy"]);
   });
 
   it("does not mind such a number in a field that nothing depends on", () => {

@@ -5,8 +5,11 @@
  * Glossary (Dao & Gu 2024 -> here): d -> `width`, L -> `layers`, N -> `stateSize`, P -> `headSize`,
  * H -> `heads`, G -> `groups`, expand·d -> `innerWidth`, K -> `convolution` (kernel width).
  */
-import { check, taggedNumbers } from "@lenggen/kernels";
-import * as v from "valibot";
+import { check } from "@lenggen/kernels";
+import {
+  choiceField, type ConfigInput, type ConfigOptions, type ConfigOutput, flagField, listField, nullableField, numberField, optionalField, pairField,
+  readConfig, sectionField, TRANSFORMERS_FIELDS, wholeField,
+} from "@lenggen/kernels/nn";
 
 /** The programs whose forms of `config.json` there are: https://github.com/state-spaces/mamba, and Hugging Face's transformers. */
 export type Mamba2Layout = "mamba_ssm" | "transformers";
@@ -41,101 +44,101 @@ export interface Mamba2Config {
 }
 
 // Bounds are far above any published model; they keep a hostile file from asking for endless tables.
-const upTo = (most: number) => v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(most));
-const [count, layers, vocabulary] = [upTo(2 ** 20), upTo(2 ** 12), upTo(2 ** 24)];
-const positive = v.pipe(v.number(), v.finite(), v.gtValue(0));
-const expansion = v.pipe(positive, v.maxValue(64));
-const range = v.tuple([positive, positive]);
-// JSON has no infinity: published files leave the upper limit out or write null for it. (Adding 0 below turns -0 into 0.)
-const limit = v.tuple([v.pipe(v.number(), v.finite(), v.minValue(0)), v.union([positive, v.null(), v.literal(Infinity)])]);
+const [count, layers, vocabulary] = [wholeField({ to: 2 ** 20 }), wholeField({ to: 2 ** 12 }), wholeField({ to: 2 ** 24 })];
+const kernel = wholeField({ from: 2, to: 16 });
+const positive = numberField({ above: 0 });
+const expansion = numberField({ above: 0, to: 64 });
+const range = pairField(positive, positive);
+// JSON has no infinity: published files leave the upper limit out or write null for it.
+const limit = pairField(numberField({ from: 0 }), nullableField(numberField({ above: 0, infinite: true }), Infinity));
 
-const STATE_SPACES = v.object({
-  d_model: count,
-  n_layer: layers,
-  vocab_size: vocabulary,
-  d_intermediate: v.optional(v.literal(0), 0),
-  attn_layer_idx: v.optional(v.pipe(v.array(v.number()), v.maxLength(0)), []),
-  rms_norm: v.optional(v.literal(true), true),
-  residual_in_fp32: v.optional(v.boolean(), true),
-  pad_vocab_size_multiple: v.optional(count, 8),
-  tie_embeddings: v.optional(v.boolean(), true),
-  norm_epsilon: v.optional(positive, 1e-5),
-  ssm_cfg: v.object({
-    layer: v.literal("Mamba2"),
-    d_state: v.optional(count, 128),
-    d_conv: v.optional(v.pipe(count, v.minValue(2), v.maxValue(16)), 4),
-    expand: v.optional(expansion, 2),
-    headdim: v.optional(count, 64),
-    ngroups: v.optional(count, 1),
-    chunk_size: v.optional(count, 256),
-    A_init_range: v.optional(range, [1, 16]),
-    dt_min: v.optional(positive, 1e-3),
-    dt_max: v.optional(positive, 0.1),
-    dt_init_floor: v.optional(positive, 1e-4),
-    dt_limit: v.optional(limit, [0, Infinity]),
-    bias: v.optional(v.literal(false), false),
-    conv_bias: v.optional(v.literal(true), true),
-    rmsnorm: v.optional(v.literal(true), true),
-    norm_before_gate: v.optional(v.literal(false), false),
-    D_has_hdim: v.optional(v.literal(false), false),
-  }),
-});
+/** Fields of `MambaConfig` and of `Mamba2`, and `norm_epsilon`, which mamba_ssm has no field for. */
+const STATE_SPACES = {
+  fields: {
+    model_type: optionalField(choiceField("mamba2"), "mamba2"),
+    d_model: count,
+    n_layer: layers,
+    vocab_size: vocabulary,
+    d_intermediate: optionalField(choiceField(0), 0),
+    attn_layer_idx: optionalField(listField(count, { to: 0 }), []),
+    rms_norm: optionalField(choiceField(true), true),
+    residual_in_fp32: optionalField(flagField(), true),
+    pad_vocab_size_multiple: optionalField(count, 8),
+    tie_embeddings: optionalField(flagField(), true),
+    norm_epsilon: optionalField(positive, 1e-5),
+    ssm_cfg: sectionField({
+      layer: choiceField("Mamba2"),
+      d_state: optionalField(count, 128),
+      d_conv: optionalField(kernel, 4),
+      conv_init: optionalField(choiceField(null), null),
+      expand: optionalField(expansion, 2),
+      headdim: optionalField(count, 64),
+      d_ssm: optionalField(nullableField(count, null), null),
+      ngroups: optionalField(count, 1),
+      chunk_size: optionalField(count, 256),
+      A_init_range: optionalField(range, [1, 16]),
+      dt_min: optionalField(positive, 1e-3),
+      dt_max: optionalField(positive, 0.1),
+      dt_init_floor: optionalField(positive, 1e-4),
+      dt_limit: optionalField(limit, [0, Infinity]),
+      bias: optionalField(choiceField(false), false),
+      conv_bias: optionalField(choiceField(true), true),
+      rmsnorm: optionalField(choiceField(true), true),
+      norm_before_gate: optionalField(choiceField(false), false),
+      D_has_hdim: optionalField(choiceField(false), false),
+    }, ["use_mem_eff_path"]),
+  },
+  ignored: ["attn_cfg", "fused_add_norm"],
+};
 
-const TRANSFORMERS = v.object({
-  model_type: v.literal("mamba2"),
-  hidden_size: count,
-  num_hidden_layers: layers,
-  vocab_size: vocabulary,
-  state_size: count,
-  head_dim: count,
-  num_heads: v.optional(count),
-  expand: v.optional(expansion, 2),
-  n_groups: v.optional(count, 8),
-  conv_kernel: v.optional(v.pipe(count, v.minValue(2), v.maxValue(16)), 4),
-  chunk_size: v.optional(count, 256),
-  layer_norm_epsilon: v.optional(positive, 1e-5),
-  tie_word_embeddings: v.optional(v.boolean(), false),
-  time_step_min: v.optional(positive, 1e-3),
-  time_step_max: v.optional(positive, 0.1),
-  time_step_floor: v.optional(positive, 1e-4),
-  time_step_limit: v.optional(limit, [0, Infinity]),
-  use_bias: v.optional(v.literal(false), false),
-  use_conv_bias: v.optional(v.literal(true), true),
-  hidden_act: v.optional(v.literal("silu"), "silu"),
-  // What transformers has no fields for and leaves alone: see layout.ts.
-  unpadded_vocab_size: v.optional(vocabulary),
-  pad_vocab_size_multiple: v.optional(count, 1),
-  A_init_range: v.optional(range, [1, 16]),
-});
+/** Fields of transformers' `Mamba2Config`, and three that it has none for and leaves alone: see layout.ts. */
+const TRANSFORMERS = {
+  fields: {
+    model_type: choiceField("mamba2"),
+    hidden_size: count,
+    num_hidden_layers: layers,
+    vocab_size: vocabulary,
+    state_size: count,
+    head_dim: count,
+    num_heads: optionalField(nullableField(count, null), null),
+    expand: optionalField(expansion, 2),
+    n_groups: optionalField(count, 8),
+    conv_kernel: optionalField(kernel, 4),
+    chunk_size: optionalField(count, 256),
+    layer_norm_epsilon: optionalField(positive, 1e-5),
+    tie_word_embeddings: optionalField(flagField(), false),
+    time_step_min: optionalField(positive, 1e-3),
+    time_step_max: optionalField(positive, 0.1),
+    time_step_floor: optionalField(positive, 1e-4),
+    time_step_limit: optionalField(limit, [0, Infinity]),
+    use_bias: optionalField(choiceField(false), false),
+    use_conv_bias: optionalField(choiceField(true), true),
+    hidden_act: optionalField(choiceField("silu", "swish"), "silu"),
+    unpadded_vocab_size: optionalField(nullableField(vocabulary, null), null),
+    pad_vocab_size_multiple: optionalField(count, 1),
+    A_init_range: optionalField(range, [1, 16]),
+  },
+  ignored: [...TRANSFORMERS_FIELDS, "rescale_prenorm_residual", "residual_in_fp32", "rms_norm", "time_step_rank"],
+};
 
 /** `config.json` in the state-spaces form; fields left out have the published defaults. */
-export type Mamba2Json = v.InferInput<typeof STATE_SPACES>;
+export type Mamba2Json = ConfigInput<typeof STATE_SPACES.fields>;
 
-/** Reads either published form. Throws `E_CONFIG` naming the field, its value and what it may be. */
-export function parseMamba2Config(json: unknown): Mamba2Config {
-  return layoutOf(json) === "transformers" ? fromTransformers(parse(TRANSFORMERS, json)) : fromStateSpaces(parse(STATE_SPACES, json));
+/** Reads either published form. Throws `E_CONFIG` naming the field, its value and what it may be, or the field that there is none of. */
+export function parseMamba2Config(json: unknown, options: ConfigOptions = {}): Mamba2Config {
+  return layoutOf(json) === "transformers" ? fromTransformers(readConfig(TRANSFORMERS, json, options)) : fromStateSpaces(readConfig(STATE_SPACES, json, options));
 }
 
-/** Which of the two published forms a configuration is in. Throws `E_CONFIG` for what is no object. */
+/** Which of the two published forms a configuration is in: that of mamba_ssm has a `d_model`, and no `model_type` of its own. */
 export function layoutOf(json: unknown): Mamba2Layout {
-  const isObject = json !== null && typeof json === "object" && !Array.isArray(json);
-  check(isObject, "E_CONFIG", () => `config: expected an object, got ${json === null ? "null" : Array.isArray(json) ? "a list" : typeof json}`);
-  return "hidden_size" in json ? "transformers" : "mamba_ssm";
+  if (json === null || typeof json !== "object") return "mamba_ssm";
+  return "hidden_size" in json || ("model_type" in json && !("d_model" in json)) ? "transformers" : "mamba_ssm";
 }
 
-function parse<S extends v.GenericSchema>(schema: S, json: unknown): v.InferOutput<S> {
-  const result = v.safeParse(schema, taggedNumbers(json));
-  check(result.success, "E_CONFIG", () => {
-    const issue = result.issues![0];
-    const path = v.getDotPath(issue) ?? "the whole";
-    if (issue.received === "undefined") return `config: ${path} is missing`;
-    return `config: ${path}: expected ${issue.expected ?? "a valid value"}, got ${issue.received}`;
-  });
-  return result.output;
-}
-
-function fromStateSpaces(json: v.InferOutput<typeof STATE_SPACES>): Mamba2Config {
+function fromStateSpaces(json: ConfigOutput<typeof STATE_SPACES.fields>): Mamba2Config {
   const { ssm_cfg: ssm } = json;
+  check(ssm.d_ssm === null || ssm.d_ssm === ssm.expand * json.d_model, "E_CONFIG", () =>
+    `config: ssm_cfg.d_ssm ${ssm.d_ssm} must be expand·d_model = ${ssm.expand * json.d_model}: layers with a part beside the scan are not supported`);
   return derive({
     width: json.d_model,
     layers: json.n_layer,
@@ -152,13 +155,13 @@ function fromStateSpaces(json: v.InferOutput<typeof STATE_SPACES>): Mamba2Config
     aRange: ssm.A_init_range,
     dtRange: [ssm.dt_min, ssm.dt_max],
     dtFloor: ssm.dt_init_floor,
-    dtLimit: [ssm.dt_limit[0] + 0, ssm.dt_limit[1] ?? Infinity],
+    dtLimit: ssm.dt_limit,
   });
 }
 
-function fromTransformers(json: v.InferOutput<typeof TRANSFORMERS>): Mamba2Config {
+function fromTransformers(json: ConfigOutput<typeof TRANSFORMERS.fields>): Mamba2Config {
   const innerWidth = json.expand * json.hidden_size;
-  check(json.num_heads === undefined || json.num_heads * json.head_dim === innerWidth, "E_CONFIG", () =>
+  check(json.num_heads === null || json.num_heads * json.head_dim === innerWidth, "E_CONFIG", () =>
     `config: num_heads ${json.num_heads} times head_dim ${json.head_dim} must be expand·hidden_size = ${innerWidth}`);
   const given = json.unpadded_vocab_size ?? json.vocab_size;
   const padMultiple = json.vocab_size % json.pad_vocab_size_multiple === 0 ? json.pad_vocab_size_multiple : 1;
@@ -180,7 +183,7 @@ function fromTransformers(json: v.InferOutput<typeof TRANSFORMERS>): Mamba2Confi
     aRange: json.A_init_range,
     dtRange: [json.time_step_min, json.time_step_max],
     dtFloor: json.time_step_floor,
-    dtLimit: [json.time_step_limit[0] + 0, json.time_step_limit[1] ?? Infinity],
+    dtLimit: json.time_step_limit,
   });
 }
 

@@ -4,10 +4,7 @@
  */
 import { type Device, type DType, loadParameters, type Parameters, type Safetensors, saveModel } from "@lenggen/kernels";
 import { checkLayout, checkpointForm } from "./layout";
-import { type Mamba2, mamba2, type Mamba2Options } from "./model";
-
-/** Nearly all of a model's numbers; the others stay f32 in a model of f16. */
-const MATRICES = /(?:embedding|in_proj|out_proj|lm_head)\.weight$/;
+import { type Mamba2, mamba2, mamba2Decoder, type Mamba2Layouts } from "./model";
 
 /** A model with its parameters, which are the caller's to dispose. */
 export interface LoadedMamba2 {
@@ -21,9 +18,8 @@ export interface LoadedMamba2 {
  * damaged file, `E_WEIGHTS` for missing, unknown or misshapen tensors and for NaN or infinity among the numbers.
  */
 export async function loadMamba2(config: unknown, weights: Safetensors, device: Device, dtype: DType = "f32"): Promise<LoadedMamba2> {
-  const model = mamba2(config);
-  const matricesAsF16 = (name: string): DType => (MATRICES.test(name) ? "f16" : "f32");
-  return { model, parameters: await loadParameters(model, weights, device, { dtype: dtype === "f16" ? matricesAsF16 : dtype }) };
+  const model = mamba2(config, { unknownFields: "report" });
+  return { model, parameters: await loadParameters(model, weights, device, { dtype }) };
 }
 
 /**
@@ -31,8 +27,8 @@ export async function loadMamba2(config: unknown, weights: Safetensors, device: 
  * them by `MambaConfig(**json.load(...))` and `load_state_dict(safetensors.torch.load_file(...))`, transformers by `from_pretrained`. Throws
  * `E_CONFIG` when the program given can't be told one of the model's settings, or does something else with it.
  */
-export function saveMamba2(model: Mamba2, parameters: Parameters, { layout }: Mamba2Options = {}): { config: string; weights: AsyncIterable<Uint8Array> } {
+export function saveMamba2(model: Mamba2, parameters: Parameters, { layout }: Mamba2Layouts = {}): { config: string; weights: AsyncIterable<Uint8Array> } {
   if (layout === undefined) return saveModel(model, parameters);
   checkLayout(model.settings, layout);
-  return saveModel(layout === model.layout ? model : { ...model, checkpoint: checkpointForm(model.settings, layout) }, parameters);
+  return saveModel(layout === model.layout ? model : { ...model, checkpoint: checkpointForm(model.settings, mamba2Decoder(model.settings).parameters, layout) }, parameters);
 }

@@ -9,26 +9,24 @@
  *                 numbers from others by their point.
  */
 import { check, type CheckpointForm } from "@lenggen/kernels";
+import type { ParameterSet, Specs } from "@lenggen/kernels/nn";
 import { type Mamba2Config, type Mamba2Layout, mamba2Json } from "./config";
-import { mamba2Shapes } from "./parameters";
 
-const OWN_EMBEDDING = "backbone.embedding.weight";
-const EMBEDDING_OF_TRANSFORMERS = "backbone.embeddings.weight";
-const HEAD = "lm_head.weight";
+/** The only parameter that the two call differently, and the one that mamba_ssm writes twice where it is tied. */
+export const EMBEDDING = { own: "backbone.embedding.weight", transformers: "backbone.embeddings.weight" };
+export const HEAD = "lm_head.weight";
 /** What both programs draw -A from when they make a model, unless told. */
 const A_RANGE = [1, 16];
 const NORM_EPS = 1e-5;
 
 /** The files of a model for one of the programs. `tokens`: special tokens of a configuration of transformers, which are kept. */
-export function checkpointForm(c: Mamba2Config, layout: Mamba2Layout, tokens: Readonly<Record<string, unknown>> = {}): CheckpointForm {
+export function checkpointForm<S extends Specs>(
+  c: Mamba2Config, parameters: ParameterSet<S>, layout: Mamba2Layout, tokens: Readonly<Record<string, unknown>> = {},
+): CheckpointForm {
   const forTransformers = layout === "transformers";
-  const names = Object.keys(mamba2Shapes(c));
-  const written = names.map((name) => [forTransformers && name === OWN_EMBEDDING ? EMBEDDING_OF_TRANSFORMERS : name, name]);
-  if (c.tieEmbeddings && !forTransformers) written.push([HEAD, OWN_EMBEDDING]);
   return {
     config: forTransformers ? pythonText(transformersJson(c, tokens)) : `${JSON.stringify(mambaSsmJson(c), null, 2)}\n`,
-    written: Object.fromEntries(written) as Record<string, string>,
-    read: { [EMBEDDING_OF_TRANSFORMERS]: OWN_EMBEDDING, ...(c.tieEmbeddings ? { [HEAD]: OWN_EMBEDDING } : {}) },
+    ...parameters.files(layout, { copies: !forTransformers }),
   };
 }
 

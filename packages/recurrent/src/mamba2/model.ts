@@ -10,15 +10,18 @@
  *   out         = out_proj(RMSNorm(y · SiLU(z)))   the norm within each of the G groups, as in mamba_ssm and llama.cpp
  *
  * transformers norms over the whole width, which is another function where G > 1; published models of that kind were trained per group.
+ *
+ * Parameters begin as in the published code: embeddings N(0, 0.02²); matrices and convolutions uniform in ±1/√fan-in; the projection back
+ * into the residual stream divided by √layers; -A uniform in its range; dt log-uniform in its range, stored as the inverse of softplus; D and
+ * the norms 1. Weight decay touches matrices alone: decaying dt_bias and A_log would push heads to forget faster.
  */
+import { type CheckpointForm, gatedRmsNorm, linear, linearSplit, parameterCount, reshape, type SequenceModel, ssd, ssmGates, type Tensor } from "@lenggen/kernels";
 import {
-  addRmsNorm, causalConv, check, type CheckpointForm, type Device, type DType, embedding, firstRows, type ForwardResult, gatedRmsNorm,
-  type Key, linear, linearSplit, type Parameters, reshape, scopeUnlessRecording, type SequenceModel, showShape, ssd, ssmGates,
-  type StateLeaf, type Tensor, zeros,
-} from "@lenggen/kernels";
+  type Block, constantInit, type ConfigOptions, decoder, elementsInit, matrix, normalInit, parameter, prefixed, rmsNormBlock, shortConvolution,
+  type StatePart, type StateParts, uniformInit,
+} from "@lenggen/kernels/nn";
 import { layoutOf, type Mamba2Config, type Mamba2Layout, mamba2Json, parseMamba2Config } from "./config";
-import { checkLayout, checkpointForm } from "./layout";
-import { initMamba2, mamba2Decays, mamba2Shapes } from "./parameters";
+import { checkLayout, checkpointForm, EMBEDDING, HEAD } from "./layout";
 
 /** Longest chunk that `ssd` takes. A checkpoint may name a longer one, for other hardware; results are the same. */
 const LONGEST_CHUNK = 256;
@@ -47,8 +50,8 @@ export interface Mamba2 extends SequenceModel<Mamba2State> {
   readonly checkpoint: CheckpointForm;
 }
 
-/** Options of {@link mamba2} and {@link saveMamba2}. */
-export interface Mamba2Options {
+/** Options of {@link saveMamba2}. */
+export interface Mamba2Layouts {
   /**
    * The program whose checkpoints the model is saved as: `mamba_ssm` or `transformers`; unless given, that of the configuration's form. With
    * one given, settings that this program can't be told are refused (`E_CONFIG`); without, they are written for lenggen to read.
@@ -56,29 +59,31 @@ export interface Mamba2Options {
   readonly layout?: Mamba2Layout;
 }
 
+/** Options of {@link mamba2}. */
+export interface Mamba2Options extends Mamba2Layouts, ConfigOptions {}
+
 /**
  * A model from a configuration in either published form (see config.ts). The gated norm is per group (`ngroups`, `n_groups`), as in
  * mamba_ssm and llama.cpp, whichever form it is in. Throws `E_CONFIG`.
  */
-export function mamba2(json: unknown, { layout: wanted }: Mamba2Options = {}): Mamba2 {
-  const settings = parseMamba2Config(json);
+export function mamba2(json: unknown, { layout: wanted, ...reading }: Mamba2Options = {}): Mamba2 {
+  const settings = parseMamba2Config(json, reading);
   if (wanted !== undefined) checkLayout(settings, wanted);
   const layout = wanted ?? layoutOf(json);
+  const { parameters, ...parts } = mamba2Decoder(settings);
   return {
     family: "mamba2",
     settings,
     config: { ...mamba2Json(settings) },
     layout,
-    checkpoint: checkpointForm(settings, layout, specialTokens(json as object)),
-    vocabulary: settings.vocabulary,
-    stateLeaves: stateLeaves(settings),
-    parameterShapes: () => mamba2Shapes(settings),
-    decays: mamba2Decays,
-    init: (key: Key, device: Device, dtype: DType = "f32") => initMamba2(settings, key, device, dtype),
-    initialState: (batch: number, device: Device, dtype: DType = "f32") => zeroState(settings, batch, device, dtype),
-    forward: (parameters, tokens, state) => forward(settings, parameters, tokens, state),
-    head: (parameters) => firstRows(parameters[settings.tieEmbeddings ? "backbone.embedding.weight" : "lm_head.weight"]!, settings.vocabulary),
+    checkpoint: checkpointForm(settings, parameters, layout, specialTokens(json as object)),
+    ...parts,
   };
+}
+
+/** Number of parameters. */
+export function mamba2ParameterCount(c: Mamba2Config): number {
+  return parameterCount(mamba2Decoder(c));
 }
 
 /** Special tokens, which transformers has in `config.json` and which nothing here depends on. */
@@ -86,71 +91,78 @@ function specialTokens(json: object): Readonly<Record<string, unknown>> {
   return Object.fromEntries(Object.entries(json).filter(([name]) => /^(?:bos|eos|pad)_token_id$/.test(name)));
 }
 
-function stateLeaves(c: Mamba2Config): StateLeaf[] {
-  return Array.from({ length: c.layers }, (_, layer): StateLeaf[] => [
-    { path: `layers.${layer}.ssm`, kind: "recurrent", layer, headAxis: 1 },
-    { path: `layers.${layer}.conv`, kind: "window", layer },
-  ]).flat();
-}
-
-function zeroState(c: Mamba2Config, batch: number, device: Device, dtype: DType): Mamba2State {
-  return {
-    layers: Array.from({ length: c.layers }, () => ({
-      ssm: zeros(device, [batch, c.heads, c.headSize, c.stateSize], dtype),
-      conv: zeros(device, [batch, c.convolution - 1, c.convolutionWidth], dtype),
-    })),
-  };
-}
-
-function forward(c: Mamba2Config, parameters: Parameters, tokens: Tensor, state?: Mamba2State): ForwardResult<Mamba2State> {
-  check(tokens.shape.length === 2 && tokens.shape[1]! >= 1, "E_SHAPE", () =>
-    `tokens: expected [batch, time] with at least one step, got ${showShape(tokens.shape)}`);
-  check(!state || state.layers.length === c.layers, "E_SHAPE", () =>
-    `state: has ${state?.layers.length} layers, the model ${c.layers}`);
-  const next: Mamba2LayerState[] = [];
-  let hidden = embedding(parameters["backbone.embedding.weight"]!, tokens); // [B,T,D]
-  let residual: Tensor | null = null;
-  for (let layer = 0; layer < c.layers; layer++) {
-    const at = (name: string) => parameters[`backbone.layers.${layer}.${name}`]!;
-    const block: { residual: Tensor; out: Tensor; state: Mamba2LayerState } = scopeUnlessRecording(() => {
-      const { normed, residual: sum } = addRmsNorm(hidden, residual, at("norm.weight"), { eps: c.normEps });
-      return { residual: sum, ...mixer(c, at, normed, state?.layers[layer]) };
-    });
-    ({ residual, out: hidden } = block);
-    next.push(block.state);
-  }
-  const last = addRmsNorm(hidden, residual, parameters["backbone.norm_f.weight"]!, { eps: c.normEps });
-  return { hidden: last.normed, state: { layers: next } };
-}
-
-function mixer(
-  c: Mamba2Config,
-  at: (name: string) => Tensor,
-  u: Tensor, // [B,T,D]
-  state: Mamba2LayerState | undefined,
-): { out: Tensor; state: Mamba2LayerState } {
-  const [batch, time] = u.shape as [number, number, number];
-  const [z, xBC, steps] = linearSplit(u, at("mixer.in_proj.weight"), [c.innerWidth, c.convolutionWidth, c.heads]);
-  const scanned = c.groups * c.stateSize;
-  const convolved = causalConv(xBC!, reshape(at("mixer.conv1d.weight"), [c.convolutionWidth, c.convolution]), at("mixer.conv1d.bias"), state?.conv ?? null, {
-    silu: true,
-    split: [c.innerWidth, scanned, scanned],
+/** The model without what makes it a checkpoint of one program or another. */
+export function mamba2Decoder(c: Mamba2Config) {
+  const rows = [c.paddedVocabulary, c.width] as const;
+  const tied = { init: normalInit(0.02), decay: true, half: true, copies: c.tieEmbeddings ? [HEAD] : [] };
+  const layer = { mixer: { block: prefixed("mixer", mamba2Mixer(c)), norm: rmsNormBlock("norm", c.width, c.normEps) } };
+  return decoder({
+    embedding: parameter(EMBEDDING, rows, tied),
+    layers: Array.from({ length: c.layers }, () => layer),
+    layerNames: "backbone.layers",
+    norm: rmsNormBlock("backbone.norm_f", c.width, c.normEps),
+    head: c.tieEmbeddings ? null : matrix(HEAD, rows, normalInit(0.02)),
+    vocabulary: c.vocabulary,
+    stateName: "layers",
   });
-  const [x, b, cc] = convolved.outputs;
-  const gates = ssmGates(steps!, at("mixer.dt_bias"), at("mixer.A_log"), { minDt: c.dtLimit[0], maxDt: c.dtLimit[1] });
-  const scan = ssd(
-    {
-      x: reshape(x!, [batch, time, c.heads, c.headSize]),
-      dt: gates.dt,
-      a: gates.a,
-      b: reshape(b!, [batch, time, c.groups, c.stateSize]),
-      c: reshape(cc!, [batch, time, c.groups, c.stateSize]),
-      d: at("mixer.D"),
-      state: state?.ssm ?? null,
+}
+
+function mamba2Mixer(c: Mamba2Config) {
+  const withinFanIn = (fanIn: number) => uniformInit(1 / Math.sqrt(fanIn));
+  const scanned = c.groups * c.stateSize;
+  const convolution = shortConvolution("conv1d", {
+    channels: c.convolutionWidth, kernel: c.convolution, init: withinFanIn(c.convolution), bias: withinFanIn(c.convolution),
+  });
+  const [aLow, aHigh] = c.aRange;
+  const parameters = {
+    dtBias: parameter("dt_bias", [c.heads], {
+      init: elementsInit((random) => inverseSoftplus(Math.max(c.dtFloor, logUniform(c.dtRange, random.uniform())))),
+    }),
+    aLog: parameter("A_log", [c.heads], { init: elementsInit((random) => Math.log(aLow + random.uniform() * (aHigh - aLow))) }),
+    d: parameter("D", [c.heads], { init: constantInit(1) }),
+    inProj: matrix("in_proj.weight", [c.innerWidth + c.convolutionWidth + c.heads, c.width], withinFanIn(c.width)),
+    conv: convolution.parameters,
+    norm: parameter("norm.weight", [c.innerWidth], { init: constantInit(1) }),
+    outProj: matrix("out_proj.weight", [c.width, c.innerWidth], withinFanIn(c.innerWidth * c.layers)),
+  };
+  const state = {
+    ssm: { shape: [c.heads, c.headSize, c.stateSize], kind: "recurrent", headAxis: 1 },
+    conv: convolution.state,
+  } satisfies StateParts as { ssm: StatePart; conv: StatePart };
+  const block: Block<typeof parameters, typeof state> = {
+    parameters,
+    state,
+    forward(p, u, before) {
+      const [batch, time] = u.shape as [number, number, number];
+      const [z, xBC, steps] = linearSplit(u, p.inProj, [c.innerWidth, c.convolutionWidth, c.heads]) as [Tensor, Tensor, Tensor];
+      const convolved = convolution.forward(p.conv, xBC, before?.conv, { silu: true, split: [c.innerWidth, scanned, scanned] });
+      const [x, b, cc] = convolved.outputs as readonly [Tensor, Tensor, Tensor];
+      const gates = ssmGates(steps, p.dtBias, p.aLog, { minDt: c.dtLimit[0], maxDt: c.dtLimit[1] });
+      const scan = ssd(
+        {
+          x: reshape(x, [batch, time, c.heads, c.headSize]),
+          dt: gates.dt,
+          a: gates.a,
+          b: reshape(b, [batch, time, c.groups, c.stateSize]),
+          c: reshape(cc, [batch, time, c.groups, c.stateSize]),
+          d: p.d,
+          state: before?.ssm ?? null,
+        },
+        { chunk: Math.min(c.chunk, LONGEST_CHUNK) },
+      );
+      const y = reshape(scan.y, [batch, time, c.innerWidth]);
+      const gated = gatedRmsNorm(y, z, p.norm, { eps: c.normEps, groups: c.groups });
+      return { out: linear(gated, p.outProj), state: { ssm: scan.state, conv: convolved.state } };
     },
-    { chunk: Math.min(c.chunk, LONGEST_CHUNK) },
-  );
-  const y = reshape(scan.y, [batch, time, c.innerWidth]);
-  const gated = gatedRmsNorm(y, z!, at("mixer.norm.weight"), { eps: c.normEps, groups: c.groups });
-  return { out: linear(gated, at("mixer.out_proj.weight")), state: { ssm: scan.state, conv: convolved.state } };
+  };
+  return block;
+}
+
+function logUniform([low, high]: readonly [number, number], u: number): number {
+  return low * (high / low) ** u;
+}
+
+/** x with log(1 + exp(x)) = y. */
+function inverseSoftplus(y: number): number {
+  return y + Math.log(-Math.expm1(-y));
 }
