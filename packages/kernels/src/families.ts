@@ -12,6 +12,9 @@ import { crossEntropyKernels } from "./ops/crossEntropy";
 import { layerNormKernels } from "./ops/layerNorm";
 import { optimizerKernels } from "./ops/optimizer";
 import { randomKernels } from "./ops/random";
+import { cumulativeSumKernels } from "./ops/cumulativeSum";
+import { gatherKernels } from "./ops/gather";
+import { whereKernels } from "./ops/where";
 import type { Family } from "./signature";
 
 export const FAMILIES = {
@@ -25,4 +28,7 @@ export const FAMILIES = {
   layerNorm: layerNormKernels,
   optimizer: optimizerKernels,
   random: randomKernels,
+  cumulativeSum: cumulativeSumKernels,
+  gather: gatherKernels,
+  where: whereKernels,
 } as const satisfies Readonly<Record<string, Family>>;

@@ -64,8 +64,10 @@ export { alibiSlopes, attention, attentionOperations } from "./ops/attention";
 export { chunkAttention, chunkAttentionOperations } from "./ops/chunkAttention";
 export { causalConv } from "./ops/conv";
 export { crossEntropy, logits } from "./ops/crossEntropy";
+export { cumulativeSum } from "./ops/cumulativeSum";
 export { add, addScalar, div, equal, exp, log, mul, neg, scale, sigmoid, silu, softplus, sqrt, square, sub, tanh } from "./ops/elementwise";
 export { embedding, tokenTensor } from "./ops/embedding";
+export { gather } from "./ops/gather";
 export { ssmGates } from "./ops/gates";
 export { layerNorm } from "./ops/layerNorm";
 export { linear, linearSplit, matmul } from "./ops/matmul";
@@ -82,6 +84,7 @@ export { slidingWindowAttention } from "./ops/slidingWindow";
 export type { WindowState } from "./ops/slidingWindow";
 export { ssd, ssdOperations } from "./ops/ssd";
 export { assignSlice, broadcastTo, concat, extended, firstRows, reshape, slice, transpose } from "./ops/view";
+export { where } from "./ops/where";
 
 // Generation
 export { generate } from "./generate";

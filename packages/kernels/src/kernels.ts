@@ -22,11 +22,17 @@ import type { RetrieveKernels } from "./ops/retrieve";
 import type { ropeKernels } from "./ops/rope";
 import type { ssdKernels } from "./ops/ssd";
 import type { ViewKernels } from "./ops/view";
+import type { cumulativeSumKernels } from "./ops/cumulativeSum";
+import type { gatherKernels } from "./ops/gather";
+import type { whereKernels } from "./ops/where";
 import type { Family, KernelsOf } from "./signature";
 
 /** All kernels that a backend must have, from the families' own interfaces. */
 export interface Kernels
   extends KernelsOf<typeof memoryKernels>,
+    KernelsOf<typeof whereKernels>,
+    KernelsOf<typeof gatherKernels>,
+    KernelsOf<typeof cumulativeSumKernels>,
     MatmulKernels,
     ElementwiseKernels,
     ReduceKernels,

@@ -11,9 +11,11 @@
   X(chunkAttentionGradient) \
   X(conv) \
   X(crossEntropy) \
+  X(cumulativeSum) \
   X(elementwise) \
   X(embedding) \
   X(gates) \
+  X(gather) \
   X(layerNorm) \
   X(matmul) \
   X(memory) \
@@ -25,7 +27,8 @@
   X(rope) \
   X(ssd) \
   X(ssdGradient) \
-  X(view)
+  X(view) \
+  X(where)
 #endif
 
 #ifdef LENGGEN_ISA

@@ -12,6 +12,9 @@ import { conv } from "./conv";
 import { crossEntropy } from "./crossEntropy";
 import type { ReferenceBuffer } from "./data";
 import { elementwise } from "./elementwise";
+import { cumulativeSum } from "./cumulativeSum";
+import { gather } from "./gather";
+import { where } from "./where";
 import { embedding } from "./embedding";
 import { gates } from "./gates";
 import { layerNorm } from "./layerNorm";
@@ -33,6 +36,9 @@ const kernels: Kernels = {
   ...crossEntropy,
   ...elementwise,
   ...embedding,
+  ...where,
+  ...gather,
+  ...cumulativeSum,
   ...gates,
   ...layerNorm,
   ...matmul,

@@ -11,6 +11,9 @@ import { chunkAttention } from "./chunkAttention";
 import { conv } from "./conv";
 import { crossEntropy } from "./crossEntropy";
 import { elementwise } from "./elementwise";
+import { cumulativeSum } from "./cumulativeSum";
+import { gather } from "./gather";
+import { where } from "./where";
 import { embedding } from "./embedding";
 import { gates } from "./gates";
 import { createLauncher, type Launcher } from "./launcher";
@@ -36,6 +39,9 @@ const createKernels = (gpu: Launcher): Kernels => ({
   ...crossEntropy(gpu),
   ...elementwise(gpu),
   ...embedding(gpu),
+  ...where(gpu),
+  ...gather(gpu),
+  ...cumulativeSum(gpu),
   ...gates(gpu),
   ...layerNorm(gpu),
   ...matmul(gpu),

@@ -1,0 +1,57 @@
+/**
+ * Choosing by a condition: y = a where it is not 0, else b. What is not chosen changes nothing, not even when it is not a number.
+ *
+ * Gradient: da = dy where the condition is not 0, else 0; db the other way round; each summed over the axes along which it was stretched.
+ */
+import { kernelsOf } from "../kernels";
+import { apply, like, type Op } from "../op";
+import { broadcastShapes, sameShape, type Shape } from "../shape";
+import type { Family } from "../signature";
+import { Tensor } from "../tensor";
+import { checkReal } from "./checks";
+import { sumToShape } from "./reduce";
+import { broadcastTo } from "./view";
+
+export const whereKernels = {
+  /** All of one size; a or b null: zeros. */
+  where: { numbers: {}, reads: { condition: "[*]", a: "[*]?", b: "[*]?" }, writes: { y: "[*]" } },
+} as const satisfies Family;
+
+const kernels = kernelsOf<typeof whereKernels>;
+
+const whereOp: Op<{ condition: Tensor; a: Tensor; b: Tensor }, { y: Tensor }> = {
+  name: "where",
+  outputs({ condition, a, b }) {
+    checkReal("where", { condition, a, b });
+    return { y: { shape: condition.shape, dtype: condition.dtype } };
+  },
+  forward({ condition, a, b }, { y }) {
+    if (y.size > 0) kernels(y).where({ condition, a, b, y });
+  },
+  gradient({ inputs: { condition }, wanted }, { y: dy }) {
+    const [da, db] = [wanted.a ? like(dy) : null, wanted.b ? like(dy) : null];
+    if (da) kernels(dy).where({ condition, a: dy, b: null, y: da });
+    if (db) kernels(dy).where({ condition, a: null, b: dy, y: db });
+    return { a: da, b: db };
+  },
+};
+
+/** a where `condition` is not 0, else b; all three broadcast. The condition passes no gradient. Throws `E_SHAPE`, `E_DTYPE`. */
+export function where(condition: Tensor, a: Tensor, b: Tensor): Tensor {
+  const shape = broadcastShapes(broadcastShapes(condition.shape, a.shape, "where"), b.shape, "where");
+  const stretched = (t: Tensor) => (sameShape(t.shape, shape) ? t : broadcastTo(t, shape));
+  return apply(whereOp, { condition: stretched(condition), a: stretched(a), b: stretched(b) }, undefined).y;
+}
+
+/**
+ * The gradient of an operand that was stretched to dy's shape and counts where `condition` is not 0 (`chosen`) or is 0. Not recorded, always a
+ * fresh tensor.
+ */
+export function whereGradient(condition: Tensor, chosen: boolean, dy: Tensor, target: Shape): Tensor {
+  const full = Tensor.empty(dy.device, dy.shape, dy.dtype);
+  kernels(dy).where({ condition, a: chosen ? dy : null, b: chosen ? null : dy, y: full });
+  if (sameShape(dy.shape, target)) return full;
+  const result = sumToShape(full, target, 1);
+  full.dispose();
+  return result;
+}
