@@ -2,6 +2,7 @@
  * The declarations of all kernels, by family. For those who need them as data: the CPU backend, which passes arguments as they say, the
  * generator of native structs (scripts/signatures.mjs), tests. Nothing that a page loads does.
  */
+import { attentionKernels } from "./ops/attention";
 import { convKernels } from "./ops/conv";
 import { embeddingKernels } from "./ops/embedding";
 import { memoryKernels } from "./ops/memory";
@@ -18,6 +19,7 @@ import { whereKernels } from "./ops/where";
 import type { Family } from "./signature";
 
 export const FAMILIES = {
+  attention: attentionKernels,
   conv: convKernels,
   embedding: embeddingKernels,
   memory: memoryKernels,

@@ -4,7 +4,7 @@
  * accumulates, and returns at once. Adding a kernel here makes the compiler name each backend that lacks it.
  */
 import type { Device } from "./device";
-import type { AttentionKernels } from "./ops/attention";
+import type { attentionKernels } from "./ops/attention";
 import type { ChunkAttentionKernels } from "./ops/chunkAttention";
 import type { convKernels } from "./ops/conv";
 import type { crossEntropyKernels } from "./ops/crossEntropy";
@@ -44,7 +44,7 @@ export interface Kernels
     GateKernels,
     KernelsOf<typeof ssdKernels>,
     ChunkAttentionKernels,
-    AttentionKernels,
+    KernelsOf<typeof attentionKernels>,
     KernelsOf<typeof ropeKernels>,
     KernelsOf<typeof crossEntropyKernels>,
     KernelsOf<typeof optimizerKernels>,

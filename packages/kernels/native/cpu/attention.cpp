@@ -9,26 +9,10 @@
 namespace lenggen::LENGGEN_ISA {
 namespace {
 
-struct Forward {
+struct Forward : AttentionArgs {
   AttentionSizes s;
-  const float *q, *k, *v, *slopes;
-  const int32_t* lengths;
-  float *out, *lse;
-  explicit Forward(const Launch& launch) : s(launch) {
-    const Buffer* buffers = launch.buffers;
-    q = buffers[0].f32(), k = buffers[1].f32(), v = buffers[2].f32(), slopes = buffers[3].f32(), lengths = buffers[4].i32();
-    out = buffers[5].f32(), lse = buffers[6].f32();
-  }
+  explicit Forward(const AttentionArgs& args) : AttentionArgs(args), s(args) {}
 };
-
-// buffers: q, k, v, slopes?, lengths?, out, lse?; numbers: those of AttentionSizes
-void checkForward(const Launch& launch) {
-  requireCounts(launch, 7, ATTENTION_NUMBERS);
-  checkAttentionInputs(launch);
-  const AttentionSizes s(launch);
-  requireElements(launch, 5, product({s.batch, s.steps, s.heads, s.headSize}));
-  requireOptional(launch, 6, product({s.batch, s.steps, s.heads}));
-}
 
 // Scratch of a tile; rows of matrices are COLUMNS long unless said otherwise.
 struct Workspace {
@@ -125,8 +109,8 @@ void forwardTile(const Forward& f, const Tile& tile, float* scratch) {
   writeTile(f, tile, w);
 }
 
-void runForward(const Launch& launch, Pool& pool) {
-  const Forward f(launch);
+void runForward(const AttentionArgs& args, Pool& pool) {
+  const Forward f(args);
   const AttentionSizes& s = f.s;
   const Tiles tiles(s);
   pool.parallel(tiles.count, [&](int64_t item, int worker) {
@@ -143,7 +127,7 @@ void runForward(const Launch& launch, Pool& pool) {
 }  // namespace
 
 extern const Kernel attentionKernels[] = {
-    {"attention", checkForward, runForward},
+    kernel<AttentionArgs, runForward, checkAttention>(),
     {nullptr, nullptr, nullptr},
 };
 

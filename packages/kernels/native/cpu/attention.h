@@ -7,8 +7,8 @@
 #include <algorithm>
 
 #include "arena.h"
-#include "check.h"
 #include "gemm.h"
+#include "signatures/attention.h"
 
 namespace lenggen {
 namespace LENGGEN_ISA {
@@ -20,17 +20,15 @@ constexpr int64_t COLUMNS = 64;
 constexpr int64_t BLOCK = 128;
 constexpr int64_t STRIP = 32;
 
-constexpr int ATTENTION_NUMBERS = 9;
-
 struct AttentionSizes {
   int64_t batch, steps, keys, heads, keyHeads, headSize;
   bool causal;
   int64_t window;
   float scale;
-  explicit AttentionSizes(const Launch& launch)
-      : batch(launch.integer(0)), steps(launch.integer(1)), keys(launch.integer(2)), heads(launch.integer(3)),
-        keyHeads(launch.integer(4)), headSize(launch.integer(5)), causal(launch.integer(6) != 0), window(launch.integer(7)),
-        scale(launch.real(8)) {}
+  template <typename Args>
+  explicit AttentionSizes(const Args& args)
+      : batch(args.batch), steps(args.steps), keys(args.keys), heads(args.heads), keyHeads(args.keyHeads), headSize(args.headSize),
+        causal(args.causal), window(args.window), scale(args.scale) {}
   // Query heads that share a key head.
   int64_t share() const { return heads / keyHeads; }
   // Position of query 0 among the keys.
@@ -48,18 +46,12 @@ struct AttentionSizes {
   int64_t length(const int32_t* lengths, int64_t b) const { return lengths ? std::clamp<int64_t>(lengths[b], 0, keys) : keys; }
 };
 
-// Checks the numbers, and the buffers that both halves begin with: q, k, v, slopes?, lengths?.
-inline void checkAttentionInputs(const Launch& launch) {
-  for (int i = 0; i + 1 < ATTENTION_NUMBERS; i++) requireSize(launch, i);
-  const AttentionSizes s(launch);
-  require(s.keyHeads >= 1 && s.heads >= 1 && s.heads % s.keyHeads == 0, "heads of keys must divide those of queries");
-  require(s.keys >= s.steps, "needs as many keys as queries");
-  require(s.window >= 1 && s.keys < INT32_MAX, "a window has at least one key, and positions are 32-bit numbers");
-  requireElements(launch, 0, product({s.batch, s.steps, s.heads, s.headSize}));
-  for (int i = 1; i <= 2; i++) requireElements(launch, i, product({s.batch, s.keys, s.keyHeads, s.headSize}));
-  requireOptional(launch, 3, s.heads);
-  requireOptional(launch, 4, s.batch);
-  require(launch.buffers[4].data == nullptr || s.steps == s.keys, "with lengths there must be as many keys as queries");
+template <typename Args>
+void checkAttention(const Args& args) {
+  require(args.keyHeads >= 1 && args.heads >= 1 && args.heads % args.keyHeads == 0, "heads of keys must divide those of queries");
+  require(args.keys >= args.steps, "needs as many keys as queries");
+  require(args.window >= 1 && args.keys < INT32_MAX, "a window has at least one key, and positions are 32-bit numbers");
+  require(args.lengths == nullptr || args.steps == args.keys, "with lengths there must be as many keys as queries");
 }
 
 // Some neighbouring columns of one sequence and key head. Column c is query (first + c) / share, head (first + c) % share of

@@ -10,33 +10,10 @@
 namespace lenggen::LENGGEN_ISA {
 namespace {
 
-struct Gradient {
+struct Gradient : AttentionGradientArgs {
   AttentionSizes s;
-  const float *q, *k, *v, *slopes;
-  const int32_t* lengths;
-  const float *out, *lse, *dout;
-  float *dq, *dk, *dv;
-  explicit Gradient(const Launch& launch) : s(launch) {
-    const Buffer* buffers = launch.buffers;
-    q = buffers[0].f32(), k = buffers[1].f32(), v = buffers[2].f32(), slopes = buffers[3].f32(), lengths = buffers[4].i32();
-    out = buffers[5].f32(), lse = buffers[6].f32(), dout = buffers[7].f32();
-    dq = buffers[8].f32(), dk = buffers[9].f32(), dv = buffers[10].f32();
-  }
+  explicit Gradient(const AttentionGradientArgs& args) : AttentionGradientArgs(args), s(args) {}
 };
-
-// buffers: q, k, v, slopes?, lengths?, out, lse, dout, dq, dk, dv; numbers: those of AttentionSizes
-void checkGradient(const Launch& launch) {
-  requireCounts(launch, 11, ATTENTION_NUMBERS);
-  checkAttentionInputs(launch);
-  const AttentionSizes s(launch);
-  const int64_t queries = product({s.batch, s.steps, s.heads, s.headSize}), keys = product({s.batch, s.keys, s.keyHeads, s.headSize});
-  requireElements(launch, 5, queries);
-  requireElements(launch, 6, product({s.batch, s.steps, s.heads}));
-  requireElements(launch, 7, queries);
-  requireElements(launch, 8, queries);
-  requireElements(launch, 9, keys);
-  requireElements(launch, 10, keys);
-}
 
 // Positions cut such that there are enough items for many threads, and a segment's keys and their gradients fit a cache.
 struct Segments {
@@ -142,8 +119,8 @@ void clear(const Gradient& f, int64_t batch, int64_t keyHead, int64_t low, int64
   }
 }
 
-void runGradient(const Launch& launch, Pool& pool) {
-  const Gradient f(launch);
+void runGradient(const AttentionGradientArgs& args, Pool& pool) {
+  const Gradient f(args);
   const AttentionSizes& s = f.s;
   const Segments segments(s);
   const auto end = [&](int64_t segment) { return std::min(s.keys, (segment + 1) * segments.size); };
@@ -170,7 +147,7 @@ void runGradient(const Launch& launch, Pool& pool) {
 }  // namespace
 
 extern const Kernel attentionGradientKernels[] = {
-    {"attentionGradient", checkGradient, runGradient},
+    kernel<AttentionGradientArgs, runGradient, checkAttention>(),
     {nullptr, nullptr, nullptr},
 };
 

@@ -17,55 +17,53 @@
  * Glossary: T queries, U keys, Hq and Hk heads of queries and keys, D head size.
  */
 import { check } from "../errors";
-import { applyList, type ListOp, type OpInput } from "../opList";
+import { kernelsOf } from "../kernels";
+import { apply, like, type Op } from "../op";
 import { sameShape, type Shape, showShape } from "../shape";
-import { Tensor } from "../tensor";
+import type { ArgumentsOf, Family, SavedFor } from "../signature";
+import type { Tensor } from "../tensor";
 import { checkReal } from "./checks";
 
+/** `keys` are at least as many as `steps`; of them a query sees `window`, its own included: from 1 to all, and all when not causal. */
+const numbers = {
+  batch: "size", steps: "size", keys: "size", heads: "size", keyHeads: "size", headSize: "size", causal: "flag", window: "size", scale: "real",
+} as const;
+
+/** `lengths` are to be clamped to 0 ... keys; then steps = keys, keys from there on are not seen, and rows from there on are 0. */
+const inputs = {
+  q: "[batch,steps,heads,headSize]", k: "[batch,keys,keyHeads,headSize]", v: "[batch,keys,keyHeads,headSize]", slopes: "[heads]?", lengths: "i32[batch]?",
+} as const;
+
+/** L, with anything in rows beyond the length. */
+const lse = "[batch,steps,heads]";
+
+export const attentionKernels = {
+  attention: {
+    numbers,
+    reads: inputs,
+    writes: { out: "[batch,steps,heads,headSize]" },
+    saves: { lse },
+  },
+  attentionGradient: {
+    numbers,
+    reads: { ...inputs, out: "[batch,steps,heads,headSize]", dout: "[batch,steps,heads,headSize]" },
+    saved: { lse },
+    writes: { dq: "[batch,steps,heads,headSize]", dk: "[batch,keys,keyHeads,headSize]", dv: "[batch,keys,keyHeads,headSize]" },
+  },
+} as const satisfies Family;
+
+const kernels = kernelsOf<typeof attentionKernels>;
+
 /** Sizes and settings of one attention. */
-export interface AttentionSizes {
-  readonly batch: number;
-  /** T */
-  readonly steps: number;
-  /** U, at least T */
-  readonly keys: number;
-  readonly heads: number;
-  readonly keyHeads: number;
-  readonly headSize: number;
-  readonly causal: boolean;
-  /** Keys that a query sees, its own included; from 1 to U, and U when not causal. */
-  readonly window: number;
-  readonly scale: number;
-}
+export type AttentionSizes = Pick<ArgumentsOf<typeof attentionKernels.attention>, keyof typeof numbers>;
 
-export interface AttentionInputs {
-  /** [B,T,Hq,D] */
-  readonly q: Tensor;
-  /** [B,U,Hk,D] */
-  readonly k: Tensor;
-  /** [B,U,Hk,D] */
-  readonly v: Tensor;
-  /** [Hq] */
-  readonly slopes: Tensor | null;
-  /** i32 [B], to be clamped to 0 ... U; then T = U, keys from there on are not seen, and rows from there on are 0. */
-  readonly lengths: Tensor | null;
-}
-
-export interface AttentionKernels {
-  /** out as q; lse [B,T,Hq] is L for the gradient (anything in rows beyond the length), null when none will be asked for. */
-  attention(args: AttentionInputs & AttentionSizes & { out: Tensor; lse: Tensor | null }): void;
-  /** dq, dk and dv are written whole. */
-  attentionGradient(args: AttentionInputs & AttentionSizes & { out: Tensor; lse: Tensor; dout: Tensor; dq: Tensor; dk: Tensor; dv: Tensor }): void;
-}
+/** Tensors that the two kernels begin with. */
+export type AttentionInputs = Pick<ArgumentsOf<typeof attentionKernels.attention>, keyof typeof inputs>;
 
 interface AttentionAttributes {
   readonly causal: boolean;
   readonly window: number | undefined;
   readonly scale: number | undefined;
-}
-
-function named([q, k, v, slopes, lengths]: readonly OpInput[]): AttentionInputs {
-  return { q: q!, k: k!, v: v!, slopes: slopes!, lengths: lengths! };
 }
 
 function sizesOf({ q, k }: AttentionInputs, { causal, window, scale }: AttentionAttributes): AttentionSizes {
@@ -100,33 +98,20 @@ function checkAttention({ q, k, v, slopes, lengths }: AttentionInputs, { causal,
   check(scale === undefined || Number.isFinite(scale), "E_ARGUMENT", () => `attention: scale ${scale} must be a finite number`);
 }
 
-const attentionOp: ListOp<AttentionAttributes> = {
+const attentionOp: Op<AttentionInputs, { out: Tensor }, AttentionAttributes, SavedFor<typeof attentionKernels.attentionGradient>> = {
   name: "attention",
-  outputs(inputs, attributes) {
-    checkAttention(named(inputs), attributes);
-    const { shape, dtype } = inputs[0]!;
-    return [{ shape, dtype }];
+  outputs(given, attributes) {
+    checkAttention(given, attributes);
+    const { shape, dtype } = given.q;
+    return { out: { shape, dtype } };
   },
-  forward(inputs, [out], attributes, { recording, saved }) {
-    if (out!.size === 0) return;
-    const tensors = named(inputs);
-    const sizes = sizesOf(tensors, attributes);
-    const lse = recording ? Tensor.empty(out!.device, [sizes.batch, sizes.steps, sizes.heads], out!.dtype) : null;
-    if (lse) saved.push(lse);
-    out!.device.kernels.attention({ out: out!, lse, ...tensors, ...sizes });
+  forward(given, { out }, attributes, { recording }) {
+    if (out.size > 0) return kernels(out).attention({ out, recording, ...given, ...sizesOf(given, attributes) });
   },
-  gradient({ inputs, outputs: [out], saved: [lse], attributes, wanted }, [dout]) {
-    const tensors = named(inputs);
-    const [dq, dk, dv] = [tensors.q, tensors.k, tensors.v].map((t) => Tensor.empty(t.device, t.shape, t.dtype)) as [Tensor, Tensor, Tensor];
-    if (out!.size > 0) {
-      out!.device.kernels.attentionGradient({ out: out!, lse: lse!, dout: dout!, dq, dk, dv, ...tensors, ...sizesOf(tensors, attributes) });
-    }
-    const gradients = [dq, dk, dv].map((gradient, i) => {
-      if (wanted[i]) return gradient;
-      gradient.dispose();
-      return null;
-    });
-    return [...gradients, null, null];
+  gradient({ inputs: given, outputs: { out }, saved, attributes }, { out: dout }) {
+    const [dq, dk, dv] = [like(given.q), like(given.k), like(given.v)];
+    if (out.size > 0) kernels(out).attentionGradient({ out, dout, saved, dq, dk, dv, ...given, ...sizesOf(given, attributes) });
+    return { q: dq, k: dk, v: dv };
   },
 };
 
@@ -144,7 +129,7 @@ export function attention(
 ): Tensor {
   const { q, k, v, slopes, lengths } = inputs;
   const { causal = true, window, scale } = options;
-  return applyList(attentionOp, [q, k, v, slopes ?? null, lengths ?? null], { causal, window, scale })[0]!;
+  return apply(attentionOp, { q, k, v, slopes: slopes ?? null, lengths: lengths ?? null }, { causal, window, scale }).out;
 }
 
 /** ALiBi's slopes for so many heads (Press et al. 2022, section 3): 2^(-8 (i + 1) / heads). */

@@ -9,7 +9,6 @@ import type { Kernels } from "../../kernels";
 import type { Family } from "../../signature";
 import { memoryLimitFrom } from "../memoryLimit";
 import { type Addon, loadAddon, type NativeDevice, translated } from "./addon";
-import { attention } from "./attention";
 import { chunkAttention } from "./chunkAttention";
 import { elementwise } from "./elementwise";
 import { gates } from "./gates";
@@ -29,7 +28,6 @@ function declaredKernels(native: NativeDevice, device: Device): Partial<Kernels>
 }
 
 const createKernels = (launch: Launch): Partial<Kernels> => ({
-  ...attention(launch),
   ...chunkAttention(launch),
   ...elementwise(launch),
   ...gates(launch),

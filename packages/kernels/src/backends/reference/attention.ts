@@ -1,5 +1,7 @@
 /** Attention one query and head at a time: to be read beside ops/attention.ts. */
-import type { AttentionInputs, AttentionKernels, AttentionSizes } from "../../ops/attention";
+import type { AttentionInputs, attentionKernels, AttentionSizes } from "../../ops/attention";
+import type { KernelsOf } from "../../signature";
+import { Tensor } from "../../tensor";
 import { data } from "./data";
 
 type Args = AttentionInputs & AttentionSizes;
@@ -44,10 +46,11 @@ function eachRow(args: Args, body: (row: Row) => void): void {
   }
 }
 
-export const attention: AttentionKernels = {
-  attention({ out, lse, ...args }) {
+export const attention: KernelsOf<typeof attentionKernels> = {
+  attention({ out, recording, ...args }) {
+    const { batch, steps, heads, headSize } = args;
+    const lse = recording ? Tensor.empty(out.device, [batch, steps, heads], out.dtype) : undefined;
     const [vs, os, ls] = [data(args.v), data(out), lse && data(lse)];
-    const { headSize } = args;
     os.fill(0);
     eachRow(args, ({ index, key, first, scores }) => {
       const most = scores.reduce((a, b) => Math.max(a, b));
@@ -59,9 +62,10 @@ export const attention: AttentionKernels = {
         os[index * headSize + n] = sum;
       }
     });
+    return lse ? { lse } : {};
   },
 
-  attentionGradient({ out, lse, dout, dq, dk, dv, ...args }) {
+  attentionGradient({ out, saved: { lse }, dout, dq, dk, dv, ...args }) {
     const [qs, ks, vs, os, ls, gs] = [data(args.q), data(args.k), data(args.v), data(out), data(lse), data(dout)];
     const [gq, gk, gv] = [data(dq), data(dk), data(dv)];
     const { headSize, scale } = args;

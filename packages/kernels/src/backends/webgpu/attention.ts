@@ -2,14 +2,15 @@
  * Attention: one dispatch forward, three for the gradient. What is too large to be bound at once is cut into batch rows; a row that
  * is too large into the heads that share a key head, which are copied out and back.
  */
-import type { AttentionInputs, AttentionKernels, AttentionSizes } from "../../ops/attention";
+import type { AttentionInputs, attentionKernels, AttentionSizes } from "../../ops/attention";
+import type { KernelsOf } from "../../signature";
 import { Tensor } from "../../tensor";
 import { attentionForward, attentionKeys, attentionQueries, attentionStats, STATS_ROWS } from "./attentionShaders";
 import { type Launcher, part, rowParts } from "./launcher";
 import { view } from "./view";
 
 type Inputs = AttentionInputs & AttentionSizes;
-type Forward = Inputs & { out: Tensor; lse: Tensor | null };
+type Forward = Inputs & { out: Tensor; lse: Tensor };
 type Gradient = Inputs & { out: Tensor; lse: Tensor; dout: Tensor; dq: Tensor; dk: Tensor; dv: Tensor };
 
 /** Numbers of a batch row. */
@@ -22,7 +23,7 @@ const paramsOf = ({ steps, keys, heads, keyHeads, headSize, causal, window, scal
   steps, keys, heads, keyHeads, headSize, rows: (steps * heads) / keyHeads, share: heads / keyHeads, causal: Number(causal), window, scale,
 });
 
-export const attention = (gpu: Launcher): AttentionKernels => {
+export const attention = (gpu: Launcher): KernelsOf<typeof attentionKernels> => {
   const { copyStrided } = view(gpu);
 
   /** Whether a batch row can't be bound, and can be cut. */
@@ -93,10 +94,7 @@ export const attention = (gpu: Launcher): AttentionKernels => {
   const written = (tensor: Tensor, kind: "query" | "key" | "scalar") => ({ tensor, kind, written: true });
 
   function forward(args: Forward): void {
-    const { q, k, v, out, headSize, heads, steps } = args;
-    // Nobody reads it, but it stands in the program.
-    using unread = args.lse ? null : Tensor.empty(q.device, [args.batch, steps, heads]);
-    const lse = args.lse ?? unread!;
+    const { q, k, v, out, lse, headSize } = args;
     if (tooLarge(args)) {
       return eachHead(args, { q: read(q, "query"), k: read(k, "key"), v: read(v, "key"), out: written(out, "query"), lse: written(lse, "scalar") },
         (copies, inputs) => {
@@ -143,5 +141,13 @@ export const attention = (gpu: Launcher): AttentionKernels => {
     }
   }
 
-  return { attention: forward, attentionGradient: gradient };
+  return {
+    attention(args) {
+      const { q: { device }, batch, steps, heads } = args;
+      const lse = Tensor.empty(device, [batch, steps, heads]);
+      forward({ lse, ...args });
+      return { lse };
+    },
+    attentionGradient: ({ saved: { lse }, ...args }) => gradient({ lse, ...args }),
+  };
 };
