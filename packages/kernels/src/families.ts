@@ -4,33 +4,35 @@
  */
 import { attentionKernels } from "./ops/attention";
 import { convKernels } from "./ops/conv";
+import { crossEntropyKernels } from "./ops/crossEntropy";
+import { cumulativeSumKernels } from "./ops/cumulativeSum";
 import { embeddingKernels } from "./ops/embedding";
+import { gatesKernels } from "./ops/gates";
+import { gatherKernels } from "./ops/gather";
+import { layerNormKernels } from "./ops/layerNorm";
 import { memoryKernels } from "./ops/memory";
 import { normKernels } from "./ops/norm";
-import { ropeKernels } from "./ops/rope";
-import { ssdKernels } from "./ops/ssd";
-import { crossEntropyKernels } from "./ops/crossEntropy";
-import { layerNormKernels } from "./ops/layerNorm";
 import { optimizerKernels } from "./ops/optimizer";
 import { randomKernels } from "./ops/random";
-import { cumulativeSumKernels } from "./ops/cumulativeSum";
-import { gatherKernels } from "./ops/gather";
+import { ropeKernels } from "./ops/rope";
+import { ssdKernels } from "./ops/ssd";
 import { whereKernels } from "./ops/where";
 import type { Family } from "./signature";
 
 export const FAMILIES = {
   attention: attentionKernels,
   conv: convKernels,
+  crossEntropy: crossEntropyKernels,
+  cumulativeSum: cumulativeSumKernels,
   embedding: embeddingKernels,
+  gates: gatesKernels,
+  gather: gatherKernels,
+  layerNorm: layerNormKernels,
   memory: memoryKernels,
   norm: normKernels,
-  rope: ropeKernels,
-  ssd: ssdKernels,
-  crossEntropy: crossEntropyKernels,
-  layerNorm: layerNormKernels,
   optimizer: optimizerKernels,
   random: randomKernels,
-  cumulativeSum: cumulativeSumKernels,
-  gather: gatherKernels,
+  rope: ropeKernels,
+  ssd: ssdKernels,
   where: whereKernels,
 } as const satisfies Readonly<Record<string, Family>>;

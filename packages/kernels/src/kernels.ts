@@ -10,7 +10,7 @@ import type { convKernels } from "./ops/conv";
 import type { crossEntropyKernels } from "./ops/crossEntropy";
 import type { ElementwiseKernels } from "./ops/elementwise";
 import type { embeddingKernels } from "./ops/embedding";
-import type { GateKernels } from "./ops/gates";
+import type { gatesKernels } from "./ops/gates";
 import type { layerNormKernels } from "./ops/layerNorm";
 import type { MatmulKernels } from "./ops/matmul";
 import type { memoryKernels } from "./ops/memory";
@@ -41,7 +41,7 @@ export interface Kernels
     KernelsOf<typeof normKernels>,
     KernelsOf<typeof layerNormKernels>,
     KernelsOf<typeof convKernels>,
-    GateKernels,
+    KernelsOf<typeof gatesKernels>,
     KernelsOf<typeof ssdKernels>,
     ChunkAttentionKernels,
     KernelsOf<typeof attentionKernels>,

@@ -1,8 +1,8 @@
 // Step sizes and log decays of Mamba-2: src/ops/gates.ts.
 #include <algorithm>
 
-#include "check.h"
 #include "families.h"
+#include "signatures/gates.h"
 #include "vector.h"
 
 namespace lenggen::LENGGEN_ISA {
@@ -14,31 +14,17 @@ constexpr int64_t BLOCK = 256;
 struct GateSizes {
   int64_t rows, heads;
   float minDt, maxDt;
-  explicit GateSizes(const Launch& launch)
-      : rows(launch.integer(0)), heads(launch.integer(1)), minDt(launch.real(2)), maxDt(launch.real(3)) {}
+  template <typename Args>
+  explicit GateSizes(const Args& args) : rows(args.rows), heads(args.heads), minDt(args.minDt), maxDt(args.maxDt) {}
   int64_t items() const { return (rows + BLOCK - 1) / BLOCK; }
 };
 
-void checkGateSizes(const Launch& launch) {
-  requireSize(launch, 0);
-  requireSize(launch, 1);
-}
-
 vf clamped(const GateSizes& s, vf dt) { return max(broadcast(s.minDt), min(broadcast(s.maxDt), dt)); }
 
-// buffers: raw, bias, aLog, dt, a; numbers: rows, heads, minDt, maxDt
-void checkGates(const Launch& launch) {
-  requireCounts(launch, 5, 4);
-  checkGateSizes(launch);
-  const GateSizes s(launch);
-  for (const int i : {0, 3, 4}) requireElements(launch, i, product({s.rows, s.heads}));
-  for (const int i : {1, 2}) requireElements(launch, i, s.heads);
-}
-
-void runGates(const Launch& launch, Pool& pool) {
-  const GateSizes s(launch);
-  const float *raw = launch.buffers[0].f32(), *bias = launch.buffers[1].f32(), *aLog = launch.buffers[2].f32();
-  float *dt = launch.buffers[3].f32(), *a = launch.buffers[4].f32();
+void runGates(const SsmGatesArgs& args, Pool& pool) {
+  const GateSizes s(args);
+  const float *raw = args.raw, *bias = args.bias, *aLog = args.aLog;
+  float *dt = args.dt, *a = args.a;
   pool.parallel(s.items(), [&](int64_t item, int) {
     for (int64_t h = 0; h < s.heads; h += WIDTH) {
       const int64_t n = std::min<int64_t>(WIDTH, s.heads - h);
@@ -53,22 +39,10 @@ void runGates(const Launch& launch, Pool& pool) {
   });
 }
 
-// buffers: raw, bias, aLog, ddt?, da?, draw, dbias, daLog; numbers: rows, heads, minDt, maxDt
-void checkGatesGradient(const Launch& launch) {
-  requireCounts(launch, 8, 4);
-  checkGateSizes(launch);
-  const GateSizes s(launch);
-  const int64_t size = product({s.rows, s.heads});
-  for (const int i : {0, 5}) requireElements(launch, i, size);
-  for (const int i : {3, 4}) requireOptional(launch, i, size);
-  for (const int i : {1, 2, 6, 7}) requireElements(launch, i, s.heads);
-}
-
-void runGatesGradient(const Launch& launch, Pool& pool) {
-  const GateSizes s(launch);
-  const Buffer* buffers = launch.buffers;
-  const float *raw = buffers[0].f32(), *bias = buffers[1].f32(), *aLog = buffers[2].f32(), *ddt = buffers[3].f32(), *da = buffers[4].f32();
-  float *draw = buffers[5].f32(), *dbias = buffers[6].f32(), *daLog = buffers[7].f32();
+void runGatesGradient(const SsmGatesGradientArgs& args, Pool& pool) {
+  const GateSizes s(args);
+  const float *raw = args.raw, *bias = args.bias, *aLog = args.aLog, *ddt = args.ddt, *da = args.da;
+  float *draw = args.draw, *dbias = args.dbias, *daLog = args.daLog;
   float* partial = pool.shared(s.items() * 2 * s.heads);  // [items, 2, heads]: dbias, daLog
   pool.parallel(s.items(), [&](int64_t item, int) {
     for (int64_t h = 0; h < s.heads; h += WIDTH) {
@@ -102,8 +76,8 @@ void runGatesGradient(const Launch& launch, Pool& pool) {
 }  // namespace
 
 extern const Kernel gatesKernels[] = {
-    {"ssmGates", checkGates, runGates},
-    {"ssmGatesGradient", checkGatesGradient, runGatesGradient},
+    kernel<SsmGatesArgs, runGates>(),
+    kernel<SsmGatesGradientArgs, runGatesGradient>(),
     {nullptr, nullptr, nullptr},
 };
 

@@ -7,21 +7,28 @@
  *   draw = g σ(raw + bias) where dt was not clamped, else 0;   dbias = Σ draw;   daLog = Σ da a.
  */
 import { check } from "../errors";
-import { applyList, type ListOp } from "../opList";
+import { kernelsOf } from "../kernels";
+import { apply, like, type Op } from "../op";
 import { sameShape, showShape } from "../shape";
-import { Tensor } from "../tensor";
+import type { Family } from "../signature";
+import type { Tensor } from "../tensor";
 
-export interface GateKernels {
-  /** raw, dt, a [rows, heads]; bias, aLog [heads]. maxDt may be Infinity. */
-  ssmGates(args: {
-    raw: Tensor; bias: Tensor; aLog: Tensor; dt: Tensor; a: Tensor; rows: number; heads: number; minDt: number; maxDt: number;
-  }): void;
+/** maxDt may be Infinity. */
+const numbers = { rows: "size", heads: "size", minDt: "real", maxDt: "real" } as const;
+
+const inputs = { raw: "[rows,heads]", bias: "[heads]", aLog: "[heads]" } as const;
+
+export const gatesKernels = {
+  ssmGates: { numbers, reads: inputs, writes: { dt: "[rows,heads]", a: "[rows,heads]" } },
   /** ddt and da null for zero. */
-  ssmGatesGradient(args: {
-    raw: Tensor; bias: Tensor; aLog: Tensor; ddt: Tensor | null; da: Tensor | null;
-    draw: Tensor; dbias: Tensor; daLog: Tensor; rows: number; heads: number; minDt: number; maxDt: number;
-  }): void;
-}
+  ssmGatesGradient: {
+    numbers,
+    reads: { ...inputs, ddt: "[rows,heads]?", da: "[rows,heads]?" },
+    writes: { draw: "[rows,heads]", dbias: "[heads]", daLog: "[heads]" },
+  },
+} as const satisfies Family;
+
+const kernels = kernelsOf<typeof gatesKernels>;
 
 interface GateAttributes {
   readonly minDt: number;
@@ -33,34 +40,28 @@ const rowsOf = (raw: Tensor) => {
   return { rows: heads === 0 ? 0 : raw.size / heads, heads };
 };
 
-const gatesOp: ListOp<GateAttributes> = {
+const gatesOp: Op<{ raw: Tensor; bias: Tensor; aLog: Tensor }, { dt: Tensor; a: Tensor }, GateAttributes> = {
   name: "ssmGates",
-  outputs([raw, bias, aLog], { minDt, maxDt }) {
-    const heads = raw!.shape.at(-1);
-    for (const [name, t] of [["bias", bias!], ["aLog", aLog!]] as const) {
+  outputs({ raw, bias, aLog }, { minDt, maxDt }) {
+    const heads = raw.shape.at(-1);
+    for (const [name, t] of Object.entries({ bias, aLog })) {
       check(heads !== undefined && sameShape(t.shape, [heads]), "E_SHAPE", () =>
-        `ssmGates: ${name} ${showShape(t.shape)} must have the size of the last axis of raw ${showShape(raw!.shape)}`);
-      check(t.dtype === raw!.dtype && t.dtype !== "i32", "E_DTYPE", () =>
-        `ssmGates: ${name} is ${t.dtype}; all inputs must share one float type (raw is ${raw!.dtype})`);
+        `ssmGates: ${name} ${showShape(t.shape)} must have the size of the last axis of raw ${showShape(raw.shape)}`);
+      check(t.dtype === raw.dtype && t.dtype !== "i32", "E_DTYPE", () =>
+        `ssmGates: ${name} is ${t.dtype}; all inputs must share one float type (raw is ${raw.dtype})`);
     }
     check(minDt >= 0 && minDt <= maxDt, "E_ARGUMENT", () =>
       `ssmGates: the limits [${minDt}, ${maxDt}] must satisfy 0 <= minDt <= maxDt`);
-    return [{ shape: raw!.shape, dtype: raw!.dtype }, { shape: raw!.shape, dtype: raw!.dtype }];
+    const { shape, dtype } = raw;
+    return { dt: { shape, dtype }, a: { shape, dtype } };
   },
-  forward([raw, bias, aLog], [dt, a], limits) {
-    raw!.device.kernels.ssmGates({ raw: raw!, bias: bias!, aLog: aLog!, dt: dt!, a: a!, ...rowsOf(raw!), ...limits });
+  forward({ raw, bias, aLog }, { dt, a }, { minDt, maxDt }) {
+    kernels(raw).ssmGates({ raw, bias, aLog, dt, a, minDt, maxDt, ...rowsOf(raw) });
   },
-  gradient({ inputs: [raw, bias, aLog], attributes, wanted }, [ddt, da]) {
-    const [draw, dbias, daLog] = [raw!, bias!, aLog!].map((t) => Tensor.empty(t.device, t.shape, t.dtype));
-    raw!.device.kernels.ssmGatesGradient({
-      raw: raw!, bias: bias!, aLog: aLog!, ddt: ddt!, da: da!, draw: draw!, dbias: dbias!, daLog: daLog!,
-      ...rowsOf(raw!), ...attributes,
-    });
-    return [draw!, dbias!, daLog!].map((gradient, i) => {
-      if (wanted[i]) return gradient;
-      gradient.dispose();
-      return null;
-    });
+  gradient({ inputs: { raw, bias, aLog }, attributes: { minDt, maxDt } }, { dt: ddt, a: da }) {
+    const [draw, dbias, daLog] = [like(raw), like(bias), like(aLog)];
+    kernels(raw).ssmGatesGradient({ raw, bias, aLog, ddt, da, draw, dbias, daLog, minDt, maxDt, ...rowsOf(raw) });
+    return { raw: draw, bias: dbias, aLog: daLog };
   },
 };
 
@@ -76,6 +77,5 @@ export function ssmGates(
   options: { minDt?: number; maxDt?: number } = {},
 ): { dt: Tensor; a: Tensor } {
   const limits = { minDt: options.minDt ?? 0, maxDt: options.maxDt ?? Infinity };
-  const [dt, a] = applyList(gatesOp, [raw, bias, aLog], limits);
-  return { dt: dt!, a: a! };
+  return apply(gatesOp, { raw, bias, aLog }, limits);
 }

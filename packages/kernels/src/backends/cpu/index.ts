@@ -11,7 +11,6 @@ import { memoryLimitFrom } from "../memoryLimit";
 import { type Addon, loadAddon, type NativeDevice, translated } from "./addon";
 import { chunkAttention } from "./chunkAttention";
 import { elementwise } from "./elementwise";
-import { gates } from "./gates";
 import { type CpuBuffer, createLaunch, type Launch } from "./launch";
 import { matmul } from "./matmul";
 import { Packer } from "./pack";
@@ -30,7 +29,6 @@ function declaredKernels(native: NativeDevice, device: Device): Partial<Kernels>
 const createKernels = (launch: Launch): Partial<Kernels> => ({
   ...chunkAttention(launch),
   ...elementwise(launch),
-  ...gates(launch),
   ...matmul(launch),
   ...reduce(launch),
   ...retrieve(launch),

@@ -1,9 +1,10 @@
-import type { GateKernels } from "../../ops/gates";
+import type { gatesKernels } from "../../ops/gates";
+import type { KernelsOf } from "../../signature";
 import { data } from "./data";
 
 const softplus = (z: number) => Math.max(z, 0) + Math.log1p(Math.exp(-Math.abs(z)));
 
-export const gates: GateKernels = {
+export const gates: KernelsOf<typeof gatesKernels> = {
   ssmGates({ raw, bias, aLog, dt, a, rows, heads, minDt, maxDt }) {
     const [rs, bs, ls, dts, as] = [data(raw), data(bias), data(aLog), data(dt), data(a)];
     for (let i = 0; i < rows * heads; i++) {

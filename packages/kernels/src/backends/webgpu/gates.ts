@@ -1,4 +1,5 @@
-import type { GateKernels } from "../../ops/gates";
+import type { gatesKernels } from "../../ops/gates";
+import type { KernelsOf } from "../../signature";
 import { Tensor } from "../../tensor";
 import { type Launcher, part, rowParts } from "./launcher";
 import { blockRows, sumPartials } from "./partials";
@@ -50,10 +51,10 @@ fn run(group: u32, lane: u32) {
 }`,
 });
 
-const gradient = variants((hasDdt: boolean, hasDa: boolean) =>
+const gradient = variants(({ ddt, da }: { ddt: boolean; da: boolean }) =>
   program({
     name: "ssmGatesGradient",
-    reads: { raw: "f32", bias: "f32", aLog: "f32", ddt: hasDdt ? "f32" : undefined, da: hasDa ? "f32" : undefined },
+    reads: { raw: "f32", bias: "f32", aLog: "f32", ddt: ddt ? "f32" : undefined, da: da ? "f32" : undefined },
     writes: { draw: "f32", partials: "f32" },
     params: { rows: "u32", heads: "u32", tiles: "u32", across: "u32", slices: "u32", block: "u32", ...LIMITS },
     workgroup: WORKGROUP,
@@ -75,8 +76,8 @@ fn run(group: u32, lane: u32) {
       let z = raw[at] + shift;
       let free = softplus(z);
       let slope = select(sigmoid(z), 0.0, is_bound(free));
-      let into_a = ${hasDa ? "decay * da[at]" : "0.0"};
-      let d = (${hasDdt ? "ddt[at]" : "0.0"} - into_a) * slope;
+      let into_a = ${da ? "decay * da[at]" : "0.0"};
+      let d = (${ddt ? "ddt[at]" : "0.0"} - into_a) * slope;
       draw[at] = d;
       sums += vec2f(d, -into_a * clamped(free));
     }
@@ -90,7 +91,7 @@ fn run(group: u32, lane: u32) {
 }`,
   }));
 
-export const gates = (gpu: Launcher): GateKernels => ({
+export const gates = (gpu: Launcher): KernelsOf<typeof gatesKernels> => ({
   ssmGates({ raw, bias, aLog, dt, a, rows, heads, minDt, maxDt }) {
     for (const { start, count } of rowParts(rows, [heads], gpu.maxBinding)) {
       const [from, size] = [start * heads, count * heads];
@@ -110,7 +111,7 @@ export const gates = (gpu: Launcher): GateKernels => ({
     for (const { start, count, blocks: here } of ranges) {
       const of = (t: Tensor) => part(t, start * heads, count * heads);
       gpu.run(
-        gradient(ddt !== null, da !== null),
+        gradient({ ddt: ddt !== null, da: da !== null }),
         { raw: of(raw), bias, aLog, ddt: ddt && of(ddt), da: da && of(da), draw: of(draw), partials: part(partials, done * 2 * heads, here * 2 * heads) },
         { rows: count, heads, tiles, across, slices, block, ...limitsOf(minDt, maxDt) },
         here * tiles,
