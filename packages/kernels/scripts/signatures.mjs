@@ -13,7 +13,7 @@ const PACKAGE = fileURLToPath(new URL("..", import.meta.url));
 async function load() {
   const { outputFiles } = await build({
     stdin: { contents: 'export { FAMILIES } from "./src/families"; export { tensorForm, isList } from "./src/signature";', resolveDir: PACKAGE },
-    bundle: true, write: false, format: "esm", platform: "neutral", logLevel: "error", treeShaking: true, external: ["node:*", "webgpu"],
+    bundle: true, write: false, format: "esm", platform: "neutral", target: "es2022", logLevel: "error", treeShaking: true, external: ["node:*", "webgpu"],
   });
   return import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].text).toString("base64")}`);
 }

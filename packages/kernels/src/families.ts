@@ -6,16 +6,20 @@ import { attentionKernels } from "./ops/attention";
 import { convKernels } from "./ops/conv";
 import { crossEntropyKernels } from "./ops/crossEntropy";
 import { cumulativeSumKernels } from "./ops/cumulativeSum";
+import { elementwiseKernels } from "./ops/elementwise";
 import { embeddingKernels } from "./ops/embedding";
 import { gatesKernels } from "./ops/gates";
 import { gatherKernels } from "./ops/gather";
 import { layerNormKernels } from "./ops/layerNorm";
+import { matmulKernels } from "./ops/matmul";
 import { memoryKernels } from "./ops/memory";
 import { normKernels } from "./ops/norm";
 import { optimizerKernels } from "./ops/optimizer";
 import { randomKernels } from "./ops/random";
+import { reduceKernels } from "./ops/reduce";
 import { ropeKernels } from "./ops/rope";
 import { ssdKernels } from "./ops/ssd";
+import { viewKernels } from "./ops/view";
 import { whereKernels } from "./ops/where";
 import type { Family } from "./signature";
 
@@ -24,15 +28,19 @@ export const FAMILIES = {
   conv: convKernels,
   crossEntropy: crossEntropyKernels,
   cumulativeSum: cumulativeSumKernels,
+  elementwise: elementwiseKernels,
   embedding: embeddingKernels,
   gates: gatesKernels,
   gather: gatherKernels,
   layerNorm: layerNormKernels,
+  matmul: matmulKernels,
   memory: memoryKernels,
   norm: normKernels,
   optimizer: optimizerKernels,
   random: randomKernels,
+  reduce: reduceKernels,
   rope: ropeKernels,
   ssd: ssdKernels,
+  view: viewKernels,
   where: whereKernels,
 } as const satisfies Readonly<Record<string, Family>>;

@@ -8,20 +8,20 @@ import type { attentionKernels } from "./ops/attention";
 import type { ChunkAttentionKernels } from "./ops/chunkAttention";
 import type { convKernels } from "./ops/conv";
 import type { crossEntropyKernels } from "./ops/crossEntropy";
-import type { ElementwiseKernels } from "./ops/elementwise";
+import type { elementwiseKernels } from "./ops/elementwise";
 import type { embeddingKernels } from "./ops/embedding";
 import type { gatesKernels } from "./ops/gates";
 import type { layerNormKernels } from "./ops/layerNorm";
-import type { MatmulKernels } from "./ops/matmul";
+import type { matmulKernels } from "./ops/matmul";
 import type { memoryKernels } from "./ops/memory";
 import type { normKernels } from "./ops/norm";
 import type { optimizerKernels } from "./ops/optimizer";
 import type { randomKernels } from "./ops/random";
-import type { ReduceKernels } from "./ops/reduce";
+import type { reduceKernels } from "./ops/reduce";
 import type { RetrieveKernels } from "./ops/retrieve";
 import type { ropeKernels } from "./ops/rope";
 import type { ssdKernels } from "./ops/ssd";
-import type { ViewKernels } from "./ops/view";
+import type { viewKernels } from "./ops/view";
 import type { cumulativeSumKernels } from "./ops/cumulativeSum";
 import type { gatherKernels } from "./ops/gather";
 import type { whereKernels } from "./ops/where";
@@ -33,10 +33,10 @@ export interface Kernels
     KernelsOf<typeof whereKernels>,
     KernelsOf<typeof gatherKernels>,
     KernelsOf<typeof cumulativeSumKernels>,
-    MatmulKernels,
-    ElementwiseKernels,
-    ReduceKernels,
-    ViewKernels,
+    KernelsOf<typeof matmulKernels>,
+    KernelsOf<typeof elementwiseKernels>,
+    KernelsOf<typeof reduceKernels>,
+    KernelsOf<typeof viewKernels>,
     KernelsOf<typeof embeddingKernels>,
     KernelsOf<typeof normKernels>,
     KernelsOf<typeof layerNormKernels>,

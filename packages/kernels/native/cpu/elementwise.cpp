@@ -1,15 +1,15 @@
-// Elementwise functions: src/ops/elementwise.ts. Each function is a type; a launch's code picks the instance once, and
+// Elementwise functions: src/ops/elementwise.ts. Each function is a type; a launch's name of one picks the instance once, and
 // the loops hold no branches.
-#include "check.h"
 #include "families.h"
 #include "nest.h"
+#include "signatures/elementwise.h"
 #include "split.h"
 #include "sweep.h"
 
 namespace lenggen::LENGGEN_ISA {
 namespace {
 
-// ---- one operand: value(x), and derivative(x, y) with y = value(x). Codes count from 0 in this order. -----------
+// ---- one operand: value(x), and derivative(x, y) with y = value(x). -----------
 
 struct Neg {
   static vf value(vf x) { return -x; }
@@ -51,79 +51,70 @@ struct Tanh {
   static vf derivative(vf, vf y) { return 1.0f - y * y; }
 };
 
+// run(F()) for the function of a name.
+template <typename Name, typename Run>
+void withUnary(Name name, const Run& run) {
+  switch (name) {
+    case Name::neg: return run(Neg());
+    case Name::exp: return run(Exp());
+    case Name::log: return run(Log());
+    case Name::sqrt: return run(Sqrt());
+    case Name::square: return run(Square());
+    case Name::sigmoid: return run(Sigmoid());
+    case Name::silu: return run(Silu());
+    case Name::softplus: return run(Softplus());
+    case Name::tanh: return run(Tanh());
+  }
+}
+
 template <typename F>
-void unaryAs(const Launch& launch, Pool& pool) {
-  const float* x = launch.buffers[0].f32();
-  float* y = launch.buffers[1].f32();
-  inRanges(pool, static_cast<int64_t>(launch.buffers[1].bytes / 4), 1, [=](int64_t from, int64_t to) {
+void unaryAs(const UnaryArgs& args, Pool& pool) {
+  const float* x = args.x.data;
+  float* y = args.y.data;
+  inRanges(pool, args.y.size, 1, [=](int64_t from, int64_t to) {
     sweep(to - from, [=](int64_t i, auto at) { at.put(y + from + i, F::value(at.get(x + from + i))); });
   });
 }
 
+void checkUnary(const UnaryArgs& args) { requireElements("x", args.x.size, args.y.size); }
+
+void runUnary(const UnaryArgs& args, Pool& pool) {
+  withUnary(args.op, [&](auto f) { unaryAs<decltype(f)>(args, pool); });
+}
+
 template <typename F>
-void unaryGradientAs(const Launch& launch, Pool& pool) {
-  const float* x = launch.buffers[0].f32();
-  const float* y = launch.buffers[1].f32();
-  const float* dy = launch.buffers[2].f32();
-  float* dx = launch.buffers[3].f32();
-  inRanges(pool, static_cast<int64_t>(launch.buffers[3].bytes / 4), 1, [=](int64_t from, int64_t to) {
+void unaryGradientAs(const UnaryGradientArgs& args, Pool& pool) {
+  const float *x = args.x.data, *y = args.y.data, *dy = args.dy.data;
+  float* dx = args.dx.data;
+  inRanges(pool, args.dx.size, 1, [=](int64_t from, int64_t to) {
     sweep(to - from, [=](int64_t i, auto at) {
       at.put(dx + from + i, at.get(dy + from + i) * F::derivative(at.get(x + from + i), at.get(y + from + i)));
     });
   });
 }
 
-using Run = void (*)(const Launch&, Pool&);
-
-template <typename... F>
-struct Unary {
-  static constexpr int COUNT = sizeof...(F);
-  static constexpr Run value[] = {unaryAs<F>...};
-  static constexpr Run gradient[] = {unaryGradientAs<F>...};
-};
-using UnaryTable = Unary<Neg, Exp, Log, Sqrt, Square, Sigmoid, Silu, Softplus, Tanh>;
-
-// All buffers as long as the last one.
-void requireSameSize(const Launch& launch) {
-  const int last = launch.bufferCount - 1;
-  for (int i = 0; i < last; i++) requireElements(launch, i, static_cast<int64_t>(launch.buffers[last].bytes / 4));
-  requireElements(launch, last, 0);
+void checkUnaryGradient(const UnaryGradientArgs& args) {
+  requireElements("x", args.x.size, args.dx.size);
+  requireElements("y", args.y.size, args.dx.size);
+  requireElements("dy", args.dy.size, args.dx.size);
 }
 
-// buffers: x, y; numbers: code
-void checkUnary(const Launch& launch) {
-  requireCounts(launch, 2, 1);
-  requireSameSize(launch);
-  require(requireSize(launch, 0) < UnaryTable::COUNT, "there is no function of that code");
+void runUnaryGradient(const UnaryGradientArgs& args, Pool& pool) {
+  withUnary(args.op, [&](auto f) { unaryGradientAs<decltype(f)>(args, pool); });
 }
 
-void runUnary(const Launch& launch, Pool& pool) { UnaryTable::value[launch.integer(0)](launch, pool); }
+void checkAffine(const AffineArgs& args) { requireElements("x", args.x.size, args.y.size); }
 
-// buffers: x, y, dy, dx; numbers: code
-void checkUnaryGradient(const Launch& launch) {
-  requireCounts(launch, 4, 1);
-  requireSameSize(launch);
-  require(requireSize(launch, 0) < UnaryTable::COUNT, "there is no function of that code");
-}
-
-void runUnaryGradient(const Launch& launch, Pool& pool) { UnaryTable::gradient[launch.integer(0)](launch, pool); }
-
-// buffers: x, y; numbers: scale, shift
-void checkAffine(const Launch& launch) {
-  requireCounts(launch, 2, 2);
-  requireSameSize(launch);
-}
-
-void runAffine(const Launch& launch, Pool& pool) {
-  const float* x = launch.buffers[0].f32();
-  float* y = launch.buffers[1].f32();
-  const float scale = launch.real(0), shift = launch.real(1);
-  inRanges(pool, static_cast<int64_t>(launch.buffers[1].bytes / 4), 1, [=](int64_t from, int64_t to) {
+void runAffine(const AffineArgs& args, Pool& pool) {
+  const float* x = args.x.data;
+  float* y = args.y.data;
+  const float scale = args.scale, shift = args.shift;
+  inRanges(pool, args.y.size, 1, [=](int64_t from, int64_t to) {
     sweep(to - from, [=](int64_t i, auto at) { at.put(y + from + i, at.get(x + from + i) * scale + shift); });
   });
 }
 
-// ---- two operands; `dy` is there for gradients and ignored by the others. Codes count from 0 in this order. ------------
+// ---- two operands; `dy` is there for gradients and ignored by the others. ------------
 
 struct Add {
   static vf value(vf a, vf b, vf) { return a + b; }
@@ -162,13 +153,10 @@ void stretch(const float* a, const float* b, const float* dy, float* out, int64_
   });
 }
 
+// dy: null unless F is for a gradient.
 template <typename F, bool GRADIENT>
-void binaryAs(const Launch& launch, Pool& pool) {
-  const float* a = launch.buffers[0].f32();
-  const float* b = launch.buffers[1].f32();
-  const float* dy = GRADIENT ? launch.buffers[2].f32() : nullptr;
-  float* out = launch.buffers[GRADIENT ? 3 : 2].f32();
-  const Nest nest = readNest(launch, 1);
+void binaryAs(const float* a, const float* b, const float* dy, float* out, const Numbers& layout, Pool& pool) {
+  const Nest nest = readNest(layout);
   if (nest.total == 0) return;
   const int64_t inner = nest.inner();
   const bool aMoves = nest.strides[0][nest.rank - 1] == 1, bMoves = nest.strides[1][nest.rank - 1] == 1;
@@ -188,36 +176,48 @@ void binaryAs(const Launch& launch, Pool& pool) {
   });
 }
 
-constexpr Run BINARY[] = {binaryAs<Add, false>, binaryAs<Sub, false>, binaryAs<Mul, false>, binaryAs<Div, false>, binaryAs<Equal, false>};
-constexpr Run BINARY_GRADIENT[] = {binaryAs<MulA, true>, binaryAs<MulB, true>, binaryAs<DivA, true>, binaryAs<DivB, true>};
-
-void requireBinary(const Launch& launch, int buffers, int codes) {
-  require(launch.bufferCount == buffers && launch.numberCount >= 2, "has too few or too many arguments");
-  require(requireSize(launch, 0) < codes, "there is no function of that code");
-  const Nest nest = requireNest(launch, 1);
-  for (int k = 0; k < 2; k++) {
-    require(nest.strides[k][nest.rank - 1] <= 1, "the last stride must be 0 or 1");
-    requireReach(launch, k, nest, k, 0);
-  }
-  for (int i = 2; i < buffers; i++) requireElements(launch, i, nest.total);
+template <typename Args>
+Nest requireOperands(const Args& args) {
+  const Nest nest = requireNest(args.layout);
+  for (int k = 0; k < 2; k++) require(nest.strides[k][nest.rank - 1] <= 1, "the last stride must be 0 or 1");
+  requireReach("a", args.a.size, nest, 0, 0);
+  requireReach("b", args.b.size, nest, 1, 0);
+  requireElements("out", args.out.size, nest.total);
+  return nest;
 }
 
-// buffers: a, b, out; numbers: code, nest of a and b
-void checkBinary(const Launch& launch) { requireBinary(launch, 3, 5); }
-void runBinary(const Launch& launch, Pool& pool) { BINARY[launch.integer(0)](launch, pool); }
+void checkBinary(const BinaryArgs& args) { requireOperands(args); }
 
-// buffers: a, b, dy, out; numbers: code, nest of a and b
-void checkBinaryGradient(const Launch& launch) { requireBinary(launch, 4, 4); }
-void runBinaryGradient(const Launch& launch, Pool& pool) { BINARY_GRADIENT[launch.integer(0)](launch, pool); }
+void runBinary(const BinaryArgs& args, Pool& pool) {
+  const auto run = [&](auto f) { binaryAs<decltype(f), false>(args.a.data, args.b.data, nullptr, args.out.data, args.layout, pool); };
+  switch (args.op) {
+    case BinaryArgs::Op::add: return run(Add());
+    case BinaryArgs::Op::sub: return run(Sub());
+    case BinaryArgs::Op::mul: return run(Mul());
+    case BinaryArgs::Op::div: return run(Div());
+    case BinaryArgs::Op::equal: return run(Equal());
+  }
+}
+
+void checkBinaryGradient(const BinaryGradientArgs& args) { requireElements("dy", args.dy.size, requireOperands(args).total); }
+
+void runBinaryGradient(const BinaryGradientArgs& args, Pool& pool) {
+  const bool ofA = args.operand == BinaryGradientArgs::Operand::a;
+  const auto run = [&](auto f) { binaryAs<decltype(f), true>(args.a.data, args.b.data, args.dy.data, args.out.data, args.layout, pool); };
+  switch (args.op) {
+    case BinaryGradientArgs::Op::mul: return ofA ? run(MulA()) : run(MulB());
+    case BinaryGradientArgs::Op::div: return ofA ? run(DivA()) : run(DivB());
+  }
+}
 
 }  // namespace
 
 extern const Kernel elementwiseKernels[] = {
-    {"unary", checkUnary, runUnary},
-    {"unaryGradient", checkUnaryGradient, runUnaryGradient},
-    {"affine", checkAffine, runAffine},
-    {"binary", checkBinary, runBinary},
-    {"binaryGradient", checkBinaryGradient, runBinaryGradient},
+    kernel<UnaryArgs, runUnary, checkUnary>(),
+    kernel<UnaryGradientArgs, runUnaryGradient, checkUnaryGradient>(),
+    kernel<AffineArgs, runAffine, checkAffine>(),
+    kernel<BinaryArgs, runBinary, checkBinary>(),
+    kernel<BinaryGradientArgs, runBinaryGradient, checkBinaryGradient>(),
     {nullptr, nullptr, nullptr},
 };
 

@@ -17,16 +17,14 @@ void inBlocks(Pool& pool, int64_t size, const Body& body) {
   });
 }
 
-int64_t elements(const Buffer& buffer) { return static_cast<int64_t>(buffer.bytes / 4); }
-
 void fill(const FillArgs& args, Pool& pool) {
   const Buffer out = args.out;
   if (out.type == BufferType::i32) {
     const int32_t value = args.value >= -2147483648.0 && args.value <= 2147483647.0 ? static_cast<int32_t>(args.value) : -1;
-    inBlocks(pool, elements(out), [=](int64_t from, int64_t to) { std::fill(out.i32() + from, out.i32() + to, value); });
+    inBlocks(pool, elementsOf(out), [=](int64_t from, int64_t to) { std::fill(out.i32() + from, out.i32() + to, value); });
   } else {
     const float value = static_cast<float>(args.value);
-    inBlocks(pool, elements(out), [=](int64_t from, int64_t to) { std::fill(out.f32() + from, out.f32() + to, value); });
+    inBlocks(pool, elementsOf(out), [=](int64_t from, int64_t to) { std::fill(out.f32() + from, out.f32() + to, value); });
   }
 }
 
@@ -38,7 +36,7 @@ void accumulateF32(const AccumulateArgs& args, Pool& pool) {
   const float* x = args.x.f32();
   float* out = args.out.f32();
   const float scale = static_cast<float>(args.scale);
-  inBlocks(pool, elements(args.out), [=](int64_t from, int64_t to) {
+  inBlocks(pool, elementsOf(args.out), [=](int64_t from, int64_t to) {
     for (int64_t i = from; i < to; i++) out[i] += scale * x[i];
   });
 }
@@ -47,7 +45,7 @@ void accumulateI32(const AccumulateArgs& args, Pool& pool) {
   const int32_t* x = args.x.i32();
   int32_t* out = args.out.i32();
   const double scale = args.scale;
-  inBlocks(pool, elements(args.out), [=](int64_t from, int64_t to) {
+  inBlocks(pool, elementsOf(args.out), [=](int64_t from, int64_t to) {
     for (int64_t i = from; i < to; i++) {
       // Saturates where JavaScript would wrap: out of range is undefined in C++.
       const double sum = out[i] + scale * x[i];

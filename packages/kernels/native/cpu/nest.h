@@ -1,7 +1,7 @@
-// Loop nests over two strided operands, as src/ops/layout.ts collapses them. In a launch's numbers: rank, the
+// Loop nests over two strided operands, as src/ops/layout.ts collapses them. A launch has them as numbers: rank, the
 // sizes, the strides of operand 0, the strides of operand 1.
 #pragma once
-#include "check.h"
+#include "signature.h"
 
 namespace lenggen::LENGGEN_ISA {
 
@@ -27,47 +27,40 @@ struct Nest {
   }
 };
 
-// The nest whose rank is number `at`, which must be the last thing among the numbers.
-static inline Nest requireNest(const Launch& launch, int at) {
-  require(launch.numberCount > at, "a loop nest is missing");
-  const int64_t rank = requireSize(launch, at);
-  require(rank >= 1 && rank <= MOST_AXES, "a tensor has more axes that can't be walked as one than the device supports (16)");
-  require(launch.numberCount == at + 1 + 3 * rank, "a loop nest has too few or too many numbers");
+// The nest among a launch's numbers, once `requireNest` has let them pass.
+static inline Nest readNest(const Numbers& numbers) {
   Nest nest;
-  nest.rank = static_cast<int>(rank);
+  nest.rank = static_cast<int>(numbers.size(0));
   nest.total = 1;
   for (int i = 0; i < nest.rank; i++) {
-    nest.sizes[i] = requireSize(launch, at + 1 + i);
-    nest.strides[0][i] = requireSize(launch, at + 1 + nest.rank + i);
-    nest.strides[1][i] = requireSize(launch, at + 1 + 2 * nest.rank + i);
-    nest.total = product({nest.total, nest.sizes[i]});
-  }
-  return nest;
-}
-
-// As above, for numbers that have been checked.
-static inline Nest readNest(const Launch& launch, int at) {
-  Nest nest;
-  nest.rank = static_cast<int>(launch.integer(at));
-  nest.total = 1;
-  for (int i = 0; i < nest.rank; i++) {
-    nest.sizes[i] = launch.integer(at + 1 + i);
-    nest.strides[0][i] = launch.integer(at + 1 + nest.rank + i);
-    nest.strides[1][i] = launch.integer(at + 1 + 2 * nest.rank + i);
+    nest.sizes[i] = numbers.size(1 + i);
+    nest.strides[0][i] = numbers.size(1 + nest.rank + i);
+    nest.strides[1][i] = numbers.size(1 + 2 * nest.rank + i);
     nest.total *= nest.sizes[i];
   }
   return nest;
 }
 
-// Buffer i holds every element that operand k reaches, from `offset` on.
-static inline void requireReach(const Launch& launch, int i, const Nest& nest, int k, int64_t offset) {
+// That they are sizes has been checked by the declaration.
+static inline Nest requireNest(const Numbers& numbers) {
+  require(numbers.count >= 1, "a loop nest is missing");
+  const int64_t rank = numbers.size(0);
+  require(rank >= 1 && rank <= MOST_AXES, "a tensor has more axes that can't be walked as one than the device supports (16)");
+  require(numbers.count == 1 + 3 * rank, "a loop nest has too few or too many numbers");
+  int64_t total = 1;
+  for (int64_t i = 0; i < rank; i++) total = product({total, numbers.size(1 + i)});
+  return readNest(numbers);
+}
+
+// A tensor of so many elements holds every one that operand k reaches, from `offset` on.
+static inline void requireReach(const char* name, int64_t elements, const Nest& nest, int k, int64_t offset) {
   if (nest.total == 0) return;
   int64_t last = offset;
   for (int axis = 0; axis < nest.rank; axis++) {
     require(!__builtin_add_overflow(last, product({nest.sizes[axis] - 1, nest.strides[k][axis]}), &last), "strides are too large");
   }
   require(last < INT64_MAX, "strides are too large");
-  requireElements(launch, i, last + 1);
+  requireElements(name, elements, last + 1);
 }
 
 }  // namespace lenggen::LENGGEN_ISA

@@ -2,8 +2,8 @@
 // own, and the results of the blocks are joined in order, in float64.
 #include <limits>
 
-#include "check.h"
 #include "families.h"
+#include "signatures/reduce.h"
 #include "split.h"
 #include "sweep.h"
 
@@ -124,50 +124,25 @@ void reducePlanes(const float* x, float* out, const Sizes& n, double scale, Pool
   });
 }
 
-Sizes requireReduction(const Launch& launch) {
-  const Sizes n = {requireSize(launch, 0), requireSize(launch, 1), requireSize(launch, 2)};
-  requireElements(launch, 0, product({n.outer, n.length, n.inner}));
-  requireElements(launch, 1, product({n.outer, n.inner}));
-  return n;
-}
-
-template <typename R>
-void runReduction(const Launch& launch, Pool& pool, double scale) {
-  const float* x = launch.buffers[0].f32();
-  float* out = launch.buffers[1].f32();
-  const Sizes n = {launch.integer(0), launch.integer(1), launch.integer(2)};
+template <typename R, typename Args>
+void runReduction(const Args& args, Pool& pool, double scale) {
+  const Sizes n = {args.outer, args.length, args.inner};
   if (n.outer == 0 || n.inner == 0) return;
-  if (n.inner == 1) reduceRows<R>(x, out, n, scale, pool);
-  else reducePlanes<R>(x, out, n, scale, pool);
+  if (n.inner == 1) reduceRows<R>(args.x, args.out, n, scale, pool);
+  else reducePlanes<R>(args.x, args.out, n, scale, pool);
 }
 
-// buffers: x, out; numbers: outer, length, inner, scale
-void checkReduceSum(const Launch& launch) {
-  requireCounts(launch, 2, 4);
-  requireReduction(launch);
-}
-void runReduceSum(const Launch& launch, Pool& pool) { runReduction<Sum>(launch, pool, launch.numbers[3]); }
+void runReduceSum(const ReduceSumArgs& args, Pool& pool) { runReduction<Sum>(args, pool, args.scale); }
 
-// buffers: x, out; numbers: outer, length, inner
-void checkReduceMax(const Launch& launch) {
-  requireCounts(launch, 2, 3);
-  require(requireReduction(launch).length >= 1, "there is no largest of no elements");
-}
-void runReduceMax(const Launch& launch, Pool& pool) { runReduction<Max>(launch, pool, 1.0); }
+void checkReduceMax(const ReduceMaxArgs& args) { require(args.length >= 1, "there is no largest of no elements"); }
+void runReduceMax(const ReduceMaxArgs& args, Pool& pool) { runReduction<Max>(args, pool, 1.0); }
 
-// buffers: x, y; numbers: rows, width, logarithm
-void checkSoftmax(const Launch& launch) {
-  requireCounts(launch, 2, 3);
-  const int64_t size = product({requireSize(launch, 0), requireSize(launch, 1)});
-  for (int i = 0; i < 2; i++) requireElements(launch, i, size);
-}
-
-void runSoftmax(const Launch& launch, Pool& pool) {
-  const float* xs = launch.buffers[0].f32();
-  float* ys = launch.buffers[1].f32();
-  const int64_t width = launch.integer(1);
-  const bool logarithm = launch.numbers[2] != 0;
-  inRanges(pool, launch.integer(0), width, [=](int64_t from, int64_t to) {
+void runSoftmax(const SoftmaxArgs& args, Pool& pool) {
+  const float* xs = args.x;
+  float* ys = args.y;
+  const int64_t width = args.width;
+  const bool logarithm = args.logarithm;
+  inRanges(pool, args.rows, width, [=](int64_t from, int64_t to) {
     for (int64_t row = from; row < to; row++) {
       const float* x = xs + row * width;
       float* y = ys + row * width;
@@ -191,20 +166,12 @@ void runSoftmax(const Launch& launch, Pool& pool) {
   });
 }
 
-// buffers: y, dy, dx; numbers: rows, width, logarithm
-void checkSoftmaxGradient(const Launch& launch) {
-  requireCounts(launch, 3, 3);
-  const int64_t size = product({requireSize(launch, 0), requireSize(launch, 1)});
-  for (int i = 0; i < 3; i++) requireElements(launch, i, size);
-}
-
 template <bool LOGARITHM>
-void softmaxGradientAs(const Launch& launch, Pool& pool) {
-  const float* ys = launch.buffers[0].f32();
-  const float* dys = launch.buffers[1].f32();
-  float* dxs = launch.buffers[2].f32();
-  const int64_t width = launch.integer(1);
-  inRanges(pool, launch.integer(0), width, [=](int64_t from, int64_t to) {
+void softmaxGradientAs(const SoftmaxGradientArgs& args, Pool& pool) {
+  const float *ys = args.y, *dys = args.dy;
+  float* dxs = args.dx;
+  const int64_t width = args.width;
+  inRanges(pool, args.rows, width, [=](int64_t from, int64_t to) {
     for (int64_t row = from; row < to; row++) {
       const float* y = ys + row * width;
       const float* dy = dys + row * width;
@@ -225,25 +192,18 @@ void softmaxGradientAs(const Launch& launch, Pool& pool) {
   });
 }
 
-void runSoftmaxGradient(const Launch& launch, Pool& pool) {
-  if (launch.numbers[2] != 0) softmaxGradientAs<true>(launch, pool);
-  else softmaxGradientAs<false>(launch, pool);
+void runSoftmaxGradient(const SoftmaxGradientArgs& args, Pool& pool) {
+  if (args.logarithm) softmaxGradientAs<true>(args, pool);
+  else softmaxGradientAs<false>(args, pool);
 }
 
-// buffers: x, out (i32); numbers: rows, width
-void checkArgmax(const Launch& launch) {
-  requireCounts(launch, 2, 2);
-  const int64_t rows = requireSize(launch, 0), width = requireSize(launch, 1);
-  require(width >= 1 && width <= INT32_MAX, "the width must be in 1 ... 2147483647");
-  requireElements(launch, 0, product({rows, width}));
-  requireElements(launch, 1, rows);
-}
+void checkArgmax(const ArgmaxArgs& args) { require(args.width >= 1 && args.width <= INT32_MAX, "the width must be in 1 ... 2147483647"); }
 
-void runArgmax(const Launch& launch, Pool& pool) {
-  const float* xs = launch.buffers[0].f32();
-  int32_t* out = launch.buffers[1].i32();
-  const int64_t width = launch.integer(1);
-  inRanges(pool, launch.integer(0), width, [=](int64_t from, int64_t to) {
+void runArgmax(const ArgmaxArgs& args, Pool& pool) {
+  const float* xs = args.x;
+  int32_t* out = args.out;
+  const int64_t width = args.width;
+  inRanges(pool, args.rows, width, [=](int64_t from, int64_t to) {
     for (int64_t row = from; row < to; row++) {
       const float* x = xs + row * width;
       const float most = static_cast<float>(reduceRow<Max>(x, width));
@@ -258,11 +218,11 @@ void runArgmax(const Launch& launch, Pool& pool) {
 }  // namespace
 
 extern const Kernel reduceKernels[] = {
-    {"reduceSum", checkReduceSum, runReduceSum},
-    {"reduceMax", checkReduceMax, runReduceMax},
-    {"softmax", checkSoftmax, runSoftmax},
-    {"softmaxGradient", checkSoftmaxGradient, runSoftmaxGradient},
-    {"argmax", checkArgmax, runArgmax},
+    kernel<ReduceSumArgs, runReduceSum>(),
+    kernel<ReduceMaxArgs, runReduceMax, checkReduceMax>(),
+    kernel<SoftmaxArgs, runSoftmax>(),
+    kernel<SoftmaxGradientArgs, runSoftmaxGradient>(),
+    kernel<ArgmaxArgs, runArgmax, checkArgmax>(),
     {nullptr, nullptr, nullptr},
 };
 

@@ -22,6 +22,7 @@ void requireNumber(const char* name, NumberKind kind, int choices, double value)
   switch (kind) {
     case NumberKind::size:
     case NumberKind::sizes:
+    case NumberKind::nest:
       if (!isWhole(value, 0, MOST)) refuse("a size");
       break;
     case NumberKind::integer:
@@ -39,7 +40,6 @@ void requireNumber(const char* name, NumberKind kind, int choices, double value)
     case NumberKind::real:
     case NumberKind::number:
     case NumberKind::reals:
-    case NumberKind::nest:
       break;
   }
 }
@@ -71,8 +71,7 @@ void requireTensor(const Signature& signature, const Launch& launch, const Tenso
   if (row.rank < 0) return;
   int64_t elements = 1;
   for (int i = 0; i < row.rank; i++) elements = product({elements, sizeOf(signature, launch, row.sizes[i], item)});
-  const uint64_t there = buffer.bytes / (half ? 2 : 4);
-  if (static_cast<uint64_t>(elements) > there) refuse("has " + std::to_string(there) + " elements, but " + std::to_string(elements) + " are needed");
+  if (elements > elementsOf(buffer)) refuse("has " + std::to_string(elementsOf(buffer)) + " elements, but " + std::to_string(elements) + " are needed");
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
 // Strided copies of 4-byte elements, f32 or i32: src/ops/view.ts.
 #include <cstring>
 
-#include "check.h"
 #include "families.h"
 #include "nest.h"
+#include "signatures/view.h"
 #include "split.h"
 
 namespace lenggen::LENGGEN_ISA {
@@ -12,13 +12,10 @@ namespace {
 // Side of a tile: a cache line of elements.
 constexpr int64_t TILE = 16;
 
-// buffers: x, out; numbers: xOffset, outOffset, nest of x and out
-void checkCopyStrided(const Launch& launch) {
-  require(launch.bufferCount == 2 && launch.numberCount >= 3, "has too few or too many arguments");
-  const int64_t xOffset = requireSize(launch, 0), outOffset = requireSize(launch, 1);
-  const Nest nest = requireNest(launch, 2);
-  requireReach(launch, 0, nest, 0, xOffset);
-  requireReach(launch, 1, nest, 1, outOffset);
+void checkCopyStrided(const CopyStridedArgs& args) {
+  const Nest nest = requireNest(args.layout);
+  requireReach("x", elementsOf(args.x), nest, 0, args.xOffset);
+  requireReach("out", elementsOf(args.out), nest, 1, args.outOffset);
 }
 
 // Both sides are dense along the last axis: rows are copied whole, long ones in pieces.
@@ -67,11 +64,11 @@ void copyTiles(const int32_t* x, int32_t* out, const Nest& nest, Pool& pool) {
   });
 }
 
-void runCopyStrided(const Launch& launch, Pool& pool) {
-  const Nest nest = readNest(launch, 2);
+void runCopyStrided(const CopyStridedArgs& args, Pool& pool) {
+  const Nest nest = readNest(args.layout);
   if (nest.total == 0) return;
-  const int32_t* x = launch.buffers[0].i32() + launch.integer(0);
-  int32_t* out = launch.buffers[1].i32() + launch.integer(1);
+  const int32_t* x = args.x.i32() + args.xOffset;
+  int32_t* out = args.out.i32() + args.outOffset;
   const bool dense = nest.strides[0][nest.rank - 1] == 1 && nest.strides[1][nest.rank - 1] == 1;
   if (dense) copyRows(x, out, nest, pool);
   else copyTiles(x, out, nest, pool);
@@ -80,7 +77,7 @@ void runCopyStrided(const Launch& launch, Pool& pool) {
 }  // namespace
 
 extern const Kernel viewKernels[] = {
-    {"copyStrided", checkCopyStrided, runCopyStrided},
+    kernel<CopyStridedArgs, runCopyStrided, checkCopyStrided>(),
     {nullptr, nullptr, nullptr},
 };
 

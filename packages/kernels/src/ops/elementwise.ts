@@ -8,54 +8,64 @@
  *
  * Those of two operands are summed over the axes along which the operand was stretched.
  */
-import { applyList, type ListOp } from "../opList";
-import { broadcastShapes, type Shape, sizeOf } from "../shape";
-import { Tensor } from "../tensor";
+import { kernelsOf } from "../kernels";
+import { apply, like, type Op } from "../op";
+import { broadcastShapes, sameShape, type Shape, sizeOf } from "../shape";
+import type { Family } from "../signature";
+import type { Tensor } from "../tensor";
 import { checkReal } from "./checks";
 import { broadcastStrides, collapse, type Layout } from "./layout";
-import { sumToShape } from "./reduce";
+import { sumToShape } from "./sums";
 
-export type UnaryName = "neg" | "exp" | "log" | "sqrt" | "square" | "sigmoid" | "silu" | "softplus" | "tanh";
+const UNARY = ["neg", "exp", "log", "sqrt", "square", "sigmoid", "silu", "softplus", "tanh"] as const;
 
 /** `equal` gives 1 where both are the same and 0 elsewhere; it passes no gradient. */
-export type BinaryName = "add" | "sub" | "mul" | "div" | "equal";
+const BINARY = ["add", "sub", "mul", "div", "equal"] as const;
 
-export interface ElementwiseKernels {
-  /** y = f(x); same size. */
-  unary(args: { op: UnaryName; x: Tensor; y: Tensor }): void;
+export type UnaryName = (typeof UNARY)[number];
+export type BinaryName = (typeof BINARY)[number];
+
+/** All tensors of a kernel have one size, but a and b: a layout's strides are those of the two, beside what is dense in the order of its sizes. */
+export const elementwiseKernels = {
+  /** y = f(x) */
+  unary: { numbers: { op: UNARY }, reads: { x: "[*]" }, writes: { y: "[*]" } },
   /** dx = dy · f'(x), from whichever of x and y = f(x) is handier. */
-  unaryGradient(args: { op: UnaryName; x: Tensor; y: Tensor; dy: Tensor; dx: Tensor }): void;
+  unaryGradient: { numbers: { op: UNARY }, reads: { x: "[*]", y: "[*]", dy: "[*]" }, writes: { dx: "[*]" } },
   /** y = scale · x + shift */
-  affine(args: { x: Tensor; y: Tensor; scale: number; shift: number }): void;
-  /** out = a ∘ b. The layout's strides are those of a and b; out is dense in the order of the sizes. */
-  binary(args: { op: BinaryName; a: Tensor; b: Tensor; out: Tensor; layout: Layout }): void;
-  /** out = dy · ∂(a ∘ b)/∂operand for `mul` and `div`; dy and out are dense, before any sum over stretched axes. */
-  binaryGradient(args: {
-    op: "mul" | "div"; operand: "a" | "b"; a: Tensor; b: Tensor; dy: Tensor; out: Tensor; layout: Layout;
-  }): void;
-}
+  affine: { numbers: { scale: "real", shift: "real" }, reads: { x: "[*]" }, writes: { y: "[*]" } },
+  /** out = a ∘ b */
+  binary: { numbers: { op: BINARY, layout: "nest" }, reads: { a: "[*]", b: "[*]" }, writes: { out: "[*]" } },
+  /** out = dy · ∂(a ∘ b)/∂operand, before any sum over stretched axes. */
+  binaryGradient: {
+    numbers: { op: ["mul", "div"], operand: ["a", "b"], layout: "nest" },
+    reads: { a: "[*]", b: "[*]", dy: "[*]" },
+    writes: { out: "[*]" },
+  },
+} as const satisfies Family;
 
-function unaryOp(op: UnaryName): ListOp<undefined> {
+const kernels = kernelsOf<typeof elementwiseKernels>;
+
+function unaryOp(op: UnaryName): Op<{ x: Tensor }, { y: Tensor }> {
   return {
     name: op,
-    outputs([x]) {
-      checkReal(op, { x: x! });
-      return [{ shape: x!.shape, dtype: x!.dtype }];
+    outputs({ x }) {
+      checkReal(op, { x });
+      return { y: { shape: x.shape, dtype: x.dtype } };
     },
-    forward([x], [y]) {
-      x!.device.kernels.unary({ op, x: x!, y: y! });
+    forward({ x }, { y }) {
+      kernels(x).unary({ op, x, y });
     },
-    gradient({ inputs: [x], outputs: [y] }, [dy]) {
-      const dx = Tensor.empty(x!.device, x!.shape, x!.dtype);
-      x!.device.kernels.unaryGradient({ op, x: x!, y: y!, dy: dy!, dx });
-      return [dx];
+    gradient({ inputs: { x }, outputs: { y } }, { y: dy }) {
+      const dx = like(x);
+      kernels(x).unaryGradient({ op, x, y, dy, dx });
+      return { x: dx };
     },
   };
 }
 
 function unary(op: UnaryName): (x: Tensor) => Tensor {
   const object = unaryOp(op);
-  return (x) => applyList(object, [x], undefined)[0]!;
+  return (x) => apply(object, { x }, undefined).y;
 }
 
 /** -x */
@@ -77,30 +87,33 @@ export const softplus = unary("softplus");
 /** Hyperbolic tangent. */
 export const tanh = unary("tanh");
 
-const affineOp: ListOp<{ readonly scale: number; readonly shift: number }> = {
+const affineOp: Op<{ x: Tensor }, { y: Tensor }, { readonly scale: number; readonly shift: number }> = {
   name: "affine",
-  outputs([x]) {
-    checkReal("scale or addScalar", { x: x! });
-    return [{ shape: x!.shape, dtype: x!.dtype }];
+  outputs({ x }) {
+    checkReal("scale or addScalar", { x });
+    return { y: { shape: x.shape, dtype: x.dtype } };
   },
-  forward([x], [y], { scale, shift }) {
-    x!.device.kernels.affine({ x: x!, y: y!, scale, shift });
+  forward({ x }, { y }, attributes) {
+    kernels(x).affine({ x, y, ...attributes });
   },
-  gradient({ inputs: [x], attributes: { scale } }, [dy]) {
-    const dx = Tensor.empty(x!.device, x!.shape, x!.dtype);
-    x!.device.kernels.affine({ x: dy!, y: dx, scale, shift: 0 });
-    return [dx];
-  },
+  gradient: ({ attributes }, { y: dy }) => ({ x: scaled(dy, attributes.scale) }),
 };
+
+/** factor · x, not recorded. */
+function scaled(x: Tensor, factor: number): Tensor {
+  const y = like(x);
+  kernels(x).affine({ x, y, scale: factor, shift: 0 });
+  return y;
+}
 
 /** factor · x */
 export function scale(x: Tensor, factor: number): Tensor {
-  return applyList(affineOp, [x], { scale: factor, shift: 0 })[0]!;
+  return apply(affineOp, { x }, { scale: factor, shift: 0 }).y;
 }
 
 /** x + term, for a plain number. */
 export function addScalar(x: Tensor, term: number): Tensor {
-  return applyList(affineOp, [x], { scale: 1, shift: term })[0]!;
+  return apply(affineOp, { x }, { scale: 1, shift: term }).y;
 }
 
 /** Gradient of one operand: a constant times dy, or what the kernel says. */
@@ -119,38 +132,35 @@ function broadcastLayout(a: Shape, b: Shape, out: Shape): Layout {
   return collapse({ sizes: out, strides: [broadcastStrides(a, out), broadcastStrides(b, out)] });
 }
 
-function binaryOp(op: BinaryName): ListOp<undefined> {
+function binaryOp(op: BinaryName): Op<{ a: Tensor; b: Tensor }, { out: Tensor }> {
   return {
     name: op,
-    outputs([a, b]) {
-      checkReal(op, { a: a!, b: b! });
-      return [{ shape: broadcastShapes(a!.shape, b!.shape, op), dtype: a!.dtype }];
+    outputs({ a, b }) {
+      checkReal(op, { a, b });
+      return { out: { shape: broadcastShapes(a.shape, b.shape, op), dtype: a.dtype } };
     },
-    forward([a, b], [out]) {
-      a!.device.kernels.binary({ op, a: a!, b: b!, out: out!, layout: broadcastLayout(a!.shape, b!.shape, out!.shape) });
+    forward({ a, b }, { out }) {
+      kernels(a).binary({ op, a, b, out, layout: broadcastLayout(a.shape, b.shape, out.shape) });
     },
-    gradient({ inputs: [a, b], wanted }, [dy]) {
+    gradient({ inputs: { a, b }, wanted }, { out: dy }) {
       const rules = BINARY_RULES[op];
-      if (!rules) return [null, null];
-      return (["a", "b"] as const).map((operand, i) => {
-        if (!wanted[i]) return null;
-        const target = (operand === "a" ? a! : b!).shape;
+      if (!rules) return {};
+      const of = (operand: "a" | "b"): Tensor => {
+        const target = (operand === "a" ? a : b).shape;
         const rule = rules[operand];
-        if (typeof rule === "number") return sumToShape(dy!, target, rule);
-        const full = Tensor.empty(dy!.device, dy!.shape, dy!.dtype);
-        const layout = broadcastLayout(a!.shape, b!.shape, dy!.shape);
-        dy!.device.kernels.binaryGradient({ op: op as "mul" | "div", operand, a: a!, b: b!, dy: dy!, out: full, layout });
-        const result = full.size === sizeOf(target) ? full.window(target) : sumToShape(full, target, 1);
-        full.dispose();
-        return result;
-      });
+        if (typeof rule === "number") return sameShape(dy.shape, target) ? scaled(dy, rule) : sumToShape(dy, target, rule);
+        using full = like(dy);
+        kernels(dy).binaryGradient({ op: op as "mul" | "div", operand, a, b, dy, out: full, layout: broadcastLayout(a.shape, b.shape, dy.shape) });
+        return full.size === sizeOf(target) ? full.window(target) : sumToShape(full, target, 1);
+      };
+      return { a: wanted.a ? of("a") : null, b: wanted.b ? of("b") : null };
     },
   };
 }
 
 function binary(op: BinaryName): (a: Tensor, b: Tensor) => Tensor {
   const object = binaryOp(op);
-  return (a, b) => applyList(object, [a, b], undefined)[0]!;
+  return (a, b) => apply(object, { a, b }, undefined).out;
 }
 
 /** a + b, broadcasting. */

@@ -8,22 +8,31 @@
  * An operand that is shared by a batch sums its gradient over the batch.
  */
 import { check } from "../errors";
-import { applyList, type ListOp, type OpInput } from "../opList";
+import { kernelsOf } from "../kernels";
+import { apply, like, type Op } from "../op";
 import { type Shape, sameShape, showShape, sizeOf } from "../shape";
-import { Tensor } from "../tensor";
+import type { Family } from "../signature";
+import type { Tensor } from "../tensor";
 import { checkHalf, checkReal } from "./checks";
+import type { memoryKernels } from "./memory";
 
-export interface MatmulKernels {
+export const matmulKernels = {
   /**
    * out[i] (+)= op(a[i]) · op(b[i]) for i < batch, with op(a[i]) [m,k], op(b[i]) [k,n], out[i] [m,n]. Operand i starts
    * i · stride elements in; stride 0 shares one operand. With outStride 0 the products of the batch are summed.
-   * b may be f16 where it is transposed and batch is 1; nothing is accumulated then.
+   * b may be f16 where it is transposed, a is not, and batch is 1; nothing is accumulated then.
    */
-  matmul(args: {
-    a: Tensor; b: Tensor; out: Tensor; batch: number; m: number; n: number; k: number;
-    transposeA: boolean; transposeB: boolean; aStride: number; bStride: number; outStride: number; accumulate: boolean;
-  }): void;
-}
+  matmul: {
+    numbers: {
+      batch: "size", m: "size", n: "size", k: "size", transposeA: "flag", transposeB: "flag",
+      aStride: "size", bStride: "size", outStride: "size", accumulate: "flag",
+    },
+    reads: { a: "[*]", b: "weight[*]" },
+    writes: { out: "[*]" },
+  },
+} as const satisfies Family;
+
+const kernels = kernelsOf<typeof matmulKernels & typeof memoryKernels>;
 
 export interface MatmulOptions {
   /** Reads a as [..., K, M]. */
@@ -60,33 +69,33 @@ function sizes(a: Tensor, b: Tensor, { transposeA = false, transposeB = false }:
 /** One product through the kernel; sums over the batch where `out` is one matrix. */
 function launch(a: Tensor, b: Tensor, out: Tensor, s: Pick<Sizes, "batch" | "m" | "n" | "k">, options: MatmulOptions, accumulate = false): void {
   const stride = (t: Tensor, matrix: number) => (s.batch !== 1 && t.size === matrix ? 0 : matrix);
-  out.device.kernels.matmul({
+  kernels(out).matmul({
     a, b, out, batch: s.batch, m: s.m, n: s.n, k: s.k,
     transposeA: options.transposeA ?? false, transposeB: options.transposeB ?? false,
     aStride: stride(a, s.m * s.k), bStride: stride(b, s.k * s.n), outStride: stride(out, s.m * s.n), accumulate,
   });
 }
 
-const matmulOp: ListOp<MatmulOptions> = {
+const matmulOp: Op<{ a: Tensor; b: Tensor }, { out: Tensor }, MatmulOptions> = {
   name: "matmul",
-  outputs([a, b], options) {
-    checkReal("matmul", { a: a!, b: b! });
-    const { lead, m, n } = sizes(a!, b!, options);
-    return [{ shape: [...lead, m, n], dtype: a!.dtype }];
+  outputs({ a, b }, options) {
+    checkReal("matmul", { a, b });
+    const { lead, m, n } = sizes(a, b, options);
+    return { out: { shape: [...lead, m, n], dtype: a.dtype } };
   },
-  forward([a, b], [out], options) {
-    launch(a!, b!, out!, sizes(a!, b!, options), options);
+  forward({ a, b }, { out }, options) {
+    launch(a, b, out, sizes(a, b, options), options);
   },
-  gradient({ inputs: [a, b], attributes: options, wanted }, [dout]) {
-    const { batch, m, n, k } = sizes(a!, b!, options);
+  gradient({ inputs: { a, b }, attributes: options, wanted }, { out: dout }) {
+    const { batch, m, n, k } = sizes(a, b, options);
     const { transposeA = false, transposeB = false } = options;
-    const da = wanted[0] ? Tensor.empty(a!.device, a!.shape, a!.dtype) : null;
-    const db = wanted[1] ? Tensor.empty(b!.device, b!.shape, b!.dtype) : null;
-    if (da && transposeA) launch(b!, dout!, da, { batch, m: k, n: m, k: n }, { transposeA: transposeB, transposeB: true });
-    else if (da) launch(dout!, b!, da, { batch, m, n: k, k: n }, { transposeB: !transposeB });
-    if (db && transposeB) launch(dout!, a!, db, { batch, m: n, n: k, k: m }, { transposeA: true, transposeB: transposeA });
-    else if (db) launch(a!, dout!, db, { batch, m: k, n, k: m }, { transposeA: !transposeA });
-    return [da, db];
+    const da = wanted.a ? like(a) : null;
+    const db = wanted.b ? like(b) : null;
+    if (da && transposeA) launch(b, dout, da, { batch, m: k, n: m, k: n }, { transposeA: transposeB, transposeB: true });
+    else if (da) launch(dout, b, da, { batch, m, n: k, k: n }, { transposeB: !transposeB });
+    if (db && transposeB) launch(dout, a, db, { batch, m: n, n: k, k: m }, { transposeA: true, transposeB: transposeA });
+    else if (db) launch(a, dout, db, { batch, m: k, n, k: m }, { transposeA: !transposeA });
+    return { a: da, b: db };
   },
 };
 
@@ -95,7 +104,7 @@ const matmulOp: ListOp<MatmulOptions> = {
  * all. Throws `E_SHAPE` when sizes do not fit.
  */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
-  return applyList(matmulOp, [a, b], options)[0]!;
+  return apply(matmulOp, { a, b }, options).out;
 }
 
 interface LinearAttributes {
@@ -105,35 +114,36 @@ interface LinearAttributes {
   readonly split: readonly number[];
 }
 
-const linearOp: ListOp<LinearAttributes> = {
+type LinearInputs = { readonly x: Tensor; readonly weight: Tensor };
+
+const linearOp: Op<LinearInputs, { outputs: readonly Tensor[] }, LinearAttributes> = {
   name: "linear",
-  halves: [1],
-  outputs([x, weight], { name, split }) {
-    if (weight!.dtype !== "f16") checkReal(name, { x: x!, weight: weight! });
-    const width = x!.shape.at(-1);
-    check(weight!.shape.length === 2 && width === weight!.shape[1], "E_SHAPE", () =>
-      `${name}: weight ${showShape(weight!.shape)} must be [N, K] with K the last axis of x ${showShape(x!.shape)}`);
-    checkHalf(name, weight!, { x: x! });
-    check(split.every((rows) => Number.isSafeInteger(rows) && rows >= 0) && split.reduce((a, b) => a + b, 0) === weight!.shape[0], "E_SHAPE", () =>
-      `${name}: the blocks ${showShape(split)} must be whole numbers that add up to the ${weight!.shape[0]} rows of weight ${showShape(weight!.shape)}`);
-    return split.map((rows) => ({ shape: [...x!.shape.slice(0, -1), rows], dtype: x!.dtype }));
+  halves: ["weight"],
+  outputs({ x, weight }, { name, split }) {
+    if (weight.dtype !== "f16") checkReal(name, { x, weight });
+    const width = x.shape.at(-1);
+    check(weight.shape.length === 2 && width === weight.shape[1], "E_SHAPE", () =>
+      `${name}: weight ${showShape(weight.shape)} must be [N, K] with K the last axis of x ${showShape(x.shape)}`);
+    checkHalf(name, weight, { x });
+    check(split.every((rows) => Number.isSafeInteger(rows) && rows >= 0) && split.reduce((a, b) => a + b, 0) === weight.shape[0], "E_SHAPE", () =>
+      `${name}: the blocks ${showShape(split)} must be whole numbers that add up to the ${weight.shape[0]} rows of weight ${showShape(weight.shape)}`);
+    return { outputs: split.map((rows) => ({ shape: [...x.shape.slice(0, -1), rows], dtype: x.dtype })) };
   },
-  forward(inputs, outputs, { split }) {
-    eachBlock(inputs, split, (i, s, x, weight) => launch(x, weight, outputs[i]!, s, { transposeB: true }));
+  forward(inputs, { outputs }, { split }) {
+    eachBlock(inputs, split, (i, s, block) => launch(inputs.x, block, outputs[i]!, s, { transposeB: true }));
   },
-  gradient({ inputs, attributes: { split }, wanted }, gradients) {
-    const [x, weight] = inputs;
-    const dx = wanted[0] ? Tensor.empty(x!.device, x!.shape, x!.dtype) : null;
-    const dweight = wanted[1] ? Tensor.empty(weight!.device, weight!.shape, weight!.dtype) : null;
+  gradient({ inputs, attributes: { split }, wanted }, { outputs: gradients }) {
+    const { x, weight } = inputs;
+    const dx = wanted.x ? like(x) : null;
+    const dweight = wanted.weight ? like(weight) : null;
     let started = false;
     let row = 0;
-    eachBlock(inputs, split, (i, { m, n, k }, rows, block) => {
+    eachBlock(inputs, split, (i, { m, n, k }, block) => {
       const dout = gradients[i];
       if (dweight) {
-        const part = dweight.window([n, k], row * k);
-        if (dout) launch(dout, rows, part, { batch: 1, m: n, n: k, k: m }, { transposeA: true });
-        else if (part.size > 0) part.device.kernels.fill({ out: part, value: 0 });
-        part.dispose();
+        using part = dweight.window([n, k], row * k);
+        if (dout) launch(dout, x, part, { batch: 1, m: n, n: k, k: m }, { transposeA: true });
+        else if (part.size > 0) kernels(part).fill({ out: part, value: 0 });
       }
       if (dx && dout) {
         launch(dout, block, dx, { batch: 1, m, n: k, k: n }, {}, started);
@@ -141,30 +151,29 @@ const linearOp: ListOp<LinearAttributes> = {
       }
       row += n;
     });
-    return [dx, dweight];
+    return { x: dx, weight: dweight };
   },
 };
 
 /** Calls `body` with each block of the weight's rows as a window; m rows of x, n of the block, k columns. */
 function eachBlock(
-  [x, weight]: readonly OpInput[],
+  { x, weight }: LinearInputs,
   split: readonly number[],
-  body: (i: number, sizes: { batch: 1; m: number; n: number; k: number }, x: Tensor, block: Tensor) => void,
+  body: (i: number, sizes: { batch: 1; m: number; n: number; k: number }, block: Tensor) => void,
 ): void {
-  const k = weight!.shape[1]!;
-  const m = sizeOf(x!.shape.slice(0, -1));
+  const k = weight.shape[1]!;
+  const m = sizeOf(x.shape.slice(0, -1));
   let row = 0;
   split.forEach((n, i) => {
-    const block = weight!.window([n, k], row * k);
-    body(i, { batch: 1, m, n, k }, x!, block);
-    block.dispose();
+    using block = weight.window([n, k], row * k);
+    body(i, { batch: 1, m, n, k }, block);
     row += n;
   });
 }
 
 /** Linear layer without bias: x [..., K], weight [N, K] -> x · weightᵀ [..., N]. The weight may be f16. */
 export function linear(x: Tensor, weight: Tensor): Tensor {
-  return applyList(linearOp, [x, weight], { name: "linear", split: [weight.shape[0] ?? 0] })[0]!;
+  return apply(linearOp, { x, weight }, { name: "linear", split: [weight.shape[0] ?? 0] }).outputs[0]!;
 }
 
 /**
@@ -172,5 +181,5 @@ export function linear(x: Tensor, weight: Tensor): Tensor {
  * The weight stays one parameter with one gradient.
  */
 export function linearSplit(x: Tensor, weight: Tensor, split: readonly number[]): Tensor[] {
-  return applyList(linearOp, [x, weight], { name: "linearSplit", split: [...split] });
+  return [...apply(linearOp, { x, weight }, { name: "linearSplit", split: [...split] }).outputs];
 }

@@ -8,23 +8,31 @@
  *   softmax: dx = y (dy - Σ dy·y);   logSoftmax: dx = dy - e^y Σ dy
  */
 import { check } from "../errors";
-import { applyList, type ListOp } from "../opList";
+import { kernelsOf } from "../kernels";
+import { apply, like, type Op } from "../op";
 import { normalizeAxis, type Shape, showShape, sizeOf } from "../shape";
+import type { Family } from "../signature";
 import { Tensor } from "../tensor";
 import { checkReal } from "./checks";
-import { broadcastStrides, collapse, type Layout, reductionPasses, stridesOf } from "./layout";
+import type { elementwiseKernels } from "./elementwise";
+import { broadcastStrides, collapse, type Layout, stridesOf } from "./layout";
+import { passKernels, runPasses } from "./sums";
+import type { viewKernels } from "./view";
 
-export interface ReduceKernels {
-  /** x [outer, length, inner] -> out [outer, inner]: scale · Σ over the length; 0 when the length is 0. */
-  reduceSum(args: { x: Tensor; out: Tensor; outer: number; length: number; inner: number; scale: number }): void;
-  /** x [outer, length, inner] -> out [outer, inner], length >= 1. NaN wins. */
-  reduceMax(args: { x: Tensor; out: Tensor; outer: number; length: number; inner: number }): void;
-  /** Over rows [rows, width]; y is the softmax, or its logarithm. */
-  softmax(args: { x: Tensor; y: Tensor; rows: number; width: number; logarithm: boolean }): void;
-  softmaxGradient(args: { y: Tensor; dy: Tensor; dx: Tensor; rows: number; width: number; logarithm: boolean }): void;
-  /** out [rows] i32: index of the largest element, the first among equals; NaN counts as the largest. width >= 1. */
-  argmax(args: { x: Tensor; out: Tensor; rows: number; width: number }): void;
-}
+export const reduceKernels = {
+  ...passKernels,
+  /** y is the softmax of each row, or its logarithm. */
+  softmax: { numbers: { rows: "size", width: "size", logarithm: "flag" }, reads: { x: "[rows,width]" }, writes: { y: "[rows,width]" } },
+  softmaxGradient: {
+    numbers: { rows: "size", width: "size", logarithm: "flag" },
+    reads: { y: "[rows,width]", dy: "[rows,width]" },
+    writes: { dx: "[rows,width]" },
+  },
+  /** Index of the largest element, the first among equals; NaN counts as the largest. width >= 1. */
+  argmax: { numbers: { rows: "size", width: "size" }, reads: { x: "[rows,width]" }, writes: { out: "i32[rows]" } },
+} as const satisfies Family;
+
+const kernels = kernelsOf<typeof reduceKernels & typeof elementwiseKernels & typeof viewKernels>;
 
 /** Options of reductions over some axes. */
 export interface ReduceOptions {
@@ -60,60 +68,35 @@ function countOf(shape: Shape, axes: ReadonlySet<number>): number {
   return sizeOf(shape.filter((_, i) => axes.has(i)));
 }
 
-/** Runs the passes of a reduction; the last one writes to `out`. */
-function runPasses(kind: "reduceSum" | "reduceMax", x: Tensor, axes: ReadonlySet<number>, out: Tensor, factor: number): void {
-  const passes = reductionPasses(x.shape, axes);
-  let from = x;
-  passes.forEach((pass, i) => {
-    const last = i === passes.length - 1;
-    const to = last ? out : Tensor.empty(x.device, [pass.outer * pass.inner], x.dtype);
-    if (kind === "reduceSum") x.device.kernels.reduceSum({ x: from, out: to, ...pass, scale: last ? factor : 1 });
-    else x.device.kernels.reduceMax({ x: from, out: to, ...pass });
-    if (from !== x) from.dispose();
-    from = to;
-  });
-}
-
-/**
- * factor · the sum of `x` over the axes along which `target` would be stretched to x's shape: the gradient of
- * broadcasting. Not recorded. Always a fresh tensor.
- */
-export function sumToShape(x: Tensor, target: Shape, factor: number): Tensor {
-  const lead = x.shape.length - target.length;
-  const axes = new Set(x.shape.flatMap((size, i) => (i < lead || (target[i - lead] === 1 && size !== 1) ? [i] : [])));
-  const out = Tensor.empty(x.device, target, x.dtype);
-  if (axes.size === 0) x.device.kernels.affine({ x, y: out, scale: factor, shift: 0 });
-  else runPasses("reduceSum", x, axes, out, factor);
-  return out;
-}
-
 /** Copies `small` (a tensor of the kept shape) over the reduced axes of `shape`. Not recorded. */
 function spread(small: Tensor, kept: Shape, shape: Shape): Tensor {
   const out = Tensor.empty(small.device, shape, small.dtype);
   const layout = collapse({ sizes: shape, strides: [broadcastStrides(kept, shape), stridesOf(shape)] });
-  small.device.kernels.copyStrided({ x: small, out, xOffset: 0, outOffset: 0, layout });
+  kernels(small).copyStrided({ x: small, out, xOffset: 0, outOffset: 0, layout });
   return out;
 }
 
-function sumOp(name: "sum" | "mean"): ListOp<ReduceAttributes> {
+/** What goes in and out of a reduction. */
+type X = { readonly x: Tensor };
+type Y = { readonly y: Tensor };
+
+function sumOp(name: "sum" | "mean"): Op<X, Y, ReduceAttributes> {
   const factorOf = (shape: Shape, axes: ReadonlySet<number>) => (name === "sum" ? 1 : 1 / countOf(shape, axes));
   return {
     name,
-    outputs([x], attributes) {
-      checkReal(name, { x: x! });
-      check(name === "sum" || countOf(x!.shape, attributes.axes) > 0, "E_SHAPE", () =>
-        `mean: x ${showShape(x!.shape)} has no elements along the axes to average over`);
-      return [{ shape: reducedShape(x!.shape, attributes), dtype: x!.dtype }];
+    outputs({ x }, attributes) {
+      checkReal(name, { x });
+      check(name === "sum" || countOf(x.shape, attributes.axes) > 0, "E_SHAPE", () =>
+        `mean: x ${showShape(x.shape)} has no elements along the axes to average over`);
+      return { y: { shape: reducedShape(x.shape, attributes), dtype: x.dtype } };
     },
-    forward([x], [out], { axes }) {
-      runPasses("reduceSum", x!, axes, out!, factorOf(x!.shape, axes));
+    forward({ x }, { y }, { axes }) {
+      runPasses("reduceSum", x, axes, y, factorOf(x.shape, axes));
     },
-    gradient({ inputs: [x], attributes: { axes } }, [dy]) {
-      const scaled = Tensor.empty(dy!.device, dy!.shape, dy!.dtype);
-      dy!.device.kernels.affine({ x: dy!, y: scaled, scale: factorOf(x!.shape, axes), shift: 0 });
-      const dx = spread(scaled, keptShape(x!.shape, axes), x!.shape);
-      scaled.dispose();
-      return [dx];
+    gradient({ inputs: { x }, attributes: { axes } }, { y: dy }) {
+      using scaled = like(dy);
+      kernels(dy).affine({ x: dy, y: scaled, scale: factorOf(x.shape, axes), shift: 0 });
+      return { x: spread(scaled, keptShape(x.shape, axes), x.shape) };
     },
   };
 }
@@ -123,37 +106,34 @@ const MEAN = sumOp("mean");
 
 /** Sum over some axes, or all of them. The sum over no elements is 0. */
 export function sum(x: Tensor, options: ReduceOptions = {}): Tensor {
-  return applyList(SUM, [x], attributesOf(x, options, "sum"))[0]!;
+  return apply(SUM, { x }, attributesOf(x, options, "sum")).y;
 }
 
 /** Mean over some axes, or all of them. Throws `E_SHAPE` for the mean of no elements. */
 export function mean(x: Tensor, options: ReduceOptions = {}): Tensor {
-  return applyList(MEAN, [x], attributesOf(x, options, "mean"))[0]!;
+  return apply(MEAN, { x }, attributesOf(x, options, "mean")).y;
 }
 
-const maxOp: ListOp<ReduceAttributes> = {
+const maxOp: Op<X, Y, ReduceAttributes> = {
   name: "max",
-  outputs([x], attributes) {
-    checkReal("max", { x: x! });
-    check(countOf(x!.shape, attributes.axes) > 0, "E_SHAPE", () =>
-      `max: x ${showShape(x!.shape)} has no elements along the axes to search`);
-    return [{ shape: reducedShape(x!.shape, attributes), dtype: x!.dtype }];
+  outputs({ x }, attributes) {
+    checkReal("max", { x });
+    check(countOf(x.shape, attributes.axes) > 0, "E_SHAPE", () =>
+      `max: x ${showShape(x.shape)} has no elements along the axes to search`);
+    return { y: { shape: reducedShape(x.shape, attributes), dtype: x.dtype } };
   },
-  forward([x], [out], { axes }) {
-    runPasses("reduceMax", x!, axes, out!, 1);
+  forward({ x }, { y }, { axes }) {
+    runPasses("reduceMax", x, axes, y, 1);
   },
-  gradient({ inputs: [x], outputs: [y], attributes: { axes } }, [dy]) {
-    const { kernels } = x!.device;
-    const kept = keptShape(x!.shape, axes);
-    const like = (t: Tensor) => Tensor.empty(t.device, t.shape, t.dtype);
-    const [mask, ties, share, dx] = [like(x!), like(y!), like(y!), like(x!)];
-    const layout = collapseAgainst(kept, x!.shape);
-    kernels.binary({ op: "equal", a: x!, b: y!, out: mask, layout });
+  gradient({ inputs: { x }, outputs: { y }, attributes: { axes } }, { y: dy }) {
+    const [mask, ties, share, dx] = [like(x), like(y), like(y), like(x)];
+    const layout = collapseAgainst(keptShape(x.shape, axes), x.shape);
+    kernels(x).binary({ op: "equal", a: x, b: y, out: mask, layout });
     runPasses("reduceSum", mask, axes, ties, 1);
-    kernels.binary({ op: "div", a: dy!, b: ties, out: share, layout: { sizes: [dy!.size], strides: [[1], [1]] } });
-    kernels.binary({ op: "mul", a: mask, b: share, out: dx, layout });
+    kernels(x).binary({ op: "div", a: dy, b: ties, out: share, layout: { sizes: [dy.size], strides: [[1], [1]] } });
+    kernels(x).binary({ op: "mul", a: mask, b: share, out: dx, layout });
     for (const t of [mask, ties, share]) t.dispose();
-    return [dx];
+    return { x: dx };
   },
 };
 
@@ -164,7 +144,7 @@ function collapseAgainst(kept: Shape, shape: Shape): Layout {
 
 /** Largest element over some axes, or all of them; NaN wins. Ties share the gradient equally. `E_SHAPE` when there is none. */
 export function max(x: Tensor, options: ReduceOptions = {}): Tensor {
-  return applyList(maxOp, [x], attributesOf(x, options, "max"))[0]!;
+  return apply(maxOp, { x }, attributesOf(x, options, "max")).y;
 }
 
 /** Rows and the size of the last axis. */
@@ -174,22 +154,22 @@ function rowsOf(x: Tensor, what: string): { rows: number; width: number } {
   return { rows: sizeOf(x.shape.slice(0, -1)), width };
 }
 
-function softmaxOp(logarithm: boolean): ListOp<undefined> {
+function softmaxOp(logarithm: boolean): Op<X, Y> {
   const name = logarithm ? "logSoftmax" : "softmax";
   return {
     name,
-    outputs([x]) {
-      checkReal(name, { x: x! });
-      rowsOf(x!, name);
-      return [{ shape: x!.shape, dtype: x!.dtype }];
+    outputs({ x }) {
+      checkReal(name, { x });
+      rowsOf(x, name);
+      return { y: { shape: x.shape, dtype: x.dtype } };
     },
-    forward([x], [y]) {
-      x!.device.kernels.softmax({ x: x!, y: y!, ...rowsOf(x!, name), logarithm });
+    forward({ x }, { y }) {
+      kernels(x).softmax({ x, y, logarithm, ...rowsOf(x, name) });
     },
-    gradient({ outputs: [y] }, [dy]) {
-      const dx = Tensor.empty(y!.device, y!.shape, y!.dtype);
-      y!.device.kernels.softmaxGradient({ y: y!, dy: dy!, dx, ...rowsOf(y!, name), logarithm });
-      return [dx];
+    gradient({ outputs: { y } }, { y: dy }) {
+      const dx = like(y);
+      kernels(y).softmaxGradient({ y, dy, dx, logarithm, ...rowsOf(y, name) });
+      return { x: dx };
     },
   };
 }
@@ -199,30 +179,28 @@ const LOG_SOFTMAX = softmaxOp(true);
 
 /** e^x over its sum along the last axis. */
 export function softmax(x: Tensor): Tensor {
-  return applyList(SOFTMAX, [x], undefined)[0]!;
+  return apply(SOFTMAX, { x }, undefined).y;
 }
 
 /** Logarithm of the softmax along the last axis, without loss for small probabilities. */
 export function logSoftmax(x: Tensor): Tensor {
-  return applyList(LOG_SOFTMAX, [x], undefined)[0]!;
+  return apply(LOG_SOFTMAX, { x }, undefined).y;
 }
 
-const argmaxOp: ListOp<undefined> = {
+const argmaxOp: Op<X, Y> = {
   name: "argmax",
-  outputs([x]) {
-    checkReal("argmax", { x: x! });
-    check(rowsOf(x!, "argmax").width > 0, "E_SHAPE", () => `argmax: the last axis of x ${showShape(x!.shape)} has no elements`);
-    return [{ shape: x!.shape.slice(0, -1), dtype: "i32" }];
+  outputs({ x }) {
+    checkReal("argmax", { x });
+    check(rowsOf(x, "argmax").width > 0, "E_SHAPE", () => `argmax: the last axis of x ${showShape(x.shape)} has no elements`);
+    return { y: { shape: x.shape.slice(0, -1), dtype: "i32" } };
   },
-  forward([x], [out]) {
-    x!.device.kernels.argmax({ x: x!, out: out!, ...rowsOf(x!, "argmax") });
+  forward({ x }, { y }) {
+    kernels(x).argmax({ x, out: y, ...rowsOf(x, "argmax") });
   },
-  gradient() {
-    return [null];
-  },
+  gradient: () => ({}),
 };
 
 /** Index of the largest element along the last axis, the first among equals: [..., D] -> i32 [...]. No gradient. */
 export function argmax(x: Tensor): Tensor {
-  return applyList(argmaxOp, [x], undefined)[0]!;
+  return apply(argmaxOp, { x }, undefined).y;
 }

@@ -5,27 +5,32 @@
  * Gradients rearrange back; that of broadcastTo sums over the stretched axes.
  */
 import { check } from "../errors";
-import { applyList, type ListOp } from "../opList";
+import { kernelsOf } from "../kernels";
+import { apply, like, type Op } from "../op";
 import { broadcastShapes, normalizeAxis, sameShape, type Shape, showShape, sizeOf } from "../shape";
+import type { Family } from "../signature";
 import { activeTape, isRecorded } from "../tape";
 import { Tensor, zeros } from "../tensor";
-import { broadcastStrides, collapse, type Layout, stridesOf } from "./layout";
-import { sumToShape } from "./reduce";
+import type { elementwiseKernels } from "./elementwise";
+import { broadcastStrides, collapse, stridesOf } from "./layout";
+import { sumToShape } from "./sums";
 
-export interface ViewKernels {
+export const viewKernels = {
   /**
-   * out[outOffset + Σ iₖ·strides[1][k]] = x[xOffset + Σ iₖ·strides[0][k]] for all i below the sizes. Any element
-   * type; the rest of `out` stays as it is. Offsets count elements. No two steps write to one place.
+   * out[outOffset + Σ iₖ·strides[1][k]] = x[xOffset + Σ iₖ·strides[0][k]] for all i below the sizes. One
+   * element type; the rest of `out` stays as it is. Offsets count elements. No two steps write to one place.
    */
-  copyStrided(args: { x: Tensor; out: Tensor; xOffset: number; outOffset: number; layout: Layout }): void;
-}
+  copyStrided: { numbers: { xOffset: "size", outOffset: "size", layout: "nest" }, reads: { x: "any[*]" }, writes: { out: "any[*]" } },
+} as const satisfies Family;
+
+const kernels = kernelsOf<typeof viewKernels & Pick<typeof elementwiseKernels, "affine">>;
 
 /** Copies a box of `sizes` between two strided places. */
 function copy(
   x: Tensor, out: Tensor, sizes: Shape, xStrides: readonly number[], outStrides: readonly number[], xOffset = 0, outOffset = 0,
 ): void {
   if (sizeOf(sizes) === 0) return;
-  x.device.kernels.copyStrided({ x, out, xOffset, outOffset, layout: collapse({ sizes, strides: [xStrides, outStrides] }) });
+  kernels(x).copyStrided({ x, out, xOffset, outOffset, layout: collapse({ sizes, strides: [xStrides, outStrides] }) });
 }
 
 /** The same numbers under another shape, sharing memory; one axis may be -1 and is worked out. `E_SHAPE` if sizes differ. */
@@ -63,23 +68,23 @@ interface SliceAttributes {
   readonly end: number;
 }
 
-const sliceOp: ListOp<SliceAttributes> = {
+const sliceOp: Op<{ x: Tensor }, { out: Tensor }, SliceAttributes> = {
   name: "slice",
-  outputs([x], { axis, start, end }) {
-    const size = x!.shape[axis]!;
+  outputs({ x }, { axis, start, end }) {
+    const size = x.shape[axis]!;
     check(Number.isInteger(start) && Number.isInteger(end) && 0 <= start && start <= end && end <= size, "E_ARGUMENT", () =>
-      `slice: ${start} ... ${end} is not a range within axis ${axis} of ${showShape(x!.shape)} (0 <= start <= end <= ${size})`);
-    return [{ shape: x!.shape.with(axis, end - start), dtype: x!.dtype }];
+      `slice: ${start} ... ${end} is not a range within axis ${axis} of ${showShape(x.shape)} (0 <= start <= end <= ${size})`);
+    return { out: { shape: x.shape.with(axis, end - start), dtype: x.dtype } };
   },
-  forward([x], [out], { axis, start }) {
-    const strides = stridesOf(x!.shape);
-    copy(x!, out!, out!.shape, strides, stridesOf(out!.shape), start * strides[axis]!);
+  forward({ x }, { out }, { axis, start }) {
+    const strides = stridesOf(x.shape);
+    copy(x, out, out.shape, strides, stridesOf(out.shape), start * strides[axis]!);
   },
-  gradient({ inputs: [x], attributes: { axis, start } }, [dy]) {
-    const dx = zeros(x!.device, x!.shape, x!.dtype);
+  gradient({ inputs: { x }, attributes: { axis, start } }, { out: dy }) {
+    const dx = zeros(x.device, x.shape, x.dtype);
     const strides = stridesOf(dx.shape);
-    copy(dy!, dx, dy!.shape, stridesOf(dy!.shape), strides, 0, start * strides[axis]!);
-    return [dx];
+    copy(dy, dx, dy.shape, stridesOf(dy.shape), strides, 0, start * strides[axis]!);
+    return { x: dx };
   },
 };
 
@@ -88,7 +93,7 @@ export function slice(x: Tensor, axis: number, start: number, end?: number): Ten
   const at = normalizeAxis(axis, x.shape.length, "slice");
   const size = x.shape[at]!;
   const from = (place: number) => (place < 0 ? place + size : place);
-  return applyList(sliceOp, [x], { axis: at, start: from(start), end: from(end ?? size) })[0]!;
+  return apply(sliceOp, { x }, { axis: at, start: from(start), end: from(end ?? size) }).out;
 }
 
 /**
@@ -126,37 +131,38 @@ export function extended(x: Tensor, axis: number, size: number): Tensor {
   return copied;
 }
 
-const concatOp: ListOp<{ readonly axis: number }> = {
+const concatOp: Op<{ list: readonly Tensor[] }, { out: Tensor }, { readonly axis: number }> = {
   name: "concat",
-  outputs(list, { axis }) {
-    const [first] = list as readonly Tensor[];
+  outputs({ list }, { axis }) {
+    const first = list[0]!;
     list.forEach((t, i) => {
-      check(t!.dtype === first!.dtype, "E_DTYPE", () => `concat: item ${i} is ${t!.dtype} but item 0 is ${first!.dtype}`);
-      check(t!.shape.length === first!.shape.length && sameShape(t!.shape.with(axis, 0), first!.shape.with(axis, 0)), "E_SHAPE", () =>
-        `concat: item ${i} ${showShape(t!.shape)} and item 0 ${showShape(first!.shape)} must agree in all axes but ${axis}`);
+      check(t.dtype === first.dtype, "E_DTYPE", () => `concat: item ${i} is ${t.dtype} but item 0 is ${first.dtype}`);
+      check(t.shape.length === first.shape.length && sameShape(t.shape.with(axis, 0), first.shape.with(axis, 0)), "E_SHAPE", () =>
+        `concat: item ${i} ${showShape(t.shape)} and item 0 ${showShape(first.shape)} must agree in all axes but ${axis}`);
     });
-    const total = list.reduce((size, t) => size + t!.shape[axis]!, 0);
-    return [{ shape: first!.shape.with(axis, total), dtype: first!.dtype }];
+    const total = list.reduce((size, t) => size + t.shape[axis]!, 0);
+    return { out: { shape: first.shape.with(axis, total), dtype: first.dtype } };
   },
-  forward(list, [out], { axis }) {
-    const strides = stridesOf(out!.shape);
+  forward({ list }, { out }, { axis }) {
+    const strides = stridesOf(out.shape);
     let start = 0;
     for (const t of list) {
-      copy(t!, out!, t!.shape, stridesOf(t!.shape), strides, 0, start * strides[axis]!);
-      start += t!.shape[axis]!;
+      copy(t, out, t.shape, stridesOf(t.shape), strides, 0, start * strides[axis]!);
+      start += t.shape[axis]!;
     }
   },
-  gradient({ inputs, wanted, attributes: { axis } }, [dy]) {
-    const strides = stridesOf(dy!.shape);
+  gradient({ inputs: { list }, wanted, attributes: { axis } }, { out: dy }) {
+    const strides = stridesOf(dy.shape);
     let start = 0;
-    return inputs.map((t, i) => {
+    const gradients = list.map((t, i) => {
       const offset = start * strides[axis]!;
-      start += t!.shape[axis]!;
-      if (!wanted[i]) return null;
-      const dx = Tensor.empty(t!.device, t!.shape, t!.dtype);
-      copy(dy!, dx, dx.shape, strides, stridesOf(dx.shape), offset);
+      start += t.shape[axis]!;
+      if (!wanted.list[i]) return null;
+      const dx = like(t);
+      copy(dy, dx, dx.shape, strides, stridesOf(dx.shape), offset);
       return dx;
     });
+    return { list: gradients };
   },
 };
 
@@ -164,7 +170,7 @@ const concatOp: ListOp<{ readonly axis: number }> = {
 export function concat(list: readonly Tensor[], axis: number): Tensor {
   const [first] = list;
   check(first, "E_ARGUMENT", () => "concat: the list of tensors is empty");
-  return applyList(concatOp, list, { axis: normalizeAxis(axis, first.shape.length, "concat") })[0]!;
+  return apply(concatOp, { list }, { axis: normalizeAxis(axis, first.shape.length, "concat") }).out;
 }
 
 /** Axis i of `out` is x's axis permutation[i]. */
@@ -173,16 +179,16 @@ function permute(x: Tensor, out: Tensor, permutation: readonly number[]): void {
   copy(x, out, out.shape, permutation.map((axis) => strides[axis]!), stridesOf(out.shape));
 }
 
-const transposeOp: ListOp<{ readonly permutation: readonly number[] }> = {
+const transposeOp: Op<{ x: Tensor }, { out: Tensor }, { readonly permutation: readonly number[] }> = {
   name: "transpose",
-  outputs: ([x], { permutation }) => [{ shape: permutation.map((axis) => x!.shape[axis]!), dtype: x!.dtype }],
-  forward([x], [out], { permutation }) {
-    permute(x!, out!, permutation);
+  outputs: ({ x }, { permutation }) => ({ out: { shape: permutation.map((axis) => x.shape[axis]!), dtype: x.dtype } }),
+  forward({ x }, { out }, { permutation }) {
+    permute(x, out, permutation);
   },
-  gradient({ inputs: [x], attributes: { permutation } }, [dy]) {
-    const dx = Tensor.empty(x!.device, x!.shape, x!.dtype);
-    permute(dy!, dx, permutation.map((_, axis) => permutation.indexOf(axis)));
-    return [dx];
+  gradient({ inputs: { x }, attributes: { permutation } }, { out: dy }) {
+    const dx = like(x);
+    permute(dy, dx, permutation.map((_, axis) => permutation.indexOf(axis)));
+    return { x: dx };
   },
 };
 
@@ -193,23 +199,28 @@ export function transpose(x: Tensor, permutation?: readonly number[]): Tensor {
   const axes = given.map((axis) => normalizeAxis(axis, rank, "transpose"));
   check(axes.length === rank && new Set(axes).size === rank, "E_ARGUMENT", () =>
     `transpose: [${given.join(", ")}] must name each of the ${rank} axes of ${showShape(x.shape)} once`);
-  return applyList(transposeOp, [x], { permutation: axes })[0]!;
+  return apply(transposeOp, { x }, { permutation: axes }).out;
 }
 
-const broadcastToOp: ListOp<{ readonly shape: Shape }> = {
+const broadcastToOp: Op<{ x: Tensor }, { out: Tensor }, { readonly shape: Shape }> = {
   name: "broadcastTo",
-  outputs([x], { shape }) {
-    check(sameShape(broadcastShapes(x!.shape, shape, "broadcastTo"), shape), "E_SHAPE", () =>
-      `broadcastTo: ${showShape(x!.shape)} does not stretch to ${showShape(shape)}`);
-    return [{ shape, dtype: x!.dtype }];
+  outputs({ x }, { shape }) {
+    check(sameShape(broadcastShapes(x.shape, shape, "broadcastTo"), shape), "E_SHAPE", () =>
+      `broadcastTo: ${showShape(x.shape)} does not stretch to ${showShape(shape)}`);
+    return { out: { shape, dtype: x.dtype } };
   },
-  forward([x], [out]) {
-    copy(x!, out!, out!.shape, broadcastStrides(x!.shape, out!.shape), stridesOf(out!.shape));
+  forward({ x }, { out }) {
+    copy(x, out, out.shape, broadcastStrides(x.shape, out.shape), stridesOf(out.shape));
   },
-  gradient: ({ inputs: [x] }, [dy]) => [sumToShape(dy!, x!.shape, 1)],
+  gradient({ inputs: { x } }, { out: dy }) {
+    if (!sameShape(x.shape, dy.shape)) return { x: sumToShape(dy, x.shape, 1) };
+    const dx = like(x);
+    kernels(x).affine({ x: dy, y: dx, scale: 1, shift: 0 });
+    return { x: dx };
+  },
 };
 
 /** Stretches axes of size 1, and adds leading ones, after NumPy's rule; copies. */
 export function broadcastTo(x: Tensor, shape: Shape): Tensor {
-  return applyList(broadcastToOp, [x], { shape })[0]!;
+  return apply(broadcastToOp, { x }, { shape }).out;
 }

@@ -10,13 +10,9 @@ import type { Family } from "../../signature";
 import { memoryLimitFrom } from "../memoryLimit";
 import { type Addon, loadAddon, type NativeDevice, translated } from "./addon";
 import { chunkAttention } from "./chunkAttention";
-import { elementwise } from "./elementwise";
 import { type CpuBuffer, createLaunch, type Launch } from "./launch";
-import { matmul } from "./matmul";
 import { Packer } from "./pack";
-import { reduce } from "./reduce";
 import { retrieve } from "./retrieve";
-import { view } from "./view";
 
 /** All kernels that are declared, as the addon has them. */
 function declaredKernels(native: NativeDevice, device: Device): Partial<Kernels> {
@@ -28,11 +24,7 @@ function declaredKernels(native: NativeDevice, device: Device): Partial<Kernels>
 
 const createKernels = (launch: Launch): Partial<Kernels> => ({
   ...chunkAttention(launch),
-  ...elementwise(launch),
-  ...matmul(launch),
-  ...reduce(launch),
   ...retrieve(launch),
-  ...view(launch),
 });
 
 export class CpuDevice implements Device {

@@ -1,4 +1,5 @@
-import type { BinaryName, ElementwiseKernels, UnaryName } from "../../ops/elementwise";
+import type { BinaryName, elementwiseKernels, UnaryName } from "../../ops/elementwise";
+import type { KernelsOf } from "../../signature";
 import { data } from "./data";
 import { walk } from "./walk";
 
@@ -36,7 +37,7 @@ const PARTIAL = {
   div: { a: (_: number, b: number) => 1 / b, b: (a: number, b: number) => -a / (b * b) },
 } as const;
 
-export const elementwise: ElementwiseKernels = {
+export const elementwise: KernelsOf<typeof elementwiseKernels> = {
   unary({ op, x, y }) {
     const [xs, ys] = [data(x), data(y)];
     for (let i = 0; i < xs.length; i++) ys[i] = UNARY[op].value(xs[i]!);

@@ -1,7 +1,8 @@
-import type { MatmulKernels } from "../../ops/matmul";
+import type { matmulKernels } from "../../ops/matmul";
+import type { KernelsOf } from "../../signature";
 import { data } from "./data";
 
-export const matmul: MatmulKernels = {
+export const matmul: KernelsOf<typeof matmulKernels> = {
   matmul({ a, b, out, batch, m, n, k, transposeA, transposeB, aStride, bStride, outStride, accumulate }) {
     const [as, bs, o] = [data(a), data(b), data(out)];
     if (!accumulate) o.fill(0);

@@ -1,10 +1,11 @@
-import type { ReduceKernels } from "../../ops/reduce";
+import type { reduceKernels } from "../../ops/reduce";
+import type { KernelsOf } from "../../signature";
 import { data } from "./data";
 
 /** NaN wins, also against what came before. */
 const larger = (a: number, b: number) => b > a || Number.isNaN(b);
 
-export const reduce: ReduceKernels = {
+export const reduce: KernelsOf<typeof reduceKernels> = {
   reduceSum({ x, out, outer, length, inner, scale }) {
     const [xs, o] = [data(x), data(out)];
     for (let i = 0; i < outer; i++) {

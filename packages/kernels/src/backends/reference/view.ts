@@ -1,8 +1,9 @@
-import type { ViewKernels } from "../../ops/view";
+import type { viewKernels } from "../../ops/view";
+import type { KernelsOf } from "../../signature";
 import { data } from "./data";
 import { walk } from "./walk";
 
-export const view: ViewKernels = {
+export const view: KernelsOf<typeof viewKernels> = {
   copyStrided({ x, out, xOffset, outOffset, layout }) {
     const [xs, o] = [data(x), data(out)];
     walk(layout, (_, from, to) => (o[outOffset + to] = xs[xOffset + from]!));

@@ -1,4 +1,5 @@
-import type { BinaryName, ElementwiseKernels, UnaryName } from "../../ops/elementwise";
+import type { BinaryName, elementwiseKernels, UnaryName } from "../../ops/elementwise";
+import type { KernelsOf } from "../../signature";
 import { stridesOf } from "../../ops/layout";
 import type { Launcher } from "./launcher";
 import { flat, nest, type NestKernel } from "./nest";
@@ -79,7 +80,7 @@ const PARTIALS = mapValues(PARTIAL, (sides, op) =>
 
 const AFFINE = nest({ name: "affine", element: "f32", reads: ["x"], params: ["scale", "shift"], result: () => "params.scale * x + params.shift" });
 
-export const elementwise = (gpu: Launcher): ElementwiseKernels => ({
+export const elementwise = (gpu: Launcher): KernelsOf<typeof elementwiseKernels> => ({
   unary({ op, x, y }) {
     VALUES[op](gpu, [x, y], flat(x.size, 2));
   },

@@ -2,7 +2,8 @@
  * Matrix products. What can't be bound at once is cut into pieces (here); a piece runs as a tile product (matmulTile.ts),
  * its inner axis in several pieces when there are few tiles, or as a product of few rows (matmulFew.ts).
  */
-import type { MatmulKernels } from "../../ops/matmul";
+import type { matmulKernels } from "../../ops/matmul";
+import type { KernelsOf } from "../../signature";
 import { DTYPES } from "../../dtype";
 import { Tensor } from "../../tensor";
 import { boundAs, type Stored, storedAs } from "./half";
@@ -57,7 +58,7 @@ const WORTH_SPLITS = 512;
 /** Longest inner axis that few lanes walk through. */
 const LONGEST_FEW = { along: 16384, across: 1024 } as const;
 
-export const matmul = (gpu: Launcher): MatmulKernels => ({
+export const matmul = (gpu: Launcher): KernelsOf<typeof matmulKernels> => ({
   matmul({ a, b, out, batch, m, n, k, transposeA, transposeB, aStride, bStride, outStride, accumulate }) {
     multiply(gpu, {
       a: { tensor: a, start: 0, row: transposeA ? m : k, stride: aStride, transposed: transposeA },

@@ -40,12 +40,12 @@ function launch(gpu: Launcher, kind: Reduction, x: Part, out: Part, { outer, len
     const vector = length % 4 === 0 && (blocks === 1 || block % 4 === 0);
     const lanes = Math.min(WORKGROUP, powerOfTwoFrom(Math.min(block, length) / (vector ? 16 : 4)));
     const subgroups = gpu.subgroups && lanes === WORKGROUP;
-    return gpu.run(reduceRows(kind, lanes, vector, subgroups), { x, out }, params, Math.ceil((outer * blocks * lanes) / WORKGROUP));
+    return gpu.run(reduceRows({ kind, lanes, vector, subgroups }), { x, out }, params, Math.ceil((outer * blocks * lanes) / WORKGROUP));
   }
   const vector = inner % 4 === 0;
   const across = vector ? inner / 4 : inner;
   const columns = Math.min(MOST_COLUMNS, powerOfTwoFrom(across));
-  gpu.run(reduceColumns(kind, columns, vector), { x, out }, { ...params, inner: across }, outer * blocks * Math.ceil(across / columns));
+  gpu.run(reduceColumns({ kind, columns, vector }), { x, out }, { ...params, inner: across }, outer * blocks * Math.ceil(across / columns));
 }
 
 /** Reduces what can be bound at once: long axes in two passes, the first of which leaves one result per block. */

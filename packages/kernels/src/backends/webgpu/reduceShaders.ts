@@ -55,7 +55,7 @@ const joinAll = (step: number, at: (i: string) => string) => {
  * x [outer, length] -> out [outer, blocks], blocks of `block` numbers each. `lanes` lanes share a block, so that a group has
  * WORKGROUP / lanes of them. `vector`: x is read by fours; length and block are multiples of 4.
  */
-export const reduceRows = variants((kind: Reduction, lanes: number, vector: boolean, subgroups: boolean) => {
+export const reduceRows = variants(({ kind, lanes, vector, subgroups }: { kind: Reduction; lanes: number; vector: boolean; subgroups: boolean }) => {
   const { bound, code } = arithmetic(kind, vector);
   const unit = vector ? 4 : 1;
   return program({
@@ -89,7 +89,7 @@ fn run(group: u32, lane: u32) {
  * columns of it; neighbouring lanes have neighbouring columns, and the lanes that share a column take turns with the
  * rows. `vector`: columns are vectors of four, and `inner` counts those.
  */
-export const reduceColumns = variants((kind: Reduction, columns: number, vector: boolean) => {
+export const reduceColumns = variants(({ kind, columns, vector }: { kind: Reduction; columns: number; vector: boolean }) => {
   const { bound, code } = arithmetic(kind, vector);
   const rows = WORKGROUP / columns;
   return program({

@@ -1,6 +1,7 @@
-/** Softmax, its gradient and argmax along rows: part of {@link ReduceKernels}. */
+/** Softmax, its gradient and argmax along rows: part of the family reduce. */
 import type { Layout } from "../../ops/layout";
-import type { ReduceKernels } from "../../ops/reduce";
+import type { reduceKernels } from "../../ops/reduce";
+import type { KernelsOf } from "../../signature";
 import { Tensor } from "../../tensor";
 import { elementwise } from "./elementwise";
 import { type Launcher, type Part, part, rowParts } from "./launcher";
@@ -14,11 +15,11 @@ const MOST_KEPT = 16;
 /** Lanes for a row: each takes about four elements. */
 const lanesOf = (width: number) => Math.min(WORKGROUP, powerOfTwoFrom(width / 4));
 
-export const softmaxKernels = (gpu: Launcher): Pick<ReduceKernels, "softmax" | "softmaxGradient" | "argmax"> => ({
+export const softmaxKernels = (gpu: Launcher): Pick<KernelsOf<typeof reduceKernels>, "softmax" | "softmaxGradient" | "argmax"> => ({
   softmax({ x, y, rows, width, logarithm }) {
     if (x.size === 0) return;
     if (width * 4 > gpu.maxBinding) return wideSoftmax(gpu, x, y, rows, width, logarithm);
-    const program = softmax(...shapeOf(width), logarithm, gpu.subgroups);
+    const program = softmax({ logarithm, subgroups: gpu.subgroups, ...shapeOf(width) });
     eachRange(gpu, rows, width, (start, count, groups) => {
       const [xs, ys] = [x, y].map((t) => part(t, start * width, count * width));
       gpu.run(program, { x: xs!, y: ys! }, { rows: count, width }, groups);
@@ -27,7 +28,7 @@ export const softmaxKernels = (gpu: Launcher): Pick<ReduceKernels, "softmax" | "
   softmaxGradient({ y, dy, dx, rows, width, logarithm }) {
     if (y.size === 0) return;
     if (width * 4 > gpu.maxBinding) return wideGradient(gpu, y, dy, dx, rows, width, logarithm);
-    const program = softmaxGradient(...shapeOf(width), logarithm, gpu.subgroups);
+    const program = softmaxGradient({ logarithm, subgroups: gpu.subgroups, ...shapeOf(width) });
     eachRange(gpu, rows, width, (start, count, groups) => {
       const [ys, dys, dxs] = [y, dy, dx].map((t) => part(t, start * width, count * width));
       gpu.run(program, { y: ys!, dy: dys!, dx: dxs! }, { rows: count, width }, groups);
@@ -38,16 +39,16 @@ export const softmaxKernels = (gpu: Launcher): Pick<ReduceKernels, "softmax" | "
     const lanes = lanesOf(width);
     if (width * 4 > gpu.maxBinding) return wideArgmax(gpu, x, out, rows, width);
     eachRange(gpu, rows, width, (start, count, groups) => {
-      gpu.run(argmax(lanes, false, gpu.subgroups), { x: part(x, start * width, count * width), out: part(out, start, count), orders: undefined }, { rows: count, width, start: 0 }, groups);
+      gpu.run(argmax({ lanes, pieces: false, subgroups: gpu.subgroups }), { x: part(x, start * width, count * width), out: part(out, start, count), orders: undefined }, { rows: count, width, start: 0 }, groups);
     });
   },
 });
 
 /** Lanes for a row, and how many of its elements each keeps. */
-function shapeOf(width: number): [lanes: number, kept: number] {
+function shapeOf(width: number): { lanes: number; kept: number } {
   const lanes = lanesOf(width);
   const each = powerOfTwoFrom(width / lanes);
-  return [lanes, each <= MOST_KEPT ? each : 0];
+  return { lanes, kept: each <= MOST_KEPT ? each : 0 };
 }
 
 /** Calls back for each range of rows that can be bound, with its number of groups. */
@@ -101,7 +102,7 @@ function wideArgmax(gpu: Launcher, x: Tensor, out: Tensor, rows: number, width: 
   for (let row = 0; row < rows; row++) {
     for (const { start, count } of rowParts(width, [1], gpu.maxBinding)) {
       const buffers = { x: part(x, row * width + start, count), out: part(out, row, 1), orders };
-      gpu.run(argmax(WORKGROUP, true, gpu.subgroups), buffers, { rows: 1, width: count, start }, 1);
+      gpu.run(argmax({ lanes: WORKGROUP, pieces: true, subgroups: gpu.subgroups }), buffers, { rows: 1, width: count, start }, 1);
     }
   }
   orders.dispose();

@@ -8,6 +8,9 @@ import { MATH, ORDER, rowReduce } from "./wgsl";
 
 export const WORKGROUP = 256;
 
+/** Lanes of a row, and how many of its elements each keeps (0: it reads them again). */
+type RowSoftmax = { readonly lanes: number; readonly kept: number; readonly logarithm: boolean; readonly subgroups: boolean };
+
 const OF_ROWS = { rows: "u32", width: "u32" } as const;
 
 /** Start of `run`: `row`, `first` (lane's own first element), `at` where the row begins and `width`, which is 0 beyond the last row. */
@@ -26,7 +29,7 @@ const loop = (lanes: number, kept: number, body: string) =>
 /** The lowest finite number stands for "none yet": -infinity would give NaN where it is subtracted from itself. */
 const LOWEST = "-3.4028234e38";
 
-export const softmax = variants((lanes: number, kept: number, logarithm: boolean, subgroups: boolean) => {
+export const softmax = variants(({ lanes, kept, logarithm, subgroups }: RowSoftmax) => {
   const joins = rowReduce("max", WORKGROUP, lanes, subgroups) + rowReduce("sum", WORKGROUP, lanes, subgroups);
   // NaN is passed over by the comparison and comes back with the sum.
   const inRegisters = `
@@ -62,7 +65,7 @@ export const softmax = variants((lanes: number, kept: number, logarithm: boolean
 });
 
 /** softmax: dx = y (dy - Σ dy·y); logSoftmax: dx = dy - e^y Σ dy. */
-export const softmaxGradient = variants((lanes: number, kept: number, logarithm: boolean, subgroups: boolean) => {
+export const softmaxGradient = variants(({ lanes, kept, logarithm, subgroups }: RowSoftmax) => {
   const term = logarithm ? "g" : "g * value";
   const result = logarithm ? "g - fine_exp(value) * total" : "value * (g - total)";
   const keeps = kept > 0;
@@ -91,7 +94,7 @@ fn run(group: u32, lane: u32) {${opening(lanes)}
  * longer ones; `orders` [rows] holds the largest so far, except for the first piece (`start` 0), and out stays where
  * nothing larger comes.
  */
-export const argmax = variants((lanes: number, pieces: boolean, subgroups: boolean) =>
+export const argmax = variants(({ lanes, pieces, subgroups }: { lanes: number; pieces: boolean; subgroups: boolean }) =>
   program({
     name: "argmax",
     reads: { x: "u32" },

@@ -1,5 +1,6 @@
 import { collapse, type Layout } from "../../ops/layout";
-import type { ViewKernels } from "../../ops/view";
+import type { viewKernels } from "../../ops/view";
+import type { KernelsOf } from "../../signature";
 import type { Launcher } from "./launcher";
 import { type Box, boxes, mostElements, nest, type Operand, placeOf } from "./nest";
 import { program, variants } from "./program";
@@ -69,7 +70,7 @@ function launchTransposed(gpu: Launcher, operands: readonly [Operand, Operand], 
   gpu.run(transpose(sizes.length), { x: x.part, out: out.part }, numbers, groups);
 }
 
-export const view = (gpu: Launcher): ViewKernels => ({
+export const view = (gpu: Launcher): KernelsOf<typeof viewKernels> => ({
   copyStrided({ x, out, xOffset, outOffset, layout }) {
     if (layout.sizes.includes(0)) return;
     const whole = collapse(layout);
