@@ -9,7 +9,7 @@ import { broadcastShapes, sameShape, type Shape } from "../shape";
 import type { Family } from "../signature";
 import { Tensor } from "../tensor";
 import { checkReal } from "./checks";
-import { sumToShape } from "./reduce";
+import { sumToShape } from "./sums";
 import { broadcastTo } from "./view";
 
 export const whereKernels = {
