@@ -3,6 +3,7 @@
  * opening, reading back and synchronising give promises. There is no default device: tensors know theirs.
  */
 import { reference } from "./backends/reference";
+import type { ComposedForm } from "./composed/form";
 import type { DType } from "./dtype";
 import { check, LenggenError } from "./errors";
 import type { Kernels } from "./kernels";
@@ -52,6 +53,8 @@ export interface Device {
   readonly description: string;
   readonly dtypes: readonly DType[];
   readonly kernels: Kernels;
+  /** By an op's name: what runs in the place of kernels that this device lacks (src/composed). Absent where it has all. */
+  readonly composed?: ReadonlyMap<string, ComposedForm> | undefined;
   /** Throws `E_MEMORY` when there is no room. Contents are undefined. */
   allocate(byteLength: number): DeviceBuffer;
   /**

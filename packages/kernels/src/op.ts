@@ -8,8 +8,8 @@ import type { Device } from "./device";
 import type { DType } from "./dtype";
 import { check } from "./errors";
 import { type Shape, showShape } from "./shape";
-import { activeTape, type NoteInput } from "./tape";
-import { Tensor } from "./tensor";
+import { activeTape, type NoteInput, type Tape, withoutGradient } from "./tape";
+import { collect, scope, Tensor } from "./tensor";
 
 /** A tensor, null where it may be left out (a bias, an initial state), or a list. */
 export type Field = Tensor | null | readonly Tensor[];
@@ -97,7 +97,10 @@ export function apply<I extends Fields, O extends Fields, Attributes, S extends 
   const tape = activeTape();
   const recording = tape !== undefined && list.some((t) => t !== null && tape.tracks(t));
   refuseHalves(op.name, inputs, op.halves ?? [], recording);
-  const outputs = emptied(device, op.outputs(inputs, attributes)) as O;
+  const specs = op.outputs(inputs, attributes);
+  const form = device.composed?.get(op.name);
+  if (form) return runForm(op.name, () => form(inputs, attributes as never), tape, recording) as O;
+  const outputs = emptied(device, specs) as O;
   const saved = op.forward(inputs, outputs, attributes, { recording }) ?? {};
   const kept = Object.values(saved as Partial<Saved>).filter((t) => t !== undefined);
   if (!recording) {
@@ -120,6 +123,18 @@ export function apply<I extends Fields, O extends Fields, Attributes, S extends 
     },
   });
   return outputs;
+}
+
+/** Runs a composed form. What it makes on the way goes with the form, or while a tape records with the tape's walk. */
+function runForm(op: string, form: () => Fields, tape: Tape | undefined, recording: boolean): Fields {
+  if (!recording) return withoutGradient(() => scope(form));
+  // Last in the walk: frees what the form's ops read and nobody tracks.
+  const constants: Tensor[] = [];
+  tape!.note({ name: op, inputs: [], outputs: [], saved: constants, gradient: () => [] });
+  const { result, made } = collect(form);
+  const outputs = new Set(flat(result));
+  constants.push(...made.filter((t) => !tape!.tracks(t) && !outputs.has(t)));
+  return result;
 }
 
 function commonDevice(op: string, list: readonly NoteInput[]): Device {

@@ -25,7 +25,8 @@ export interface Note {
   gradient(gradients: readonly (Tensor | null)[]): readonly (Tensor | null)[];
 }
 
-class Tape {
+/** What is recorded: notes in order, and which tensors a gradient flows through. */
+export class Tape {
   readonly notes: Note[] = [];
   readonly #tracked = new Set<number>();
   constructor(inputs: Iterable<Tensor>) {

@@ -276,6 +276,21 @@ export function scope<R>(body: () => R): R {
   return result;
 }
 
+/** Runs `body` and tells which tensors were made during it; they stay in the scope around. */
+export function collect<R>(body: () => R): { readonly result: R; readonly made: readonly Tensor[] } {
+  const inner = new Scope(currentScope);
+  currentScope = inner;
+  try {
+    return { result: body(), made: [...inner.tensors] };
+  } finally {
+    currentScope = inner.parent;
+    for (const t of inner.tensors) {
+      if (currentScope) currentScope.add(t);
+      else watch(t);
+    }
+  }
+}
+
 /** Takes tensors out of all scopes, so that only `dispose` frees them. */
 export function keep<T>(value: T): T {
   for (const t of tensorsIn(value)) {

@@ -59,7 +59,7 @@ interface ConvInputs {
   readonly [name: string]: Tensor | null;
 }
 
-const convOp: Op<ConvInputs, { outputs: readonly Tensor[]; state: Tensor }, ConvAttributes> = {
+export const convOp: Op<ConvInputs, { outputs: readonly Tensor[]; state: Tensor }, ConvAttributes> = {
   name: "causalConv",
   outputs({ x, weight, bias, state }, { split }) {
     check(x.shape.length === 3 && x.shape[1]! >= 1, "E_SHAPE", () =>

@@ -38,7 +38,7 @@ export const crossEntropyKernels = {
 
 const kernels = kernelsOf<typeof crossEntropyKernels>;
 
-const crossEntropyOp: Op<{ hidden: Tensor; weight: Tensor; targets: Tensor }, { losses: Tensor }, undefined, SavedFor<typeof crossEntropyKernels.crossEntropyGradient>> = {
+export const crossEntropyOp: Op<{ hidden: Tensor; weight: Tensor; targets: Tensor }, { losses: Tensor }, undefined, SavedFor<typeof crossEntropyKernels.crossEntropyGradient>> = {
   name: "crossEntropy",
   halves: ["weight"],
   outputs({ hidden: h, weight: w, targets: t }) {

@@ -40,7 +40,7 @@ interface LayerNormInputs {
   readonly [name: string]: Tensor | null;
 }
 
-const layerNormOp: Op<LayerNormInputs, { y: Tensor }, NormAttributes, SavedFor<typeof layerNormKernels.layerNormGradient>> = {
+export const layerNormOp: Op<LayerNormInputs, { y: Tensor }, NormAttributes, SavedFor<typeof layerNormKernels.layerNormGradient>> = {
   name: "layerNorm",
   outputs({ x, weight, bias }, { eps }) {
     checkReal("layerNorm", { x, weight, bias });

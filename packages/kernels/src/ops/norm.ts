@@ -76,7 +76,7 @@ export function checkNorm(op: string, name: string, x: Tensor, weight: Tensor, e
   check(Number.isFinite(eps) && eps >= 0, "E_ARGUMENT", () => `${op}: eps is ${eps}; it must be a number of at least 0`);
 }
 
-const rmsNormOp: Op<{ x: Tensor; weight: Tensor }, { y: Tensor }, NormAttributes, Rstd> = {
+export const rmsNormOp: Op<{ x: Tensor; weight: Tensor }, { y: Tensor }, NormAttributes, Rstd> = {
   name: "rmsNorm",
   outputs({ x, weight }, { eps }) {
     checkReal("rmsNorm", { x, weight });
@@ -97,7 +97,7 @@ export function rmsNorm(x: Tensor, weight: Tensor, options: { eps?: number } = {
   return apply(rmsNormOp, { x, weight }, { eps: options.eps ?? 1e-5 }).y;
 }
 
-const addRmsNormOp: Op<{ x: Tensor; residual: Tensor; weight: Tensor }, { normed: Tensor; residual: Tensor }, NormAttributes, Rstd> = {
+export const addRmsNormOp: Op<{ x: Tensor; residual: Tensor; weight: Tensor }, { normed: Tensor; residual: Tensor }, NormAttributes, Rstd> = {
   name: "addRmsNorm",
   outputs({ x, residual, weight }, { eps }) {
     checkReal("addRmsNorm", { x, residual, weight });
@@ -130,7 +130,7 @@ export function addRmsNorm(
   return apply(addRmsNormOp, { x, residual, weight }, { eps: options.eps ?? 1e-5 });
 }
 
-const gatedRmsNormOp: Op<{ y: Tensor; gate: Tensor; weight: Tensor }, { out: Tensor }, GatedAttributes, Rstd> = {
+export const gatedRmsNormOp: Op<{ y: Tensor; gate: Tensor; weight: Tensor }, { out: Tensor }, GatedAttributes, Rstd> = {
   name: "gatedRmsNorm",
   outputs({ y, gate, weight }, { eps, groups }) {
     checkReal("gatedRmsNorm", { y, gate, weight });

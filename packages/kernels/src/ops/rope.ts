@@ -65,7 +65,7 @@ function rotate(x: Tensor, out: Tensor, attributes: RopeAttributes, back: boolea
   table.dispose();
 }
 
-const ropeOp: Op<{ x: Tensor }, { out: Tensor }, RopeAttributes> = {
+export const ropeOp: Op<{ x: Tensor }, { out: Tensor }, RopeAttributes> = {
   name: "rope",
   outputs({ x }, { start, theta }) {
     checkReal("rope", { x });

@@ -112,7 +112,7 @@ function checkSsd({ x, dt, a, b, c, d, state }: SsdInputs, attributes: SsdAttrib
     `ssd: chunk ${attributes.chunk} must be a whole number from 1 to ${MAX_CHUNK}`);
 }
 
-const ssdOp: Op<SsdInputs, { y: Tensor; state: Tensor }, SsdAttributes, SavedFor<typeof ssdKernels.ssdGradient>> = {
+export const ssdOp: Op<SsdInputs, { y: Tensor; state: Tensor }, SsdAttributes, SavedFor<typeof ssdKernels.ssdGradient>> = {
   name: "ssd",
   outputs(given, attributes) {
     checkSsd(given, attributes);

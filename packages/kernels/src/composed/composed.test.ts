@@ -1,0 +1,106 @@
+import { afterAll, describe, expect, it } from "vitest";
+import type { Device } from "../device";
+import { open } from "../device";
+import { causalConv } from "../ops/conv";
+import { crossEntropy } from "../ops/crossEntropy";
+import { layerNorm } from "../ops/layerNorm";
+import { addRmsNorm, gatedRmsNorm, rmsNorm } from "../ops/norm";
+import { rope } from "../ops/rope";
+import { ssd } from "../ops/ssd";
+import {
+  checkLeaks, compareWithReference, eachDevice, evaluate, expectClose, type HostTensor, integers, normals, referenceDevice, type TestFunction, uniforms,
+} from "../testing";
+import { COMPOSED, formsFor, runComposed } from "./index";
+
+interface Case {
+  readonly op: string;
+  readonly f: TestFunction;
+  readonly inputs: readonly HostTensor[];
+}
+
+const [B, T, H, P, G, N] = [2, 7, 4, 3, 2, 5];
+const scanInputs = [
+  normals(1, [B, T, H, P]), uniforms(2, [B, T, H], 0.1, 1), uniforms(3, [B, T, H], -2, 0), normals(4, [B, T, G, N]), normals(5, [B, T, G, N]),
+  normals(6, [H]), normals(7, [B, H, P, N]),
+];
+const scan = (count: number): TestFunction => (x, dt, a, b, c, d, state) => {
+  const { y, state: final } = ssd({ x, dt, a, b, c, d: count > 5 ? d : null, state: count > 6 ? state : null }, { chunk: 4 });
+  return [y, final];
+};
+const convInputs = [normals(1, [2, 9, 6]), normals(2, [6, 4]), normals(3, [6]), normals(4, [2, 3, 6])];
+
+const CASES: readonly Case[] = [
+  { op: "rmsNorm", f: (x, w) => rmsNorm(x, w), inputs: [normals(1, [3, 5, 12]), normals(2, [12])] },
+  {
+    op: "addRmsNorm", inputs: [normals(1, [3, 12]), normals(3, [3, 12]), normals(2, [12])],
+    f: (x, r, w) => {
+      const { normed, residual } = addRmsNorm(x, r, w);
+      return [normed, residual];
+    },
+  },
+  { op: "gatedRmsNorm", f: (y, z, w) => gatedRmsNorm(y, z, w, { groups: 3 }), inputs: [normals(1, [2, 3, 12]), normals(3, [2, 3, 12]), normals(2, [12])] },
+  { op: "layerNorm", f: (x, w, b) => layerNorm(x, w, b), inputs: [normals(1, [3, 5, 12], 2, 1), normals(2, [12]), normals(3, [12])] },
+  { op: "layerNorm", f: (x, w) => layerNorm(x, w), inputs: [normals(1, [4, 6]), normals(2, [6])] },
+  { op: "ssd", f: scan(7), inputs: scanInputs },
+  { op: "ssd", f: scan(5), inputs: scanInputs.slice(0, 5) },
+  {
+    op: "causalConv", inputs: convInputs,
+    f: (x, w, b, s) => {
+      const { outputs, state } = causalConv(x, w, b, s, { silu: true, split: [2, 4] });
+      return [...outputs, state];
+    },
+  },
+  {
+    op: "causalConv", inputs: convInputs.slice(0, 2),
+    f: (x, w) => {
+      const { outputs, state } = causalConv(x, w, null, null);
+      return [...outputs, state];
+    },
+  },
+  { op: "crossEntropy", f: (h, w, t) => crossEntropy(h, w, t), inputs: [normals(1, [3, 4, 6]), normals(2, [10, 6]), integers(3, [3, 4], -1, 12)] },
+  { op: "rope", f: (x) => rope(x, { start: 70 }), inputs: [normals(1, [2, 5, 3, 8])] },
+];
+
+it("every form has a case", () => {
+  expect(new Set(CASES.map(({ op }) => op))).toEqual(new Set(COMPOSED.map(({ op }) => op)));
+});
+
+it("a form says the same as the reference's kernels, in float64", async () => {
+  const device = await open("reference");
+  runComposed(device);
+  for (const { op, f, inputs } of CASES) {
+    const [one, other] = [await evaluate(device, f, inputs, { precise: true }), await evaluate(referenceDevice, f, inputs, { precise: true })];
+    one.outputs.forEach((values, i) => expectClose(values, other.outputs[i]!, 1e-12, `${op}: output ${i}`));
+    one.gradients.forEach((values, i) => values && expectClose(values, other.gradients[i]!, 1e-11, `${op}: gradient ${i}`));
+  }
+  device.close();
+});
+
+eachDevice("composed forms", ({ kind }) => {
+  let device: Device;
+  afterAll(() => device?.close());
+
+  it.each(CASES)("$op agrees with the reference, outputs and gradients", async ({ f, inputs }) => {
+    device ??= await composedDevice(kind);
+    await compareWithReference(device, f, inputs, { tolerance: 5e-5 });
+  });
+
+  it.each(CASES)("$op leaves no memory behind", async ({ f, inputs }) => {
+    device ??= await composedDevice(kind);
+    await checkLeaks(device, f, inputs);
+  });
+});
+
+async function composedDevice(kind: Device["kind"]): Promise<Device> {
+  const device = await open(kind, { fallback: true });
+  runComposed(device);
+  return device;
+}
+
+describe("the forms that a device needs", () => {
+  it("are those of which a kernel is missing", () => {
+    const { ssdGradient: _, ...kernels } = referenceDevice.kernels;
+    expect(formsFor(referenceDevice.kernels, COMPOSED)).toBeUndefined();
+    expect([...formsFor(kernels as Device["kernels"], COMPOSED)!.keys()]).toEqual(["ssd"]);
+  });
+});

@@ -1,0 +1,32 @@
+/**
+ * Composed forms: what an op is in terms of other ops. A backend that lacks an op's kernels runs and differentiates that, so that it may
+ * begin with matrix products and element-wise functions and grow kernel by kernel; and tests hold the kernels against it, which shares
+ * no arithmetic with the reference.
+ *
+ * A backend that has all kernels imports none of this: a device names its forms itself ({@link Device.composed}).
+ */
+import type { Device } from "../device";
+import type { Fields, Op, Saved } from "../op";
+
+/** An op's outputs by other ops. What it makes on the way is freed for it. */
+export type ComposedForm = (inputs: Fields, attributes: never) => Fields;
+
+/** A form, and the kernels in whose place it stands. */
+export interface Composed {
+  readonly op: string;
+  readonly kernels: readonly string[];
+  readonly form: ComposedForm;
+}
+
+/** The form of an op, with the types of its inputs and outputs. */
+export function composed<I extends Fields, O extends Fields, Attributes, S extends Saved>(
+  op: Op<I, O, Attributes, S>, kernels: readonly string[], form: (inputs: I, attributes: Attributes) => O,
+): Composed {
+  return { op: op.name, kernels, form: form as unknown as ComposedForm };
+}
+
+/** The forms that a device with these kernels needs, by their ops' names; undefined where it needs none. */
+export function formsFor(kernels: Device["kernels"], forms: readonly Composed[]): ReadonlyMap<string, ComposedForm> | undefined {
+  const missing = forms.filter((form) => form.kernels.some((name) => !(name in kernels)));
+  return missing.length > 0 ? new Map(missing.map(({ op, form }) => [op, form])) : undefined;
+}
