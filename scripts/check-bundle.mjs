@@ -13,9 +13,9 @@ import { root } from "./pack.mjs";
 const PAGES = [
   { name: "one op", budget: 4_300, code: 'import { add } from "@lenggen/kernels"; globalThis.it = add;' },
   { name: "open a device", budget: 76_000, code: 'import { open } from "@lenggen/kernels"; globalThis.it = open;' },
-  { name: "all of kernels", budget: 101_000, code: 'import * as kernels from "@lenggen/kernels"; globalThis.it = { ...kernels };' },
+  { name: "all of kernels", budget: 112_000, code: 'import * as kernels from "@lenggen/kernels"; globalThis.it = { ...kernels };' },
   {
-    name: "kernels, recurrent and interventions, to train", budget: 118_000,
+    name: "kernels, recurrent and interventions, to train", budget: 132_000,
     code: ["kernels", "recurrent", "interventions"].map((room) => `import * as ${room} from "@lenggen/${room}"; globalThis.${room} = { ...${room} };`).join("\n"),
   },
   { name: "a model with a chunk memory", budget: 23_500, code: 'import * as gca from "@lenggen/gca"; globalThis.it = { ...gca };' },

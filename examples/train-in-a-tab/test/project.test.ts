@@ -118,7 +118,7 @@ describe("weights from elsewhere", () => {
     for (const step of [4, 30, 100]) await checkpoint(config, `runs/base/checkpoints/step-${step}/`, files);
     await files.write("runs/base/run.json", run({ context: 256 }));
     const found = await identify(await chosen(files));
-    expect(found).toMatchObject({ kind: "weights", context: 256, weights: { step: 100, about: "base, step 100: 2 layers of width 32" } });
+    expect(found).toMatchObject({ kind: "weights", context: 256, weights: { step: 100, about: "base, step 100: mamba2, 23,992 numbers" } });
   });
 
   it("of a checkpoint's folder, which go on", async () => {
@@ -131,7 +131,7 @@ describe("weights from elsewhere", () => {
     const project = await Project.create(store, TEXT, PLAN, found.weights);
     expect(await project.wantsFirstMeasurement()).toBe(true);
     expect(await go(project, "zero")).toBe("1-zero done 3");
-    expect(await (await Project.open(store))!.view()).toMatchObject({ loaded: "a checkpoint: 1 layers of width 32", phases: [{ folder: "0-loaded" }, { folder: "1-zero", saved: 3 }] });
+    expect(await (await Project.open(store))!.view()).toMatchObject({ loaded: "a checkpoint: mamba2, 16,108 numbers", phases: [{ folder: "0-loaded" }, { folder: "1-zero", saved: 3 }] });
   });
 
   it("that will not do are refused with the reason", async () => {

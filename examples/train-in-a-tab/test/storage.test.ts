@@ -72,7 +72,7 @@ describe.skipIf(absent !== undefined)("runs of the page", () => {
 
     const page = await openPage(await openBrowser(), REFERENCE);
     await page.locator("#run-folder").setInputFiles(join(scratch, "base"));
-    await page.locator("#text-note", { hasText: "Weights: base, step 5: 1 layers of width 16" }).waitFor();
+    await page.locator("#text-note", { hasText: "Weights: base, step 5: mamba2, 6,268 numbers" }).waitFor();
     expect(await page.locator("#setting-context").inputValue()).toBe("24");
     await chooseText(page, TEXT);
     await setPlan(page, { laterSteps: 6 });

@@ -7,7 +7,7 @@ import { TASKS } from "@lenggen/evals";
 import { type Device, dispose, generate, leaves, open } from "@lenggen/kernels";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CONFIG } from "../test/trained";
-import { FAMILIES, familyOf, MODEL_PRESETS } from "./families";
+import { MODELS } from "./families";
 import { MEASURES } from "./measures";
 import { findCheckpoint, loadCheckpoint, modelNamed } from "./models";
 import { textOf } from "./text";
@@ -33,10 +33,10 @@ afterAll(async () => {
 });
 
 describe("models by name", () => {
-  it.each(MODEL_PRESETS.map((name) => [name]))("preset %s", async (name) => {
+  it.each(MODELS.presets.map((name) => [name]))("preset %s", async (name) => {
     const model = await modelNamed(name);
-    expect(Object.hasOwn(FAMILIES[model.family]!.presets, name)).toBe(true);
-    expect(familyOf(JSON.parse(JSON.stringify(model.config))).make(model.config).config).toEqual(model.config);
+    expect(Object.hasOwn(MODELS.families[model.family]!.presets, name)).toBe(true);
+    expect(MODELS.make(JSON.parse(JSON.stringify(model.config))).config).toEqual(model.config);
   });
 
   it("a family's name means its first preset", async () => {
@@ -52,8 +52,8 @@ describe("models by name", () => {
     await expect(modelNamed("drt-tini")).rejects.toMatchObject({
       code: "E_UNKNOWN_NAME", message: expect.stringMatching(/did you mean "drt-tiny"\?\); there are tiny-byte, .*drt-tiny, .*sliding-window-tiny/) as string,
     });
-    expect(() => familyOf({ model_type: "drd" })).toThrow(/model_type "drd" \(did you mean "drt"\?\); there are mamba2, drt, transformer/);
-    expect(() => familyOf({ model_type: 3 })).toThrow(expect.objectContaining({ code: "E_CONFIG" }));
+    expect(() => MODELS.make({ model_type: "drd" })).toThrow(/model_type "drd" \(did you mean "drt"\?\); there are mamba2, drt, transformer/);
+    expect(() => MODELS.make({ model_type: 3 })).toThrow(expect.objectContaining({ code: "E_CONFIG" }));
     await expect(modelNamed("toString")).rejects.toMatchObject({ code: "E_UNKNOWN_NAME" });
   });
 });

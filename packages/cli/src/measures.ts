@@ -1,12 +1,13 @@
 /** The table of measures that `lenggen eval` and the reproductions run. A new measure is one line here. */
-import { check, foldIn, key, type Parameters, partOf, type SequenceModel, type Tokens, type TokenSource } from "@lenggen/kernels";
 import {
-  type AskedFromOneStream, askedFromOneStream, effectiveRemembrance, lossByPosition, type Series, stateStatistics, type Task, taskAccuracy, type TaskName, type TaskOptions, TASKS, terminalChart,
+  check, foldIn, key, type Parameters, partOf, type SequenceModel, type SettingsTable, type Tokens, type TokenSource,
+} from "@lenggen/kernels";
+import {
+  type AskedFromOneStream, askedFromOneStream, askedFromOneStreamSettings, effectiveRemembrance, lossByPosition, type Series, stateStatistics,
+  type Task, taskAccuracy, type TaskOptions, TASKS, terminalChart,
 } from "@lenggen/evals";
 import { lengthName, percent } from "./format";
-import type { Table } from "./settings";
 import { table } from "./table";
-import { settingsOfTask, STREAM_SETTINGS } from "./taskSettings";
 
 export interface MeasureInput {
   readonly model: SequenceModel;
@@ -43,12 +44,12 @@ const readOf = (sequences: readonly TokenSource[]) =>
 
 export interface Measure {
   readonly summary: string;
-  /** Sequences or samples unless told otherwise. */
+  /** Sequences or samples unless given. */
   readonly count: number;
   /** Bytes of text that it needs at least for these lengths; 0 when it needs none. */
   leastText(lengths: readonly number[]): number;
   /** Settings for `--set`. */
-  readonly settings: Table;
+  readonly settings: SettingsTable;
   /** Whether things can be hidden at a given depth. */
   readonly hasDepth: boolean;
   run(input: MeasureInput): Promise<Measured>;
@@ -73,11 +74,11 @@ const digits = (value: number): string => value.toFixed(3);
 /** For values that may be far below 1. */
 const small = (value: number): string => (value === 0 ? "0" : value.toExponential(2));
 
-function taskMeasure(task: Task, settings: Table): Measure {
+function taskMeasure(task: Task): Measure {
   return {
     summary: task.summary,
     count: 32,
-    settings,
+    settings: task.settings,
     hasDepth: task.hasDepth,
     leastText: () => (task.needsText ? 1 : 0),
     async run({ model, parameters, text, lengths, count, seed, ends, options, depths, chunk, batch, signal, onProgress }) {
@@ -92,7 +93,7 @@ function taskMeasure(task: Task, settings: Table): Measure {
 }
 
 /** Measures of text, which have neither settings nor depths. */
-const untold = { settings: {}, hasDepth: false } as const;
+const withoutSettings = { settings: {}, hasDepth: false } as const;
 
 type CurveOptions = Omit<MeasureInput, "model" | "parameters" | "text" | "lengths" | "trainLength" | "count" | "seed" | "ends" | "options" | "depths"> & { readonly length: number };
 
@@ -103,7 +104,7 @@ function curveMeasure<Result>(
   linesOf: (result: Result) => string[],
 ): Measure {
   return {
-    ...untold,
+    ...withoutSettings,
     summary,
     count: 4,
     leastText: longest,
@@ -119,7 +120,7 @@ function curveMeasure<Result>(
 export const MEASURES: Readonly<Record<string, Measure>> = {
   "loss-by-position": {
     summary: "Bits per byte by position, beside the same bytes scored with a short context only; their ratio is above 1 where the long history hurts.",
-    ...untold,
+    ...withoutSettings,
     count: 4,
     leastText: (lengths) => longest(lengths) + 1,
     async run({ model, parameters, text, lengths, trainLength, count, chunk, batch, signal, onProgress }) {
@@ -159,7 +160,7 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
   "asked-from-one-stream": {
     summary: "Named keys at different depths of one stream, each asked for from the state that it ends in: one pass over the text answers for all.",
     count: 20,
-    settings: STREAM_SETTINGS,
+    settings: askedFromOneStreamSettings,
     hasDepth: false,
     leastText: () => 1,
     async run({ model, parameters, text, lengths, count, seed, ends, options, chunk, signal, onProgress }) {
@@ -179,5 +180,5 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
       };
     },
   },
-  ...Object.fromEntries((Object.keys(TASKS) as TaskName[]).map((name) => [name, taskMeasure(TASKS[name], settingsOfTask(name))])),
+  ...Object.fromEntries(Object.entries(TASKS).map(([name, task]) => [name, taskMeasure(task)])),
 };

@@ -2,10 +2,11 @@
 import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import {
-  check, type Device, isJsonObject, type Json, type JsonObject, LenggenError, nearest, parseConfig, parseJsonBytes, type SequenceModel, type Weights, WEIGHTS_FILE, WEIGHTS_INDEX,
+  check, type Device, isJsonObject, type Json, type JsonObject, LenggenError, type LoadedModel, nearest, parseConfig, parseJsonBytes,
+  type SequenceModel, type Weights, WEIGHTS_FILE, WEIGHTS_INDEX,
 } from "@lenggen/kernels";
 import { openFile, openWeightsIn } from "@lenggen/kernels/node";
-import { FAMILIES, familyOf, type LoadedModel, MODEL_PRESETS, presetNamed } from "./families";
+import { MODELS } from "./families";
 import { UsageError } from "./usage";
 
 /** Most bytes of a config.json that is read; published ones have a few hundred. */
@@ -13,15 +14,15 @@ const LARGEST_CONFIG = 1 << 20;
 
 /** A model by the name of a preset or a family, or by the path of a `config.json`. */
 export async function modelNamed(name: string): Promise<SequenceModel> {
-  const preset = presetNamed(name);
+  const preset = MODELS.named(name);
   if (preset) return preset;
   if (!name.endsWith(".json")) {
     throw new UsageError(
-      `no model preset is named "${name}"${nearest(name, [...MODEL_PRESETS, ...Object.keys(FAMILIES)])}; there are ${MODEL_PRESETS.join(", ")}, or give the path of a config.json`,
+      `no model preset is named "${name}"${nearest(name, [...MODELS.presets, ...Object.keys(MODELS.families)])}; `
+      + `there are ${MODELS.presets.join(", ")}, or give the path of a config.json`,
       "E_UNKNOWN_NAME");
   }
-  const config = await readConfig(name);
-  return familyOf(config).make(config);
+  return MODELS.make(await readConfig(name));
 }
 
 /** Weights as Python's pickles, which published models of older days have. */
@@ -56,7 +57,7 @@ export async function loadCheckpoint(folder: string, device: Device, dtype: (typ
   let weights: Weights | undefined;
   try {
     weights = await openWeightsIn(folder);
-    return await familyOf(config).load(config, weights, device, dtype);
+    return await MODELS.load(config, weights, device, dtype);
   } catch (error) {
     throw withPlace(error, folder);
   } finally {
@@ -66,8 +67,7 @@ export async function loadCheckpoint(folder: string, device: Device, dtype: (typ
 
 /** The model of a checkpoint, without its weights. */
 export async function modelOf(checkpoint: string): Promise<SequenceModel> {
-  const config = await readConfig(join(checkpoint, "config.json"));
-  return familyOf(config).make(config, { unknownFields: "report" });
+  return MODELS.make(await readConfig(join(checkpoint, "config.json")), { unknownFields: "report" });
 }
 
 /** What the run that a checkpoint belongs to recorded, also of one that is named by a link; undefined when nothing is known of one. */

@@ -1,11 +1,7 @@
 /** Command-line flags from tables of settings, so that help, checks and defaults come from one place. */
-import type { Json, JsonRecord, Setting } from "@lenggen/interventions";
-import { nearest } from "@lenggen/kernels";
+import { type Json, type JsonObject, nearest, type Setting, type SettingsTable } from "@lenggen/kernels";
 import type { Command } from "commander";
 import { UsageError } from "./usage";
-
-/** Settings by name. */
-export type Table = Readonly<Record<string, Setting>>;
 
 const kebab = (name: string): string => name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
@@ -26,7 +22,9 @@ function about({ meaning, range }: Pick<Setting, "meaning" | "range">): string {
  * Adds one flag per setting, e.g. `--learning-rate <value>`. `defaults` override the table's; a setting in `unless` has none, and says in
  * these words what holds unless it is given.
  */
-export function addSettings(command: Command, settings: Table, defaults: JsonRecord = {}, unless: Readonly<Record<string, string>> = {}): Command {
+export function addSettings(
+  command: Command, settings: SettingsTable, defaults: JsonObject = {}, unless: Readonly<Record<string, string>> = {},
+): Command {
   for (const [name, setting] of Object.entries(settings)) {
     const flag = `--${kebab(name)}`;
     const open = unless[name];
@@ -38,19 +36,22 @@ export function addSettings(command: Command, settings: Table, defaults: JsonRec
 }
 
 /** The values of a table's settings among a command's options. */
-export function pickSettings(settings: Table, options: Readonly<Record<string, unknown>>): JsonRecord {
+export function pickSettings(settings: SettingsTable, options: Readonly<Record<string, unknown>>): JsonObject {
   return Object.fromEntries(Object.keys(settings).map((name) => [name, options[name] as Json]));
 }
 
 /** `name=value` for the settings of one method or task; kebab or camel case. `option` is the flag that they were given by. */
-export function parseAssignments(what: string, settings: Table, assignments: readonly string[], option = "--set"): JsonRecord {
+export function parseAssignments(
+  what: string, settings: SettingsTable, assignments: readonly string[], option = "--set",
+): JsonObject {
   return Object.fromEntries(assignments.map((assignment) => {
     const [given = "", ...rest] = assignment.split("=");
     const name = Object.keys(settings).find((candidate) => candidate === given || kebab(candidate) === given);
     const names = Object.keys(settings).map(kebab);
     if (name === undefined) {
       throw new UsageError(
-        `${option} ${assignment}: ${what} has no setting "${given}"${nearest(given, names)}; ${names.length > 0 ? `there are ${names.join(", ")}` : "it has none"}`, "E_UNKNOWN_NAME");
+        `${option} ${assignment}: ${what} has no setting "${given}"${nearest(given, names)}; `
+        + (names.length > 0 ? `there are ${names.join(", ")}` : "it has none"), "E_UNKNOWN_NAME");
     }
     return [name, parseSetting(`${option} ${given}`, settings[name]!, rest.join("="))];
   }));
@@ -60,7 +61,7 @@ export function parseAssignments(what: string, settings: Table, assignments: rea
 export const repeated = (text: string, all: readonly string[] | undefined): string[] => [...(all ?? []), text];
 
 /** Lines of help about settings that are given as `name=value`. */
-export function describeSettings(settings: Table): string[] {
+export function describeSettings(settings: SettingsTable): string[] {
   return Object.entries(settings).map(([name, { meaning, range, default: byDefault }]) =>
     `    ${kebab(name)}=${JSON.stringify(byDefault).replaceAll('"', "")}  ${about({ meaning, range })}`);
 }

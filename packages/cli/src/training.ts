@@ -2,17 +2,17 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import {
-  type Device, type ErrorCode, foldIn, type Key, key, LenggenError, type Parameters, type SequenceModel, type TokenSource,
+  type BatchSource, type Device, type ErrorCode, LenggenError, type Parameters, type SequenceModel, type TokenSource,
 } from "@lenggen/kernels";
+import { type TaskTraining, withTask } from "@lenggen/evals";
 import {
-  type BatchSource, contiguousStreams, createIntervention, createLoss, createOptimizer, findIntervention, hashTokens, independentWindows,
-  type JsonRecord, keyAfter, type LossName, type OptimizerName, type RunStore, type ScheduleOptions, train, type TrainCounts, type TrainEvent, type TrainResult,
+  createIntervention, createLoss, createOptimizer, findIntervention, hashTokens, type JsonRecord, type LossName, type OptimizerName, runKey,
+  type RunStore, type ScheduleOptions, textBatches, train, type TrainCounts, type TrainEvent, type TrainResult,
 } from "@lenggen/interventions";
 import { runDirectory } from "@lenggen/interventions/node";
 import { count } from "./format";
 import { readJson } from "./models";
 import { Progress } from "./progress";
-import { type TaskTraining, withTask } from "./tasks";
 import type { Text } from "./text";
 import { packageFolder, version } from "./package";
 
@@ -172,24 +172,23 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
  * every method of that order, and for all that starts from the same base.
  */
 async function batchesOf(plan: TrainingPlan, signal: AbortSignal | undefined): Promise<BatchSource> {
-  const { text: { tokens }, task, base, seed, microBatches = 1 } = plan;
-  const from = base?.weights === undefined ? key(seed) : keyAfter(key(seed), base.weights);
-  const windows = textBatches(plan, foldIn(from, 2), await hashed(tokens, signal));
-  return task ? withTask(windows, { ...task, key: foldIn(from, 8), text: tokens, microBatches }) : windows;
+  const { text, method, batch, context, task, base, seed, microBatches = 1, joinDocuments = true } = plan;
+  const windows = textBatches(text.tokens, {
+    order: findIntervention(method).order, batch, context, microBatches, seed, base: base?.weights,
+    hash: await hashed(text.tokens, signal), documents: joinDocuments ? undefined : documentStarts(text),
+  });
+  return task ? withTask(windows, { ...task, key: runKey(seed, "samples", base?.weights), text: text.tokens, microBatches }) : windows;
 }
 
-function textBatches(plan: TrainingPlan, from: Key, hash: string): BatchSource {
-  const { text: { tokens, documents }, method, batch, context, microBatches = 1, joinDocuments = true } = plan;
-  const options = { batch, context, key: from, hash };
-  if (findIntervention(method).order === "independent") return independentWindows(tokens, options);
-  if (joinDocuments) return contiguousStreams(tokens, { ...options, microBatches });
+/** Where the documents begin that hold anything. */
+function documentStarts({ documents }: Text): number[] {
   const starts: number[] = [];
   let start = 0;
-  for (const document of documents) {
-    if (document.tokens.length > 0) starts.push(start);
-    start += document.tokens.length;
+  for (const { tokens } of documents) {
+    if (tokens.length > 0) starts.push(start);
+    start += tokens.length;
   }
-  return contiguousStreams(tokens, { ...options, microBatches, documents: starts });
+  return starts;
 }
 
 /** The hash of a text, under a bar where it takes long. */

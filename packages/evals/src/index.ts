@@ -9,7 +9,7 @@ export {
 } from "./measures/effectiveRemembrance";
 export { type Moments, stateStatistics, type StateStatistics, type StateStatisticsOptions } from "./measures/stateStatistics";
 export {
-  askedFromOneStream, type AskedFromOneStream, type AskedFromOneStreamOptions, type AskedQuestion,
+  askedFromOneStream, type AskedFromOneStream, type AskedFromOneStreamOptions, askedFromOneStreamSettings, type AskedQuestion,
 } from "./measures/askedFromOneStream";
 export { taskAccuracy, type TaskAccuracy, type TaskAccuracyOptions, type TaskCell } from "./measures/taskAccuracy";
 export * from "./tasks";

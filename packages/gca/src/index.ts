@@ -6,6 +6,7 @@ export { DRT_PRESETS, type DrtPreset } from "./drt/presets";
 export { type Retrieved } from "./drt/retrieval";
 export { type DrtState } from "./drt/state";
 export { type LoadedDrt, loadDrt, type LoadedTransformer, loadTransformer } from "./files";
+export { GCA_FAMILIES } from "./families";
 export { hostStore, type HostStoreOptions } from "./memory/hostStore";
 export type { ChunkStore, StoreDType, StoreSize, StreamFormat } from "./memory/store";
 export type { WindowState } from "./layer/attention";

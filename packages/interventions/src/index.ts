@@ -1,8 +1,8 @@
 /** Training interventions and the trainer. What only Node has is in `@lenggen/interventions/node`. */
-export type { Batch, BatchSource, StreamOptions, WindowOptions } from "./data";
+export type { StreamOptions, WindowOptions } from "./data";
 export { hashTokens, type HashOptions } from "./fingerprint";
 export { contiguousStreams, independentWindows, keyAfter } from "./data";
-export type { InitialStates, Intervention, SavedStates, StateRequest, TokenOrder } from "./initialStates";
+export type { InitialStates, Intervention, SavedStates, StateRequest } from "./initialStates";
 export type { InterventionName } from "./interventions";
 export { createIntervention, findIntervention, INTERVENTIONS } from "./interventions";
 export type { Json, JsonRecord } from "./json";
@@ -19,7 +19,6 @@ export type { RunRecord } from "./run";
 export type { FileContent, LockRequest, RunStore } from "./runStore";
 export type { ScheduleOptions } from "./schedule";
 export { learningRateAt } from "./schedule";
-export { choice as choiceSetting, count as countSetting, flag as flagSetting, number as numberSetting, type Setting, type Settings } from "./settings";
 export type { CarryOptions } from "./sources/carry";
 export type { FittedNoiseOptions } from "./sources/fittedNoise";
 export { fittedNoise } from "./sources/fittedNoise";
@@ -31,6 +30,7 @@ export { statePassing } from "./sources/statePassing";
 export { tbtt } from "./sources/tbtt";
 export { zero } from "./sources/zero";
 export { type StepContext, type StepNumbers, type StepResult, trainStep } from "./step";
+export { runKey, type RunStream, textBatches, type TextBatchOptions } from "./textBatches";
 export type { Evaluation, TrainEvent, TrainOptions, TrainResult } from "./trainer";
 export { train } from "./trainer";
 export { type TrainCounts, TRAINER_SETTINGS } from "./trainSettings";

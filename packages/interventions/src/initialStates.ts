@@ -6,12 +6,8 @@
  * Gradients stop at the chunk border in all of them: what `next` returns is made outside the tape of the
  * step that uses it, so it is a constant there.
  */
-import type { Device, DType, Key, SequenceModel, Tensor, Tree } from "@lenggen/kernels";
+import type { Device, DType, Key, SequenceModel, Settings, Tensor, TokenOrder, Tree } from "@lenggen/kernels";
 import type { Json, JsonRecord } from "./json";
-import type { Settings } from "./settings";
-
-/** Order in which sequences arrive: `independent` of each other, or each batch `contiguous` to the one before. */
-export type TokenOrder = "independent" | "contiguous";
 
 /** What a source of initial states is told about the batch that comes next. */
 export interface StateRequest {

@@ -1,5 +1,5 @@
 /** The table of interventions. Adding one is a file in sources/ and a line here. */
-import { check, nearest, type SequenceModel } from "@lenggen/kernels";
+import { entryNamed, type SequenceModel } from "@lenggen/kernels";
 import type { InitialStates, Intervention } from "./initialStates";
 import type { JsonRecord } from "./json";
 import { fittedNoise } from "./sources/fittedNoise";
@@ -28,10 +28,7 @@ export function createIntervention(name: string, model: SequenceModel, options: 
   return findIntervention(name).create(model, options);
 }
 
-/** A line of the table, with its options untyped. */
+/** A line of the table, with its options untyped. Throws `E_UNKNOWN_NAME`. */
 export function findIntervention(name: string): Intervention<JsonRecord> {
-  const names = Object.keys(INTERVENTIONS);
-  check(Object.hasOwn(INTERVENTIONS, name), "E_UNKNOWN_NAME", () =>
-    `no intervention is named "${name}"${nearest(name, names)}; there are ${names.join(", ")}`);
-  return INTERVENTIONS[name as InterventionName];
+  return entryNamed<Intervention<JsonRecord>>("intervention", INTERVENTIONS, name);
 }

@@ -1,8 +1,7 @@
-/** What JSON can hold; settings and records are made of it. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+/** Settings and records are made of JSON. */
+import type { Json, JsonObject as JsonRecord } from "@lenggen/kernels";
 
-/** A JSON object. */
-export type JsonRecord = { readonly [key: string]: Json };
+export type { Json, JsonObject as JsonRecord } from "@lenggen/kernels";
 
 /** Where two values differ, as lines `path: there, here`; empty when they agree. Key order does not matter. */
 export function differences(there: Json | undefined, here: Json | undefined, path = ""): string[] {

@@ -2,9 +2,8 @@
  * The contract of a loss: one number that a training step makes smaller, from the model's forward pass over a micro-batch. It runs while
  * a tape records, so it is made of ops and no more is said about its gradient.
  */
-import type { ForwardOptions, Parameters, SequenceModel, Tensor, Tree } from "@lenggen/kernels";
+import type { ForwardOptions, Parameters, SequenceModel, Settings, Tensor, Tree } from "@lenggen/kernels";
 import type { JsonRecord } from "./json";
-import type { Settings } from "./settings";
 
 /** A micro-batch on the device. */
 export interface LossBatch {

@@ -1,5 +1,5 @@
 /** The table of losses. Adding one is a file in losses/ and a line here. */
-import { check, nearest, type SequenceModel } from "@lenggen/kernels";
+import { entryNamed, type SequenceModel } from "@lenggen/kernels";
 import type { JsonRecord } from "./json";
 import type { Loss, LossFamily } from "./loss";
 import { crossEntropyLoss } from "./losses/crossEntropy";
@@ -18,9 +18,7 @@ export function createLoss(name: string, model: SequenceModel, options: JsonReco
   return findLoss(name).create(model, options);
 }
 
-/** A line of the table, with its options untyped. */
+/** A line of the table, with its options untyped. Throws `E_UNKNOWN_NAME`. */
 export function findLoss(name: string): LossFamily<JsonRecord> {
-  const names = Object.keys(LOSSES);
-  check(Object.hasOwn(LOSSES, name), "E_UNKNOWN_NAME", () => `no loss is named "${name}"${nearest(name, names)}; there are ${names.join(", ")}`);
-  return LOSSES[name as LossName];
+  return entryNamed<LossFamily<JsonRecord>>("loss", LOSSES, name);
 }

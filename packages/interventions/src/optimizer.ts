@@ -2,9 +2,8 @@
  * The contract of an optimiser: it turns the gradients of a step into new parameters, in place, and remembers from step to step what it
  * needs for that (moments, momentum). All of it is queued on the device and nothing is read back.
  */
-import type { Parameters, SequenceModel, Tensor } from "@lenggen/kernels";
+import type { Parameters, SequenceModel, Settings, Tensor } from "@lenggen/kernels";
 import type { JsonRecord } from "./json";
-import type { Settings } from "./settings";
 
 /** What an optimiser learns of the update that it is to make. */
 export interface UpdateRequest {

@@ -1,5 +1,5 @@
 /** The table of optimisers. Adding one is a file in optimizers/ and a line here. */
-import { check, nearest, type SequenceModel } from "@lenggen/kernels";
+import { entryNamed, type SequenceModel } from "@lenggen/kernels";
 import type { JsonRecord } from "./json";
 import type { Optimizer, OptimizerFamily } from "./optimizer";
 import { adamWOptimizer } from "./optimizers/adamW";
@@ -18,10 +18,7 @@ export function createOptimizer(name: string, model: SequenceModel, options: Jso
   return findOptimizer(name).create(model, options);
 }
 
-/** A line of the table, with its options untyped. */
+/** A line of the table, with its options untyped. Throws `E_UNKNOWN_NAME`. */
 export function findOptimizer(name: string): OptimizerFamily<JsonRecord> {
-  const names = Object.keys(OPTIMIZERS);
-  check(Object.hasOwn(OPTIMIZERS, name), "E_UNKNOWN_NAME", () =>
-    `no optimiser is named "${name}"${nearest(name, names)}; there are ${names.join(", ")}`);
-  return OPTIMIZERS[name as OptimizerName];
+  return entryNamed<OptimizerFamily<JsonRecord>>("optimiser", OPTIMIZERS, name);
 }

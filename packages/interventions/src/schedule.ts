@@ -1,7 +1,6 @@
 /** Learning rates over a run. */
-import { check } from "@lenggen/kernels";
+import { check, choiceSetting, countSetting, numberSetting, type Settings } from "@lenggen/kernels";
 import type { JsonRecord } from "./json";
-import { choice, count, number, type Settings } from "./settings";
 
 /** Learning rate over the steps: warm-up, then constant or half a cosine. */
 export interface ScheduleOptions {
@@ -17,11 +16,11 @@ export interface ScheduleOptions {
 }
 
 export const scheduleSettings: Settings<ScheduleOptions> = {
-  schedule: choice(["constant", "cosine"], "cosine", "Keep the learning rate after the warm-up, or let it fall along half a cosine."),
-  scheduleSteps: count(0, "Updates that the schedule goes over, whatever the run's steps; 0 means those. Give it for a cosine run that is to go on later."),
-  learningRate: number(1e-3, "Highest learning rate.", { from: 0 }),
-  warmup: count(0, "Updates over which the learning rate rises from zero."),
-  finalShare: number(0.1, "cosine: rate of the last update, as a share of the highest.", { from: 0, to: 1 }),
+  schedule: choiceSetting(["constant", "cosine"], "cosine", "Keep the learning rate after the warm-up, or let it fall along half a cosine."),
+  scheduleSteps: countSetting(0, "Updates that the schedule goes over, whatever the run's steps; 0 means those. Give it for a cosine run that is to go on later."),
+  learningRate: numberSetting(1e-3, "Highest learning rate.", { from: 0 }),
+  warmup: countSetting(0, "Updates over which the learning rate rises from zero."),
+  finalShare: numberSetting(0.1, "cosine: rate of the last update, as a share of the highest.", { from: 0, to: 1 }),
 };
 
 /**

@@ -1,9 +1,8 @@
 /** One training step: initial states, forward, loss, gradients, update, final states. Everything is queued, nothing awaited. */
 import {
-  addInto, check, countNonFinite, type Device, deviceOf, type DType, foldIn, globalNorm, type Key, keep, leaves, type Parameters, scope,
+  addInto, type Batch, type BatchSource, check, countNonFinite, type Device, deviceOf, type DType, foldIn, globalNorm, type Key, keep, leaves, type Parameters, scope,
   type SequenceModel, tensor, type Tensor, tokenTensor, type Tree, unlessCounted, valueAndGradient, zipLeaves,
 } from "@lenggen/kernels";
-import type { Batch, BatchSource } from "./data";
 import type { InitialStates, StateRequest } from "./initialStates";
 import type { Loss, LossBatch } from "./loss";
 import type { Optimizer } from "./optimizer";

@@ -1,7 +1,7 @@
 /** What a run is told in numbers: how often things happen, the schedule, the optimiser. */
+import { countSetting, resolveSettings, type Settings } from "@lenggen/kernels";
 import { adamWSettings } from "./optimizers/adamW";
 import { scheduleSettings } from "./schedule";
-import { count, resolve, type Settings } from "./settings";
 
 /** How often things happen in a run. */
 export interface TrainCounts {
@@ -21,11 +21,11 @@ export interface TrainCounts {
 }
 
 const countSettings: Settings<TrainCounts> = {
-  microBatches: count(1, "Micro-batches per step; their gradients add up.", 1),
-  checkpointEvery: count(500, "Steps between checkpoints.", 1),
-  keepCheckpoints: count(2, "How many checkpoints are kept.", 1),
-  logEvery: count(1, "Steps between lines of metrics.", 1),
-  skipNotFinite: count(0, "Steps in a row whose loss or gradient is not finite that are skipped; one more ends the run. 0: the first does."),
+  microBatches: countSetting(1, "Micro-batches per step; their gradients add up.", 1),
+  checkpointEvery: countSetting(500, "Steps between checkpoints.", 1),
+  keepCheckpoints: countSetting(2, "How many checkpoints are kept.", 1),
+  logEvery: countSetting(1, "Steps between lines of metrics.", 1),
+  skipNotFinite: countSetting(0, "Steps in a row whose loss or gradient is not finite that are skipped; one more ends the run. 0: the first does."),
 };
 
 /** Every setting of the trainer and of its default optimiser with default, meaning and range, for help texts and documentation. */
@@ -33,5 +33,5 @@ export const TRAINER_SETTINGS = { ...countSettings, ...scheduleSettings, ...adam
 
 /** The counts among the options, with defaults filled in. */
 export function resolveCounts({ microBatches, checkpointEvery, keepCheckpoints, logEvery, skipNotFinite }: Partial<TrainCounts>): TrainCounts {
-  return resolve("training", countSettings, { microBatches, checkpointEvery, keepCheckpoints, logEvery, skipNotFinite });
+  return resolveSettings("training", countSettings, { microBatches, checkpointEvery, keepCheckpoints, logEvery, skipNotFinite });
 }

@@ -1,10 +1,9 @@
-import { dispose, foldIn, type ForwardOptions, key, LenggenError, type Parameters } from "@lenggen/kernels";
+import { type BatchSource, dispose, foldIn, type ForwardOptions, key, LenggenError, type Parameters } from "@lenggen/kernels";
 import { expect, it } from "vitest";
 import { eachDevice } from "../test/devices";
 import { coded } from "../test/expectations";
 import { tinyModel } from "../test/tinyModel";
 import { type TinyRun, tinyOptions, tinyTrain } from "../test/tinyRun";
-import type { BatchSource } from "./data";
 import { INTERVENTIONS, type InterventionName } from "./interventions";
 import type { StepEvent } from "./meter";
 import { train, type TrainEvent } from "./trainer";

@@ -11,10 +11,10 @@
  * that is the same on every device, so that a run may go on on any; only the rounding of a step differs from one to another.
  */
 import {
-  breathe, check, type Device, dispose, foldIn, keep, key as keyOf, LenggenError, type Parameters, scope, type SequenceModel, type Tree,
+  type BatchSource, breathe, check, countSetting, type Device, dispose, keep, LenggenError, type Parameters, resolveSettings, scope,
+  type SequenceModel, type Tree,
 } from "@lenggen/kernels";
 import { loadCheckpoint, nonFiniteNumbers, saveCheckpoint, type Snapshot } from "./checkpoint";
-import type { BatchSource } from "./data";
 import { checkFinite, located, type Whereabouts } from "./failures";
 import type { InitialStates } from "./initialStates";
 import type { JsonRecord } from "./json";
@@ -26,8 +26,8 @@ import { adamWOptimizer } from "./optimizers/adamW";
 import { METRICS_FILE, openRun } from "./run";
 import type { RunStore } from "./runStore";
 import { checkWarmup, learningRateAt, recordedSchedule, scheduleLength, type ScheduleOptions, scheduleSettings } from "./schedule";
-import { count, resolve } from "./settings";
 import { type StepContext, trainStep } from "./step";
+import { runKey } from "./textBatches";
 import { resolveCounts, type TrainCounts } from "./trainSettings";
 
 const [DEFAULT_LOSS, DEFAULT_OPTIMIZER] = ["cross-entropy", "adamw"];
@@ -146,9 +146,9 @@ type FullOptions<State extends Tree> = TrainOptions<State> & { readonly loss: Lo
 async function start<State extends Tree>(options: FullOptions<State>, at: Whereabouts): Promise<Run<State>> {
   const { model, device, batches, initialStates, loss, optimizer, steps, seed, store, resume = false } = options;
   const counts = resolveCounts(options);
-  const schedule = resolve("schedule", scheduleSettings, options.schedule);
-  resolve("training", { steps: count(1, "", 1) }, { steps });
-  for (const { name, every } of options.evaluations ?? []) resolve(`evaluation ${name}`, { every: count(1, "", 1) }, { every });
+  const schedule = resolveSettings("schedule", scheduleSettings, options.schedule);
+  resolveSettings("training", { steps: countSetting(1, "", 1) }, { steps });
+  for (const { name, every } of options.evaluations ?? []) resolveSettings(`evaluation ${name}`, { every: countSetting(1, "", 1) }, { every });
   check(batches.order === initialStates.order, "E_CONFIG", () =>
     `${initialStates.name} needs ${initialStates.order} sequences, but the batches are ${batches.order}`);
 
@@ -180,7 +180,7 @@ async function start<State extends Tree>(options: FullOptions<State>, at: Wherea
   });
   const run: Run<State> = {
     context: {
-      model, parameters, batches, initialStates, loss, optimizer, microBatches: counts.microBatches, skipsNotFinite: counts.skipNotFinite > 0, key: foldIn(keyOf(seed), 1),
+      model, parameters, batches, initialStates, loss, optimizer, microBatches: counts.microBatches, skipsNotFinite: counts.skipNotFinite > 0, key: runKey(seed, "initialStates"),
     },
     at, counts, meter, schedule: { ...schedule, scheduleSteps: 0, ...(opened?.settings["schedule"] as Partial<ScheduleOptions> | undefined) }, step: last ?? 0,
   };
@@ -204,7 +204,7 @@ interface Parts {
 }
 
 async function freshParts<State extends Tree>({ model, device, seed, optimizer, parameters: given }: FullOptions<State>): Promise<Parts> {
-  const parameters = keep(await (given?.() ?? scope(() => model.init(foldIn(keyOf(seed), 0), device))));
+  const parameters = keep(await (given?.() ?? scope(() => model.init(runKey(seed, "parameters"), device))));
   try {
     optimizer.init(parameters);
     return { parameters, tokens: 0, seconds: 0 };

@@ -19,15 +19,22 @@ export type { Vjp } from "./tape";
 export { check, ERROR_CODES, LenggenError } from "./errors";
 export type { ErrorCode } from "./errors";
 export { breathe } from "./breathe";
-export { nearest } from "./nearest";
+export { entryNamed, nearest } from "./nearest";
+
+// Settings that describe themselves
+export { choiceSetting, countSetting, flagSetting, numberSetting, resolveSettings } from "./settings";
+export type { Setting, Settings, SettingsTable } from "./settings";
 
 // Models
 export { advance, deviceOf, parameterCount } from "./model";
 export type { CheckpointForm, ForwardOptions, ForwardResult, Parameters, Prefill, SequenceModel, StateFiles, StateLeaf } from "./model";
 
+export { modelFamilies } from "./modelFamilies";
+export type { LoadedModel, ModelFamilies, ModelFamily } from "./modelFamilies";
 export { loadParameters, type LoadParametersOptions, saveModel, storedNames } from "./checkpoint";
 
-// Tokens
+// Tokens and training batches
+export type { Batch, BatchSource, TokenOrder } from "./batch";
 export { cutTokens, joinTokens, lastAtMost, partOf, readTokens, wholeOf } from "./tokens";
 export type { Tokens, TokenSource } from "./tokens";
 

@@ -1,4 +1,5 @@
-/** Suggests a name for one that was mistyped. */
+/** Tables by name, and suggestions for a name that was mistyped. */
+import { check } from "./errors";
 
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
@@ -18,4 +19,11 @@ export function nearest(given: string, names: readonly string[]): string {
   const ranked = names.map((name) => ({ name, distance: editDistance(word, name.toLowerCase()) })).sort((a, b) => a.distance - b.distance);
   const best = ranked[0];
   return best && best.distance <= Math.max(2, Math.floor(best.name.length / 2)) ? ` (did you mean "${best.name}"?)` : "";
+}
+
+/** The entry of that name. Throws `E_UNKNOWN_NAME` with the nearest name and all that there are; `what` says what the entries are: a task. */
+export function entryNamed<Entry>(what: string, table: Readonly<Record<string, Entry>>, name: string): Entry {
+  const names = Object.keys(table);
+  check(Object.hasOwn(table, name), "E_UNKNOWN_NAME", () => `no ${what} is named "${name}"${nearest(name, names)}; there are ${names.join(", ")}`);
+  return table[name]!;
 }

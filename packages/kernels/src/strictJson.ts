@@ -6,9 +6,9 @@
 import { check, LenggenError } from "./errors";
 
 /** What JSON can hold. */
-export type Json = null | boolean | number | string | Json[] | JsonObject;
+export type Json = null | boolean | number | string | readonly Json[] | JsonObject;
 /** A JSON object. */
-export type JsonObject = { [key: string]: Json };
+export type JsonObject = { readonly [key: string]: Json };
 
 /** Bounds for text that nobody vouches for. */
 export interface JsonLimits {
@@ -103,7 +103,7 @@ class Parser {
   }
 
   #object(depth: number): JsonObject {
-    const object = Object.create(null) as JsonObject;
+    const object = Object.create(null) as Record<string, Json>;
     this.#at++;
     if (this.#take("}")) return object;
     do {

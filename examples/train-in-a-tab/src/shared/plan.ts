@@ -1,7 +1,10 @@
 /** What a newcomer can set, and what becomes of it: the model, and the trainer's options for one phase. */
-import type { Mamba2Json } from "@lenggen/recurrent";
-import { MAMBA2_PRESETS } from "@lenggen/recurrent";
+import { modelFamilies } from "@lenggen/kernels";
+import { MAMBA2_PRESETS, type Mamba2Json, RECURRENT_FAMILIES } from "@lenggen/recurrent";
 import type { AdamWOptimizerOptions, JsonRecord, ScheduleOptions } from "@lenggen/interventions";
+
+/** What a configuration or a checkpoint may be of. */
+export const FAMILIES = modelFamilies(RECURRENT_FAMILIES);
 
 /** Models that a tab can train. */
 export const MODELS = {

@@ -1,12 +1,10 @@
 /** One phase of training, on any device and into any store: what the worker runs, and the test runs in Node. */
 import { type LossByPosition, lossByPosition } from "@lenggen/evals";
 import {
-  adamWOptimizer, contiguousStreams, createIntervention, findIntervention, independentWindows, type JsonRecord, type RunStore, train, type TrainEvent,
-  type TrainResult,
+  adamWOptimizer, createIntervention, findIntervention, type JsonRecord, type RunStore, textBatches, train, type TrainEvent, type TrainResult,
 } from "@lenggen/interventions";
-import { type Device, foldIn, key, type Parameters } from "@lenggen/kernels";
-import { type Mamba2, mamba2 } from "@lenggen/recurrent";
-import { type Method, MODELS, phaseOptions, type Plan } from "./plan";
+import type { Device, Parameters, SequenceModel } from "@lenggen/kernels";
+import { FAMILIES, type Method, MODELS, phaseOptions, type Plan } from "./plan";
 import { measuredLengths, type SplitText } from "./text";
 
 /** Name of the measurement in metrics.jsonl. */
@@ -40,13 +38,10 @@ export interface PhaseInput {
 export function trainPhase({ device, plan, phase, text, store, config, parameters, signal, onEvent, onMeasuring }: PhaseInput): Promise<TrainResult> {
   const options = phaseOptions(plan, phase.method, phase.first);
   const { steps, batch, context, seed, schedule, optimizer, methodOptions, measureEvery } = options;
-  const model = mamba2(config ?? MODELS[plan.model].config);
-  // As the command line has it, so that `lenggen train --resume` takes the run for its own.
-  const windows = { batch, context, key: foldIn(key(seed), 2) };
-  const independent = findIntervention(phase.method).order === "independent";
+  const model = FAMILIES.make(config ?? MODELS[plan.model].config, { unknownFields: "report" });
   return train({
     model, device, steps, seed, schedule, store, parameters, signal, onEvent,
-    batches: independent ? independentWindows(text.train, windows) : contiguousStreams(text.train, windows),
+    batches: textBatches(text.train, { order: findIntervention(phase.method).order, batch, context, seed }),
     optimizer: adamWOptimizer.create(model, optimizer),
     initialStates: createIntervention(phase.method, model, methodOptions),
     resume: true,
@@ -64,7 +59,7 @@ export function trainPhase({ device, plan, phase, text, store, config, parameter
 
 /** Loss by position over the held-out text, as metrics.jsonl records it. */
 export async function measure(
-  model: Mamba2, parameters: Parameters, text: SplitText, context: number, onMeasuring?: (share: number) => void, signal?: AbortSignal,
+  model: SequenceModel, parameters: Parameters, text: SplitText, context: number, onMeasuring?: (share: number) => void, signal?: AbortSignal,
 ): Promise<JsonRecord> {
   const { lengths, sequences } = measuredLengths(text.heldOut, context);
   onMeasuring?.(0);

@@ -1,7 +1,9 @@
 /** Projects as one file, and what people may bring: such a file, a run directory of the command line, or a checkpoint. */
-import { check, dispose, isJsonObject, open, openSafetensors, parseConfig, parseJson } from "@lenggen/kernels";
-import { loadMamba2, type Mamba2Config } from "@lenggen/recurrent";
+import {
+  check, dispose, isJsonObject, open, openSafetensors, parameterCount, parseConfig, parseJson, type SequenceModel,
+} from "@lenggen/kernels";
 import type { ChosenFile } from "../shared/messages";
+import { FAMILIES } from "../shared/plan";
 import { textFiles } from "../shared/text";
 import { readTar, type TarFile, writeTar } from "../shared/tar";
 import type { Files } from "./files";
@@ -76,22 +78,23 @@ async function loadWeights(files: readonly TarFile[]): Promise<Found> {
   const at = (path: string) => files.find((file) => file.path === path)?.content;
   const [config, weights] = [await at(`${folder}config.json`)?.text(), at(folder + WEIGHTS)!];
   check(config !== undefined, "E_MISSING", () => `config.json must lie beside ${folder}${WEIGHTS}`);
-  const settings = await vet(config, weights, folder);
+  const model = await vet(config, weights, folder);
   const run = await at(`${runs[0]}run.json`)?.text();
   const name = (folder.replace(/checkpoints\/step-\d+\/$/, "").replace(/\/$/, "").split("/").at(-1)) || "a checkpoint";
   const step = stepOf(folder);
-  const about = `${name}${step > 0 ? `, step ${step.toLocaleString("en")}` : ""}: ${settings.layers} layers of width ${settings.width}`;
+  const about = `${name}${step > 0 ? `, step ${step.toLocaleString("en")}` : ""}: ${model.family}, ${parameterCount(model).toLocaleString("en")} numbers`;
   return { kind: "weights", weights: { config, weights, step, about }, context: run === undefined ? null : contextOf(run) };
 }
 
 /** Loads it once, on the reference device, so that what does not fit is refused before anything is replaced. */
-async function vet(config: string, weights: Blob, folder: string): Promise<Mamba2Config> {
+async function vet(config: string, weights: Blob, folder: string): Promise<SequenceModel> {
   const device = await open("reference");
   try {
-    const { model, parameters } = await loadMamba2(parseConfig(config, `${folder}config.json`), await openSafetensors(blobSource(weights, `${folder}model.safetensors`)), device);
+    const file = await openSafetensors(blobSource(weights, `${folder}model.safetensors`));
+    const { model, parameters } = await FAMILIES.load(parseConfig(config, `${folder}config.json`), file, device);
     dispose(parameters);
     check(model.vocabulary === 256, "E_CONFIG", () => `the model has a vocabulary of ${model.vocabulary.toLocaleString("en")}; this page reads text as bytes, a vocabulary of 256`);
-    return model.settings;
+    return model;
   } finally {
     device.close();
   }

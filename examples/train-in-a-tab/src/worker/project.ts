@@ -6,10 +6,9 @@
  */
 import type { Json, RunStore } from "@lenggen/interventions";
 import { check, type Device, isJsonObject, openSafetensors, type Parameters, parseConfig, parseJson } from "@lenggen/kernels";
-import { loadMamba2 } from "@lenggen/recurrent";
 import type { SavedPhase } from "../shared/commands";
 import type { PhaseRecord, PhaseView, ProjectView } from "../shared/messages";
-import { type Method, phaseOptions, type Plan, problemsOf } from "../shared/plan";
+import { FAMILIES, type Method, phaseOptions, type Plan, problemsOf } from "../shared/plan";
 import { lighter } from "../shared/records";
 import { type SplitText, textFiles } from "../shared/text";
 import type { Phase } from "../shared/training";
@@ -124,7 +123,7 @@ export class Project {
       const path = `${base}/model.safetensors`;
       const weights = await this.#files.read(path);
       check(weights, "E_MISSING", () => `the run lacks ${path}, which this phase starts from`);
-      return (await loadMamba2(await this.#configOf(base), await openSafetensors(blobSource(weights, path)), device)).parameters;
+      return (await FAMILIES.load(await this.#configOf(base), await openSafetensors(blobSource(weights, path)), device)).parameters;
     };
   }
 

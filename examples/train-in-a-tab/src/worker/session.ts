@@ -1,10 +1,9 @@
 /** The worker's state: the device while it is open, the project, weights that wait for a text, and the training under way. */
 import { check, dispose, type Device, devices, LenggenError, open } from "@lenggen/kernels";
 import type { TrainEvent } from "@lenggen/interventions";
-import { mamba2 } from "@lenggen/recurrent";
 import { noteFor } from "../shared/commands";
 import type { DeviceChoice, FromWorker, LoadedView, PhaseRecord, ToWorker } from "../shared/messages";
-import type { Method } from "../shared/plan";
+import { FAMILIES, type Method } from "../shared/plan";
 import { splitText } from "../shared/text";
 import { LOSS_BY_POSITION, measure, trainPhase } from "../shared/training";
 import { identify, pack, unpack } from "./archive";
@@ -103,7 +102,7 @@ export class Session {
       if (weights && (await project.wantsFirstMeasurement())) {
         const parameters = await weights(device);
         try {
-          const results = await measure(mamba2(config), parameters, project.text, project.plan.context, this.#tellMeasuring, training.signal);
+          const results = await measure(FAMILIES.make(config, { unknownFields: "report" }), parameters, project.text, project.plan.context, this.#tellMeasuring, training.signal);
           const record: PhaseRecord = { kind: "evaluation", step: 0, name: LOSS_BY_POSITION, results };
           await project.keepFirstMeasurement(record);
           this.#tellEvent(record);

@@ -2,7 +2,7 @@ import type { JsonRecord, ScheduleOptions } from "@lenggen/interventions";
 import { dispose } from "@lenggen/kernels";
 import { type BegunRun, begunRun, recordedCount } from "../begun";
 import type { CommandSpec } from "../command";
-import { MODEL_PRESETS } from "../families";
+import { MODELS } from "../families";
 import { modelNamed } from "../models";
 import { wholeNumber } from "../parse";
 import { readText } from "../text";
@@ -24,7 +24,7 @@ export const train: CommandSpec = {
   define: (command) =>
     addTrainingOptions(
       command
-        .option("--model <name>", `a preset (${MODEL_PRESETS.join(", ")}), or the path of a config.json`, "tiny-byte")
+        .option("--model <name>", `a preset (${MODELS.presets.join(", ")}), or the path of a config.json`, "tiny-byte")
         .option("--method <name>", `source of initial states: ${METHODS.join(", ")}`, "zero")
         .option("--steps <n>", "updates in all", wholeNumber("--steps", 1), 2000),
       { unless: { warmup: `${WARMUP}, or a tenth of a shorter schedule.` }, context: `bytes per sequence; ${CONTEXT} unless given` },

@@ -8,7 +8,7 @@ import { addSavingOptions, type Context } from "../command";
 import { bytes, count, duration } from "../format";
 import { oneOf, parseLength, realNumber, wholeNumber } from "../parse";
 import { addSettings, describeSettings, parseAssignments, pickSettings, repeated } from "../settings";
-import { describeTaskSettings, settingsOfTask, taskOptions } from "../taskSettings";
+import { describeTaskSettings, taskOptions } from "../taskSettings";
 import type { Text } from "../text";
 import type { TrainingOutcome } from "../training";
 
@@ -89,7 +89,7 @@ export function sharedPlan(given: Readonly<Record<string, unknown>>, context: nu
     joinDocuments: joinDocuments ?? (begun ? joinedDocuments(begun) : true),
     task: task === undefined ? undefined : {
       task: TASKS[task], share: taskShare ?? 1, shortest: taskShortest,
-      ...(taskSet && { options: taskOptions(`task ${task}`, settingsOfTask(task), taskSet, "--task-set") }),
+      ...(taskSet && { options: taskOptions(`task ${task}`, TASKS[task].settings, taskSet, "--task-set") }),
     },
     ...pick<TrainCounts>(["microBatches", "checkpointEvery", "keepCheckpoints", "logEvery", "skipNotFinite"]),
     schedule: pick<ScheduleOptions>(["schedule", "scheduleSteps", "learningRate", "warmup", "finalShare"]),

@@ -2,9 +2,10 @@
  * Many questions to one long stream: things to remember stand at different depths of it, and each is asked for from the state
  * that the stream ends in. It costs one pass over the stream, where a stream for each question would cost one each.
  */
-import { check, disposeExcept, type Key, type Parameters, type SequenceModel, type Tree } from "@lenggen/kernels";
+import { check, disposeExcept, type Key, type Parameters, type SequenceModel, type SettingsTable, type Tree } from "@lenggen/kernels";
 import { type Interval, mean, wilsonInterval } from "../statistics";
 import { forward, type RunOptions, stream } from "../stream";
+import { keySettings } from "../tasks/keys";
 import type { Sample, Score, Task, TaskOptions } from "../tasks/task";
 import { type Answered, answersFrom } from "./answers";
 
@@ -22,6 +23,9 @@ export interface AskedFromOneStreamOptions extends Omit<RunOptions, "batch">, Om
   /** Whether the stream is read in full all the way, as text is whose every token is predicted, and never by a model's prefill; false unless given. */
   readonly whole?: boolean;
 }
+
+/** Settings of its tasks for command lines and forms: named keys of which all are asked for, one after the other. */
+export const askedFromOneStreamSettings: SettingsTable = keySettings(2);
 
 /** What came of one question. */
 export interface AskedQuestion extends Score {

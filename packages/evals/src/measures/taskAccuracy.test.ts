@@ -12,7 +12,7 @@ beforeAll(async () => {
 
 /** Zeros with three of one other token at a depth; what stands there is the answer, three times. */
 const planted: Task = {
-  name: "planted", summary: "", needsText: false, hasDepth: true,
+  name: "planted", summary: "", settings: {}, needsText: false, hasDepth: true,
   shortest: () => 4,
   promptLength: (total) => total - 3,
   sample(sampleKey, length, options = {}) {

@@ -10,6 +10,7 @@ const [FIRST_LETTER, ALPHABET] = [97, 26];
 export const copying: Task = {
   name: "copying",
   summary: "A string of random letters, to be repeated.",
+  settings: {},
   needsText: false,
   hasDepth: false,
   shortest: () => 3,

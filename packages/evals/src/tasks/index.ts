@@ -1,5 +1,5 @@
 /** The table of tasks. A new task is one new file and one line here. */
-import { check, nearest } from "@lenggen/kernels";
+import { entryNamed } from "@lenggen/kernels";
 import { copying } from "./copying";
 import { keyRetrieval, manyKey, recall, twoHop } from "./keys";
 import { passkey, passkeyText } from "./passkey";
@@ -15,11 +15,10 @@ export type TaskName = keyof typeof TASKS;
 
 /** Looks a task up; throws `E_UNKNOWN_NAME` with the nearest name. */
 export function taskNamed(name: string): Task {
-  check(Object.hasOwn(TASKS, name), "E_UNKNOWN_NAME", () =>
-    `no task is named "${name}"${nearest(name, Object.keys(TASKS))}; there are ${Object.keys(TASKS).join(", ")}`);
-  return TASKS[name as TaskName];
+  return entryNamed<Task>("task", TASKS, name);
 }
 
 export { taskBatches, type TaskBatch, type TaskBatchOptions } from "./batches";
 export type { Expected, Haystack, Sample, Score, StreamedSample, StreamingTask, Task, TaskOptions } from "./task";
 export { plantKeys, type Planted, type PlantOptions } from "./plant";
+export { batchOfSamples, type TaskTraining, withTask } from "./training";

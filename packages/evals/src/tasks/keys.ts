@@ -10,12 +10,14 @@
  * for stands among them. As in the paper, the answer names the second name on its way to the key. Depth is that of the piece that holds
  * the key asked for; the others stand anywhere.
  */
-import { check, hostRandom, type HostRandom, joinTokens, type Key, type TokenSource } from "@lenggen/kernels";
+import {
+  check, choiceSetting, countSetting, hostRandom, type HostRandom, joinTokens, type Key, type SettingsTable, type TokenSource,
+} from "@lenggen/kernels";
 import { noiseFiller, textFiller } from "./filler";
 import { hide, type Needle } from "./hide";
 import { begin, bytes, checkDepth, compare, type Sample, type StreamedSample, streaming, type StreamingTask, type TaskOptions } from "./task";
 
-/** Letters of a key, unless told otherwise. */
+/** Letters of a key unless given. */
 export const KEY_LENGTH = 3;
 /** Marks around a key. */
 export const [OPEN, CLOSE] = ["[[", "]]"] as const;
@@ -31,7 +33,16 @@ interface Kind {
   /** Chains of such pieces; those beyond the first are not asked for. */
   keys(options: TaskOptions): number;
   readonly nameLength: number;
+  readonly settings: SettingsTable;
 }
+
+/** Settings of tasks whose keys have names of so many letters unless given. */
+export const keySettings = (nameLength: number, least = 0) => ({
+  keyLength: countSetting(KEY_LENGTH, "Letters of a key.", 1),
+  nameLength: countSetting(nameLength, "Letters of the name that a key is asked for by.", least),
+  nameLetters: countSetting(ALPHABET, "How many different letters names are made of, drawn for each text; the fewer, the more alike.", 1, ALPHABET),
+  filler: choiceSetting(["text", "noise"], "text", "What surrounds the keys: real text, or noise, random letters and spaces."),
+});
 
 /** One way from a name to a key: the pieces to hide, of which the last holds the key, and what asks for it. */
 interface Chain {
@@ -44,9 +55,12 @@ function makeKeyTask(kind: Kind): StreamingTask {
   const sizesOf = (options: TaskOptions) => {
     const { keyLength = KEY_LENGTH, nameLength = kind.nameLength, nameLetters = ALPHABET } = options;
     const least = kind.hops === 2 ? 1 : 0;
-    check(Number.isInteger(keyLength) && keyLength >= 1, "E_ARGUMENT", () => `task ${kind.name}: keyLength must be a whole number of at least 1, not ${keyLength}`);
-    check(Number.isInteger(nameLength) && nameLength >= least, "E_ARGUMENT", () => `task ${kind.name}: nameLength must be a whole number of at least ${least}, not ${nameLength}`);
-    check(Number.isInteger(nameLetters) && nameLetters >= 1 && nameLetters <= ALPHABET, "E_ARGUMENT", () => `task ${kind.name}: nameLetters must be a whole number from 1 to ${ALPHABET}, not ${nameLetters}`);
+    check(Number.isInteger(keyLength) && keyLength >= 1, "E_ARGUMENT", () =>
+      `task ${kind.name}: keyLength must be a whole number of at least 1, not ${keyLength}`);
+    check(Number.isInteger(nameLength) && nameLength >= least, "E_ARGUMENT", () =>
+      `task ${kind.name}: nameLength must be a whole number of at least ${least}, not ${nameLength}`);
+    check(Number.isInteger(nameLetters) && nameLetters >= 1 && nameLetters <= ALPHABET, "E_ARGUMENT", () =>
+      `task ${kind.name}: nameLetters must be a whole number from 1 to ${ALPHABET}, not ${nameLetters}`);
     return { keyLength, nameLength, nameLetters, answerLength: kind.hops === 2 ? nameLength + 1 + keyLength : keyLength };
   };
   const countOf = (options: TaskOptions): number => {
@@ -86,6 +100,7 @@ function makeKeyTask(kind: Kind): StreamingTask {
   const task: StreamingTask = streaming({
     name: kind.name,
     summary: kind.summary,
+    settings: kind.settings,
     needsText: true,
     hasDepth: true,
     shortest(options = {}) {
@@ -145,13 +160,17 @@ function drawn(random: HostRandom, count: number): string[] {
 /** Key retrieval under the name that reports know; the smallest task in which something must be carried through text. */
 export const recall = makeKeyTask({
   name: "recall", summary: "Three letters planted in real text, asked for at the end.", hops: 1, keys: () => 1, nameLength: 0,
+  settings: keySettings(0),
 });
 export const keyRetrieval = makeKeyTask({
   name: "key-retrieval", summary: "Three letters in real text, asked for at the end, at any length.", hops: 1, keys: () => 1, nameLength: 0,
+  settings: keySettings(0),
 });
 export const twoHop = makeKeyTask({
   name: "two-hop", summary: "A name stands for a second name, and that one for three letters; both are asked for.", hops: 2, keys: ({ keys = 2 }) => keys, nameLength: 2,
+  settings: { ...keySettings(2, 1), keys: countSetting(2, "How many chains there are; one is asked for.", 1) },
 });
 export const manyKey = makeKeyTask({
   name: "many-key", summary: "Several named keys of three letters in real text, one of which is asked for.", hops: 1, keys: ({ keys = 4 }) => keys, nameLength: 2,
+  settings: { ...keySettings(2), keys: countSetting(4, "How many keys there are; one is asked for.", 1) },
 });

@@ -10,7 +10,7 @@
  *
  * The haystack is the repeated filler, or a stretch of real text. Right: the first run of digits is the key.
  */
-import { joinTokens, partOf } from "@lenggen/kernels";
+import { flagSetting, joinTokens, partOf } from "@lenggen/kernels";
 import { repeatedFiller, textFiller } from "./filler";
 import { begin, bytes, compare, type StreamedSample, streaming, type StreamingTask, textOf } from "./task";
 
@@ -33,6 +33,7 @@ function makePasskey(name: string, summary: string, inText: boolean): StreamingT
   const task: StreamingTask = streaming({
     name,
     summary,
+    settings: { instructions: flagSetting(false, "Whether the prompt opens with its instructions.") },
     needsText: inText,
     hasDepth: true,
     shortest: (options = {}) => overhead(options.instructions ?? false),

@@ -2,13 +2,18 @@
  * The contract of a task: it makes samples of a given length from a key and scores answers. It knows neither
  * models nor files; text comes in from outside. Lengths count tokens, here bytes.
  */
-import { check, hostRandom, type HostRandom, type Key, type Tokens, type TokenSource, wholeOf } from "@lenggen/kernels";
+import {
+  check, hostRandom, type HostRandom, type Key, type SettingsTable, type Tokens, type TokenSource, wholeOf,
+} from "@lenggen/kernels";
 
 /** What a sample is made from. */
 export interface TaskOptions {
   /** Where the thing to remember stands: 0 at the start, 1 at the end. Drawn per sample unless given. */
   readonly depth?: number;
-  /** Real text, as tokens, for the tasks that hide something in it. Where it holds marks or words of the task itself, there are spaces instead. */
+  /**
+   * Real text, as tokens, for the tasks that hide something in it. Where it holds marks or words of the task itself, there are spaces
+   * instead.
+   */
   readonly text?: Tokens | TokenSource;
   /** Passkey: whether the prompt opens with its instructions (143 bytes); false unless given. */
   readonly instructions?: boolean;
@@ -16,7 +21,10 @@ export interface TaskOptions {
   readonly keyLength?: number;
   /** The same tasks: letters of the name that a key is asked for by; 2 unless given, in key retrieval 0, for no name. */
   readonly nameLength?: number;
-  /** The same tasks: how many different letters the names of one text are made of, drawn for each; the fewer, the more alike are the names. All 26 unless given. */
+  /**
+   * The same tasks: how many different letters the names of one text are made of, drawn for each; the fewer, the more alike are the names.
+   * All 26 unless given.
+   */
   readonly nameLetters?: number;
   /** Many keys: how many there are, 4 unless given. Two hops: how many chains, 2 unless given. One of them is asked for. */
   readonly keys?: number;
@@ -61,6 +69,8 @@ export interface Task {
   readonly name: string;
   /** One sentence for help texts and reports. */
   readonly summary: string;
+  /** What it may be told, for command lines and forms: some of {@link TaskOptions}, with defaults, meanings and ranges. */
+  readonly settings: SettingsTable;
   readonly needsText: boolean;
   readonly hasDepth: boolean;
   /** Length of the shortest prompt. */

@@ -3,9 +3,10 @@
  *
  *   L = Σ w_bt · (-log softmax(h_bt · Wᵀ)[target_bt]) / Σ w_bt,   h: hidden states, W: the model's output matrix
  */
-import { crossEntropy, mul, type Parameters, scale, type SequenceModel, sum, type Tensor, type Tree } from "@lenggen/kernels";
+import {
+  crossEntropy, mul, type Parameters, resolveSettings, scale, type SequenceModel, sum, type Tensor, type Tree,
+} from "@lenggen/kernels";
 import type { Loss, LossBatch, LossFamily } from "../loss";
-import { resolve } from "../settings";
 
 /** The micro-batch's part of that mean: one number. `hidden` [B,T,D]. */
 export function meanCrossEntropy<State extends Tree>(
@@ -20,7 +21,7 @@ export const crossEntropyLoss: LossFamily<Record<never, never>> = {
   summary: "Cross-entropy of the next token.",
   options: {},
   create(_model, options): Loss {
-    resolve("cross-entropy", crossEntropyLoss.options, options);
+    resolveSettings("cross-entropy", crossEntropyLoss.options, options);
     return {
       name: "cross-entropy",
       settings: {},

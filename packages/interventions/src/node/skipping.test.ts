@@ -1,7 +1,7 @@
 /** Steps that are not finite and are skipped: they leave no trace but that they are counted. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { leaves, scale } from "@lenggen/kernels";
+import { type BatchSource, leaves, scale } from "@lenggen/kernels";
 import { expect, it } from "vitest";
 import { eachDevice } from "../../test/devices";
 import { abortAt, coded } from "../../test/expectations";
@@ -9,7 +9,6 @@ import { digests, metrics } from "../../test/runFiles";
 import { temporaryFolder } from "../../test/temporaryFolder";
 import { tinyModel } from "../../test/tinyModel";
 import { type TinyRun, tinyOptions, tinyTrain } from "../../test/tinyRun";
-import type { BatchSource } from "../data";
 import { createIntervention, INTERVENTIONS, type InterventionName } from "../interventions";
 import type { TrainEvent } from "../trainer";
 import { runDirectory } from ".";

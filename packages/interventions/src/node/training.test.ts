@@ -1,7 +1,7 @@
 /** Training runs with their files: what is written, what resumes, and what is refused. */
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Device, key, open, type Parameters, type Tensor } from "@lenggen/kernels";
+import { type BatchSource, type Device, key, open, type Parameters, type Tensor } from "@lenggen/kernels";
 import { afterAll, describe, expect, it } from "vitest";
 import { available, eachDevice, openHere } from "../../test/devices";
 import { abortAt, coded } from "../../test/expectations";
@@ -10,7 +10,6 @@ import { digests, metrics } from "../../test/runFiles";
 import { temporaryFolder } from "../../test/temporaryFolder";
 import { tinyModel } from "../../test/tinyModel";
 import { type TinyRun, tinyOptions, tinyTrain } from "../../test/tinyRun";
-import type { BatchSource } from "../data";
 import { INTERVENTIONS, type InterventionName } from "../interventions";
 import type { TrainEvent } from "../trainer";
 import { runDirectory } from ".";

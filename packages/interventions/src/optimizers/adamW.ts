@@ -1,9 +1,9 @@
 /** AdamW (Loshchilov & Hutter 2019, algorithm 2) with clipping of the gradient's norm, decaying only what the model says. */
 import {
-  adamW, type AdamWMoments, adamWMoments, clipFactor, dispose, keep, leaves, type Parameters, scope, type SequenceModel, type Tensor,
+  adamW, type AdamWMoments, adamWMoments, clipFactor, dispose, keep, leaves, numberSetting, type Parameters, resolveSettings, scope,
+  type SequenceModel, type Settings, type Tensor,
 } from "@lenggen/kernels";
 import type { Optimizer, OptimizerFamily, SavedOptimizer, UpdateRequest } from "../optimizer";
-import { number, resolve, type Settings } from "../settings";
 import { savedLike } from "./saved";
 
 /** Options of {@link adamWOptimizer}; defaults in its `options`. */
@@ -18,11 +18,11 @@ export interface AdamWOptimizerOptions {
 
 /** Defaults as in Mamba's published training and in StateX. */
 export const adamWSettings: Settings<AdamWOptimizerOptions> = {
-  beta1: number(0.9, "AdamW: decay of the mean of gradients.", { from: 0, to: 0.999999 }),
-  beta2: number(0.95, "AdamW: decay of the mean of squared gradients.", { from: 0, to: 0.999999 }),
-  epsilon: number(1e-8, "AdamW: added to the root of the mean of squares.", { above: 0 }),
-  weightDecay: number(0.1, "Weight decay, of matrices only: never of norms, biases, A_log, D and dt_bias.", { from: 0 }),
-  clip: number(1, "Largest gradient norm; 0 turns clipping off.", { from: 0 }),
+  beta1: numberSetting(0.9, "AdamW: decay of the mean of gradients.", { from: 0, to: 0.999999 }),
+  beta2: numberSetting(0.95, "AdamW: decay of the mean of squared gradients.", { from: 0, to: 0.999999 }),
+  epsilon: numberSetting(1e-8, "AdamW: added to the root of the mean of squares.", { above: 0 }),
+  weightDecay: numberSetting(0.1, "Weight decay, of matrices only: never of norms, biases, A_log, D and dt_bias.", { from: 0 }),
+  clip: numberSetting(1, "Largest gradient norm; 0 turns clipping off.", { from: 0 }),
 };
 
 /** First and second moments of some parameters, and their update: all of AdamW's memory, for other optimisers too. */
@@ -72,7 +72,7 @@ export const adamWOptimizer: OptimizerFamily<AdamWOptimizerOptions> = {
   summary: "AdamW for all parameters.",
   options: adamWSettings,
   create(model, given): Optimizer {
-    const options = resolve("optimizer", adamWSettings, given);
+    const options = resolveSettings("optimizer", adamWSettings, given);
     const memory = new AdamWMemory(model, options);
     return {
       name: "adamw",

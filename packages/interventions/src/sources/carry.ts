@@ -1,9 +1,9 @@
 /** Carrying states from one batch to the next: what state passing and truncated backpropagation through time share. */
 import {
-  check, dispose, disposeExcept, foldIn, keep, leaves, sameShape, scope, type SequenceModel, type Tensor, type Tree,
+  check, dispose, disposeExcept, flagSetting, foldIn, keep, leaves, sameShape, scope, type SequenceModel, type Settings, type Tensor,
+  type TokenOrder, type Tree,
 } from "@lenggen/kernels";
-import type { InitialStates, SavedStates, StateRequest, TokenOrder } from "../initialStates";
-import { flag, type Settings } from "../settings";
+import type { InitialStates, SavedStates, StateRequest } from "../initialStates";
 import { batchOf, drawResets, leavesByPath, mapState, type ResetOptions, resetSequences, resetSettings, withoutWindows, zeroShapes } from "./reset";
 
 /** Options of state passing and truncated backpropagation through time. */
@@ -19,7 +19,7 @@ export interface CarryOptions extends ResetOptions {
 export function carrySettings(resetProbability: number): Settings<CarryOptions> {
   return {
     ...resetSettings(resetProbability),
-    carryConvolution: flag(true, "Carry the last inputs of convolutions along with the recurrent state."),
+    carryConvolution: flagSetting(true, "Carry the last inputs of convolutions along with the recurrent state."),
   };
 }
 

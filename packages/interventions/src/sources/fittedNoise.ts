@@ -3,10 +3,10 @@
  * each layer and head, are those of the final states of training sequences (Buitrago Ruiz & Gu 2025).
  */
 import {
-  add, check, dispose, keep, leaves, mean, mul, normal, scale, scope, sqrt, square, sub, type Tensor, type Tree, unlessCounted,
+  add, check, choiceSetting, countSetting, dispose, keep, leaves, mean, mul, normal, numberSetting, resolveSettings, scale, scope,
+  type Settings, sqrt, square, sub, type Tensor, type Tree, unlessCounted,
 } from "@lenggen/kernels";
 import type { InitialStates, Intervention, SavedStates, StateRequest } from "../initialStates";
-import { choice, count, number, resolve, type Settings } from "../settings";
 import { getsNoise, type NoiseOptions, noiseSettings, noisyStates } from "./noise";
 import { leavesByPath } from "./reset";
 
@@ -26,10 +26,10 @@ export interface FittedNoiseOptions extends NoiseOptions {
  */
 const settings: Settings<FittedNoiseOptions> = {
   ...noiseSettings(),
-  estimator: choice(["running", "ema", "once"], "ema",
+  estimator: choiceSetting(["running", "ema", "once"], "ema",
     "Estimate mean and variance over all batches so far, as an exponential moving average, or once from the first batches."),
-  decay: number(0.99, "ema: share of the estimate that stays when another batch arrives.", { from: 0, to: 0.999999 }),
-  onceBatches: count(8, "once: batches that are looked at before the estimate is fixed.", 1),
+  decay: numberSetting(0.99, "ema: share of the estimate that stays when another batch arrives.", { from: 0, to: 0.999999 }),
+  onceBatches: countSetting(8, "once: batches that are looked at before the estimate is fixed.", 1),
 };
 
 /** Weight of batch number n (from 1) in the estimate. All three estimators are one formula with this weight. */
@@ -69,7 +69,7 @@ export const fittedNoise: Intervention<FittedNoiseOptions> = {
   order: "independent",
   options: settings,
   create(model, given): InitialStates {
-    const options = resolve("fitted-noise", settings, given);
+    const options = resolveSettings("fitted-noise", settings, given);
     const about = leavesByPath(model.stateLeaves);
     const estimates = new Map<string, Moments>();
     let batches = 0;

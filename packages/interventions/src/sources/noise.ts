@@ -1,9 +1,9 @@
 /** Drawing whole states leaf by leaf: what random and fitted noise share. */
 import {
-  check, type Device, dispose, type DType, foldIn, type Key, type SequenceModel, type StateLeaf, type Tensor, type Tree, zeros,
+  check, type Device, dispose, type DType, flagSetting, foldIn, type Key, type SequenceModel, type Settings, type StateLeaf, type Tensor,
+  type Tree, zeros,
 } from "@lenggen/kernels";
 import type { StateRequest } from "../initialStates";
-import { flag, type Settings } from "../settings";
 import { drawResets, leavesByPath, mapState, type ResetOptions, resetSequences, resetSettings } from "./reset";
 
 /** Options that both kinds of noise share. */
@@ -19,7 +19,7 @@ export interface NoiseOptions extends ResetOptions {
 export function noiseSettings(): Settings<NoiseOptions> {
   return {
     ...resetSettings(0.1),
-    noisyConvolution: flag(false, "Give noise to the last inputs of convolutions too; they start from zero otherwise."),
+    noisyConvolution: flagSetting(false, "Give noise to the last inputs of convolutions too; they start from zero otherwise."),
   };
 }
 

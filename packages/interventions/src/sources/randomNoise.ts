@@ -3,9 +3,8 @@
  * and heads (Buitrago Ruiz & Gu 2025). It explores states that training from zero never sees, but not those that long
  * sequences reach; fitted noise is closer.
  */
-import { normal } from "@lenggen/kernels";
+import { normal, numberSetting, resolveSettings, type Settings } from "@lenggen/kernels";
 import type { Intervention } from "../initialStates";
-import { number, resolve, type Settings } from "../settings";
 import { type NoiseOptions, noiseSettings, noisyStates } from "./noise";
 
 /** Options of {@link randomNoise}; defaults in its `options`. */
@@ -21,7 +20,7 @@ export interface RandomNoiseOptions extends NoiseOptions {
  */
 const settings: Settings<RandomNoiseOptions> = {
   ...noiseSettings(),
-  std: number(1, "Standard deviation of the noise, the same for all layers and heads.", { above: 0 }),
+  std: numberSetting(1, "Standard deviation of the noise, the same for all layers and heads.", { above: 0 }),
 };
 
 /** Gaussian initial states of one deviation (Buitrago Ruiz & Gu 2025). */
@@ -30,7 +29,7 @@ export const randomNoise: Intervention<RandomNoiseOptions> = {
   order: "independent",
   options: settings,
   create(model, given) {
-    const options = resolve("random-noise", settings, given);
+    const options = resolveSettings("random-noise", settings, given);
     return {
       name: "random-noise",
       order: "independent",

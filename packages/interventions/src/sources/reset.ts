@@ -1,8 +1,8 @@
 /** Starting some sequences from zero although there is a state to start from. */
 import {
-  type Device, dispose, type DType, hostRandom, type Key, leaves, mapTree, mul, type SequenceModel, type StateLeaf, tensor, type Tensor, type Tree, zeros,
+  choiceSetting, type Device, dispose, type DType, hostRandom, type Key, leaves, mapTree, mul, numberSetting, type SequenceModel,
+  type Settings, type StateLeaf, tensor, type Tensor, type Tree, zeros,
 } from "@lenggen/kernels";
-import { choice, number, type Settings } from "../settings";
 
 /** When a sequence starts from the zero state all the same. */
 export interface ResetOptions {
@@ -18,8 +18,8 @@ export interface ResetOptions {
  */
 export function resetSettings(resetProbability: number): Settings<ResetOptions> {
   return {
-    resetProbability: number(resetProbability, "Probability that a sequence starts from the zero state all the same.", { from: 0, to: 1 }),
-    resetPer: choice(["sample", "batch"], "sample", "Whether each sequence draws for itself, or one draw holds for the whole batch."),
+    resetProbability: numberSetting(resetProbability, "Probability that a sequence starts from the zero state all the same.", { from: 0, to: 1 }),
+    resetPer: choiceSetting(["sample", "batch"], "sample", "Whether each sequence draws for itself, or one draw holds for the whole batch."),
   };
 }
 

@@ -1,6 +1,6 @@
 /** Every sequence starts from the zero state: ordinary training, and the control of every comparison. */
+import { resolveSettings } from "@lenggen/kernels";
 import type { InitialStates, Intervention } from "../initialStates";
-import { resolve } from "../settings";
 
 /** Zero initial states. */
 export const zero: Intervention<Record<never, never>> = {
@@ -8,7 +8,7 @@ export const zero: Intervention<Record<never, never>> = {
   order: "independent",
   options: {},
   create(_model, options): InitialStates {
-    resolve("zero", zero.options, options);
+    resolveSettings("zero", zero.options, options);
     return {
       name: "zero",
       order: "independent",

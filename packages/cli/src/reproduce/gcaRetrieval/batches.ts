@@ -1,8 +1,6 @@
 /** Samples of several tasks as the training batches of a stage. */
-import { taskBatches, TASKS } from "@lenggen/evals";
-import type { BatchSource, JsonRecord } from "@lenggen/interventions";
-import { check, foldIn, hostRandom, type Key, type Tokens, type TokenSource } from "@lenggen/kernels";
-import { asBatch } from "../../tasks";
+import { batchOfSamples, taskBatches, TASKS } from "@lenggen/evals";
+import { type BatchSource, check, foldIn, hostRandom, type JsonObject, type Key, type Tokens, type TokenSource } from "@lenggen/kernels";
 import type { RetrievalTraining, TrainedTask, TrainingStage } from "./settings";
 
 /**
@@ -19,11 +17,11 @@ export function stageBatches(stage: TrainingStage, { tasks, answerShare }: Pick<
     order: "independent",
     batch,
     context: length,
-    settings: { kind: "samples of tasks", ...(JSON.parse(JSON.stringify({ stage, mix, answerShare })) as JsonRecord), text: text.length, key: [...key] },
+    settings: { kind: "samples of tasks", ...(JSON.parse(JSON.stringify({ stage, mix, answerShare })) as JsonObject), text: text.length, key: [...key] },
     at(step) {
       let left = hostRandom(foldIn(foldIn(key, mix.length), step)).uniform() * shares;
       const t = Math.max(0, mix.findIndex(({ share }) => (left -= share) < 0));
-      return { ...asBatch(sources[t]!.batch(step), batch), context: length };
+      return { ...batchOfSamples(sources[t]!.batch(step), batch), context: length };
     },
   };
 }

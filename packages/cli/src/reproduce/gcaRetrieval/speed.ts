@@ -1,7 +1,7 @@
 /** How fast a model trains on sequences of each length, with the same number of tokens in each step. */
 import type { RetrievalModel } from "@lenggen/evals";
-import { type BatchSource, createIntervention, train } from "@lenggen/interventions";
-import { type Device, dispose, readTokens, type SequenceModel, type Tokens, type TokenSource } from "@lenggen/kernels";
+import { createIntervention, train } from "@lenggen/interventions";
+import { type BatchSource, type Device, dispose, readTokens, type SequenceModel, type Tokens, type TokenSource } from "@lenggen/kernels";
 import type { GcaRetrievalSettings } from "./settings";
 
 /**

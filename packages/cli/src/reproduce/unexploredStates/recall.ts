@@ -4,13 +4,11 @@
  * read text, since planted keys change what those learn.
  */
 import { join } from "node:path";
-import { type Method, METHODS, taskAccuracy, type TaskAccuracy, taskBatches, TASKS } from "@lenggen/evals";
-import type { BatchSource } from "@lenggen/interventions";
-import { dispose, foldIn, key, type Parameters, type TokenSource } from "@lenggen/kernels";
+import { batchOfSamples, type Method, METHODS, taskAccuracy, type TaskAccuracy, taskBatches, TASKS } from "@lenggen/evals";
+import { type BatchSource, dispose, foldIn, key, type Parameters, type TokenSource } from "@lenggen/kernels";
 import { mamba2 } from "@lenggen/recurrent";
 import { loadCheckpoint } from "../../models";
 import { Progress } from "../../progress";
-import { asBatch } from "../../tasks";
 import type { Text } from "../../text";
 import { runTraining } from "../../training";
 import type { ReproductionInput } from "../experiment";
@@ -77,6 +75,6 @@ function samples(trainLength: number, batch: number, text: TokenSource, seed: nu
     batch,
     context: trainLength,
     settings: { kind: "recall samples", batch, context: trainLength, answerWeight, seed, stream },
-    at: (step) => asBatch(source.batch(step), batch),
+    at: (step) => batchOfSamples(source.batch(step), batch),
   };
 }

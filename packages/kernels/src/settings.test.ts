@@ -1,19 +1,20 @@
 import { describe, expect, it } from "vitest";
-import { choice, count, flag, number, resolve } from "./settings";
+import { choiceSetting, countSetting, flagSetting, numberSetting, resolveSettings } from "./settings";
 
 const settings = {
-  rate: number(0.5, "A share.", { from: 0, to: 1 }),
-  std: number(1, "A width.", { above: 0 }),
-  steps: count(3, "A count.", 1),
-  carry: flag(true, "A flag."),
-  kind: choice(["a", "b"], "a", "A choice."),
+  rate: numberSetting(0.5, "A share.", { from: 0, to: 1 }),
+  std: numberSetting(1, "A width.", { above: 0 }),
+  steps: countSetting(3, "A count.", 1),
+  carry: flagSetting(true, "A flag."),
+  kind: choiceSetting(["a", "b"], "a", "A choice."),
 };
 
-const refused = (given: object) => () => resolve("thing", settings, given as Record<string, never>);
+const refused = (given: object) => () => resolveSettings("thing", settings, given as Record<string, never>);
 
-describe("resolve", () => {
+describe("resolveSettings", () => {
   it("fills in defaults and keeps what is given", () => {
-    expect(resolve("thing", settings, { rate: 0, carry: false, kind: undefined })).toEqual({ rate: 0, std: 1, steps: 3, carry: false, kind: "a" });
+    const given = { rate: 0, carry: false, kind: undefined };
+    expect(resolveSettings("thing", settings, given)).toEqual({ rate: 0, std: 1, steps: 3, carry: false, kind: "a" });
   });
 
   it("names an unknown setting and the nearest one", () => {

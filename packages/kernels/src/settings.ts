@@ -1,9 +1,10 @@
 /**
- * Settings that describe themselves: one table says each one's default, meaning and range, so that checking,
- * help texts and documentation can't drift apart.
+ * Settings that describe themselves, of tasks, interventions, optimisers and losses alike: one table says each one's default, meaning and
+ * range, so that checking, help texts and documentation can't drift apart.
  */
-import { check, nearest } from "@lenggen/kernels";
-import type { Json } from "./json";
+import { check } from "./errors";
+import { nearest } from "./nearest";
+import type { Json } from "./strictJson";
 
 /** One option: default, meaning, and what it may be. */
 export interface Setting<Value extends Json = Json> {
@@ -18,8 +19,11 @@ export interface Setting<Value extends Json = Json> {
 /** A table of settings, one for each option. */
 export type Settings<Options> = { readonly [Name in keyof Options]: Setting<Options[Name] & Json> };
 
+/** A table of settings whose names are not known at compile time. */
+export type SettingsTable = Readonly<Record<string, Setting>>;
+
 /** A finite number, within bounds. `meaning` is one sentence, as for all kinds of settings. */
-export function number(byDefault: number, meaning: string, bounds: { above?: number; from?: number; to?: number } = {}): Setting<number> {
+export function numberSetting(byDefault: number, meaning: string, bounds: { above?: number; from?: number; to?: number } = {}): Setting<number> {
   const { above = -Infinity, from = -Infinity, to = Infinity } = bounds;
   const limits = [
     above > -Infinity ? `above ${above}` : "",
@@ -35,7 +39,7 @@ export function number(byDefault: number, meaning: string, bounds: { above?: num
 }
 
 /** A whole number from `from` to `to`. */
-export function count(byDefault: number, meaning: string, from = 0, to = Infinity): Setting<number> {
+export function countSetting(byDefault: number, meaning: string, from = 0, to = Infinity): Setting<number> {
   return {
     default: byDefault,
     meaning,
@@ -45,12 +49,14 @@ export function count(byDefault: number, meaning: string, from = 0, to = Infinit
 }
 
 /** True or false. */
-export function flag(byDefault: boolean, meaning: string): Setting<boolean> {
+export function flagSetting(byDefault: boolean, meaning: string): Setting<boolean> {
   return { default: byDefault, meaning, range: "true or false", accepts: (value) => typeof value === "boolean" };
 }
 
 /** One of some names. */
-export function choice<const Names extends readonly string[]>(names: Names, byDefault: Names[number], meaning: string): Setting<Names[number]> {
+export function choiceSetting<const Names extends readonly string[]>(
+  names: Names, byDefault: Names[number], meaning: string,
+): Setting<Names[number]> {
   return {
     default: byDefault,
     meaning,
@@ -60,7 +66,7 @@ export function choice<const Names extends readonly string[]>(names: Names, byDe
 }
 
 /** Fills in defaults. Throws `E_CONFIG` naming a setting that is unknown (with the nearest name) or out of range. */
-export function resolve<Options extends object>(what: string, settings: Settings<Options>, given: Partial<Options> = {}): Options {
+export function resolveSettings<Options extends object>(what: string, settings: Settings<Options>, given: Partial<Options> = {}): Options {
   const names = Object.keys(settings) as (keyof Options & string)[];
   for (const name of Object.keys(given)) {
     check(Object.hasOwn(settings, name), "E_CONFIG", () =>
@@ -69,7 +75,8 @@ export function resolve<Options extends object>(what: string, settings: Settings
   const entries = names.map((name) => {
     const value = given[name] === undefined ? settings[name].default : given[name];
     check(settings[name].accepts(value), "E_CONFIG", () =>
-      `${what}: ${name} is ${typeof value === "number" ? value : (JSON.stringify(value) ?? String(value))}; it must be ${settings[name].range}`);
+      `${what}: ${name} is ${typeof value === "number" ? value : (JSON.stringify(value) ?? String(value))}; `
+      + `it must be ${settings[name].range}`);
     return [name, value];
   });
   return Object.fromEntries(entries) as Options;
