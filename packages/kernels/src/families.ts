@@ -3,6 +3,7 @@
  * generator of native structs (scripts/signatures.mjs), tests. Nothing that a page loads does.
  */
 import { attentionKernels } from "./ops/attention";
+import { chunkAttentionKernels } from "./ops/chunkAttention";
 import { convKernels } from "./ops/conv";
 import { crossEntropyKernels } from "./ops/crossEntropy";
 import { cumulativeSumKernels } from "./ops/cumulativeSum";
@@ -25,6 +26,7 @@ import type { Family } from "./signature";
 
 export const FAMILIES = {
   attention: attentionKernels,
+  chunkAttention: chunkAttentionKernels,
   conv: convKernels,
   crossEntropy: crossEntropyKernels,
   cumulativeSum: cumulativeSumKernels,

@@ -5,7 +5,7 @@
  */
 import type { Device } from "./device";
 import type { attentionKernels } from "./ops/attention";
-import type { ChunkAttentionKernels } from "./ops/chunkAttention";
+import type { chunkAttentionKernels } from "./ops/chunkAttention";
 import type { convKernels } from "./ops/conv";
 import type { crossEntropyKernels } from "./ops/crossEntropy";
 import type { elementwiseKernels } from "./ops/elementwise";
@@ -43,7 +43,7 @@ export interface Kernels
     KernelsOf<typeof convKernels>,
     KernelsOf<typeof gatesKernels>,
     KernelsOf<typeof ssdKernels>,
-    ChunkAttentionKernels,
+    KernelsOf<typeof chunkAttentionKernels>,
     KernelsOf<typeof attentionKernels>,
     KernelsOf<typeof ropeKernels>,
     KernelsOf<typeof crossEntropyKernels>,

@@ -10,17 +10,8 @@ namespace {
 
 struct Forward : ChunkAttentionInputs {
   float *out, *logSums;
-  explicit Forward(const Launch& launch) : ChunkAttentionInputs(launch), out(launch.buffers[7].f32()), logSums(launch.buffers[8].f32()) {}
+  explicit Forward(const ChunkAttentionArgs& args) : ChunkAttentionInputs(args), out(args.out), logSums(args.logSums) {}
 };
-
-// buffers: q, keys, values, indices, weights, offsets, lengths?, out, logSums?; numbers: those of ChunkAttentionSizes
-void checkForward(const Launch& launch) {
-  requireCounts(launch, 9, CHUNK_ATTENTION_NUMBERS);
-  checkChunkAttentionInputs(launch);
-  const ChunkAttentionSizes s(launch);
-  requireElements(launch, 7, product({s.batch, s.queries, s.heads, s.headSize}));
-  requireOptional(launch, 8, product({s.batch, s.queries, s.heads, s.slots}));
-}
 
 // Stores the scores, and keeps the largest of each column.
 struct StoreMax {
@@ -158,8 +149,8 @@ void attendTile(const Forward& f, const QueryTile& tile, int64_t keyHead, const 
   scatterRows(f, tile, keyHead, any ? w.out : nullptr, 1, f.out);
 }
 
-void runForward(const Launch& launch, Pool& pool) {
-  const Forward f(launch);
+void runForward(const ChunkAttentionArgs& args, Pool& pool) {
+  const Forward f(args);
   const std::vector<QueryTile> tiles = f.tiles(f.out);
   const int64_t count = static_cast<int64_t>(tiles.size()), heads = f.s.keyHeads;
   pool.parallel(count * heads, [&](int64_t item, int worker) {
@@ -173,7 +164,7 @@ void runForward(const Launch& launch, Pool& pool) {
 }  // namespace
 
 extern const Kernel chunkAttentionKernels[] = {
-    {"chunkAttention", checkForward, runForward},
+    kernel<ChunkAttentionArgs, runForward, checkChunkAttention>(),
     {nullptr, nullptr, nullptr},
 };
 

@@ -10,23 +10,21 @@
 
 #include "ahead.h"
 #include "arena.h"
-#include "check.h"
 #include "gemmThen.h"
+#include "signatures/chunkAttention.h"
 
 namespace lenggen {
 namespace LENGGEN_ISA {
 namespace {
 
-constexpr int CHUNK_ATTENTION_NUMBERS = 11;
-
 struct ChunkAttentionSizes {
   int64_t batch, queries, heads, keyHeads, headSize, chunks, chunkSize, blocks, slots;
   bool offByOne;
   float scale;
-  explicit ChunkAttentionSizes(const Launch& launch)
-      : batch(launch.integer(0)), queries(launch.integer(1)), heads(launch.integer(2)), keyHeads(launch.integer(3)),
-        headSize(launch.integer(4)), chunks(launch.integer(5)), chunkSize(launch.integer(6)), blocks(launch.integer(7)),
-        slots(launch.integer(8)), offByOne(launch.integer(9) != 0), scale(launch.real(10)) {}
+  template <typename Args>
+  explicit ChunkAttentionSizes(const Args& args)
+      : batch(args.batch), queries(args.queries), heads(args.heads), keyHeads(args.keyHeads), headSize(args.headSize), chunks(args.chunks),
+        chunkSize(args.chunkSize), blocks(args.blocks), slots(args.slots), offByOne(args.offByOne), scale(args.scale) {}
   int64_t ratio() const { return heads / keyHeads; }
   // Floats between neighbouring positions of a chunk, and in the chunks of one sequence.
   int64_t positionRow() const { return keyHeads * headSize; }
@@ -35,19 +33,9 @@ struct ChunkAttentionSizes {
   int64_t vectorRow() const { return padded(headSize); }
 };
 
-// Checks the numbers, and the buffers that both halves begin with: q, keys, values, indices, weights, offsets, lengths?
-inline void checkChunkAttentionInputs(const Launch& launch) {
-  for (int i = 0; i < CHUNK_ATTENTION_NUMBERS - 1; i++) requireSize(launch, i);
-  const ChunkAttentionSizes s(launch);
-  require(s.keyHeads >= 1 && s.heads % s.keyHeads == 0, "key heads must divide heads");
-  const int64_t memory = product({s.batch, s.chunks, s.chunkSize, s.keyHeads, s.headSize}), slots = product({s.batch, s.blocks, s.slots});
-  requireElements(launch, 0, product({s.batch, s.queries, s.heads, s.headSize}));
-  requireElements(launch, 1, memory);
-  requireElements(launch, 2, memory);
-  requireElements(launch, 3, slots);
-  requireElements(launch, 4, slots);
-  requireElements(launch, 5, product({s.batch, s.blocks + 1}));
-  requireOptional(launch, 6, product({s.batch, s.chunks}));
+template <typename Args>
+void checkChunkAttention(const Args& args) {
+  require(args.keyHeads >= 1 && args.heads % args.keyHeads == 0, "key heads must divide heads");
 }
 
 // Rows [first, first + rows) of the `all` rows of a block, whose first query is `start`.
@@ -67,11 +55,10 @@ struct ChunkAttentionInputs {
   ChunkAttentionSizes s;
   const float *q, *keys, *values, *weights;
   const int32_t *indices, *offsets, *lengths;
-  explicit ChunkAttentionInputs(const Launch& launch) : s(launch) {
-    const Buffer* buffers = launch.buffers;
-    q = buffers[0].f32(), keys = buffers[1].f32(), values = buffers[2].f32(), indices = buffers[3].i32();
-    weights = buffers[4].f32(), offsets = buffers[5].i32(), lengths = buffers[6].i32();
-  }
+  template <typename Args>
+  explicit ChunkAttentionInputs(const Args& args)
+      : s(args), q(args.q), keys(args.keys), values(args.values), weights(args.weights), indices(args.indices), offsets(args.offsets),
+        lengths(args.lengths) {}
 
   // Block c of sequence b has the queries from bound(c) to bound(c + 1); a list of C + 1.
   std::vector<int64_t> bounds(int64_t batch) const {

@@ -15,28 +15,10 @@ namespace {
 struct Gradient : ChunkAttentionInputs {
   const float *logSums, *dout;
   float *dq, *dkeys, *dvalues, *dweights;
-  explicit Gradient(const Launch& launch) : ChunkAttentionInputs(launch) {
-    const Buffer* buffers = launch.buffers;
-    logSums = buffers[7].f32(), dout = buffers[8].f32();
-    dq = buffers[9].f32(), dkeys = buffers[10].f32(), dvalues = buffers[11].f32(), dweights = buffers[12].f32();
-  }
+  explicit Gradient(const ChunkAttentionGradientArgs& args)
+      : ChunkAttentionInputs(args), logSums(args.logSums), dout(args.dout), dq(args.dq), dkeys(args.dkeys), dvalues(args.dvalues),
+        dweights(args.dweights) {}
 };
-
-// buffers: q, keys, values, indices, weights, offsets, lengths?, logSums, dout, dq?, dkeys?, dvalues?, dweights?
-// numbers: those of ChunkAttentionSizes
-void checkGradient(const Launch& launch) {
-  requireCounts(launch, 13, CHUNK_ATTENTION_NUMBERS);
-  checkChunkAttentionInputs(launch);
-  const ChunkAttentionSizes s(launch);
-  const int64_t queries = product({s.batch, s.queries, s.heads, s.headSize});
-  const int64_t memory = product({s.batch, s.chunks, s.chunkSize, s.keyHeads, s.headSize});
-  requireElements(launch, 7, product({s.batch, s.queries, s.heads, s.slots}));
-  requireElements(launch, 8, queries);
-  requireOptional(launch, 9, queries);
-  requireOptional(launch, 10, memory);
-  requireOptional(launch, 11, memory);
-  requireOptional(launch, 12, product({s.batch, s.blocks, s.slots}));
-}
 
 // p = exp(A·B - logSum of the column)
 struct StoreExp {
@@ -354,8 +336,8 @@ void writeWeights(Run& run) {
   }
 }
 
-void runGradient(const Launch& launch, Pool& pool) {
-  const Gradient f(launch);
+void runGradient(const ChunkAttentionGradientArgs& args, Pool& pool) {
+  const Gradient f(args);
   const ChunkAttentionSizes& s = f.s;
   const std::vector<QueryTile> tiles = f.tiles(f.dq);
   Run run(f, pool, tiles);
@@ -381,7 +363,7 @@ void runGradient(const Launch& launch, Pool& pool) {
 }  // namespace
 
 extern const Kernel chunkAttentionGradientKernels[] = {
-    {"chunkAttentionGradient", checkGradient, runGradient},
+    kernel<ChunkAttentionGradientArgs, runGradient, checkChunkAttention>(),
     {nullptr, nullptr, nullptr},
 };
 

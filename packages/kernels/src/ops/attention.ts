@@ -105,9 +105,8 @@ const attentionOp: Op<AttentionInputs, { out: Tensor }, AttentionAttributes, Sav
     const { shape, dtype } = given.q;
     return { out: { shape, dtype } };
   },
-  forward(given, { out }, attributes, { recording }) {
-    if (out.size > 0) return kernels(out).attention({ out, recording, ...given, ...sizesOf(given, attributes) });
-  },
+  forward: (given, { out }, attributes, { recording }) =>
+    out.size === 0 ? {} : kernels(out).attention({ out, recording, ...given, ...sizesOf(given, attributes) }),
   gradient({ inputs: given, outputs: { out }, saved, attributes }, { out: dout }) {
     const [dq, dk, dv] = [like(given.q), like(given.k), like(given.v)];
     if (out.size > 0) kernels(out).attentionGradient({ out, dout, saved, dq, dk, dv, ...given, ...sizesOf(given, attributes) });

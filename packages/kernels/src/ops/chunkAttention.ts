@@ -21,70 +21,61 @@
  * (retrieved chunks) a block.
  */
 import { check } from "../errors";
-import { applyList, type ListOp, type OpInput } from "../opList";
+import { kernelsOf } from "../kernels";
+import { apply, like, type Op } from "../op";
 import { sameShape, type Shape, showShape } from "../shape";
-import { Tensor, zeros } from "../tensor";
+import type { ArgumentsOf, Family, SavedFor } from "../signature";
+import { type Tensor, zeros } from "../tensor";
 import { checkReal } from "./checks";
+import type { memoryKernels } from "./memory";
 
-export interface ChunkAttentionSizes {
-  readonly batch: number;
-  /** T */
-  readonly queries: number;
-  /** Hq */
-  readonly heads: number;
-  /** Hk */
-  readonly keyHeads: number;
-  /** D */
-  readonly headSize: number;
-  /** M */
-  readonly chunks: number;
-  /** S */
-  readonly chunkSize: number;
-  /** C */
-  readonly blocks: number;
-  /** K */
-  readonly slots: number;
-}
+/** T, Hq, Hk, D, M, S, C, K are the numbers `queries` to `slots`. */
+const sizes = {
+  batch: "size", queries: "size", heads: "size", keyHeads: "size", headSize: "size", chunks: "size", chunkSize: "size", blocks: "size", slots: "size",
+} as const;
+const settings = { offByOne: "flag", scale: "real" } as const;
 
-interface ChunkAttentionAttributes {
-  readonly offByOne: boolean;
-  readonly scale: number;
-}
+/**
+ * Contents of integer tensors are not trusted. An index outside of 0 ... chunks - 1 is that of an empty slot, whose weight is not read.
+ * Each offset is clamped to 0 ... queries, and to no less than the one before; a length to 0 ... chunkSize, and all are that without `lengths`. A
+ * chunk of length 0 is an empty slot wherever it is retrieved. Chunks that no slot names, and positions past a length, are not read.
+ */
+const inputs = {
+  q: "[batch,queries,heads,headSize]", keys: "[batch,chunks,chunkSize,keyHeads,headSize]", values: "[batch,chunks,chunkSize,keyHeads,headSize]",
+  indices: "i32[batch,blocks,slots]", weights: "[batch,blocks,slots]", offsets: "i32[batch,blocks+1]", lengths: "i32[batch,chunks]?",
+} as const;
 
-interface ChunkAttentionInputs {
-  /** [B,T,Hq,D] */
-  readonly q: Tensor;
-  /** [B,M,S,Hk,D] */
-  readonly keys: Tensor;
-  /** [B,M,S,Hk,D] */
-  readonly values: Tensor;
-  /** i32 [B,C,K]; outside of 0 ... M - 1: an empty slot. */
-  readonly indices: Tensor;
-  /** [B,C,K]; that of an empty slot is not read. */
-  readonly weights: Tensor;
-  /** i32 [B,C+1]; each is clamped to 0 ... T, and to no less than the one before. */
-  readonly offsets: Tensor;
-  /** i32 [B,M], clamped to 0 ... S; null: all are S. A chunk of length 0 is an empty slot wherever it is retrieved. */
-  readonly lengths: Tensor | null;
-}
+/** log(e + Σ exp(z_s)) of each query, head and slot, in whatever order the backend likes. */
+const logSums = "[batch,queries,heads,slots]";
 
-/** B, T, M, C and K are at least 1. Contents of integer tensors are not trusted; chunks that no slot names, and positions past a length, are not read. */
-export interface ChunkAttentionKernels {
-  /**
-   * out [B,T,Hq,D], 0 for queries in no block. `logSums` holds log(e + Σ exp(z_s)) of each query, head and slot for the gradient,
-   * B · T · Hq · K numbers in whatever order the backend likes; null when none will be asked for.
-   */
-  chunkAttention(args: ChunkAttentionInputs & ChunkAttentionSizes & ChunkAttentionAttributes & { out: Tensor; logSums: Tensor | null }): void;
-  /** Gradients of the inputs, written whole; null where nobody wants one. */
-  chunkAttentionGradient(args: ChunkAttentionInputs & ChunkAttentionSizes & ChunkAttentionAttributes & {
-    logSums: Tensor; dout: Tensor; dq: Tensor | null; dkeys: Tensor | null; dvalues: Tensor | null; dweights: Tensor | null;
-  }): void;
-}
+/** B, T, M, C and K are at least 1. */
+export const chunkAttentionKernels = {
+  /** out is 0 for queries in no block. */
+  chunkAttention: {
+    numbers: { ...sizes, ...settings },
+    reads: inputs,
+    writes: { out: "[batch,queries,heads,headSize]" },
+    saves: { logSums },
+  },
+  /** Gradients of the inputs; null where nobody wants one. */
+  chunkAttentionGradient: {
+    numbers: { ...sizes, ...settings },
+    reads: { ...inputs, dout: "[batch,queries,heads,headSize]" },
+    saved: { logSums },
+    writes: {
+      dq: "[batch,queries,heads,headSize]?", dkeys: "[batch,chunks,chunkSize,keyHeads,headSize]?", dvalues: "[batch,chunks,chunkSize,keyHeads,headSize]?",
+      dweights: "[batch,blocks,slots]?",
+    },
+  },
+} as const satisfies Family;
 
-function named(inputs: readonly OpInput[]): ChunkAttentionInputs {
-  const [q, keys, values, indices, weights, offsets, lengths] = inputs;
-  return { q: q!, keys: keys!, values: values!, indices: indices!, weights: weights!, offsets: offsets!, lengths: lengths ?? null };
-}
+const kernels = kernelsOf<typeof chunkAttentionKernels & typeof memoryKernels>;
+
+type Arguments = ArgumentsOf<typeof chunkAttentionKernels.chunkAttention>;
+export type ChunkAttentionSizes = Pick<Arguments, keyof typeof sizes>;
+type ChunkAttentionAttributes = Pick<Arguments, keyof typeof settings>;
+/** Tensors that the two kernels begin with. */
+export type ChunkAttentionInputs = Pick<Arguments, keyof typeof inputs>;
 
 function sizesOf({ q, keys, indices }: ChunkAttentionInputs): ChunkAttentionSizes {
   const [batch, queries, heads, headSize] = q.shape as [number, number, number, number];
@@ -93,8 +84,8 @@ function sizesOf({ q, keys, indices }: ChunkAttentionInputs): ChunkAttentionSize
   return { batch, queries, heads, keyHeads, headSize, chunks, chunkSize, blocks, slots };
 }
 
-function checkChunkAttention(inputs: ChunkAttentionInputs, { scale }: ChunkAttentionAttributes): void {
-  const { q, keys, values, indices, weights, offsets, lengths } = inputs;
+function checkChunkAttention(given: ChunkAttentionInputs, { scale }: ChunkAttentionAttributes): void {
+  const { q, keys, values, indices, weights, offsets, lengths } = given;
   checkReal("chunkAttention", { q, keys, values, weights });
   for (const [name, t] of Object.entries({ indices, offsets, lengths })) {
     check(!t || t.dtype === "i32", "E_DTYPE", () => `chunkAttention: ${name} are ${t!.dtype}; they must be i32`);
@@ -102,7 +93,7 @@ function checkChunkAttention(inputs: ChunkAttentionInputs, { scale }: ChunkAtten
   check(q.shape.length === 4, "E_SHAPE", () => `chunkAttention: q ${showShape(q.shape)} must be [B,T,Hq,D]`);
   check(keys.shape.length === 5, "E_SHAPE", () => `chunkAttention: keys ${showShape(keys.shape)} must be [B,M,S,Hk,D]`);
   check(indices.shape.length === 3, "E_SHAPE", () => `chunkAttention: indices ${showShape(indices.shape)} must be [B,C,K]`);
-  const { batch, heads, keyHeads, headSize, chunks, chunkSize, blocks, slots } = sizesOf(inputs);
+  const { batch, heads, keyHeads, headSize, chunks, chunkSize, blocks, slots } = sizesOf(given);
   check(headSize >= 1 && chunkSize >= 1, "E_SHAPE", () =>
     `chunkAttention: head size ${headSize} (q ${showShape(q.shape)}) and chunk size ${chunkSize} (keys ${showShape(keys.shape)}) must be at least 1`);
   check(keyHeads >= 1 && heads >= 1 && heads % keyHeads === 0, "E_SHAPE", () =>
@@ -122,40 +113,28 @@ function checkChunkAttention(inputs: ChunkAttentionInputs, { scale }: ChunkAtten
 /** Whether no query can retrieve anything, by the sizes alone. */
 const isEmpty = ({ batch, queries, chunks, blocks, slots }: ChunkAttentionSizes) => batch * queries * chunks * blocks * slots === 0;
 
-const chunkAttentionOp: ListOp<ChunkAttentionAttributes> = {
+const chunkAttentionOp: Op<ChunkAttentionInputs, { out: Tensor }, ChunkAttentionAttributes, SavedFor<typeof chunkAttentionKernels.chunkAttentionGradient>> = {
   name: "chunkAttention",
-  outputs(inputs, attributes) {
-    const { q, ...others } = named(inputs);
-    checkChunkAttention({ q, ...others }, attributes);
-    return [{ shape: q.shape, dtype: q.dtype }];
+  outputs(given, attributes) {
+    checkChunkAttention(given, attributes);
+    const { shape, dtype } = given.q;
+    return { out: { shape, dtype } };
   },
-  forward(inputs, [out], attributes, { recording, saved }) {
-    const sizes = sizesOf(named(inputs));
-    const { device, dtype } = out!;
-    if (isEmpty(sizes)) {
-      if (out!.size > 0) device.kernels.fill({ out: out!, value: 0 });
-      return;
-    }
-    const { batch, queries, heads, slots } = sizes;
-    const logSums = recording ? Tensor.empty(device, [batch, queries, heads, slots], dtype) : null;
-    if (logSums) saved.push(logSums);
-    device.kernels.chunkAttention({ out: out!, logSums, ...named(inputs), ...sizes, ...attributes });
+  forward(given, { out }, attributes, { recording }) {
+    const all = sizesOf(given);
+    if (!isEmpty(all)) return kernels(out).chunkAttention({ out, recording, ...given, ...all, ...attributes });
+    if (out.size > 0) kernels(out).fill({ out, value: 0 });
+    return {};
   },
-  gradient({ inputs, saved: [logSums], attributes, wanted }, [dout]) {
-    const given = named(inputs);
-    const sizes = sizesOf(given);
-    const empty = isEmpty(sizes);
-    const gradients = inputs.map((t, i) => {
-      if (!wanted[i] || t!.dtype === "i32") return null;
-      return empty ? zeros(t!.device, t!.shape, t!.dtype) : Tensor.empty(t!.device, t!.shape, t!.dtype);
-    });
-    const [dq, dkeys, dvalues, , dweights] = gradients;
-    if (!empty) {
-      given.q.device.kernels.chunkAttentionGradient({
-        logSums: logSums!, dout: dout!, dq: dq!, dkeys: dkeys!, dvalues: dvalues!, dweights: dweights!, ...given, ...sizes, ...attributes,
-      });
-    }
-    return gradients;
+  gradient({ inputs: given, saved, attributes, wanted }, { out: dout }) {
+    const { q, keys, values, weights } = given;
+    const all = sizesOf(given);
+    const empty = isEmpty(all);
+    const gradientOf = (t: Tensor, isWanted: boolean) => (!isWanted ? null : empty ? zeros(t.device, t.shape, t.dtype) : like(t));
+    const [dq, dkeys, dvalues] = [gradientOf(q, wanted.q), gradientOf(keys, wanted.keys), gradientOf(values, wanted.values)];
+    const dweights = gradientOf(weights, wanted.weights);
+    if (!empty) kernels(q).chunkAttentionGradient({ saved, dout, dq, dkeys, dvalues, dweights, ...given, ...all, ...attributes });
+    return { q: dq, keys: dkeys, values: dvalues, weights: dweights };
   },
 };
 
@@ -178,7 +157,7 @@ export function chunkAttention(
 ): Tensor {
   const { q, keys, values, indices, weights, offsets, lengths } = inputs;
   const { offByOne = false, scale = (q.shape.at(-1) ?? 1) ** -0.5 } = options;
-  return applyList(chunkAttentionOp, [q, keys, values, indices, weights, offsets, lengths ?? null], { offByOne, scale })[0]!;
+  return apply(chunkAttentionOp, { q, keys, values, indices, weights, offsets, lengths: lengths ?? null }, { offByOne, scale }).out;
 }
 
 /**

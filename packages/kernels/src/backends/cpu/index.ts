@@ -9,7 +9,6 @@ import type { Kernels } from "../../kernels";
 import type { Family } from "../../signature";
 import { memoryLimitFrom } from "../memoryLimit";
 import { type Addon, loadAddon, type NativeDevice, translated } from "./addon";
-import { chunkAttention } from "./chunkAttention";
 import { type CpuBuffer, createLaunch, type Launch } from "./launch";
 import { Packer } from "./pack";
 import { retrieve } from "./retrieve";
@@ -23,7 +22,6 @@ function declaredKernels(native: NativeDevice, device: Device): Partial<Kernels>
 }
 
 const createKernels = (launch: Launch): Partial<Kernels> => ({
-  ...chunkAttention(launch),
   ...retrieve(launch),
 });
 

@@ -1,17 +1,10 @@
 /** Chunk cross-attention query by query: to be read beside ops/chunkAttention.ts. */
-import type { ChunkAttentionKernels, ChunkAttentionSizes } from "../../ops/chunkAttention";
-import type { Tensor } from "../../tensor";
+import type { ChunkAttentionInputs, chunkAttentionKernels, ChunkAttentionSizes } from "../../ops/chunkAttention";
+import type { KernelsOf } from "../../signature";
+import { Tensor } from "../../tensor";
 import { data } from "./data";
 
-interface Given extends ChunkAttentionSizes {
-  readonly q: Tensor;
-  readonly keys: Tensor;
-  readonly values: Tensor;
-  readonly indices: Tensor;
-  readonly offsets: Tensor;
-  readonly lengths: Tensor | null;
-  readonly scale: number;
-}
+type Given = ChunkAttentionSizes & Omit<ChunkAttentionInputs, "weights"> & { readonly scale: number };
 
 /** One query of one head in one slot that is not empty: where its numbers lie, and its scores. */
 interface Visit {
@@ -67,10 +60,12 @@ function eachVisit(given: Given, body: (visit: Visit) => void): void {
   }
 }
 
-export const chunkAttention: ChunkAttentionKernels = {
-  chunkAttention({ out, logSums, weights, offByOne, ...given }) {
+export const chunkAttention: KernelsOf<typeof chunkAttentionKernels> = {
+  chunkAttention({ out, recording, weights, offByOne, ...given }) {
+    const { batch, queries, heads, slots } = given;
+    const logSums = recording ? Tensor.empty(out.device, [batch, queries, heads, slots], out.dtype) : undefined;
     const [values, ws, os] = [data(given.values), data(weights), data(out)];
-    const sums = logSums ? data(logSums) : null;
+    const sums = logSums && data(logSums);
     const total = new Float64Array(os.length);
     eachVisit(given, ({ query, slot, sum, length, position, scores }) => {
       const largest = Math.max(...scores, offByOne ? 0 : -Infinity);
@@ -83,9 +78,10 @@ export const chunkAttention: ChunkAttentionKernels = {
       }
     });
     os.set(total);
+    return logSums ? { logSums } : {};
   },
 
-  chunkAttentionGradient({ logSums, weights, dout, dq, dkeys, dvalues, dweights, ...given }) {
+  chunkAttentionGradient({ saved: { logSums }, weights, dout, dq, dkeys, dvalues, dweights, ...given }) {
     const [qs, keys, values, ws, sums, gos] = [data(given.q), data(given.keys), data(given.values), data(weights), data(logSums), data(dout)];
     const [gq, gkeys, gvalues, gweights] = [dq, dkeys, dvalues, dweights].map((t) => (t ? new Float64Array(t.size) : null));
     const { headSize: D, scale } = given;

@@ -49,16 +49,16 @@ describe.skipIf(!listing.available)("chunk cross-attention on webgpu", async () 
     const memory = () => make(batch, chunks, chunkSize, keyHeads, headSize);
     const given = {
       q: make(batch, queries, heads, headSize), keys: memory(), values: memory(), indices: zeros(device, [batch, blocks, slots], "i32"), weights: make(batch, blocks, slots),
-      offsets: zeros(device, [batch, blocks + 1], "i32"), logSums: make(batch, queries, heads, slots),
+      offsets: zeros(device, [batch, blocks + 1], "i32"),
     };
     const out = { out: make(batch, queries, heads, headSize), dkeys: memory(), dvalues: memory(), dweights: make(batch, blocks, slots) };
     const sizes = { batch, queries, heads, keyHeads, headSize, chunks, chunkSize, blocks, slots, offByOne: false, scale: 0.1, lengths: null };
     count = 0;
-    kernels.chunkAttention({ ...sizes, ...given, out: out.out });
+    const { logSums } = kernels.chunkAttention({ ...sizes, ...given, out: out.out, recording: true });
     expect(count).toBe(2);
-    kernels.chunkAttentionGradient({ ...sizes, ...given, dout: out.out, dq: out.out, dkeys: out.dkeys, dvalues: out.dvalues, dweights: out.dweights });
+    kernels.chunkAttentionGradient({ ...sizes, ...given, saved: { logSums: logSums! }, dout: out.out, dq: out.out, dkeys: out.dkeys, dvalues: out.dvalues, dweights: out.dweights });
     expect(count).toBe(6);
-    dispose([Object.values(given), Object.values(out)]);
+    dispose([Object.values(given), Object.values(out), logSums!]);
   });
 
   it.each<[string, Sizes]>([

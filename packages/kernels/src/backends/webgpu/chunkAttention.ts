@@ -3,14 +3,15 @@
  * values are read where they lie. What can't be bound at once is cut into sequences; where one sequence is too large, into ranges of queries and
  * ranges of chunks: each range of chunks adds what its slots contribute.
  */
-import type { ChunkAttentionKernels, ChunkAttentionSizes } from "../../ops/chunkAttention";
+import type { chunkAttentionKernels, ChunkAttentionSizes } from "../../ops/chunkAttention";
+import type { ArgumentsOf, KernelsOf } from "../../signature";
 import { Tensor } from "../../tensor";
 import {
   chunkAttentionForward, chunkAttentionKeys, chunkAttentionPlan, chunkAttentionQueries, chunkAttentionWeights, PLAN_SLOTS, planStride, rowGroups,
 } from "./chunkAttentionShaders";
 import { type Launcher, type Part, part, type RowRange, rowParts } from "./launcher";
 
-type Inputs = Omit<Parameters<ChunkAttentionKernels["chunkAttention"]>[0], "out" | "logSums">;
+type Inputs = Omit<ArgumentsOf<typeof chunkAttentionKernels.chunkAttention>, "out" | "recording">;
 
 /** What is bound together: some sequences whole, or a range of one's queries with a range of its chunks. */
 interface Cut {
@@ -66,13 +67,11 @@ function bound(args: Inputs, plan: Tensor, { sequences, queries, chunks }: Cut) 
   };
 }
 
-export const chunkAttention = (gpu: Launcher): ChunkAttentionKernels => ({
-  chunkAttention({ out, logSums: wanted, ...args }) {
+export const chunkAttention = (gpu: Launcher): KernelsOf<typeof chunkAttentionKernels> => ({
+  chunkAttention({ out, ...args }) {
     const { q, keys, values, batch, queries, heads, slots, headSize } = args;
     using plan = planOf(gpu, args);
-    // Nobody reads it, but it stands in the program.
-    using unread = wanted ? null : Tensor.empty(q.device, [batch, queries, heads, slots]);
-    const logSums = wanted ?? unread!;
+    const logSums = Tensor.empty(q.device, [batch, queries, heads, slots]);
     const kernel = chunkAttentionForward(headSize % 4 === 0);
     for (const cuts of cutsOf(gpu, args)) {
       for (const cut of cuts) {
@@ -83,9 +82,10 @@ export const chunkAttention = (gpu: Launcher): ChunkAttentionKernels => ({
         );
       }
     }
+    return { logSums };
   },
 
-  chunkAttentionGradient({ logSums, dout, dq: dqWanted, dkeys: dkeysWanted, dvalues: dvaluesWanted, dweights, ...args }) {
+  chunkAttentionGradient({ saved: { logSums }, dout, dq: dqWanted, dkeys: dkeysWanted, dvalues: dvaluesWanted, dweights, ...args }) {
     const { q, keys, values, heads, slots, headSize, blocks } = args;
     using plan = planOf(gpu, args);
     // What nobody wants is written all the same.
