@@ -18,6 +18,7 @@ import { normKernels } from "./ops/norm";
 import { optimizerKernels } from "./ops/optimizer";
 import { randomKernels } from "./ops/random";
 import { reduceKernels } from "./ops/reduce";
+import { retrieveKernels } from "./ops/retrieve";
 import { ropeKernels } from "./ops/rope";
 import { ssdKernels } from "./ops/ssd";
 import { viewKernels } from "./ops/view";
@@ -41,6 +42,7 @@ export const FAMILIES = {
   optimizer: optimizerKernels,
   random: randomKernels,
   reduce: reduceKernels,
+  retrieve: retrieveKernels,
   rope: ropeKernels,
   ssd: ssdKernels,
   view: viewKernels,

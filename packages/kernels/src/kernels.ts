@@ -18,7 +18,7 @@ import type { normKernels } from "./ops/norm";
 import type { optimizerKernels } from "./ops/optimizer";
 import type { randomKernels } from "./ops/random";
 import type { reduceKernels } from "./ops/reduce";
-import type { RetrieveKernels } from "./ops/retrieve";
+import type { retrieveKernels } from "./ops/retrieve";
 import type { ropeKernels } from "./ops/rope";
 import type { ssdKernels } from "./ops/ssd";
 import type { viewKernels } from "./ops/view";
@@ -48,7 +48,7 @@ export interface Kernels
     KernelsOf<typeof ropeKernels>,
     KernelsOf<typeof crossEntropyKernels>,
     KernelsOf<typeof optimizerKernels>,
-    RetrieveKernels,
+    KernelsOf<typeof retrieveKernels>,
     KernelsOf<typeof randomKernels> {}
 
 /**

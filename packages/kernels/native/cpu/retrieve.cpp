@@ -10,9 +10,9 @@
 #include <algorithm>
 
 #include "ahead.h"
-#include "check.h"
 #include "families.h"
 #include "gemm.h"
+#include "signatures/retrieve.h"
 #include "split.h"
 #include "threefry.h"
 
@@ -54,24 +54,17 @@ LENGGEN_INLINE uint32_t lanesOf(vi mask) {
 #endif
 }
 
-enum { BATCH, QUERIES, LANDMARKS, LANDMARK_WIDTH, KEPT, SIZES };
-
 struct Sizes {
   int64_t batch, queries, landmarks, width, k;
-  explicit Sizes(const Launch& launch)
-      : batch(launch.integer(BATCH)), queries(launch.integer(QUERIES)), landmarks(launch.integer(LANDMARKS)),
-        width(launch.integer(LANDMARK_WIDTH)), k(launch.integer(KEPT)) {}
+  template <typename Args>
+  explicit Sizes(const Args& args) : batch(args.batch), queries(args.queryCount), landmarks(args.landmarkCount), width(args.width), k(args.k) {}
   int64_t rows() const { return batch * queries; }
 };
 
-Sizes checkSizes(const Launch& launch) {
-  for (int i = 0; i < SIZES; i++) requireSize(launch, i);
-  const Sizes sizes(launch);
-  require(sizes.width >= 1 && sizes.k >= 1, "width and k must be at least 1");
-  require(sizes.landmarks <= INT32_MAX && product({sizes.queries, sizes.k}) <= INT32_MAX, "there are too many landmarks or queries");
-  requireElements(launch, 0, product({sizes.batch, sizes.queries, sizes.width}));
-  requireElements(launch, 1, product({sizes.batch, sizes.landmarks, sizes.width}));
-  return sizes;
+template <typename Args>
+void checkSizes(const Args& args) {
+  require(args.width >= 1 && args.k >= 1, "width and k must be at least 1");
+  require(args.landmarkCount <= INT32_MAX && product({args.queryCount, args.k}) <= INT32_MAX, "there are too many landmarks or queries");
 }
 
 // The best candidates of one query so far, in room for `capacity`.
@@ -197,21 +190,18 @@ void finish(Candidate* list, int64_t count, int64_t k, int32_t* indices, float* 
   std::fill(weights + kept, weights + k, 0.0f);
 }
 
-// buffers: queries, landmarks, indices, weights; numbers: sizes, first, whether there is noise, key low, key high
-void checkForward(const Launch& launch) {
-  requireCounts(launch, 4, SIZES + 4);
-  const Sizes sizes = checkSizes(launch);
-  requireSize(launch, SIZES);
-  for (int i = 2; i < 4; i++) requireElements(launch, i, product({sizes.batch, sizes.queries, sizes.k}));
-  product({sizes.batch, sizes.queries, sizes.landmarks});
+void checkForward(const RetrieveArgs& args) {
+  checkSizes(args);
+  require(args.noise.count == 0 || args.noise.count == 2, "a key has two words");
+  product({args.batch, args.queryCount, args.landmarkCount});
 }
 
-void forward(const Launch& launch, Pool& pool) {
-  const Sizes sizes(launch);
-  const int64_t first = launch.integer(SIZES), k = sizes.k, width = sizes.width;
-  const bool noisy = launch.integer(SIZES + 1) != 0;
-  const Key key = {static_cast<uint32_t>(launch.integer(SIZES + 2)), static_cast<uint32_t>(launch.integer(SIZES + 3))};
-  const float *queries = launch.buffers[0].f32(), *landmarks = launch.buffers[1].f32();
+void forward(const RetrieveArgs& args, Pool& pool) {
+  const Sizes sizes(args);
+  const int64_t first = args.first, k = sizes.k, width = sizes.width;
+  const bool noisy = args.noise.count > 0;
+  const Key key = noisy ? Key{args.noise.word(0), args.noise.word(1)} : Key{0, 0};
+  const float *queries = args.queries, *landmarks = args.landmarks;
   const auto visible = [&](int64_t query) { return std::min(sizes.landmarks, first + query); };
   const Cut cut(sizes, sizes.queries == 0 ? 0 : visible(sizes.queries - 1), pool.threads());
   // Per query and stretch up to k candidates, and how many there are.
@@ -254,8 +244,8 @@ void forward(const Launch& launch, Pool& pool) {
       std::copy(block.best[i].list, block.best[i].list + block.best[i].count, found + list * k);
     }
   });
-  int32_t* const indices = launch.buffers[2].i32();
-  float* const weights = launch.buffers[3].f32();
+  int32_t* const indices = args.indices;
+  float* const weights = args.weights;
   inRanges(pool, sizes.rows(), cut.stretches * k * 8, [&](int64_t from, int64_t to) {
     for (int64_t row = from; row < to; row++) {
       Candidate* const list = found + row * cut.stretches * k;
@@ -270,15 +260,6 @@ void forward(const Launch& launch, Pool& pool) {
   });
 }
 
-// buffers: queries, landmarks, indices, weights, dweights, dqueries or none, dlandmarks or none; numbers: sizes
-void checkGradient(const Launch& launch) {
-  requireCounts(launch, 7, SIZES);
-  const Sizes sizes = checkSizes(launch);
-  for (int i = 2; i < 5; i++) requireElements(launch, i, product({sizes.batch, sizes.queries, sizes.k}));
-  requireOptional(launch, 5, product({sizes.batch, sizes.queries, sizes.width}));
-  requireOptional(launch, 6, product({sizes.batch, sizes.landmarks, sizes.width}));
-}
-
 // out = Σ_i factor(i) · row(i), for i < count in order; factors of nullptr rows are not looked at.
 template <typename Row, typename Factor>
 void weightedSum(float* out, int64_t width, int64_t count, const Row& row, const Factor& factor) {
@@ -291,13 +272,13 @@ void weightedSum(float* out, int64_t width, int64_t count, const Row& row, const
   }
 }
 
-void gradient(const Launch& launch, Pool& pool) {
-  const Sizes sizes(launch);
+void gradient(const RetrieveGradientArgs& args, Pool& pool) {
+  const Sizes sizes(args);
   const int64_t k = sizes.k, width = sizes.width, entries = sizes.queries * k;
-  const float *queries = launch.buffers[0].f32(), *landmarks = launch.buffers[1].f32();
-  const int32_t* indices = launch.buffers[2].i32();
-  const float *weights = launch.buffers[3].f32(), *dweights = launch.buffers[4].f32();
-  float *dqueries = launch.buffers[5].f32(), *dlandmarks = launch.buffers[6].f32();
+  const float *queries = args.queries, *landmarks = args.landmarks;
+  const int32_t* indices = args.indices;
+  const float *weights = args.weights, *dweights = args.dweights;
+  float *dqueries = args.dqueries, *dlandmarks = args.dlandmarks;
   const float scale = 1 / std::sqrt(static_cast<float>(width));
   const auto present = [&](int32_t index) { return index >= 0 && index < sizes.landmarks; };
   // The scores' gradient; then per sequence where each landmark's list starts, and the lists of who kept it.
@@ -347,8 +328,8 @@ void gradient(const Launch& launch, Pool& pool) {
 }  // namespace
 
 extern const Kernel retrieveKernels[] = {
-    {"retrieve", checkForward, forward},
-    {"retrieveGradient", checkGradient, gradient},
+    kernel<RetrieveArgs, forward, checkForward>(),
+    kernel<RetrieveGradientArgs, gradient, checkSizes>(),
     {nullptr, nullptr, nullptr},
 };
 

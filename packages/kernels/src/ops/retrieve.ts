@@ -15,10 +15,12 @@
  *   ds_i = w_i (dw_i - Σ_i' w_i' dw_i'),   dq = Σ_i ds_i l_{I_i} / √D,   dl_j = Σ over (c,i) with I_{c,i} = j of ds_{c,i} q_c / √D
  */
 import { check } from "../errors";
-import { applyList, type ListOp } from "../opList";
+import { kernelsOf } from "../kernels";
+import { apply, like, type Op } from "../op";
 import type { Key } from "../random";
 import { showShape } from "../shape";
-import { Tensor } from "../tensor";
+import type { Family } from "../signature";
+import type { Tensor } from "../tensor";
 import { checkReal } from "./checks";
 
 /** The largest k: a group of a GPU ranks so many at once. */
@@ -34,20 +36,26 @@ export interface RetrieveSizes {
   readonly k: number;
 }
 
-export interface RetrieveKernels {
-  /**
-   * queries [batch, queryCount, width]; landmarks [batch, landmarkCount, width], of which rows beyond what is visible may
-   * hold anything; indices i32 and weights [batch, queryCount, k]: -1 and 0 where nothing is left to see.
-   */
-  retrieve(args: RetrieveSizes & {
-    queries: Tensor; landmarks: Tensor; first: number; noise: Key | null; indices: Tensor; weights: Tensor;
-  }): void;
-  /** dweights as weights; dqueries and dlandmarks as queries and landmarks, null where not wanted. */
-  retrieveGradient(args: RetrieveSizes & {
-    queries: Tensor; landmarks: Tensor; indices: Tensor; weights: Tensor; dweights: Tensor;
-    dqueries: Tensor | null; dlandmarks: Tensor | null;
-  }): void;
-}
+const sizes = { batch: "size", queryCount: "size", landmarkCount: "size", width: "size", k: "size" } as const;
+
+/** Rows of `landmarks` beyond what is visible may hold anything. */
+const inputs = { queries: "[batch,queryCount,width]", landmarks: "[batch,landmarkCount,width]" } as const;
+
+export const retrieveKernels = {
+  /** -1 and 0 where nothing is left to see. `first` is at most landmarkCount. */
+  retrieve: {
+    numbers: { ...sizes, first: "size", noise: "key?" },
+    reads: inputs,
+    writes: { indices: "i32[batch,queryCount,k]", weights: "[batch,queryCount,k]" },
+  },
+  retrieveGradient: {
+    numbers: sizes,
+    reads: { ...inputs, indices: "i32[batch,queryCount,k]", weights: "[batch,queryCount,k]", dweights: "[batch,queryCount,k]" },
+    writes: { dqueries: "[batch,queryCount,width]?", dlandmarks: "[batch,landmarkCount,width]?" },
+  },
+} as const satisfies Family;
+
+const kernels = kernelsOf<typeof retrieveKernels>;
 
 /** How many landmarks query number `query` sees. */
 export function visibleLandmarks(query: number, first: number, landmarkCount: number): number {
@@ -65,36 +73,32 @@ function sizesOf(queries: Tensor, landmarks: Tensor, k: number): RetrieveSizes {
   return { batch, queryCount, landmarkCount: landmarks.shape[1]!, width, k };
 }
 
-const retrieveOp: ListOp<RetrieveAttributes> = {
+const retrieveOp: Op<{ queries: Tensor; landmarks: Tensor }, { indices: Tensor; weights: Tensor }, RetrieveAttributes> = {
   name: "retrieve",
-  outputs([queries, landmarks], { k, first }) {
-    const [q, l] = [queries!, landmarks!];
-    check(q.shape.length === 3 && q.shape[2]! >= 1, "E_SHAPE", () => `retrieve: queries ${showShape(q.shape)} must be [B,C,D] with D >= 1`);
-    check(l.shape.length === 3 && l.shape[0] === q.shape[0] && l.shape[2] === q.shape[2], "E_SHAPE", () =>
-      `retrieve: landmarks ${showShape(l.shape)} must be [B,M,D] with B and D as in queries ${showShape(q.shape)}`);
-    checkReal("retrieve", { queries: q, landmarks: l });
+  outputs({ queries, landmarks }, { k, first }) {
+    check(queries.shape.length === 3 && queries.shape[2]! >= 1, "E_SHAPE", () =>
+      `retrieve: queries ${showShape(queries.shape)} must be [B,C,D] with D >= 1`);
+    check(landmarks.shape.length === 3 && landmarks.shape[0] === queries.shape[0] && landmarks.shape[2] === queries.shape[2], "E_SHAPE", () =>
+      `retrieve: landmarks ${showShape(landmarks.shape)} must be [B,M,D] with B and D as in queries ${showShape(queries.shape)}`);
+    checkReal("retrieve", { queries, landmarks });
     check(Number.isSafeInteger(k) && k >= 1 && k <= MOST_RETRIEVED, "E_ARGUMENT", () =>
       `retrieve: k ${k} must be a whole number from 1 to ${MOST_RETRIEVED}`);
     check(Number.isSafeInteger(first) && first >= 0, "E_ARGUMENT", () => `retrieve: first ${first} must be a whole number, at least 0`);
-    const shape = [q.shape[0]!, q.shape[1]!, k];
-    return [{ shape, dtype: "i32" }, { shape, dtype: q.dtype }];
+    const shape = [queries.shape[0]!, queries.shape[1]!, k];
+    return { indices: { shape, dtype: "i32" }, weights: { shape, dtype: queries.dtype } };
   },
-  forward([queries, landmarks], [indices, weights], { k, first, noise }) {
-    if (indices!.size === 0) return;
-    queries!.device.kernels.retrieve({
-      queries: queries!, landmarks: landmarks!, first, noise, indices: indices!, weights: weights!, ...sizesOf(queries!, landmarks!, k),
-    });
+  forward({ queries, landmarks }, { indices, weights }, { k, first, noise }) {
+    if (indices.size === 0) return;
+    const all = sizesOf(queries, landmarks, k);
+    // What lies beyond all landmarks changes nothing, and sums with it stay exact.
+    kernels(queries).retrieve({ queries, landmarks, indices, weights, first: Math.min(first, all.landmarkCount), noise, ...all });
   },
-  gradient({ inputs: [queries, landmarks], outputs: [indices, weights], attributes: { k }, wanted }, [, dweights]) {
-    if (!dweights) return [null, null];
-    const like = (t: Tensor) => Tensor.empty(t.device, t.shape, t.dtype);
-    const dqueries = wanted[0] ? like(queries!) : null;
-    const dlandmarks = wanted[1] ? like(landmarks!) : null;
-    queries!.device.kernels.retrieveGradient({
-      queries: queries!, landmarks: landmarks!, indices: indices!, weights: weights!, dweights, dqueries, dlandmarks,
-      ...sizesOf(queries!, landmarks!, k),
-    });
-    return [dqueries, dlandmarks];
+  gradient({ inputs: { queries, landmarks }, outputs: { indices, weights }, attributes: { k }, wanted }, { weights: dweights }) {
+    if (!dweights) return {};
+    const dqueries = wanted.queries ? like(queries) : null;
+    const dlandmarks = wanted.landmarks ? like(landmarks) : null;
+    kernels(queries).retrieveGradient({ queries, landmarks, indices, weights, dweights, dqueries, dlandmarks, ...sizesOf(queries, landmarks, k) });
+    return { queries: dqueries, landmarks: dlandmarks };
   },
 };
 
@@ -112,8 +116,7 @@ export function retrieve(
   options: { k: number; first?: number; noise?: Key },
 ): { indices: Tensor; weights: Tensor } {
   const { k, first = 0, noise = null } = options;
-  const [indices, weights] = applyList(retrieveOp, [inputs.queries, inputs.landmarks], { k, first, noise });
-  return { indices: indices!, weights: weights! };
+  return apply(retrieveOp, { queries: inputs.queries, landmarks: inputs.landmarks }, { k, first, noise });
 }
 
 /**

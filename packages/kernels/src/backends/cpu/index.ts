@@ -11,7 +11,6 @@ import { memoryLimitFrom } from "../memoryLimit";
 import { type Addon, loadAddon, type NativeDevice, translated } from "./addon";
 import { type CpuBuffer, createLaunch, type Launch } from "./launch";
 import { Packer } from "./pack";
-import { retrieve } from "./retrieve";
 
 /** All kernels that are declared, as the addon has them. */
 function declaredKernels(native: NativeDevice, device: Device): Partial<Kernels> {
@@ -22,7 +21,6 @@ function declaredKernels(native: NativeDevice, device: Device): Partial<Kernels>
 }
 
 const createKernels = (launch: Launch): Partial<Kernels> => ({
-  ...retrieve(launch),
 });
 
 export class CpuDevice implements Device {

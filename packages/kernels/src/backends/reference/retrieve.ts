@@ -1,5 +1,6 @@
-import { type RetrieveKernels, visibleLandmarks } from "../../ops/retrieve";
+import { type retrieveKernels, visibleLandmarks } from "../../ops/retrieve";
 import { type Key, threefry2x32 } from "../../random";
+import type { KernelsOf } from "../../signature";
 import { data } from "./data";
 
 const TWO_32 = 2 ** 32;
@@ -17,7 +18,7 @@ interface Candidate {
   readonly rank: number;
 }
 
-export const retrieve: RetrieveKernels = {
+export const retrieve: KernelsOf<typeof retrieveKernels> = {
   retrieve({ queries, landmarks, first, noise, indices, weights, batch, queryCount, landmarkCount, width, k }) {
     const [q, l, index, weight] = [data(queries), data(landmarks), data(indices), data(weights)];
     index.fill(-1);

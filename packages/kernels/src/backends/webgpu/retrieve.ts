@@ -3,7 +3,8 @@
  * a stretch of landmarks, joined in the end. Where all scores fit one tile, and there are rows enough for the stretches to be whole, that
  * is two dispatches. Scores are summed along the width in one order whatever the sizes, so that a query finds the same alone as among others.
  */
-import { type RetrieveKernels, visibleLandmarks } from "../../ops/retrieve";
+import { type retrieveKernels, visibleLandmarks } from "../../ops/retrieve";
+import type { ArgumentsOf, KernelsOf } from "../../signature";
 import { Tensor } from "../../tensor";
 import { type Launcher, part, type RowRange, rowParts } from "./launcher";
 import { multiply, stagesFor, tileSizeFor } from "./matmul";
@@ -18,14 +19,12 @@ const WIDE_TILE = 1 << 14;
 const MANY_GROUPS = 512;
 const LEAST_STRETCH = 1024;
 
-type ForwardArgs = Parameters<RetrieveKernels["retrieve"]>[0];
-type GradientArgs = Parameters<RetrieveKernels["retrieveGradient"]>[0];
+type ForwardArgs = ArgumentsOf<typeof retrieveKernels.retrieve>;
+type GradientArgs = ArgumentsOf<typeof retrieveKernels.retrieveGradient>;
 
-export const retrieve = (gpu: Launcher): RetrieveKernels => ({
-  retrieve(given) {
-    const { batch, queryCount, landmarkCount } = given;
-    // What lies beyond all landmarks changes nothing.
-    const args = { ...given, first: Math.min(given.first, landmarkCount) };
+export const retrieve = (gpu: Launcher): KernelsOf<typeof retrieveKernels> => ({
+  retrieve(args) {
+    const { batch, queryCount, landmarkCount } = args;
     const room = Math.min(TILE_SCORES, Math.floor(gpu.maxBinding / 4));
     const visible = visibleLandmarks(queryCount - 1, args.first, landmarkCount);
     if (queryCount * visible <= room) {
@@ -89,7 +88,7 @@ function retrieveRows(gpu: Launcher, args: ForwardArgs, sequences: RowRange, row
     }, { kind: "tile", size, splits: 1, stages: stagesFor(gpu, size) });
     const [low, high] = noise ?? [0, 0];
     gpu.run(
-      rankScores(noise !== null, partials === null), { scores, partials, ...results },
+      rankScores({ noisy: noise !== null, final: partials === null }), { scores, partials, ...results },
       {
         sequences: sequences.count, rows: rows.count, columns: count, k, lead: first + rows.start - start, splits, stretch, parts, first_part: firstPart,
         scale: 1 / Math.sqrt(width), first_column: start, all_rows: queryCount, first_row: firstRow, landmarks: landmarkCount, key_low: low, key_high: high,
@@ -114,7 +113,7 @@ function gradientOfQueries(gpu: Launcher, args: GradientArgs, ds: Tensor): void 
     const lists = (t: Tensor) => part(t, rows.start * k, rows.count * k);
     for (const range of seen) {
       gpu.run(
-        queryGradients(vector, dqueries !== null),
+        queryGradients({ vector, wanted: dqueries !== null }),
         {
           indices: lists(indices), weights: lists(weights), dweights: lists(dweights), ds: lists(ds),
           landmarks: part(landmarks, range.start * width, range.count * width), dqueries: dqueries && part(dqueries, rows.start * width, rows.count * width),

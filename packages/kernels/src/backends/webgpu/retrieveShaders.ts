@@ -122,7 +122,7 @@ fn gumbel(row: u32, landmark: u32) -> f32 {
  * all sequences × splits of `stretch` columns. The best of a split go to `partials` [3: keys, landmarks, scores; rows of all sequences; parts; k]
  * from part first_part on or, when there is one part only, to the results.
  */
-export const rankScores = variants((noisy: boolean, final: boolean) =>
+export const rankScores = variants(({ noisy, final }: { noisy: boolean; final: boolean }) =>
   program({
     name: "retrieve.rank",
     reads: { scores: "f32" },
@@ -188,7 +188,7 @@ const QUERY_LANES = 64;
  * The scores' gradient ds [rows, k], and with it that of the queries, from the landmarks (of all sequences one after another) from
  * first_landmark on that are bound. A group is a row; its lanes have a number of the width each, or four.
  */
-export const queryGradients = variants((vector: boolean, wanted: boolean) =>
+export const queryGradients = variants(({ vector, wanted }: { vector: boolean; wanted: boolean }) =>
   program({
     name: "retrieve.queries",
     reads: { indices: "i32", weights: "f32", dweights: "f32", landmarks: wanted ? boundAs(vector) : undefined },
