@@ -50,6 +50,10 @@ struct Tanh {
   static vf value(vf x) { return tanh(x); }
   static vf derivative(vf, vf y) { return 1.0f - y * y; }
 };
+struct Relu {
+  static vf value(vf x) { return select(x > zero(), x, select(x == x, zero(), x)); }  // what is not a number stays so
+  static vf derivative(vf x, vf) { return select(x > zero(), broadcast(1.0f), select(x == x, zero(), x)); }
+};
 
 // run(F()) for the function of a name.
 template <typename Name, typename Run>
@@ -64,6 +68,7 @@ void withUnary(Name name, const Run& run) {
     case Name::silu: return run(Silu());
     case Name::softplus: return run(Softplus());
     case Name::tanh: return run(Tanh());
+    case Name::relu: return run(Relu());
   }
 }
 
@@ -131,6 +136,9 @@ struct Div {
 struct Equal {
   static vf value(vf a, vf b, vf) { return select(a == b, broadcast(1.0f), zero()); }
 };
+struct Less {
+  static vf value(vf a, vf b, vf) { return select(a < b, broadcast(1.0f), zero()); }
+};
 struct MulA {
   static vf value(vf, vf b, vf dy) { return dy * b; }
 };
@@ -196,6 +204,7 @@ void runBinary(const BinaryArgs& args, Pool& pool) {
     case BinaryArgs::Op::mul: return run(Mul());
     case BinaryArgs::Op::div: return run(Div());
     case BinaryArgs::Op::equal: return run(Equal());
+    case BinaryArgs::Op::less: return run(Less());
   }
 }
 

@@ -3,6 +3,7 @@ import type { Device } from "../device";
 import { open } from "../device";
 import { causalConv } from "../ops/conv";
 import { crossEntropy } from "../ops/crossEntropy";
+import { ssmGates } from "../ops/gates";
 import { layerNorm } from "../ops/layerNorm";
 import { addRmsNorm, gatedRmsNorm, rmsNorm } from "../ops/norm";
 import { rope } from "../ops/rope";
@@ -58,6 +59,13 @@ const CASES: readonly Case[] = [
     },
   },
   { op: "crossEntropy", f: (h, w, t) => crossEntropy(h, w, t), inputs: [normals(1, [3, 4, 6]), normals(2, [10, 6]), integers(3, [3, 4], -1, 12)] },
+  {
+    op: "ssmGates", inputs: [normals(1, [3, 5, 4], 3), normals(2, [4]), normals(3, [4])],
+    f: (raw, bias, aLog) => {
+      const { dt, a } = ssmGates(raw, bias, aLog, { minDt: 0.5, maxDt: 3 });
+      return [dt, a];
+    },
+  },
   { op: "rope", f: (x) => rope(x, { start: 70 }), inputs: [normals(1, [2, 5, 3, 8])] },
 ];
 

@@ -5,10 +5,10 @@ import {
   fromGolden, host, type HostTensor, mambaCases, normals, referenceDevice, uniforms, upload,
 } from "../testing";
 import { type Tensor, tensor } from "../tensor";
-import { add, addScalar, div, equal, exp, log, mul, neg, scale, sigmoid, silu, softplus, sqrt, square, sub, tanh } from "./elementwise";
+import { add, addScalar, div, equal, exp, less, log, mul, neg, relu, scale, sigmoid, silu, softplus, sqrt, square, sub, tanh } from "./elementwise";
 import { slice } from "./view";
 
-const ANYWHERE = { neg, exp, square, sigmoid, silu, softplus, tanh };
+const ANYWHERE = { neg, exp, square, sigmoid, silu, softplus, tanh, relu };
 const POSITIVE = { log, sqrt };
 const BINARY = { add, sub, mul, div };
 
@@ -70,6 +70,7 @@ eachDevice("elementwise functions", (device) => {
     expect(await read(sigmoid, [Infinity, -Infinity, 1000, -1000, NaN])).toEqual([1, 0, 1, 0, NaN]);
     expect(await read(softplus, [Infinity, -Infinity, 1000, -1000, NaN])).toEqual([Infinity, 0, 1000, 0, NaN]);
     expect(await read(tanh, [Infinity, -Infinity, NaN])).toEqual([1, -1, NaN]);
+    expect((await read(relu, [Infinity, -Infinity, -0, -1e-40, NaN])).map((y) => y + 0)).toEqual([Infinity, 0, 0, 0, NaN]);
   });
 
   for (const [name, f] of Object.entries(BINARY)) {
@@ -97,6 +98,14 @@ eachDevice("elementwise functions", (device) => {
     const { outputs, gradients } = await evaluate(device, (a, b) => equal(a, b), [host([1, 2, NaN], [3]), host([1, 3, NaN], [3])]);
     expect(Array.from(outputs[0]!)).toEqual([1, 0, 0]);
     expect(Array.from(gradients[0]!)).toEqual([0, 0, 0]);
+  });
+
+  it("tells which is less, also of infinities, and never of what is not a number", async () => {
+    const pairs = [[1, 2], [2, 1], [2, 2], [-0, 0], [0, -0], [-2, -1], [-1, -2], [-1, 1], [-Infinity, -3e38], [3e38, Infinity], [Infinity, Infinity], [NaN, 1], [1, NaN], [NaN, NaN]] as const;
+    const [a, b] = [0, 1].map((side) => host(pairs.map((pair) => pair[side]!), [pairs.length]));
+    const { outputs, gradients } = await evaluate(device, (x, y) => less(x, y), [a!, b!]);
+    expect(Array.from(outputs[0]!)).toEqual([1, 0, 0, 0, 0, 1, 0, 1, 1, 1, 0, 0, 0, 0]);
+    expect(Array.from(gradients[0]!)).toEqual(pairs.map(() => 0));
   });
 
   it("leaves no memory behind", async () => {

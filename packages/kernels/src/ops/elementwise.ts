@@ -4,7 +4,7 @@
  * Gradients, with y = f(x):
  *
  *   neg -1   exp y   log 1/x   sqrt 1/(2y)   square 2x   tanh 1 - y²   sigmoid y(1 - y)
- *   silu s(1 + x(1 - s)) with s = sigmoid(x)   softplus sigmoid(x)
+ *   silu s(1 + x(1 - s)) with s = sigmoid(x)   softplus sigmoid(x)   relu 1 where x > 0, else 0
  *
  * Those of two operands are summed over the axes along which the operand was stretched.
  */
@@ -17,10 +17,10 @@ import { checkReal } from "./checks";
 import { broadcastStrides, collapse, type Layout } from "./layout";
 import { sumToShape } from "./sums";
 
-const UNARY = ["neg", "exp", "log", "sqrt", "square", "sigmoid", "silu", "softplus", "tanh"] as const;
+const UNARY = ["neg", "exp", "log", "sqrt", "square", "sigmoid", "silu", "softplus", "tanh", "relu"] as const;
 
-/** `equal` gives 1 where both are the same and 0 elsewhere; it passes no gradient. */
-const BINARY = ["add", "sub", "mul", "div", "equal"] as const;
+/** `equal` and `less` give 1 where that is so and 0 elsewhere; they pass no gradient. */
+const BINARY = ["add", "sub", "mul", "div", "equal", "less"] as const;
 
 export type UnaryName = (typeof UNARY)[number];
 export type BinaryName = (typeof BINARY)[number];
@@ -86,6 +86,8 @@ export const silu = unary("silu");
 export const softplus = unary("softplus");
 /** Hyperbolic tangent. */
 export const tanh = unary("tanh");
+/** x above 0, else 0; the gradient at 0 is 0. */
+export const relu = unary("relu");
 
 const affineOp: Op<{ x: Tensor }, { y: Tensor }, { readonly scale: number; readonly shift: number }> = {
   name: "affine",
@@ -125,6 +127,7 @@ const BINARY_RULES: Readonly<Record<BinaryName, { readonly a: OperandRule; reado
   mul: { a: "kernel", b: "kernel" },
   div: { a: "kernel", b: "kernel" },
   equal: null,
+  less: null,
 };
 
 /** The loop nest over the output of two operands that broadcast; strides are those of a and b. */
@@ -173,3 +176,5 @@ export const mul = binary("mul");
 export const div = binary("div");
 /** 1 where a and b are the same number and 0 elsewhere, broadcasting; no gradient. */
 export const equal = binary("equal");
+/** 1 where a is less than b and 0 elsewhere, also where either is not a number; broadcasting; no gradient. */
+export const less = binary("less");

@@ -40,7 +40,7 @@ const rowsOf = (raw: Tensor) => {
   return { rows: heads === 0 ? 0 : raw.size / heads, heads };
 };
 
-const gatesOp: Op<{ raw: Tensor; bias: Tensor; aLog: Tensor }, { dt: Tensor; a: Tensor }, GateAttributes> = {
+export const gatesOp: Op<{ raw: Tensor; bias: Tensor; aLog: Tensor }, { dt: Tensor; a: Tensor }, GateAttributes> = {
   name: "ssmGates",
   outputs({ raw, bias, aLog }, { minDt, maxDt }) {
     const heads = raw.shape.at(-1);

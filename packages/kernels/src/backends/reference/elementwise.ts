@@ -22,6 +22,7 @@ const UNARY: Readonly<Record<UnaryName, UnaryFunction>> = {
   // max(x, 0) + log(1 + e^-|x|): e^x alone overflows.
   softplus: { value: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))), derivative: sigmoid },
   tanh: { value: Math.tanh, derivative: (_, y) => 1 - y * y },
+  relu: { value: (x) => Math.max(x, 0), derivative: (x) => (Number.isNaN(x) ? x : x > 0 ? 1 : 0) },
 };
 
 const BINARY: Readonly<Record<BinaryName, (a: number, b: number) => number>> = {
@@ -30,6 +31,7 @@ const BINARY: Readonly<Record<BinaryName, (a: number, b: number) => number>> = {
   mul: (a, b) => a * b,
   div: (a, b) => a / b,
   equal: (a, b) => (a === b ? 1 : 0),
+  less: (a, b) => (a < b ? 1 : 0),
 };
 
 const PARTIAL = {

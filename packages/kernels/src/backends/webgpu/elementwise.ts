@@ -24,6 +24,12 @@ const UNARY: Readonly<Record<UnaryName, UnaryFunction>> = {
   softplus: { value: "softplus(x)", derivative: "sigmoid(x)", from: "x" },
   // 1 - y², without the rounding of y².
   tanh: { value: "fine_tanh(x)", derivative: "(1.0 - y) * (1.0 + y)", from: "y" },
+  // By bits: what is below 0 has its sign, and what is not a number is above infinity.
+  relu: {
+    value: "select(x, 0.0, (bitcast<u32>(x) >> 31u) == 1u && (bitcast<u32>(x) & 0x7fffffffu) <= 0x7f800000u)",
+    derivative: "select(select(x, 0.0, (bitcast<u32>(x) & 0x7fffffffu) <= 0x7f800000u), 1.0, bitcast<i32>(x) > 0 && bitcast<u32>(x) <= 0x7f800000u)",
+    from: "x",
+  },
 };
 
 /** NaN equals nothing and 0 is -0: by bits, since compilers may assume that there is no NaN and flush small numbers to 0. */
@@ -33,12 +39,21 @@ const equalBits = (T: string, U: string) => {
   return `select(${T}(0.0), ${T}(1.0), ${same} & ((${a} & ${U}(0x7fffffffu)) <= ${U}(0x7f800000u)))`;
 };
 
+/** The order of whole numbers that bits have without their sign, for the reasons above. */
+const lessBits = (T: string, U: string, I: string) => {
+  const size = (x: string) => `(bitcast<${U}>(${x}) & ${U}(0x7fffffffu))`;
+  const order = (x: string) => `select(${I}${size(x)}, -${I}${size(x)}, (bitcast<${U}>(${x}) >> ${U}(31u)) == ${U}(1u))`;
+  const number = (x: string) => `(${size(x)} <= ${U}(0x7f800000u))`;
+  return `select(${T}(0.0), ${T}(1.0), (${order("a")} < ${order("b")}) & ${number("a")} & ${number("b")})`;
+};
+
 const BINARY: Readonly<Record<BinaryName, (vector: boolean) => string>> = {
   add: () => "a + b",
   sub: () => "a - b",
   mul: () => "a * b",
   div: () => "a / b",
   equal: (vector) => (vector ? equalBits("vec4f", "vec4u") : equalBits("f32", "u32")),
+  less: (vector) => (vector ? lessBits("vec4f", "vec4u", "vec4i") : lessBits("f32", "u32", "i32")),
 };
 
 interface PartialDerivative {
