@@ -26,6 +26,7 @@ export const ERROR_CODES = {
   E_IO: "reading or writing a file failed",
   E_NOT_FINITE: "a number that must be finite is not",
   E_INTERRUPTED: "the work was interrupted",
+  E_LAW: "an implementation breaks a law of its contract",
   E_UNKNOWN_NAME: "no entry of that name is in the table",
 } as const;
 

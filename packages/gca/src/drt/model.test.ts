@@ -1,11 +1,12 @@
-/** The promises of every sequence model for the DRT: full == chunked == token by token, in logits and memory, wherever segments end. */
+/** The laws of every sequence model for the DRT, wherever segments end, and what is its own: the memory, which states share. */
 import {
-  crossEntropy, type Device, dispose, disposeExcept, type ForwardOptions, keep, key, leaves, mean, open, type Parameters, scope, slice,
+  crossEntropy, type Device, dispose, disposeExcept, keep, key, leaves, mean, open, type Parameters, scope, slice,
   tensor, tokenTensor, valueAndGradient,
 } from "@lenggen/kernels";
+import { checkSequenceModel, SEQUENCE_MODEL_LAWS } from "@lenggen/kernels/laws";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { deviation, deviceCases } from "../devices.fixture";
-import { type Drt, drt } from "./model";
+import { drt } from "./model";
 import type { DrtState } from "./state";
 
 const CONFIG = {
@@ -23,46 +24,15 @@ describe.each(deviceCases)("DRT on $name", ({ name, dtype, tolerance }) => {
   const ids = (total: number, rows = 2) => Array.from({ length: rows * total }, (_, i) => (i * 7919 + (i >> 3)) % 30);
   const input = (total: number, rows = 2) => tokenTensor(device, ids(total, rows), [rows, total], 30);
 
-  /** Runs in pieces; `ends` count from the start of the stream. */
-  async function compare(model: Drt, parameters: Parameters, lengths: readonly number[], ends: readonly number[]) {
-    const total = lengths.reduce((a, b) => a + b, 0);
-    const tokens = input(total);
-    const full = model.forward(parameters, tokens, undefined, { ends });
-    let state: DrtState = model.initialState(2, device, dtype);
-    let from = 0;
-    for (const length of lengths) {
-      const to = from + length;
-      const options: ForwardOptions = { ends: ends.filter((end) => end > from && end <= to).map((end) => end - from) };
-      const part = model.forward(parameters, slice(tokens, 1, from, to), state, options);
-      expect(await deviation(part.hidden, slice(full.hidden, 1, from, to))).toBeLessThan(tolerance);
-      state = part.state;
-      from = to;
-    }
-    const rows = full.state.memory.lengths.shape[1]!;
-    expect(await deviation(state.memory.lengths, full.state.memory.lengths)).toBe(0);
-    for (const part of ["landmarks", "keys", "values"] as const) {
-      expect(await deviation(slice(state.memory[part], 1, 0, rows), slice(full.state.memory[part], 1, 0, rows))).toBeLessThan(tolerance);
-    }
-    const rest = (state: DrtState) => leaves(state).filter(({ path }) => !path.startsWith("memory."));
-    const found = rest(state);
-    for (const [i, { path, tensor: leaf }] of rest(full.state).entries()) {
-      expect([path, await deviation(found[i]!.tensor, leaf)]).toEqual([path, expect.toSatisfy((d: number) => d < tolerance)]);
-    }
-  }
+  const UNEVEN = [[1, 2, 3, 9, 1, 10], [4, 4, 8, 10], Array<number>(19).fill(1)];
+  it.each(SEQUENCE_MODEL_LAWS)("keeps the law of %s", (law) => checkSequenceModel(drt(CONFIG), { device, dtype, tolerance, cuts: UNEVEN, laws: [law] }));
 
-  it.each([
-    ["1, 2, 3, 9, 1, 10", [1, 2, 3, 9, 1, 10], []],
-    ["4, 4, 8, 10", [4, 4, 8, 10], []],
-    ["single tokens", Array<number>(19).fill(1), []],
-    ["5, 6, 9 with segments that end early", [5, 6, 9], [5, 7, 11, 11]],
-  ])("full == chunks of %s", async (_, lengths, ends) => {
-    const model = drt(CONFIG);
-    await compare(model, model.init(key(3), device, dtype), lengths, ends);
-  });
+  it.each(["chunks", "gradients"] as const)("keeps the law of %s with segments that end early", (law) =>
+    checkSequenceModel(drt(CONFIG), { device, dtype, tolerance, cuts: [[5, 6, 9]], ends: [5, 7, 11, 11], laws: [law] }));
 
-  it("full == chunked with rotary positions, one group, and chunks of one size", async () => {
+  it.each(SEQUENCE_MODEL_LAWS)("keeps the law of %s with rotary positions, one group, and chunks of one size", (law) => {
     const model = drt({ ...CONFIG, position: "rope", upper_groups: [2], softmax_off_by_one: false, top_k: 9 });
-    await compare(model, model.init(key(4), device, dtype), [3, 8, 9], []);
+    return checkSequenceModel(model, { device, dtype, tolerance, key: key(4), cuts: [[3, 8, 9]], laws: [law] });
   });
 
   it("two states that go on from one place leave each other alone", async () => {

@@ -1,4 +1,5 @@
-import { type Device, key, leaves, open, slice, tokenTensor } from "@lenggen/kernels";
+import { type Device, key, leaves, open, scope, slice, tokenTensor } from "@lenggen/kernels";
+import { checkSequenceModel, SEQUENCE_MODEL_LAWS } from "@lenggen/kernels/laws";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { deviation, deviceCases } from "../devices.fixture";
 import { transformer } from "./model";
@@ -14,28 +15,19 @@ describe.each(deviceCases)("baselines on $name", ({ name, dtype, tolerance }) =>
   });
   afterAll(() => device.close());
 
-  it.each([
+  describe.each([
     ["a window with linear biases", { window: 5, position: "alibi" }],
     ["a window with rotation", { window: 5, position: "rope" }],
     ["full attention with rotation", { window: null, position: "rope" }],
-  ])("full == chunked with %s", async (_, settings) => {
+  ])("with %s", (_, settings) => {
     const model = transformer({ ...CONFIG, ...settings });
-    const parameters = model.init(key(2), device, dtype);
-    const ids = Array.from({ length: 38 }, (_, i) => (i * 7919 + (i >> 3)) % 30);
-    const tokens = tokenTensor(device, ids, [2, 19], 30);
-    const full = model.forward(parameters, tokens);
-    let state = model.initialState(2, device, dtype);
-    let from = 0;
-    for (const length of [1, 2, 5, 10, 1]) {
-      const part = model.forward(parameters, slice(tokens, 1, from, from + length), state);
-      expect(await deviation(part.hidden, slice(full.hidden, 1, from, from + length))).toBeLessThan(tolerance);
-      state = part.state;
-      from += length;
-    }
-    for (const [i, { tensor: leaf }] of leaves(state).entries()) {
-      expect(leaf.shape[1]).toBe(settings.window === null ? 19 : settings.window - 1);
-      expect(await deviation(leaf, leaves(full.state)[i]!.tensor)).toBeLessThan(tolerance);
-    }
+    it.each(SEQUENCE_MODEL_LAWS)("keep the law of %s", (law) =>
+      checkSequenceModel(model, { device, dtype, tolerance, key: key(2), cuts: [[1, 2, 5, 10, 1], Array<number>(9).fill(1)], laws: [law] }));
+
+    it("hold as many keys and values as can still be seen", () => scope(() => {
+      const { state } = model.forward(model.init(key(2), device, dtype), tokenTensor(device, Array<number>(38).fill(1), [2, 19], 30));
+      for (const { tensor } of leaves(state)) expect(tensor.shape[1]).toBe(settings.window === null ? 19 : settings.window - 1);
+    }));
   });
 });
 

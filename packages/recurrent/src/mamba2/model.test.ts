@@ -1,12 +1,13 @@
 /**
- * Mamba-2 against golden values computed in float64 by another implementation (fixtures mamba2-tiny), and the
- * promise of every sequence model: full == chunked == step by step.
+ * Mamba-2 against golden values computed in float64 by another implementation (fixtures mamba2-tiny), and against the laws of every
+ * sequence model.
  */
 /// <reference types="vite/types/importMeta.d.ts" />
 import {
   crossEntropy, type Device, type DeviceKind, type DType, devices, key, leaves, linear, mean, memorySource, open, openSafetensors, type Parameters,
   scope, slice, tensor, type Tensor, tokenTensor, valueAndGradient,
 } from "@lenggen/kernels";
+import { checkSequenceModel, SEQUENCE_MODEL_LAWS } from "@lenggen/kernels/laws";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadMamba2 } from "./files";
 import { mamba2 } from "./model";
@@ -141,32 +142,10 @@ describe.each(cases)("Mamba-2 on $name ($dtype)", ({ name, dtype, tolerance }) =
     expect(rows.subarray(20 * 16).every((x) => x === 0)).toBe(true);
   });
 
-  it.each([
-    ["1, 2, 3, 63, 64, 65", [1, 2, 3, 63, 64, 65]],
-    ["64, 64, 70", [64, 64, 70]],
-    ["65, 1, 1, 131", [65, 1, 1, 131]],
-    ["single tokens", Array<number>(198).fill(1)],
-  ])("full == chunks of %s", async (_, lengths) => {
-    const model = mamba2({ d_model: 24, n_layer: 2, vocab_size: 50, ssm_cfg: { layer: "Mamba2", d_state: 12, headdim: 8, ngroups: 2, chunk_size: 64 } });
-    const parameters = model.init(key(3), device, dtype);
-    const total = lengths.reduce((a, b) => a + b, 0);
-    const ids = Array.from({ length: 2 * total }, (_, i) => (i * 7919 + (i >> 3)) % 50);
-    const tokens = tokenTensor(device, ids, [2, total], 50);
-    const full = model.forward(parameters, tokens);
-    let state = model.initialState(2, device, dtype);
-    let from = 0;
-    for (const length of lengths) {
-      const part = model.forward(parameters, slice(tokens, 1, from, from + length), state);
-      const wanted = await slice(full.hidden, 1, from, from + length).read();
-      expect(await deviation(part.hidden, wanted)).toBeLessThan(tolerance);
-      state = part.state;
-      from += length;
-    }
-    const ends = leaves(full.state);
-    for (const [i, { tensor: leaf }] of leaves(state).entries()) {
-      expect(await deviation(leaf, await ends[i]!.tensor.read())).toBeLessThan(tolerance);
-    }
-  });
+  // Around the borders of the scan's chunks of 64.
+  const CUTS = [[1, 2, 3, 63, 64, 65], [64, 64, 70], [65, 1, 1, 131], Array<number>(70).fill(1)];
+  const GROUPED = { d_model: 24, n_layer: 2, vocab_size: 50, ssm_cfg: { layer: "Mamba2", d_state: 12, headdim: 8, ngroups: 2, chunk_size: 64 } };
+  it.each(SEQUENCE_MODEL_LAWS)("keeps the law of %s", (law) => checkSequenceModel(mamba2(GROUPED), { device, dtype, cuts: CUTS, tolerance, laws: [law] }));
 
   it("without gradients holds what lies inside one layer alone, however many there are", () => {
     const [batch, time] = [2, 64];

@@ -153,7 +153,7 @@ function multiplyPiece(gpu: Launcher, piece: Piece, plan = planOf(gpu, piece)): 
   };
   const bound = { a: rangeOf(a, columns.a, batch, m, k), b: rangeOf(b, columns.b, batch, k, n) };
   const launch = (target: Part, quads: boolean, outParams: OutParams): void => {
-    const kernel = tiled({ size, aAlongK: !a.transposed, bAlongK: b.transposed, stored: storedAs(b.tensor, gpu), vector, quads, stages });
+    const kernel = tiled(size, !a.transposed, b.transposed, storedAs(b.tensor, gpu), vector, quads, stages);
     gpu.run(kernel, { ...bound, out: target }, { ...params, ...outParams }, tiles * splits * matrices);
   };
   const target = rangeOf(out, columns.out, matrices, m, n);
@@ -167,7 +167,7 @@ function multiplyPiece(gpu: Launcher, piece: Piece, plan = planOf(gpu, piece)): 
   const length = matrices * m * n;
   launch(part(partial, 0, partial.size), n % 4 === 0, { out_start: 0, out_row: n, out_stride: m * n, out_split: length, accumulate: 0 });
   gpu.run(
-    addSplits({ vector: quads }), { partial, out: target },
+    addSplits(quads), { partial, out: target },
     { size: length, n, matrix: m * n, splits, out_start: columns.out, out_row: out.row, out_stride: out.stride, accumulate: Number(accumulate) },
     Math.ceil(length / (quads ? 4 : 1) / ADD_WORKGROUP),
   );
@@ -225,14 +225,8 @@ interface OutParams extends Readonly<Record<string, number>> {
   readonly accumulate: number;
 }
 
-/** Operands whose contiguous axis is k, the type of b, and whether operands and out go by fours. */
-type Tiled = {
-  readonly size: TileSize; readonly aAlongK: boolean; readonly bAlongK: boolean; readonly stored: Stored;
-  readonly vector: boolean; readonly quads: boolean; readonly stages: 1 | 2;
-};
-
 /** out (+)= a · b by tiles; split i writes out_split · i further on. */
-const tiled = variants(({ size, aAlongK, bAlongK, stored, vector, quads, stages }: Tiled) =>
+const tiled = variants((size: TileSize, aAlongK: boolean, bAlongK: boolean, stored: Stored, vector: boolean, quads: boolean, stages: 1 | 2) =>
   program({
     name: "matmul",
     reads: { a: boundAs(vector), b: boundAs(vector, stored) },
@@ -257,7 +251,7 @@ ${tileCode({ size, aAlongK, bAlongK, b: stored, vector, stages }, (tile) => `
 const ADD_WORKGROUP = 64;
 
 /** out (+)= the sum of the splits, one after another; a lane has one number, or a quad of a row. */
-const addSplits = variants(({ vector }: { vector: boolean }) =>
+const addSplits = variants((vector: boolean) =>
   program({
     name: "matmul.splits",
     reads: { partial: boundAs(vector) },
@@ -301,6 +295,6 @@ function multiplyFew(gpu: Launcher, { a, b, out, columns, batch, m, n, k, accumu
   };
   if (longAlongK) {
     const lanes = k <= 64 ? 8 : 32;
-    gpu.run(fewAlong({ count, lanes, vector, fewVector, stored: storedAs(long.tensor, gpu) }), buffers, params, fewAlongGroups(longCount, lanes) * batch);
-  } else gpu.run(fewAcross({ count, vector }), buffers, params, fewAcrossGroups(longCount) * batch);
+    gpu.run(fewAlong(count, lanes, vector, fewVector, storedAs(long.tensor, gpu)), buffers, params, fewAlongGroups(longCount, lanes) * batch);
+  } else gpu.run(fewAcross(count, vector), buffers, params, fewAcrossGroups(longCount) * batch);
 }

@@ -29,19 +29,11 @@ fn store(at: u32, value: f32) {
   out[at] = select(value, out[at] + value, params.accumulate != 0u);
 }`;
 
-/** Rows of the short operand, rounded up. */
-type FewCount = 1 | 2 | 4 | 8;
-
-/** Whether the long and the short operand go by fours, and the type of the long one. */
-type FewAlong = {
-  readonly count: FewCount; readonly lanes: 8 | 32; readonly vector: boolean; readonly fewVector: boolean; readonly stored: Stored;
-};
-
 /**
  * The long operand is [long, k], of f32 or f16: `lanes` lanes share a row of it, and their sums are added up at the end. Groups: batch ×
  * blocks of 256 / lanes rows.
  */
-export const fewAlong = variants(({ count, lanes, vector, fewVector, stored }: FewAlong) => {
+export const fewAlong = variants((count: 1 | 2 | 4 | 8, lanes: 8 | 32, vector: boolean, fewVector: boolean, stored: Stored) => {
   const rows = WORKGROUP / lanes;
   const few = (i: number): string => {
     const at = `f${i} + k`;
@@ -95,7 +87,7 @@ const SLICES = WORKGROUP / COLUMN_LANES;
  * The long operand is [k, long]: 8 lanes take 32 columns, and 32 slices of lanes every 32nd k each. Groups: batch × blocks
  * of 32 columns.
  */
-export const fewAcross = variants(({ count, vector }: { count: FewCount; vector: boolean }) =>
+export const fewAcross = variants((count: 1 | 2 | 4 | 8, vector: boolean) =>
   program({
     name: "matmul.few",
     reads: { few: "f32", long: boundAs(vector) },
