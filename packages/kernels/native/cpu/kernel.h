@@ -44,23 +44,17 @@ class Pool {
   virtual float* shared(size_t floats) = 0;
 };
 
-// A launch's arguments: buffers in the order that the TypeScript side gives them (inputs before outputs; an
-// absent optional buffer has data == nullptr and bytes == 0) and numbers (all doubles; whole ones are exact).
+// A launch's arguments, in the order of the kernel's declaration (signature.h gives them their names): buffers (an absent
+// one has data == nullptr and bytes == 0) and numbers (all doubles; whole ones are exact).
 struct Launch {
   const Buffer* buffers;
   int bufferCount;
   const double* numbers;
   int numberCount;
-  // What is not a number, or too large to be exact, gives -1: no size.
-  int64_t integer(int i) const {
-    const double value = numbers[i];
-    return value >= -9007199254740992.0 && value <= 9007199254740992.0 ? static_cast<int64_t>(value) : -1;
-  }
-  float real(int i) const { return static_cast<float>(numbers[i]); }
 };
 
 struct Kernel {
-  const char* name;  // as in src/backends/cpu/<family>.ts
+  const char* name;  // as in its declaration, src/ops/<family>.ts
   void (*check)(const Launch&);
   void (*run)(const Launch&, Pool&);
 };

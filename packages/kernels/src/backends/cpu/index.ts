@@ -9,19 +9,15 @@ import type { Kernels } from "../../kernels";
 import type { Family } from "../../signature";
 import { memoryLimitFrom } from "../memoryLimit";
 import { type Addon, loadAddon, type NativeDevice, translated } from "./addon";
-import { type CpuBuffer, createLaunch, type Launch } from "./launch";
-import { Packer } from "./pack";
+import { type CpuBuffer, Packer } from "./pack";
 
 /** All kernels that are declared, as the addon has them. */
-function declaredKernels(native: NativeDevice, device: Device): Partial<Kernels> {
+function declaredKernels(native: NativeDevice, device: Device): Kernels {
   const packer = new Packer(native, device);
   const places = new Map(native.describe().kernels.map((name, index) => [name, index]));
   const kernels = Object.values<Family>(FAMILIES).flatMap((family) => Object.entries(family));
-  return Object.fromEntries(kernels.map(([name, signature]) => [name, packer.kernel(name, signature, places.get(name))]));
+  return Object.fromEntries(kernels.map(([name, signature]) => [name, packer.kernel(name, signature, places.get(name))])) as unknown as Kernels;
 }
-
-const createKernels = (launch: Launch): Partial<Kernels> => ({
-});
 
 export class CpuDevice implements Device {
   readonly kind = "cpu";
@@ -41,7 +37,7 @@ export class CpuDevice implements Device {
     this.isa = isa;
     this.threads = threads;
     this.description = `${processor}, ${isa}, ${threads} ${threads === 1 ? "thread" : "threads"}`;
-    this.kernels = { ...createKernels(createLaunch(native, this)), ...declaredKernels(native, this) } as Kernels;
+    this.kernels = declaredKernels(native, this);
   }
 
   allocate(byteLength: number): CpuBuffer {

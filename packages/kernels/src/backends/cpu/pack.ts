@@ -4,7 +4,11 @@ import { check } from "../../errors";
 import { isList, type NumberKind, type Signature, sizeFrom, tensorForm, type TensorForm } from "../../signature";
 import { Tensor } from "../../tensor";
 import { type NativeDevice, translated } from "./addon";
-import type { CpuBuffer } from "./launch";
+
+/** A CPU device's buffer: the addon's id of it. */
+export interface CpuBuffer {
+  readonly id: number;
+}
 
 type Arguments = Readonly<Record<string, unknown>> & { readonly saved?: Readonly<Record<string, unknown>>; readonly recording?: boolean };
 
