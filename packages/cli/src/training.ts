@@ -127,7 +127,7 @@ export async function runTraining(device: Device, plan: TrainingPlan, signal?: A
         if (event.kind === "skipped") progress.update(event.step, `step ${event.step} skipped: ${event.why}`);
         if (event.kind !== "step") return;
         last = event;
-        progress.update(event.step, `loss ${event.loss.toFixed(3)}${event.skipped ? `, ${event.skipped} skipped` : ""}`);
+        progress.update(event.step, `loss ${crossEntropyOf(event).toFixed(3)}${event.skipped ? `, ${event.skipped} skipped` : ""}`);
       },
     });
   } catch (error) {
@@ -140,7 +140,7 @@ export async function runTraining(device: Device, plan: TrainingPlan, signal?: A
   const totals = (await readJson(join(checkpoint, "trainer.json"))) as { tokens: number; seconds: number; skipped?: { total: number } };
   return {
     ...result,
-    loss: last?.loss ?? null,
+    loss: last === undefined ? null : crossEntropyOf(last),
     tokens: totals.tokens,
     tokensPerSecond: last?.tokensPerSecond ?? null,
     seconds: totals.seconds,
@@ -149,6 +149,11 @@ export async function runTraining(device: Device, plan: TrainingPlan, signal?: A
     unused,
     checkpoint,
   };
+}
+
+/** Nats per byte: of a loss of several terms, what is no penalty. */
+function crossEntropyOf({ loss, terms }: Extract<TrainEvent, { kind: "step" }>): number {
+  return terms?.["crossEntropy"] ?? loss;
 }
 
 /** An error of a device with how to go on from what is saved, if anything is. */

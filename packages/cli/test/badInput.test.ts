@@ -44,6 +44,13 @@ describe("unknown names get the nearest one", () => {
   it("model of an experiment whose models can't be done apart", () => fails(["reproduce", "unexplored-states", "--only", "tbtt"], 2, /--only: the models of unexplored-states follow from one another/));
   it("preset of another experiment", () => fails(["reproduce", "gca-retrieval", "--preset", "ful"], 2, /no preset is named "ful" \(did you mean "full"\?\)/));
   it("model preset", () => fails(["train", "--model", "tiny-bite", "--out", "runs/new"], 2, /no model preset is named "tiny-bite" \(did you mean "tiny-byte"\?\)/));
+  it("optimiser", () => fails(train("--optimizer", "moun"), 2, /no optimiser is named "moun" \(did you mean "muon"\?\); there are adamw, muon/));
+  it("setting of an optimiser", () =>
+    fails(train("--optimizer", "muon", "--optimizer-set", "momentun=0.9"), 2, /optimiser muon has no setting "momentun" \(did you mean "momentum"\?\)/));
+  it("setting of an optimiser that has a flag of its own", () =>
+    fails(train("--optimizer-set", "beta1=0.8"), 2, /--optimizer-set beta1=0.8: optimiser adamw has no setting "beta1"; it has none/));
+  it("loss", () => fails(train("--loss", "state-nrm"), 2, /no loss is named "state-nrm" \(did you mean "state-norm"\?\)/));
+  it("setting of a loss", () => fails(train("--loss", "state-norm", "--loss-set", "weight=-1"), 2, /--loss-set weight: "-1" must be a number from 0/));
   it("task", () => fails(train("--task", "key-retreival"), 2, /no task is named "key-retreival" \(did you mean "key-retrieval"\?\)/));
   it("setting of a task", () => fails(train("--task", "two-hop", "--task-set", "name-lenght=3"), 2, /--task-set name-lenght=3: task two-hop has no setting "name-lenght" \(did you mean "name-length"\?\)/));
   it("setting of a measure", () => fails(evaluate("runs/base", "--set", "keys=3"), 2, /--set keys=3: loss-by-position has no setting "keys"; it has none/));

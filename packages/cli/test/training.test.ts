@@ -47,6 +47,28 @@ describe("the warm-up", () => {
   });
 });
 
+describe("another optimiser and another loss", () => {
+  const args = (out: string, steps: number, ...more: string[]): string[] => ["train", ...place.training, "--steps", String(steps), "--out", out,
+    "--schedule", "constant", "--optimizer", "muon", "--optimizer-set", "adam-w-share=0.1", "--learning-rate", "0.02", "--loss", "state-norm", "--loss-set", "weight=0.1", ...more];
+  const weights = (out: string): Promise<Buffer> => readFile(join(place.folder, out, "checkpoints/step-8/model.safetensors"));
+
+  it("train, are recorded, and go on to the bits of a run in one go", async () => {
+    const whole = await run(...args("runs/muon", 8, "--json"));
+    expect(whole.code).toBe(0);
+    expect(JSON.parse(await readFile(join(place.folder, "runs/muon/run.json"), "utf8"))).toMatchObject({
+      settings: { optimizer: { name: "muon", adamWShare: 0.1, momentum: 0.95, clip: 1 }, loss: { name: "state-norm", weight: 0.1 } },
+    });
+    const [last] = (await readFile(join(place.folder, "runs/muon/metrics.jsonl"), "utf8")).trimEnd().split("\n").slice(-1);
+    const { loss, terms } = JSON.parse(last!) as { loss: number; terms: { crossEntropy: number } };
+    expect(terms.crossEntropy).toBeLessThan(loss);
+    expect((JSON.parse(whole.stdout) as { lossBitsPerByte: number }).lossBitsPerByte).toBeCloseTo(terms.crossEntropy / Math.LN2, 6);
+    for (const steps of [5, 8]) expect((await run(...args("runs/parts", steps, "--resume"))).code).toBe(0);
+    expect(await weights("runs/parts")).toEqual(await weights("runs/muon"));
+    const other = await run("train", ...place.training, "--steps", "9", "--out", "runs/muon", "--schedule", "constant", "--resume");
+    expect(other.error).toMatch(/optimizer.name: "muon" there, nothing here.*loss/);
+  });
+});
+
 describe("Ctrl-C", () => {
   it("saves and exits with 130; the run can be resumed", async () => {
     const running = long("runs/interrupted");

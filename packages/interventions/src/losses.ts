@@ -3,9 +3,10 @@ import { entryNamed, type SequenceModel } from "@lenggen/kernels";
 import type { JsonRecord } from "./json";
 import type { Loss, LossFamily } from "./loss";
 import { crossEntropyLoss } from "./losses/crossEntropy";
+import { stateNormLoss } from "./losses/stateNorm";
 
 /** Every loss by name. A new one is a file in `losses` and a line here. */
-export const LOSSES = { "cross-entropy": crossEntropyLoss } as const;
+export const LOSSES = { "cross-entropy": crossEntropyLoss, "state-norm": stateNormLoss } as const;
 
 /** A name in {@link LOSSES}. */
 export type LossName = keyof typeof LOSSES;

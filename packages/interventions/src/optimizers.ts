@@ -3,9 +3,10 @@ import { entryNamed, type SequenceModel } from "@lenggen/kernels";
 import type { JsonRecord } from "./json";
 import type { Optimizer, OptimizerFamily } from "./optimizer";
 import { adamWOptimizer } from "./optimizers/adamW";
+import { muonOptimizer } from "./optimizers/muon";
 
 /** Every optimiser by name. A new one is a file in `optimizers` and a line here. */
-export const OPTIMIZERS = { adamw: adamWOptimizer } as const;
+export const OPTIMIZERS = { adamw: adamWOptimizer, muon: muonOptimizer } as const;
 
 /** A name in {@link OPTIMIZERS}. */
 export type OptimizerName = keyof typeof OPTIMIZERS;

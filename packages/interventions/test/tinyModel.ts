@@ -36,6 +36,7 @@ export function tinyModel(vocabulary = 11): SequenceModel<TinyState> {
     ],
     parameterShapes: () => shapes,
     decays: (name) => name.endsWith(".weight"),
+    tokenTables: ["embedding.weight", "head.weight"],
     init: (key: Key, device: Device, dtype: DType = "f32") => Object.fromEntries(Object.entries(shapes).map(([name, shape], i) =>
       [name, normal(foldIn(key, i), device, shape, { std: 0.3, dtype })])),
     initialState,

@@ -98,6 +98,11 @@ export interface SequenceModel<State extends Tree = Tree> {
   decays(name: string): boolean;
   /** Whether a parameter may be kept as f16, which only `linear`, `embedding` and `crossEntropy` read. Absent where all may. */
   halves?(name: string): boolean;
+  /**
+   * Parameters with a row for each token: the embedding, and the output matrix where it is one of its own. Optimisers that treat matrices as
+   * maps between vectors (Muon) leave these to others, and refuse a model that does not name them.
+   */
+  readonly tokenTables?: readonly string[];
   /** Fresh parameters. The same key gives the same numbers on every device. */
   init(key: Key, device: Device, dtype?: DType): Parameters;
   /** The zero state. */

@@ -1,7 +1,10 @@
 /** What `train` and `post-train` share: their flags, and what they say in the end. */
-import { findIntervention, INTERVENTIONS, type JsonRecord, OPTIMIZERS, type ScheduleOptions, type TrainCounts, TRAINER_SETTINGS } from "@lenggen/interventions";
+import {
+  findIntervention, findLoss, findOptimizer, INTERVENTIONS, type JsonRecord, type LossName, LOSSES, type OptimizerName, OPTIMIZERS,
+  type ScheduleOptions, type TrainCounts, TRAINER_SETTINGS,
+} from "@lenggen/interventions";
 import { type TaskName, TASKS } from "@lenggen/evals";
-import { check, type Device } from "@lenggen/kernels";
+import { check, type Device, type SettingsTable } from "@lenggen/kernels";
 import type { Command } from "commander";
 import { type BegunRun, joinedDocuments } from "../begun";
 import { addSavingOptions, type Context } from "../command";
@@ -14,6 +17,8 @@ import type { TrainingOutcome } from "../training";
 
 export const METHODS = Object.keys(INTERVENTIONS);
 const TASK_NAMES = Object.keys(TASKS) as TaskName[];
+const OPTIMIZER_NAMES = Object.keys(OPTIMIZERS) as OptimizerName[];
+const LOSS_NAMES = Object.keys(LOSSES) as LossName[];
 
 /** Most tokens that one batch may hold on the host. */
 const MOST_TOKENS = 2 ** 28;
@@ -32,6 +37,10 @@ export interface SharedOptions {
   readonly taskShare?: number;
   readonly taskShortest?: number;
   readonly taskSet?: readonly string[];
+  readonly optimizer: string;
+  readonly optimizerSet?: readonly string[];
+  readonly loss: string;
+  readonly lossSet?: readonly string[];
 }
 
 /** What a command wants otherwise than the others. */
@@ -60,23 +69,41 @@ export function addTrainingOptions(command: Command, help: TrainingHelp): Comman
       (text: string) => parseLength(text, "--task-shortest"))
     .option("--task-set <name=value>", "a setting of the task, see below; can be repeated", repeated)
     .option("--set <name=value>", "a setting of the method, see below; can be repeated", repeated);
+  command
+    .option("--optimizer <name>", `what makes updates of gradients: ${OPTIMIZER_NAMES.join(", ")}`, "adamw")
+    .option("--optimizer-set <name=value>", "a setting of the optimiser that has no flag of its own, see below; can be repeated", repeated)
+    .option("--loss <name>", `what is minimised: ${LOSS_NAMES.join(", ")}`, "cross-entropy")
+    .option("--loss-set <name=value>", "a setting of the loss, see below; can be repeated", repeated);
   addSavingOptions(command);
   addSettings(command, TRAINER_SETTINGS, help.defaults, help.unless);
-  const methods = METHODS.flatMap((name) => {
-    const { summary, options } = findIntervention(name);
-    return [`  ${name}: ${summary}`, ...describeSettings(options)];
-  });
-  return command.addHelpText("after", `\nMethods, and their settings for --set:\n${methods.join("\n")}\n\nTasks, and their settings for --task-set:\n${describeTaskSettings().join("\n")}`);
+  const described = <Name extends string>(names: readonly Name[], of: (name: Name) => { summary: string; settings: SettingsTable }): string =>
+    names.flatMap((name) => [`  ${name}: ${of(name).summary}`, ...describeSettings(of(name).settings)]).join("\n");
+  return command.addHelpText("after", [
+    "", "Methods, and their settings for --set:", described(METHODS, (name) => ({ ...findIntervention(name), settings: findIntervention(name).options })),
+    "", "Optimisers, and their settings for --optimizer-set:",
+    described(OPTIMIZER_NAMES, (name) => ({ ...findOptimizer(name), settings: ownSettings(name) })),
+    "", "Losses, and their settings for --loss-set:", described(LOSS_NAMES, (name) => ({ ...findLoss(name), settings: findLoss(name).options })),
+    "", "Tasks, and their settings for --task-set:", ...describeTaskSettings(),
+  ].join("\n"));
+}
+
+/** Settings of an optimiser that are not the trainer's, and so have no flags. */
+function ownSettings(name: OptimizerName): SettingsTable {
+  return Object.fromEntries(Object.entries<SettingsTable[string]>(OPTIMIZERS[name].options).filter(([option]) => !Object.hasOwn(TRAINER_SETTINGS, option)));
 }
 
 /** The plan's part that the flags decide, or the run that goes on. */
 export function sharedPlan(given: Readonly<Record<string, unknown>>, context: number, begun?: BegunRun) {
-  const { method: named, set = [], batch, joinDocuments, task: taskNamed, taskShare, taskShortest, taskSet } = given as unknown as SharedOptions;
+  const {
+    method: named, set = [], batch, joinDocuments, task: taskNamed, taskShare, taskShortest, taskSet, optimizerSet = [], lossSet = [], ...more
+  } = given as unknown as SharedOptions;
+  const [optimizer, loss] = [oneOf("optimiser", OPTIMIZER_NAMES)(more.optimizer), oneOf("loss", LOSS_NAMES)(more.loss)];
   const method = oneOf("method", METHODS)(named);
   check(batch * context <= MOST_TOKENS, "E_MEMORY", () =>
     `--batch ${batch} times --context ${context} is more than ${count(MOST_TOKENS)} bytes in one batch; use --micro-batches to split it`);
   const task = taskNamed === undefined ? undefined : oneOf("task", TASK_NAMES)(taskNamed);
-  const aboutTasks = Object.entries({ "--task-share": taskShare, "--task-shortest": taskShortest, "--task-set": taskSet }).find(([, value]) => value !== undefined);
+  const aboutTasks = Object.entries({ "--task-share": taskShare, "--task-shortest": taskShortest, "--task-set": taskSet })
+    .find(([, value]) => value !== undefined);
   check(task !== undefined || aboutTasks === undefined, "E_ARGUMENT", () => `${aboutTasks![0]} says how to train on a task; give one with --task`);
   check(taskShortest === undefined || taskShortest <= context, "E_ARGUMENT", () => `--task-shortest ${taskShortest} is longer than the context of ${context}`);
   const all = pickSettings(TRAINER_SETTINGS, given);
@@ -93,7 +120,14 @@ export function sharedPlan(given: Readonly<Record<string, unknown>>, context: nu
     },
     ...pick<TrainCounts>(["microBatches", "checkpointEvery", "keepCheckpoints", "logEvery", "skipNotFinite"]),
     schedule: pick<ScheduleOptions>(["schedule", "scheduleSteps", "learningRate", "warmup", "finalShare"]),
-    optimizer: { name: "adamw" as const, options: pickSettings(OPTIMIZERS.adamw.options, given) },
+    optimizer: {
+      name: optimizer,
+      options: {
+        ...pickSettings(OPTIMIZERS[optimizer].options, given),
+        ...parseAssignments(`optimiser ${optimizer}`, ownSettings(optimizer), optimizerSet, "--optimizer-set"),
+      },
+    },
+    loss: { name: loss, options: parseAssignments(`loss ${loss}`, findLoss(loss).options, lossSet, "--loss-set") },
   };
 }
 

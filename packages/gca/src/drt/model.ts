@@ -53,6 +53,7 @@ export function drt(json: unknown, options: ConfigOptions = {}): Drt {
     parameterShapes: () => parameters.shapes,
     decays: parameters.decays,
     halves: parameters.halves,
+    tokenTables: ["embedding.weight"],
     init: parameters.init,
     initialState: (batch: number, device: Device, dtype: DType = "f32") => emptyState(parts, batch, device, dtype),
     forward: (...given) => forward(passHere(parts, ...given)),

@@ -78,7 +78,7 @@ export const adamWOptimizer: OptimizerFamily<AdamWOptimizerOptions> = {
       name: "adamw",
       settings: { ...options },
       init: (parameters) => memory.init(parameters),
-      update: (parameters, gradients, request) => memory.update(parameters, gradients, request, clipping(options.clip, request)),
+      update: (parameters, gradients, request) => scope(() => memory.update(parameters, gradients, request, clipping(options.clip, request))),
       save: () => memory.save(),
       restore: (saved, parameters) => memory.restore(saved, parameters),
       dispose: () => memory.dispose(),

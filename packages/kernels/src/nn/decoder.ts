@@ -17,7 +17,7 @@ import { showShape } from "../shape";
 import { scopeUnlessRecording } from "../tape";
 import type { Tensor } from "../tensor";
 import { type Block, type BlockResult, leavesOf, type Norm, type StateOf, type StateParts, type Stream, zeroState } from "./block";
-import { type Bound, type Names, type ParameterSet, parameterSet, type ParameterSpec, stack } from "./parameters";
+import { type Bound, type Names, ownName, type ParameterSet, parameterSet, type ParameterSpec, stack } from "./parameters";
 
 /** A block behind its norm. Their parameters stand in files in the order in which the two are written here. */
 export interface SubLayer<N extends Norm = Norm, B extends Block = Block> {
@@ -123,7 +123,7 @@ export type DecoderSpecs = {
 
 /** All of a {@link SequenceModel} that follows from the parts, to be spread into one; and the parameters' descriptions. */
 export interface Decoder<State extends { readonly [name: string]: readonly StateOf<StateParts>[] }> extends Pick<SequenceModel<State>,
-  "vocabulary" | "stateLeaves" | "parameterShapes" | "decays" | "halves" | "init" | "initialState" | "forward" | "head"> {
+  "vocabulary" | "stateLeaves" | "parameterShapes" | "decays" | "halves" | "tokenTables" | "init" | "initialState" | "forward" | "head"> {
   readonly parameters: ParameterSet<DecoderSpecs>;
 }
 
@@ -147,6 +147,7 @@ export function decoder<L extends Layer, Name extends string>(options: DecoderOp
     parameterShapes: () => parameters.shapes,
     decays: parameters.decays,
     halves: parameters.halves,
+    tokenTables: (head ? [embedding, head] : [embedding]).map(({ names }) => ownName(names)),
     init: parameters.init,
     initialState: (batch: number, device: Device, dtype: DType = "f32") => stateOf(states.map((parts) => zeroState(parts, batch, device, dtype))),
     forward(given, tokens, state) {

@@ -78,6 +78,11 @@ function joined(prefix: Names, names: Names): Names {
   return Object.fromEntries([...layouts].map((layout) => [layout, `${nameIn(prefix, layout)}.${nameIn(names, layout)}`])) as { own: string };
 }
 
+/** The name in {@link Parameters}, without prefixes. */
+export function ownName(names: Names): string {
+  return nameIn(names, "own");
+}
+
 function nameIn(names: Names, layout: string): string {
   if (typeof names === "string") return names;
   return Object.hasOwn(names, layout) ? names[layout]! : names.own;
