@@ -36,7 +36,7 @@ const LEAST_ROOM = 16;
 
 /**
  * The states that share a buffer, by their `lengths`: what is behind the longest of them that still lives is free. Tensors over one
- * buffer have one list.
+ * buffer have one list. Hidden state: a copy of a buffer, or a state read from a file, is in no list, and its first append copies it.
  */
 const sharing = new WeakMap<Tensor, Tensor[]>();
 

@@ -7,7 +7,7 @@ import { type ChunkMemory, emptyMemory } from "./memory";
 import type { DrtParts } from "./parts";
 import { nothingRetrieved, type Retrieved } from "./retrieval";
 
-/** The state after a prefix. Sizes that grow are told by shapes. */
+/** The state after a prefix. Sizes that grow follow from shapes. */
 export interface DrtState {
   readonly [part: string]: Tensor | readonly WindowState[] | readonly Retrieved[] | ChunkMemory;
   /** One per decoder layer, lower ones first. */

@@ -10,7 +10,7 @@ import {
 } from "@lenggen/kernels";
 import { decodeRecord, encodeRecords, recordBytes } from "../memory/records";
 import type { ChunkStore, StreamFormat } from "../memory/store";
-import { alone, goOnFrom, type Place, placeOf, standsAt } from "../memory/streams";
+import { exclusively, type Place, placeOf, recordPlace, truncateTo } from "../memory/streams";
 import { type DrtConfig, drtJson } from "./config";
 import type { EncodedChunks } from "./encoder";
 import { rowPlaces } from "./layout";
@@ -43,7 +43,7 @@ type Given = [parts: DrtParts, store: ChunkStore, parameters: Parameters, tokens
 
 /** Runs one pass on a store, when its turn comes. */
 function onStore<R>([parts, store, parameters, tokens, state, options]: Given, run: (pass: Pass, store: ChunkStore, place: Place) => Promise<R>): Promise<R> {
-  return alone(store, async () => {
+  return exclusively(store, async () => {
     const fresh = state ? null : stage(() => emptyState(parts, tokens.shape[0]!, tokens.device, computedIn(parts, parameters)));
     const before = state ?? fresh!;
     const place = placeOf(store, before.memory.lengths);
@@ -53,7 +53,7 @@ function onStore<R>([parts, store, parameters, tokens, state, options]: Given, r
       return result;
     } catch (error) {
       disposeExcept(fresh, null);
-      throw told(error, place, place.tokens + before.pending.shape[1]!);
+      throw withProgress(error, place, place.tokens + before.pending.shape[1]!);
     }
   });
 }
@@ -78,11 +78,11 @@ function append(pass: Pass, store: ChunkStore, { chunks }: Place, { keys: { dtyp
 /** Waits for what was put into the store, and notes that a state stands behind it. */
 async function settled({ layout: { closed } }: Pass, store: ChunkStore, { tokens }: Place, { memory: { lengths } }: DrtState): Promise<void> {
   await store.settled();
-  if (closed.length > 0) standsAt(store, lengths, { chunks: lengths.shape[1]!, tokens: tokens + closed.reduce((sum, n) => sum + n, 0) });
+  if (closed.length > 0) recordPlace(store, lengths, { chunks: lengths.shape[1]!, tokens: tokens + closed.reduce((sum, n) => sum + n, 0) });
 }
 
 async function prefill(pass: Pass, store: ChunkStore, place: Place): Promise<DrtState> {
-  if (pass.layout.closed.length > 0) await goOnFrom(store, place, formatOf(pass));
+  if (pass.layout.closed.length > 0) await truncateTo(store, place, formatOf(pass));
   const running = stage(() => begin(pass, rememberLandmarks));
   let state: DrtState | undefined;
   try {
@@ -101,7 +101,7 @@ async function prefill(pass: Pass, store: ChunkStore, place: Place): Promise<Drt
 async function advanced(pass: Pass, store: ChunkStore, place: Place): Promise<ForwardResult<DrtState>> {
   const { config, before, layout } = pass;
   const format = formatOf(pass);
-  if (layout.closed.length > 0) await goOnFrom(store, place, format);
+  if (layout.closed.length > 0) await truncateTo(store, place, format);
   let running: Running | undefined;
   let group: { rows: Retrieved; readable?: Readable } | undefined;
   try {
@@ -226,7 +226,7 @@ async function fetched(
 }
 
 /** What went wrong in a store, with how far the stream had come. */
-function told(error: unknown, { chunks }: Place, tokens: number): unknown {
+function withProgress(error: unknown, { chunks }: Place, tokens: number): unknown {
   if (!(error instanceof LenggenError) || !["E_IO", "E_MISSING", "E_NOT_FINITE"].includes(error.code)) return error;
   return new LenggenError(error.code, `${error.message}; the stream had reached chunk ${chunks}, token ${tokens}`, { cause: error });
 }

@@ -1,6 +1,10 @@
 /**
  * Which states of a stream a store still serves. A store holds one line of chunks; a state stands at a place of it. One that goes on from
  * an older place makes the store forget what lies behind, and with it all states that stood there.
+ *
+ * This is hidden state, keyed by the identity of a state's tensor `memory.lengths` (and of the store): a copy of that tensor with the same
+ * numbers belongs to no store. It has to be so, since a state is a tree of tensors and nothing else; `saveStream` and `resumeStream` carry
+ * the place through files.
  */
 import { check, type Tensor } from "@lenggen/kernels";
 import type { ChunkStore } from "./store";
@@ -65,14 +69,14 @@ export function placeOf(store: ChunkStore, lengths: Tensor): Place {
 }
 
 /** Notes where a state stands that the store's chunks lead to. */
-export function standsAt(store: ChunkStore, lengths: Tensor, { chunks, tokens }: Place): void {
+export function recordPlace(store: ChunkStore, lengths: Tensor, { chunks, tokens }: Place): void {
   const line = lineOf(store);
   line.chunks = chunks;
   entries.set(lengths, { store, chunks, tokens, time: line.time });
 }
 
 /** Makes the store's last chunk that of a place, before more are added. */
-export async function goOnFrom(store: ChunkStore, { chunks }: Place, format: Parameters<ChunkStore["begin"]>[0]): Promise<void> {
+export async function truncateTo(store: ChunkStore, { chunks }: Place, format: Parameters<ChunkStore["begin"]>[0]): Promise<void> {
   const line = lineOf(store);
   // Also when nothing is cut off: a pass that failed may have left chunks that no state knows of.
   if (line.chunks > chunks) line.cut(chunks);
@@ -81,7 +85,7 @@ export async function goOnFrom(store: ChunkStore, { chunks }: Place, format: Par
 }
 
 /** Runs one thing at a time on a store. */
-export async function alone<R>(store: ChunkStore, body: () => Promise<R>): Promise<R> {
+export async function exclusively<R>(store: ChunkStore, body: () => Promise<R>): Promise<R> {
   const line = lineOf(store);
   const before = line.running;
   let done!: () => void;

@@ -176,7 +176,7 @@ class FileStore implements DiskStore {
     check(!this.#closed, "E_ARGUMENT", () => "disk store: it has been closed");
   }
 
-  /** Nothing is under way any more; what failed has been told, or does not matter to what comes. */
+  /** Nothing is under way any more; what failed has been reported, or does not matter to what comes. */
   async #quiet(): Promise<void> {
     this.#checkOpen();
     await Promise.all([this.#prefetching, this.#writing.catch(() => {})]);

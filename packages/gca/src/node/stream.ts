@@ -21,7 +21,7 @@ import { streamFormat } from "../drt/stored";
 import { hostStore } from "../memory/hostStore";
 import { recordBytes } from "../memory/records";
 import type { ChunkStore } from "../memory/store";
-import { alone, placeOf, standsAt } from "../memory/streams";
+import { exclusively, placeOf, recordPlace } from "../memory/streams";
 import { encodeHeader, type FileSystem, nodeFiles, readAll, readHeader } from "./chunkFile";
 import { openDiskStore, type SavedRecords } from "./diskStore";
 
@@ -41,7 +41,7 @@ export async function saveStream(
   folder: string, model: Drt, parameters: Parameters, state: DrtState, store: ChunkStore | null = null, place: StreamPlace = START,
 ): Promise<void> {
   const bytes = (): AsyncIterable<Uint8Array> => saveState(withChunksIn(model, store !== null), parameters, state, place);
-  if (store) return alone(store, () => write(folder, model, state, store, bytes()));
+  if (store) return exclusively(store, () => write(folder, model, state, store, bytes()));
   return write(folder, model, state, null, bytes());
 }
 
@@ -101,7 +101,7 @@ export interface ResumedStream {
   /** The model to go on with. */
   readonly model: Drt;
   readonly state: DrtState;
-  /** Where it stands, as it was told to `saveStream`. */
+  /** Where it stands, as it was given to `saveStream`. */
   readonly place: StreamPlace;
   /** Null when the memory is on the device. */
   readonly store: ChunkStore | null;
@@ -121,7 +121,7 @@ export async function resumeStream(folder: string, model: Drt, parameters: Param
     const chunks = chunksIn(state.memory);
     let tokens = 0;
     for (const n of (await lengths.read()).subarray(0, chunks)) tokens += n; // those of the first row
-    standsAt(store, lengths, { chunks, tokens });
+    recordPlace(store, lengths, { chunks, tokens });
     return { model: model.withMemory(store), state, place, store };
   } catch (error) {
     dispose(state);

@@ -28,7 +28,9 @@ export function readAll(tree: unknown): Promise<Numbers[]> {
 }
 
 /** Throws `E_LAW` unless two trees have the same leaves with the same shapes, and pairs them. */
-export function paired<A extends Described, W extends Described>(law: string, actual: readonly A[], wanted: readonly W[]): (readonly [A, W])[] {
+export function paired<A extends Described, W extends Described>(
+  law: string, actual: readonly A[], wanted: readonly W[],
+): (readonly [A, W])[] {
   return Array.from({ length: Math.max(actual.length, wanted.length) }, (_, i) => {
     const [a, w] = [actual[i], wanted[i]];
     if (a?.path !== w?.path || !a || !w) broken(law, `leaf ${i} is ${a?.path ?? "missing"}, and should be ${w?.path ?? "absent"}`);
@@ -58,13 +60,15 @@ export function expectClose(law: string, actual: readonly Numbers[], wanted: rea
 /** Throws `E_LAW` unless all leaves are the same bits. */
 export function expectSameBits(law: string, actual: readonly Numbers[], wanted: readonly Numbers[]): void {
   for (const [a, w] of paired(law, actual, wanted)) {
-    const [x, y] = [a, w].map(({ values }) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength)) as [Uint8Array, Uint8Array];
+    const [x, y] = [bytesOf(a), bytesOf(w)];
     const at = x.findIndex((byte, i) => byte !== y[i]);
     if (at < 0) continue;
     const place = Math.floor((at * a.values.length) / a.values.byteLength);
     broken(law, `${a.path}[${placeOf(place, a.shape).join(", ")}] is ${a.values[place]} in one and ${w.values[place]} in the other`);
   }
 }
+
+const bytesOf = ({ values }: Numbers): Uint8Array => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 
 function placeOf(index: number, shape: Shape): number[] {
   const place: number[] = [];

@@ -52,7 +52,7 @@ type Ready<State extends Tree> = Required<Omit<SequenceModelSetup, "laws">> & { 
 const UNEVEN = [1, 2, 3, 9, 1, 10];
 
 function ready<State extends Tree>(model: SequenceModel<State>, setup: SequenceModelSetup): Ready<State> {
-  const { dtype = "f32", key = makeKey(3), batch = 2, cuts = [UNEVEN, Array<number>(UNEVEN.reduce((a, b) => a + b)).fill(1)], ends = [] } = setup;
+  const { dtype = "f32", key = makeKey(3), batch = 2, cuts = [UNEVEN, Array<number>(sum(UNEVEN)).fill(1)], ends = [] } = setup;
   const { device, tolerance = dtype === "f64" ? 1e-9 : 1e-4, threads = [1, 2, 3] } = setup;
   for (const cut of cuts) {
     checkSetup(cut.length > 0 && cut.every((length) => Number.isInteger(length) && length >= 1), () =>
@@ -67,6 +67,9 @@ function idsOf({ model: { vocabulary }, batch }: Pick<Ready<Tree>, "model" | "ba
 }
 
 const sum = (lengths: readonly number[]): number => lengths.reduce((a, b) => a + b, 0);
+
+/** A cut, for messages. */
+const shown = (cut: readonly number[]): string => (cut.every((n) => n === 1) ? "single tokens" : cut.join(", "));
 
 /** The state without what no pass reads. */
 function trimmed<State extends Tree>(model: SequenceModel<State>, state: State): State {
@@ -93,7 +96,9 @@ function inPieces<State extends Tree>(
 }
 
 /** Runs a body with a model's parameters, frees them, and gives what the body read. */
-async function withParameters<State extends Tree, R>({ model, key, device, dtype }: Ready<State>, body: (parameters: Parameters) => Promise<R>): Promise<R> {
+async function withParameters<State extends Tree, R>(
+  { model, key, device, dtype }: Ready<State>, body: (parameters: Parameters) => Promise<R>,
+): Promise<R> {
   const parameters = keep(scope(() => model.init(key, device, dtype)));
   try {
     return await body(parameters);
@@ -117,19 +122,26 @@ async function description<State extends Tree>(setup: Ready<State>): Promise<voi
   const shapes = Object.entries(model.parameterShapes());
   paired(law, drawn, shapes.map(([path, shape]) => ({ path, shape })));
   expectSameBits(`${model.family}: one key draws one model`, await readFrom(() => ({ ...model.init(key, device, dtype) })), drawn);
-  for (const [name] of shapes) if (typeof model.decays(name) !== "boolean") broken(law, `decays(${JSON.stringify(name)}) is neither true nor false`);
+  for (const [name] of shapes) {
+    if (typeof model.decays(name) !== "boolean") broken(law, `decays(${JSON.stringify(name)}) is neither true nor false`);
+  }
   const state = await readFrom(() => model.initialState(batch, device, dtype));
   const said = model.stateLeaves.map(({ path }) => path).sort();
   const found = state.map(({ path }) => path).sort();
   if (said.join() !== found.join()) broken(law, `stateLeaves names ${said.join(", ")}, and initialState has ${found.join(", ")}`);
-  for (const { path, shape } of state) if (shape[0] !== batch) broken(law, `${path} has shape ${showShape(shape)}; its first axis is the batch of ${batch}`);
+  for (const { path, shape } of state) {
+    if (shape[0] !== batch) broken(law, `${path} has shape ${showShape(shape)}; its first axis is the batch of ${batch}`);
+  }
   for (const { path, headAxis } of model.stateLeaves) {
     const { shape } = state.find((leaf) => leaf.path === path)!;
-    if (headAxis !== undefined && (headAxis < 1 || headAxis >= shape.length)) broken(law, `the headAxis ${headAxis} of ${path} is no axis of its shape ${showShape(shape)}`);
+    if (headAxis === undefined || (headAxis >= 1 && headAxis < shape.length)) continue;
+    broken(law, `the headAxis ${headAxis} of ${path} is no axis of its shape ${showShape(shape)}`);
   }
   await withParameters(setup, (parameters) => {
     const shape = scope(() => [...model.head(parameters).shape]);
-    if (shape[0] !== model.vocabulary) broken(law, `head has shape ${showShape(shape)}; its rows are the ${model.vocabulary} tokens of the vocabulary`);
+    if (shape[0] !== model.vocabulary) {
+      broken(law, `head has shape ${showShape(shape)}; its rows are the ${model.vocabulary} tokens of the vocabulary`);
+    }
     return Promise.resolve();
   });
 }
@@ -139,19 +151,26 @@ async function chunks<State extends Tree>(setup: Ready<State>): Promise<void> {
   await withParameters(setup, async (parameters) => {
     for (const cut of cuts) {
       const total = sum(cut);
-      const law = `${model.family}: the whole at once and chunks of ${cut.every((n) => n === 1) ? "single tokens" : cut.join(", ")} give the same`;
+      const law = `${model.family}: the whole at once and chunks of ${shown(cut)} give the same`;
       const pieces = (lengths: readonly number[], fresh: boolean) => readFrom(() => {
         const tokens = tokenTensor(device, idsOf(setup, total), [batch, total], model.vocabulary);
-        const { hidden, state } = inPieces(setup, parameters, tokens, lengths, fresh ? model.initialState(batch, device, dtype) : undefined);
+        const zero = fresh ? model.initialState(batch, device, dtype) : undefined;
+        const { hidden, state } = inPieces(setup, parameters, tokens, lengths, zero);
         let from = 0;
         const cutAlike = lengths.length === 1 ? cut.map((length) => slice(hidden[0]!, 1, from, (from += length))) : hidden;
         return { hidden: cutAlike, state: trimmed(model, state) };
       });
       const limits = ends.filter((end) => end <= total);
       const whole = await pieces([total], false);
-      expectClose(limits.length > 0 ? `${law}, with segments that end at ${limits.join(", ")}` : law, await pieces(cut, true), whole, tolerance);
+      const where = limits.length > 0 ? `, with segments that end at ${limits.join(", ")}` : "";
+      expectClose(`${law}${where}`, await pieces(cut, true), whole, tolerance);
     }
   });
+}
+
+/** Leaves that a gradient goes through: whole numbers have none. */
+function realLeaves(tree: unknown): ReturnType<typeof leaves> {
+  return leaves(tree).filter(({ tensor: { dtype, size } }) => dtype !== "i32" && size > 0);
 }
 
 /** A loss over hidden states and the final state, with its gradients by the parameters and by the state before. */
@@ -162,7 +181,7 @@ function lossOf<State extends Tree>(
   const total = sum(lengths);
   const tokens = tokenTensor(device, idsOf(setup, total), [batch, total], model.vocabulary);
   const targets = tokenTensor(device, idsOf(setup, total, 104_729), [batch, total], model.vocabulary);
-  const real = Object.fromEntries(leaves(before).filter(({ tensor: { dtype, size } }) => dtype !== "i32" && size > 0).map(({ path, tensor: t }) => [path, t]));
+  const real = Object.fromEntries(realLeaves(before).map(({ path, tensor: t }) => [path, t]));
   return valueAndGradient((given: { parameters: Parameters; state: Parameters }) => {
     const state = mapTree(before, (leaf, path) => given.state[path] ?? leaf) as unknown as State;
     const result = inPieces(setup, given.parameters, tokens, lengths, state, start);
@@ -174,7 +193,7 @@ function lossOf<State extends Tree>(
       from = to;
       return scale(part, share);
     });
-    const ended = leaves(trimmed(model, result.state)).filter(({ tensor: { dtype, size } }) => dtype !== "i32" && size > 0).map(({ tensor: t }) => mean(square(t)));
+    const ended = realLeaves(trimmed(model, result.state)).map(({ tensor: t }) => mean(square(t)));
     return { loss: [...losses, ...ended].reduce((a, b) => add(a, b)) };
   }, { parameters: { ...parameters }, state: real });
 }
@@ -196,9 +215,8 @@ async function gradients<State extends Tree>(setup: Ready<State>): Promise<void>
       for (const cut of cuts) {
         const whole = await readFrom(() => lossOf(setup, parameters, before, [sum(cut)], PREFIX));
         const pieces = await readFrom(() => lossOf(setup, parameters, before, cut, PREFIX));
-        const lengths = cut.every((n) => n === 1) ? "single tokens" : cut.join(", ");
-        // Sums over all steps, in another order.
-        expectClose(`${model.family}: the whole at once and chunks of ${lengths} give the same gradients`, pieces, whole, 10 * tolerance);
+        const law = `${model.family}: the whole at once and chunks of ${shown(cut)} give the same gradients`;
+        expectClose(law, pieces, whole, 10 * tolerance); // sums over all steps, in another order
       }
       if (dtype === "f64") await finiteDifferences(setup, parameters, before);
     } finally {
@@ -217,7 +235,8 @@ async function finiteDifferences<State extends Tree>(setup: Ready<State>, parame
   // A direction that no symmetry of a model knows, the same for every call.
   const along = (path: string, i: number) => Math.cos(1 + 7 * i + path.length);
   for (const part of ["parameters", "state"] as const) {
-    const own = found.filter(({ path }) => path.startsWith(`${part}.`)).map((leaf) => ({ ...leaf, path: leaf.path.slice(part.length + 1) }));
+    const prefix = `${part}.`;
+    const own = found.filter(({ path }) => path.startsWith(prefix)).map((leaf) => ({ ...leaf, path: leaf.path.slice(prefix.length) }));
     if (own.length === 0) continue;
     const known = new Set(own.map(({ path }) => path));
     const moved = async <T>(tree: T, by: number): Promise<T> => {
@@ -226,7 +245,8 @@ async function finiteDifferences<State extends Tree>(setup: Ready<State>, parame
         ? tensor(device, Array.from(numbers.get(path)!, (x, i) => x + by * along(path, i)), leaf.shape, dtype) : leaf)))) as T;
     };
     const lossAt = async (by: number): Promise<number> => {
-      const changed = part === "state" ? { parameters, before: await moved(before, by) } : { parameters: await moved({ ...parameters }, by), before };
+      const changed = part === "state" ? { parameters, before: await moved(before, by) }
+        : { parameters: await moved({ ...parameters }, by), before };
       const [loss] = await readFrom(() => ({ loss: lossOf(setup, changed.parameters, changed.before, lengths, PREFIX).loss }));
       const old = new Set(leaves([parameters, before]).map(({ tensor: t }) => t));
       for (const { tensor: t } of leaves(changed)) if (!old.has(t)) t.dispose();
@@ -237,7 +257,8 @@ async function finiteDifferences<State extends Tree>(setup: Ready<State>, parame
     const wanted = terms.reduce((a, b) => a + b, 0);
     const scaleOf = terms.reduce((a, b) => a + Math.abs(b), 0);
     if (!(Math.abs(slope - wanted) <= OFF * scaleOf)) {
-      broken(`${model.family}: gradients are those of finite differences`, `along one direction of its ${part}, the loss rises by ${slope} and the gradient says ${wanted}`);
+      broken(`${model.family}: gradients are those of finite differences`,
+        `along one direction of its ${part}, the loss rises by ${slope} and the gradient says ${wanted}`);
     }
     if (scaleOf === 0) broken(`${model.family}: gradients flow through states`, `that of the ${part} is zero everywhere`);
   }
@@ -273,7 +294,8 @@ async function generation<State extends Tree>(setup: Ready<State>): Promise<void
     const ids = [...prompt, ...made.slice(0, -1)];
     const last = prompt.length - 1;
     const [logits] = await readFrom(() => {
-      const { hidden } = model.forward(parameters, tokenTensor(device, ids, [1, ids.length], model.vocabulary), undefined, { ends: [last] });
+      const tokens = tokenTensor(device, ids, [1, ids.length], model.vocabulary);
+      const { hidden } = model.forward(parameters, tokens, undefined, { ends: [last] });
       return { logits: linear(slice(hidden, 1, last, ids.length), model.head(parameters)) };
     });
     made.forEach((token, i) => {
@@ -300,7 +322,8 @@ async function memory<State extends Tree>(setup: Ready<State>): Promise<void> {
       return lossOf(setup, parameters, before, cuts[0]!, PREFIX).loss;
     });
     const after = await held();
-    if (after !== used) broken(`${model.family}: passes and gradients leave nothing behind`, `${after - used} bytes are held that were not before`);
+    if (after === used) return;
+    broken(`${model.family}: passes and gradients leave nothing behind`, `${after - used} bytes are held that were not before`);
   });
 }
 
@@ -309,13 +332,16 @@ const LAWS = { description, chunks, gradients, threads: threadsAlike, generation
 /** The name of a law of {@link checkSequenceModel}. */
 export type SequenceModelLaw = keyof typeof LAWS;
 
-/** All of them, for tests that show each by itself: `it.each(SEQUENCE_MODEL_LAWS)("keeps the law of %s", (law) => checkSequenceModel(model, { device, laws: [law] }))`. */
+/**
+ * All of them, for tests that show each by itself:
+ * `it.each(SEQUENCE_MODEL_LAWS)("keeps the law of %s", (law) => checkSequenceModel(model, { device, laws: [law] }))`.
+ */
 export const SEQUENCE_MODEL_LAWS: readonly SequenceModelLaw[] = Object.keys(LAWS) as SequenceModelLaw[];
 
 /**
- * Checks that a model keeps the laws of sequence models: parameters and states are what it says of them; full == chunked == step by step, in
- * hidden states, final state and gradients; the same bits with any number of threads; generated == forward; nothing is left behind on the
- * device. Throws `E_LAW` for the first that is broken, with where and by how much.
+ * Checks that a model keeps the laws of sequence models: parameters and states are what it says of them; full == chunked == step by step,
+ * in hidden states, final state and gradients; the same bits with any number of threads; generated == forward; nothing is left behind on
+ * the device. Throws `E_LAW` for the first that is broken, with where and by how much.
  */
 export async function checkSequenceModel<State extends Tree>(
   model: SequenceModel<State>, { laws = SEQUENCE_MODEL_LAWS, ...setup }: SequenceModelSetup,

@@ -59,12 +59,14 @@ export function prefixed<P extends Specs, S extends StateParts>(prefix: Names, b
 
 /** The zero state of some parts. */
 export function zeroState<S extends StateParts>(parts: S, batch: number, device: Device, dtype: DType): StateOf<S> {
-  return Object.fromEntries(Object.entries(parts).map(([name, { shape }]) => [name, zeros(device, [batch, ...shape], dtype)])) as StateOf<S>;
+  const entries = Object.entries(parts).map(([name, { shape }]) => [name, zeros(device, [batch, ...shape], dtype)]);
+  return Object.fromEntries(entries) as StateOf<S>;
 }
 
 /** What the parts of one layer's state mean, for {@link SequenceModel.stateLeaves}; `path` of the layer's state in the model's. */
 export function leavesOf(parts: StateParts, path: string, layer: number): StateLeaf[] {
-  return Object.entries(parts).map(([name, { kind, headAxis }]) => ({ path: `${path}.${name}`, kind, layer, ...(headAxis !== undefined && { headAxis }) }));
+  return Object.entries(parts).map(([name, { kind, headAxis }]) =>
+    ({ path: `${path}.${name}`, kind, layer, ...(headAxis !== undefined && { headAxis }) }));
 }
 
 /** A residual stream whose last branch has not been added yet; both [B,T,D]. */

@@ -1,11 +1,11 @@
 /**
  * Reading a model's configuration, a JSON object that nobody vouches for, by a description of its fields.
  *
- * What the description does not name is never dropped without a word. In a configuration that somebody wrote for lenggen it is refused, with
- * the field that was probably meant: a setting that is misspelt would else make another model than its author thinks. The `config.json` of a
- * published checkpoint is the work of a program, whose next version may add a field that changes nothing, and nobody should have to edit
- * files that they downloaded: there it is reported and ignored. What its programs are known to write beside the model's own settings is
- * listed in the description, and passes without a report in both.
+ * What the description does not name is never dropped without a word. In a configuration that somebody wrote for lenggen it is refused,
+ * with the field that was probably meant: a setting that is misspelt would else make another model than its author thinks. The
+ * `config.json` of a published checkpoint is the work of a program, whose next version may add a field that changes nothing, and nobody
+ * should have to edit files that they downloaded: there it is reported and ignored. What its programs are known to write beside the model's
+ * own settings is listed in the description, and passes without a report in both.
  */
 import { taggedNumbers } from "../configJson";
 import { check, LenggenError } from "../errors";
@@ -59,16 +59,27 @@ const field = <In, Out = In>(expected: string, accepts: (value: unknown) => bool
 
 /** A whole number in a range, both ends included. */
 export function wholeField({ from = 1, to }: { from?: number; to: number }): Field<number> {
-  return field(`a whole number from ${from} to ${to}`, (value) => Number.isInteger(value) && (value as number) >= from && (value as number) <= to);
+  const accepts = (value: unknown) => Number.isInteger(value) && (value as number) >= from && (value as number) <= to;
+  return field(`a whole number from ${from} to ${to}`, accepts);
 }
 
-/** A number: finite unless `infinite`, above one bound or from another, and up to a third. -0 is read as 0. */
-export function numberField({ above, from, to, infinite = false }: { above?: number; from?: number; to?: number; infinite?: boolean } = {}): Field<number> {
-  const bounds = [above === undefined ? "" : ` above ${above}`, from === undefined ? "" : ` of at least ${from}`, to === undefined ? "" : ` up to ${to}`];
+/** Where a number may lie. */
+export interface NumberRange {
+  readonly above?: number;
+  /** As `above`, but this number itself may stand there. */
+  readonly from?: number;
+  readonly to?: number;
+  /** Whether it may be infinite. */
+  readonly infinite?: boolean;
+}
+
+/** A number in a range: any finite one unless given. -0 is read as 0. */
+export function numberField({ above, from, to, infinite = false }: NumberRange = {}): Field<number> {
+  const words = [["above", above], ["of at least", from], ["up to", to]].filter(([, bound]) => bound !== undefined);
+  const inRange = (x: number) => x > (above ?? -Infinity) && x >= (from ?? -Infinity) && x <= (to ?? Infinity);
   return {
-    expected: `a${infinite ? "" : " finite"} number${bounds.join("")}`,
-    read: (value) => (typeof value === "number" && (infinite ? !Number.isNaN(value) : Number.isFinite(value))
-      && !(above !== undefined && value <= above) && !(from !== undefined && value < from) && !(to !== undefined && value > to) ? value + 0 : undefined),
+    expected: `a${infinite ? "" : " finite"} number${words.map(([word, bound]) => ` ${word} ${bound}`).join("")}`,
+    read: (x) => (typeof x === "number" && (infinite || Number.isFinite(x)) && inRange(x) ? x + 0 : undefined),
   };
 }
 
@@ -83,7 +94,9 @@ export function choiceField<const V extends string | number | boolean | null>(..
 }
 
 /** A list of values of one kind. */
-export function listField<In, Out>(item: Field<In, Out>, { from = 0, to }: { from?: number; to: number }): Field<readonly In[], readonly Out[]> {
+export function listField<In, Out>(
+  item: Field<In, Out>, { from = 0, to }: { from?: number; to: number },
+): Field<readonly In[], readonly Out[]> {
   return {
     expected: to === 0 ? "an empty list" : `a list of ${from} to ${to}, each ${item.expected}`,
     read: (value, path, unknown) => (Array.isArray(value) && value.length >= from && value.length <= to
@@ -102,7 +115,8 @@ export function pairField<A, B, OutA, OutB>(first: Field<A, OutA>, second: Field
 
 /** A value, or null for another. */
 export function nullableField<In, Out, N>(inner: Field<In, Out>, meant: N): Field<In | null, Out | N> {
-  return { expected: `${inner.expected}, or null`, read: (value, path, unknown) => (value === null ? meant : inner.read(value, path, unknown)) };
+  const { expected, read } = inner;
+  return { expected: `${expected}, or null`, read: (value, path, unknown) => (value === null ? meant : read(value, path, unknown)) };
 }
 
 /** An object within the object; `ignored`: as in {@link readConfig}. */
@@ -119,11 +133,12 @@ export function optionalField<In, Out>(inner: Field<In, Out>, value: NoInfer<Out
 }
 
 /**
- * Reads a configuration. `ignored`: fields that say nothing about the model and are known to stand there. Throws `E_CONFIG` naming the field,
- * what it must be and what it is, and for fields that are unknown, unless they are to be reported.
+ * Reads a configuration. `ignored`: fields that say nothing about the model and are known to stand there. Throws `E_CONFIG` naming the
+ * field, what it must be and what it is, and for fields that are unknown, unless they are to be reported.
  */
 export function readConfig<F extends Fields>(
-  { fields, ignored = [] }: { fields: F; ignored?: readonly string[] }, json: unknown, { unknownFields = "refuse", warn = console.warn }: ConfigOptions = {},
+  { fields, ignored = [] }: { fields: F; ignored?: readonly string[] }, json: unknown,
+  { unknownFields = "refuse", warn = console.warn }: ConfigOptions = {},
 ): ConfigOutput<F> {
   const given = taggedNumbers(json);
   check(isRecord(given), "E_CONFIG", () => `config: expected an object, got ${shown(given)}`);
@@ -138,21 +153,26 @@ export function readConfig<F extends Fields>(
   // First, as a field that is missing is often one that was misspelt.
   const names = unknown.map(({ path, guess }) => `${path}${guess}`).join(", ");
   if (unknown.length > 0 && unknownFields === "refuse") {
-    throw new LenggenError("E_CONFIG", `config: there ${unknown.length === 1 ? "is no field" : "are no fields"} ${names}; correct or remove ${unknown.length === 1 ? "it" : "them"}`);
+    const [none, them] = unknown.length === 1 ? ["is no field", "it"] : ["are no fields", "them"];
+    throw new LenggenError("E_CONFIG", `config: there ${none} ${names}; correct or remove ${them}`);
   }
   if (read instanceof LenggenError) throw read;
   if (unknown.length > 0) warn(`config: ignored what lenggen does not know: ${names}`);
   return read;
 }
 
-function readFields<F extends Fields>(fields: F, ignored: readonly string[], given: Record<string, unknown>, prefix: string, unknown: UnknownField[]): ConfigOutput<F> {
+function readFields<F extends Fields>(
+  fields: F, ignored: readonly string[], given: Record<string, unknown>, prefix: string, unknown: UnknownField[],
+): ConfigOutput<F> {
   const names = Object.keys(fields);
   for (const name of Object.keys(given)) {
     // What is undefined is as good as not there: JSON has no such value.
     if (given[name] === undefined || Object.hasOwn(fields, name) || ignored.includes(name)) continue;
-    unknown.push({ path: `${prefix}${/^\w{1,80}$/.test(name) ? name : quote(name)}`, guess: nearest(name, names.filter((other) => given[other] === undefined)) });
+    const absent = names.filter((other) => given[other] === undefined);
+    unknown.push({ path: `${prefix}${/^\w{1,80}$/.test(name) ? name : quote(name)}`, guess: nearest(name, absent) });
   }
-  return Object.fromEntries(names.map((name) => [name, readField(fields[name]!, given[name], `${prefix}${name}`, unknown)])) as ConfigOutput<F>;
+  const read = names.map((name) => [name, readField(fields[name]!, given[name], `${prefix}${name}`, unknown)]);
+  return Object.fromEntries(read) as ConfigOutput<F>;
 }
 
 function readField<In, Out>(described: Field<In, Out>, value: unknown, path: string, unknown: UnknownField[]): Out {

@@ -26,7 +26,10 @@ export interface SubLayer<N extends Norm = Norm, B extends Block = Block> {
 }
 
 /** The parameters of a {@link SubLayer}. */
-export type SubLayerSpecs<S extends SubLayer = SubLayer> = { readonly norm: S["norm"]["parameters"]; readonly block: S["block"]["parameters"] };
+export type SubLayerSpecs<S extends SubLayer = SubLayer> = {
+  readonly norm: S["norm"]["parameters"];
+  readonly block: S["block"]["parameters"];
+};
 
 /** A layer of a decoder. Mixer and feed-forward part share one state, and so may not name two parts alike. */
 export interface Layer {
@@ -46,14 +49,16 @@ export function layerSpecs<L extends Layer>({ mixer, feedForward }: L): LayerSpe
 }
 
 function subLayerSpecs(parts: SubLayer): SubLayerSpecs {
-  return Object.fromEntries(Object.entries(parts).map(([name, { parameters }]: [string, Norm | Block]) => [name, parameters])) as SubLayerSpecs;
+  const entries = Object.entries(parts).map(([name, { parameters }]: [string, Norm | Block]) => [name, parameters]);
+  return Object.fromEntries(entries) as SubLayerSpecs;
 }
 
 /** The parts of a layer's state. Throws `E_ARGUMENT` when mixer and feed-forward part have one of the same name. */
 export function layerState({ mixer, feedForward }: Layer): StateParts {
   const [own, more] = [mixer.block.state, feedForward?.block.state ?? {}];
   for (const name of Object.keys(more)) {
-    check(!Object.hasOwn(own, name), "E_ARGUMENT", () => `layer: mixer and feed-forward part both have a state called ${name}; call one of them otherwise`);
+    check(!Object.hasOwn(own, name), "E_ARGUMENT", () =>
+      `layer: mixer and feed-forward part both have a state called ${name}; call one of them otherwise`);
   }
   return { ...own, ...more };
 }
@@ -128,7 +133,9 @@ export interface Decoder<State extends { readonly [name: string]: readonly State
 }
 
 /** A decoder from its parts. Throws `E_ARGUMENT` when names of parameters or states meet. */
-export function decoder<L extends Layer, Name extends string>(options: DecoderOptions<L, Name>): Decoder<DecoderState<Name, LayerStateOf<L>>> {
+export function decoder<L extends Layer, Name extends string>(
+  options: DecoderOptions<L, Name>,
+): Decoder<DecoderState<Name, LayerStateOf<L>>> {
   type State = DecoderState<Name, LayerStateOf<L>>;
   const { embedding, inputNorm, layers, layerNames, norm, head, vocabulary, stateName } = options;
   const parameters = parameterSet<DecoderSpecs>({
@@ -149,7 +156,8 @@ export function decoder<L extends Layer, Name extends string>(options: DecoderOp
     halves: parameters.halves,
     tokenTables: (head ? [embedding, head] : [embedding]).map(({ names }) => ownName(names)),
     init: parameters.init,
-    initialState: (batch: number, device: Device, dtype: DType = "f32") => stateOf(states.map((parts) => zeroState(parts, batch, device, dtype))),
+    initialState: (batch: number, device: Device, dtype: DType = "f32") =>
+      stateOf(states.map((parts) => zeroState(parts, batch, device, dtype))),
     forward(given, tokens, state) {
       checkTokens(tokens);
       const before = state?.[stateName];

@@ -1,19 +1,20 @@
 /** Blocks that models are written from: parameters by specification, configurations, norms, feed-forward parts and a decoder. */
 export {
-  type Block, type BlockResult, layerNormBlock, leavesOf, type Norm, prefixed, rmsNormBlock, type StateOf, type StatePart, type StateParts, type Stream, summed,
-  zeroState,
+  type Block, type BlockResult, layerNormBlock, leavesOf, type Norm, prefixed, rmsNormBlock, type StateOf, type StatePart, type StateParts,
+  type Stream, summed, zeroState,
 } from "./block";
 export {
-  choiceField, type ConfigInput, type ConfigOptions, type ConfigOutput, type Field, type Fields, flagField, listField, nullableField, numberField, optionalField,
-  type OptionalField, pairField, readConfig, sectionField, wholeField,
+  choiceField, type ConfigInput, type ConfigOptions, type ConfigOutput, type Field, type Fields, flagField, listField, nullableField,
+  numberField, type NumberRange, optionalField, type OptionalField, pairField, readConfig, sectionField, wholeField,
 } from "./config";
 export {
-  checkTokens, type Decoder, decoder, type DecoderOptions, type DecoderSpecs, type DecoderState, type Layer, layerSpecs, type LayerSpecs, layerState,
-  type LayerStateOf, runLayer, runSubLayer, type SubLayer, type SubLayerSpecs,
+  checkTokens, type Decoder, decoder, type DecoderOptions, type DecoderSpecs, type DecoderState, type Layer, layerSpecs, type LayerSpecs,
+  layerState, type LayerStateOf, runLayer, runSubLayer, type SubLayer, type SubLayerSpecs,
 } from "./decoder";
 export { constantInit, elementsInit, type Init, type InitPlace, normalInit, uniformInit } from "./init";
 export {
-  type Bound, matrix, type Names, parameter, type ParameterOptions, type ParameterSet, parameterSet, type ParameterSpec, type Specs, stack, under,
+  type AnySpecs, type Bound, matrix, type Names, parameter, type ParameterOptions, type ParameterSet, parameterSet, type ParameterSpec,
+  type Specs, stack, under,
 } from "./parameters";
 export { swiGlu, swiGluOfThree, type SwiGluOptions } from "./swiGlu";
 export { shiftState, shortConvolution, type ShortConvolution, type ShortConvolutionOptions, tokenShift } from "./time";

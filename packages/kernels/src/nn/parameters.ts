@@ -1,11 +1,12 @@
 /**
- * Parameters by specification: each is described once (shape, starting values, weight decay, half precision, names in files), in a tree that
- * is shaped as the model is. From the tree follow the shapes, the draw of fresh parameters, what decays, what may be f16, the names in the
- * files of every layout, and the type that the model's code sees: `p.layers[i].mixer.outProj` is a tensor, and a wrong name no program.
+ * Parameters by specification: each is described once (shape, starting values, weight decay, half precision, names in files), in a tree
+ * that is shaped as the model is. From the tree follow the shapes, the draw of fresh parameters, what decays, what may be f16, the names in
+ * the files of every layout, and the type that the model's code sees: `p.layers[i].mixer.outProj` is a tensor, and a wrong name no program.
  *
  * A model's parameters stay what the contract has, one flat record by published names. {@link ParameterSet.bind} gives the tree over it.
  *
- * The order of the tree (of properties, as they were written) is the order in files, and each parameter's key is folded from its place in it.
+ * The order of the tree (of properties, as they were written) is the order in files, and each parameter's key is folded from its place in
+ * it.
  */
 import type { Device } from "../device";
 import type { DType } from "../dtype";
@@ -58,7 +59,10 @@ export type Specs = ParameterSpec | null | readonly Specs[] | { readonly [name: 
 export type AnySpecs = any; // oxlint-disable-line no-explicit-any -- Specs would make types of endless depth
 
 /** The tree of tensors that a tree of descriptions stands for; anything for descriptions of any form. */
-export type Bound<S> = 0 extends 1 & S ? AnySpecs : S extends ParameterSpec ? Tensor : S extends null ? null : { readonly [K in keyof S]: Bound<S[K]> };
+export type Bound<S> = 0 extends 1 & S ? AnySpecs
+  : S extends ParameterSpec ? Tensor
+  : S extends null ? null
+  : { readonly [K in keyof S]: Bound<S[K]> };
 
 /** The same parameters with a prefix before all their names: `under("mixer", { d: parameter("D", ...) })` has `mixer.D`. */
 export function under<S extends Specs>(prefix: Names, specs: S): S {
@@ -75,7 +79,8 @@ export function stack<S extends Specs>(prefix: Names, count: number, specsAt: (i
 function joined(prefix: Names, names: Names): Names {
   if (typeof prefix === "string" && typeof names === "string") return `${prefix}.${names}`;
   const layouts = new Set([prefix, names].flatMap((part) => (typeof part === "string" ? [] : Object.keys(part))));
-  return Object.fromEntries([...layouts].map((layout) => [layout, `${nameIn(prefix, layout)}.${nameIn(names, layout)}`])) as { own: string };
+  const entries = [...layouts].map((layout) => [layout, `${nameIn(prefix, layout)}.${nameIn(names, layout)}`]);
+  return Object.fromEntries(entries) as { own: string };
 }
 
 /** The name in {@link Parameters}, without prefixes. */
@@ -116,7 +121,8 @@ export function parameterSet<S extends Specs>(specs: S): ParameterSet<S> {
   const byName = new Map<string, ParameterSpec>();
   mapSpecs(specs, (spec) => {
     const name = nameIn(spec.names, "own");
-    check(!byName.has(name), "E_ARGUMENT", () => `parameters: two are called ${name}; give one of them another name, or a prefix by under()`);
+    check(!byName.has(name), "E_ARGUMENT", () =>
+      `parameters: two are called ${name}; give one of them another name, or a prefix by under()`);
     checkShape(spec.shape, `parameter ${name}`);
     byName.set(name, spec);
   });
@@ -133,7 +139,8 @@ export function parameterSet<S extends Specs>(specs: S): ParameterSet<S> {
       [name, options.init({ key: foldIn(key, i), device, shape, dtype })])),
     bind: (parameters) => mapSpecs(specs, ({ names }) => {
       const name = nameIn(names, "own");
-      check(Object.hasOwn(parameters, name), "E_WEIGHTS", () => `parameters: ${name} is missing; a pass takes all that init or loadParameters gave`);
+      check(Object.hasOwn(parameters, name), "E_WEIGHTS", () =>
+        `parameters: ${name} is missing; a pass takes all that init or loadParameters gave`);
       return parameters[name];
     }) as Bound<S>,
     files: (layout, { copies = true } = {}) => fileNames(byName, layout, copies),

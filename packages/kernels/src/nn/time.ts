@@ -25,11 +25,15 @@ export interface ShortConvolution {
    * x [B,T,channels] -> the convolved, followed by SiLU where asked, in parts of `split` channels; and the state behind it.
    */
   forward(
-    p: { readonly weight: Tensor; readonly bias: Tensor | null }, x: Tensor, state: Tensor | undefined, options?: { silu?: boolean; split?: readonly number[] },
+    p: { readonly weight: Tensor; readonly bias: Tensor | null }, x: Tensor, state: Tensor | undefined,
+    options?: { silu?: boolean; split?: readonly number[] },
   ): { outputs: readonly Tensor[]; state: Tensor };
 }
 
-/** A causal depthwise convolution, `name.weight` [channels, 1, K] as PyTorch keeps it and `name.bias`. Weights decay, as in the published training. */
+/**
+ * A causal depthwise convolution, `name.weight` [channels, 1, K] as PyTorch keeps it and `name.bias`. Weights decay, as in the published
+ * training.
+ */
 export function shortConvolution(name: Names, { channels, kernel, init, bias }: ShortConvolutionOptions): ShortConvolution {
   return {
     parameters: under(name, {
@@ -46,7 +50,9 @@ export function shiftState(width: number): StatePart {
   return { shape: [1, width], kind: "window" };
 }
 
-/** The inputs one step earlier: x [B,T,D] and the last input before it [B,1,D] (zeros at the start) -> x_{t-1} [B,T,D], and the last of x. */
+/**
+ * The inputs one step earlier: x [B,T,D] and the last input before it [B,1,D] (zeros at the start) -> x_{t-1} [B,T,D], and the last of x.
+ */
 export function tokenShift(x: Tensor, last: Tensor | undefined): { shifted: Tensor; state: Tensor } {
   const [batch, time, width] = x.shape as [number, number, number];
   const before = last ?? zeros(x.device, [batch, 1, width], x.dtype);

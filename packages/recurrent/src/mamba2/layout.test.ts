@@ -117,7 +117,7 @@ describe("checkpoints for other programs", () => {
     ["mamba_ssm", withSsm({ expand: 1.5 }), /for mamba_ssm: its expand must be a whole number, and is 1.5; nor for transformers: its expand/],
     ["transformers", withSsm({ ngroups: 2 }), /for transformers: it norms the gated output over its whole width, not in the 2 groups that this model has; it can for mamba_ssm$/],
     ["transformers", { ...withSsm({ ngroups: 2 }), norm_epsilon: 1e-6 }, /whole width.*; nor for mamba_ssm: its norms/],
-  ] as const)("for %s are refused what it can't be told: %j", async (layout, config, message) => {
+  ] as const)("for %s is refused what it has no field for: %j", async (layout, config, message) => {
     const refusal = expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(message) });
     expect(() => mamba2(config, { layout })).toThrow(refusal);
     const model = mamba2(config); // as it came, for us to read

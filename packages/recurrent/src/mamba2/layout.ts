@@ -15,7 +15,7 @@ import { type Mamba2Config, type Mamba2Layout, mamba2Json } from "./config";
 /** The only parameter that the two call differently, and the one that mamba_ssm writes twice where it is tied. */
 export const EMBEDDING = { own: "backbone.embedding.weight", transformers: "backbone.embeddings.weight" };
 export const HEAD = "lm_head.weight";
-/** What both programs draw -A from when they make a model, unless told. */
+/** What both programs draw -A from when they make a model, unless their configuration says otherwise. */
 const A_RANGE = [1, 16];
 const NORM_EPS = 1e-5;
 
@@ -30,7 +30,7 @@ export function checkpointForm<S extends Specs>(
   };
 }
 
-/** Throws `E_CONFIG` for settings that a program can't be told, or does something else with. */
+/** Throws `E_CONFIG` for settings that a program has no field for, or does something else with. */
 export function checkLayout(c: Mamba2Config, layout: Mamba2Layout): void {
   check(layout === "mamba_ssm" || layout === "transformers", "E_ARGUMENT", () => `layout must be "mamba_ssm" or "transformers", not ${JSON.stringify(layout)}`);
   const other = layout === "transformers" ? "mamba_ssm" : "transformers";
@@ -53,7 +53,7 @@ function reasonAgainst(c: Mamba2Config, layout: Mamba2Layout): string | undefine
 
 const hasLimit = ({ dtLimit: [low, high] }: Mamba2Config): boolean => low > 0 || high !== Infinity;
 
-/** The fields of mamba_ssm's `MambaConfig`, and of its `Mamba2` below `ssm_cfg`; others only for what it can't be told. */
+/** The fields of mamba_ssm's `MambaConfig`, and of its `Mamba2` below `ssm_cfg`; others only for what it has none for. */
 function mambaSsmJson(c: Mamba2Config): Readonly<Record<string, unknown>> {
   const { norm_epsilon: eps, ssm_cfg: { dt_limit: limit, ...ssm }, ...rest } = mamba2Json(c);
   return {
@@ -93,7 +93,7 @@ function transformersJson(c: Mamba2Config, tokens: Readonly<Record<string, unkno
     time_step_min: c.dtRange[0],
     time_step_max: c.dtRange[1],
     time_step_floor: c.dtFloor,
-    // No limit is what it has unless told; versions 4 and 5 write infinity in different ways.
+    // No limit is its default; versions 4 and 5 write infinity in different ways.
     ...(hasLimit(c) ? { time_step_limit: [...c.dtLimit] } : {}),
     ...(c.paddedVocabulary === c.vocabulary ? {} : { unpadded_vocab_size: c.vocabulary }),
     ...(c.padMultiple === 1 ? {} : { pad_vocab_size_multiple: c.padMultiple }),

@@ -54,7 +54,7 @@ export interface Mamba2 extends SequenceModel<Mamba2State> {
 export interface Mamba2Layouts {
   /**
    * The program whose checkpoints the model is saved as: `mamba_ssm` or `transformers`; unless given, that of the configuration's form. With
-   * one given, settings that this program can't be told are refused (`E_CONFIG`); without, they are written for lenggen to read.
+   * one given, settings that this program has no field for are refused (`E_CONFIG`); without, they are written for lenggen to read.
    */
   readonly layout?: Mamba2Layout;
 }
