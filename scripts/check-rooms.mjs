@@ -1,6 +1,6 @@
 /**
  * Checks the house's plan on the sources: packages import only the packages below them, browser-safe code imports
- * nothing of Node, and no files import each other in a circle (type imports do not count: they vanish).
+ * nothing of Node, and no files import each other in a circle, not for types either.
  * Files of 400 lines and more get a warning. Prints one line per finding and `rooms: N checks passed` or fails.
  */
 import { readdirSync, readFileSync } from "node:fs";
@@ -56,7 +56,7 @@ function resolveRelative(from, specifier, known) {
 }
 
 const foldersIn = (place) => readdirSync(join(root, place), { withFileTypes: true }).filter((entry) => entry.isDirectory()).map((entry) => ({ place, room: entry.name }));
-const graph = new Map(); // file -> files whose values it imports as it loads
+const graph = new Map(); // file -> files that it imports as it loads
 
 for (const { place, room } of [...foldersIn("packages"), ...foldersIn("examples")]) {
   const allowed = place === "examples" ? EXAMPLES_MAY_IMPORT : MAY_IMPORT[room];
@@ -69,7 +69,7 @@ for (const { place, room } of [...foldersIn("packages"), ...foldersIn("examples"
   for (const file of files) {
     const path = relative(root, file);
     const text = readFileSync(file, "utf8");
-    const values = [];
+    const imported = [];
     for (const { specifier, typeOnly, lazy } of importsOf(text)) {
       const ours = /^@lenggen\/([a-z]+)/.exec(specifier)?.[1];
       if (ours !== undefined && ours !== room && !allowed.includes(ours)) {
@@ -82,9 +82,9 @@ for (const { place, room } of [...foldersIn("packages"), ...foldersIn("examples"
       if (!specifier.startsWith(".")) continue;
       const target = resolveRelative(file, specifier, files);
       if (target?.startsWith(folder) === false) problems.push(`${path}: reaches out of its package with ${specifier}`);
-      if (target && !typeOnly && !lazy) values.push(target);
+      if (target && !lazy) imported.push(target);
     }
-    graph.set(file, values);
+    graph.set(file, imported);
   }
   for (const file of filesUnder(folder, /\.(ts|cpp|h|mjs)$/)) {
     const lines = readFileSync(file, "utf8").split("\n").length - 1;

@@ -4,8 +4,12 @@
  */
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { LenggenError } from "@lenggen/kernels";
-import type { TextDocument } from "./text";
+import { LenggenError, type Tokens, type TokenSource } from "@lenggen/kernels";
+
+export interface TextDocument {
+  readonly name: string;
+  readonly tokens: Tokens | TokenSource;
+}
 
 interface Corpus {
   readonly package: string;

@@ -5,14 +5,9 @@
 import { createReadStream, type Dirent } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join, relative, sep } from "node:path";
-import { check, joinTokens, LenggenError, nearest, type Tokens, type TokenSource } from "@lenggen/kernels";
+import { check, joinTokens, LenggenError, nearest, type TokenSource } from "@lenggen/kernels";
 import { fileTokens } from "@lenggen/kernels/node";
-import { CORPORA, corpus } from "./corpora";
-
-export interface TextDocument {
-  readonly name: string;
-  readonly tokens: Tokens | TokenSource;
-}
+import { CORPORA, corpus, type TextDocument } from "./corpora";
 
 export interface Text {
   /** As it was asked for. */

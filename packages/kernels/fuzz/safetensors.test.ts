@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { open } from "../src/device";
+import { open } from "../src/open";
 import { LenggenError } from "../src/errors";
 import { foldIn, hostRandom, key } from "../src/random";
 import { openSafetensors } from "../src/safetensors";

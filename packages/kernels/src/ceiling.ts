@@ -1,17 +1,5 @@
-import { WebGpuDevice } from "./backends/webgpu";
-import { webGpuCeiling } from "./backends/webgpu/ceiling";
-import type { Device } from "./device";
-import { cpuCeiling } from "./platform";
-
-/**
- * What a device can do at most, in 10⁹ floating-point operations and in 10⁹ bytes (read and written) a second. A GPU has no
- * threads that one could count: both figures of its arithmetic are the whole adapter's.
- */
-export interface Ceiling {
-  readonly gflopsOneThread: number;
-  readonly gflopsAllThreads: number;
-  readonly copyGBs: number;
-}
+import type { Ceiling, Device } from "./device";
+import { LenggenError } from "./errors";
 
 /**
  * What a device can do at most, measured now, as it was opened: multiply-adds on registers alone, and a copy much larger than
@@ -19,7 +7,6 @@ export interface Ceiling {
  * and `webgpu`.
  */
 export async function measureCeiling(device: Device): Promise<Ceiling> {
-  if (!(device instanceof WebGpuDevice)) return cpuCeiling(device);
-  const { gflops, copyGBs } = await webGpuCeiling(device);
-  return { gflopsOneThread: gflops, gflopsAllThreads: gflops, copyGBs };
+  if (!device.ceiling) throw new LenggenError("E_DEVICE", `measureCeiling: device ${device.kind} has no ceiling to measure; open "cpu" or "webgpu"`);
+  return device.ceiling();
 }

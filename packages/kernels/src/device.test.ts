@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { devices, type DeviceKind, open, type OpenOptions } from "./device";
-import { full, scope, tensor, zeros } from "./tensor";
-import { expectError, hasDevice } from "./testing";
+import type { DeviceKind, OpenOptions } from "./device";
+import { devices, open } from "./open";
+import { scope, tensor } from "./tensor";
+import { full, zeros } from "./ops/memory";
+import { expectError, hasDevice, kernelsIn } from "./testing";
 
 const KINDS = ["cpu", "webgpu", "reference"] as const;
 /** Software adapters will do. */
@@ -65,7 +67,7 @@ describe("devices", () => {
     const [a, b] = [await open("cpu"), await open("cpu")];
     scope(() => {
       const x = zeros(a, [2]);
-      expectError(() => b.kernels.accumulate({ out: zeros(b, [2]), x, scale: 1 }), "E_DEVICE", /another device/);
+      expectError(() => kernelsIn(b).accumulate({ out: zeros(b, [2]), x, scale: 1 }), "E_DEVICE", /another device/);
     });
     a.close();
     b.close();

@@ -1,15 +1,8 @@
 /**
  * Devices. A device is a queue with memory: kernels are launched in order and return at once, and only
- * opening, reading back and synchronising give promises. There is no default device: tensors know theirs.
+ * opening, reading back and synchronising give promises. There is no default device: tensors know theirs. Which there are: open.ts.
  */
-import { reference } from "./backends/reference";
-import type { ComposedForm } from "./composed/form";
 import type { DType } from "./dtype";
-import { check, LenggenError } from "./errors";
-import type { Kernels } from "./kernels";
-import { webgpu } from "./backends/webgpu";
-import { nearest } from "./nearest";
-import { cpu } from "./platform";
 
 /**
  * Names of the devices: `cpu` (the native addon, Node only), `webgpu` (browsers, and Node with the npm package webgpu) and
@@ -46,15 +39,29 @@ export interface LaunchCounts {
   readonly allocations: number;
 }
 
+/** The kernels of a device, which only ops look into. */
+export type KernelTable = Readonly<Record<string, (args: never) => unknown>>;
+
+/**
+ * What a device can do at most, in 10⁹ floating-point operations and in 10⁹ bytes (read and written) a second. A GPU has no
+ * threads that one could count: both figures of its arithmetic are the whole adapter's.
+ */
+export interface Ceiling {
+  readonly gflopsOneThread: number;
+  readonly gflopsAllThreads: number;
+  readonly copyGBs: number;
+}
+
 /** A queue of kernels with its own memory. Made by {@link open}; `close` it when done. */
 export interface Device {
   readonly kind: DeviceKind;
   /** What runs here, in words: processor, instruction set, threads. */
   readonly description: string;
   readonly dtypes: readonly DType[];
-  readonly kernels: Kernels;
+  /** By their names; kernels.ts gives them their types. */
+  readonly kernels: KernelTable;
   /** By an op's name: what runs in the place of kernels that this device lacks (src/composed). Absent where it has all. */
-  readonly composed?: ReadonlyMap<string, ComposedForm> | undefined;
+  readonly composed?: ReadonlyMap<string, (inputs: never, attributes: never) => unknown> | undefined;
   /** Throws `E_MEMORY` when there is no room. Contents are undefined. */
   allocate(byteLength: number): DeviceBuffer;
   /**
@@ -80,6 +87,8 @@ export interface Device {
   resetProfile?(): void;
   /** Absent where launches cost nothing worth counting. */
   counts?(): LaunchCounts;
+  /** What it can do at most, measured now. Absent where nobody would ask. */
+  ceiling?(): Promise<Ceiling>;
   close(): void;
 }
 
@@ -124,24 +133,4 @@ export interface DeviceListing {
   /** Why it is absent and how to get it; empty when it is available. */
   readonly reason: string;
   readonly details: Readonly<Record<string, string | number>>;
-}
-
-const BACKENDS: Readonly<Record<DeviceKind, Backend>> = { cpu, webgpu, reference };
-
-/**
- * Opens a device. Throws `E_DEVICE_UNKNOWN` (with the nearest name) or `E_DEVICE_UNAVAILABLE` (with what is
- * missing and how to get it).
- */
-export async function open(kind: DeviceKind, options: OpenOptions = {}): Promise<Device> {
-  const backend = (BACKENDS as Record<string, Backend | undefined>)[kind];
-  check(backend && Object.hasOwn(BACKENDS, kind), "E_DEVICE_UNKNOWN", () =>
-    `no device is named "${kind}"${nearest(kind, Object.keys(BACKENDS))}; there are ${Object.keys(BACKENDS).join(", ")}`);
-  const listing = await backend.probe(options);
-  if (!listing.available) throw new LenggenError("E_DEVICE_UNAVAILABLE", `device ${kind} can't be opened: ${listing.reason}`);
-  return backend.open(options);
-}
-
-/** Every device that this build knows, with the reason for each that is absent; `options` as for {@link open}. */
-export function devices(options: OpenOptions = {}): Promise<DeviceListing[]> {
-  return Promise.all(Object.values(BACKENDS).map((backend) => backend.probe(options)));
 }

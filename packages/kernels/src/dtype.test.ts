@@ -1,6 +1,7 @@
 /** Weights of f16: what tensors hold, what the ops that read them make of it on every device, and what is refused. */
 import { describe, expect, it } from "vitest";
-import { type Device, open } from "./device";
+import type { Device } from "./device";
+import { open } from "./open";
 import { fromF16 } from "./half";
 import { crossEntropy } from "./ops/crossEntropy";
 import { add } from "./ops/elementwise";
@@ -10,7 +11,8 @@ import { normal } from "./ops/random";
 import { key } from "./random";
 import type { Shape } from "./shape";
 import { vjp } from "./tape";
-import { dispose, full, scope, type Tensor, tensor } from "./tensor";
+import { dispose, scope, type Tensor, tensor } from "./tensor";
+import { full } from "./ops/memory";
 import { eachDevice, expectClose, expectError, instructionSets, integers, normals, referenceDevice } from "./testing";
 
 /** The same weight as f16 on a device and, as it was rounded, as f64 on the reference. */

@@ -21,7 +21,7 @@ import { reduceKernels } from "./ops/reduce";
 import { retrieveKernels } from "./ops/retrieve";
 import { ropeKernels } from "./ops/rope";
 import { ssdKernels } from "./ops/ssd";
-import { viewKernels } from "./ops/view";
+import { viewKernels } from "./ops/copy";
 import { whereKernels } from "./ops/where";
 import type { Family } from "./signature";
 

@@ -4,7 +4,8 @@ import type { ForwardOptions, SequenceModel } from "./model";
 import { embedding } from "./ops/embedding";
 import { concat, slice } from "./ops/view";
 import { key } from "./random";
-import { dispose, keep, type Tensor, tensor, zeros } from "./tensor";
+import { dispose, keep, type Tensor, tensor } from "./tensor";
+import { zeros } from "./ops/memory";
 import { referenceDevice as device } from "./testing";
 
 /** A state that keeps what it has seen: each pass adds a tensor, and shares the others with the state before. */

@@ -1,13 +1,13 @@
 /** Tensors, gradients and fast kernels for recurrent sequence models. */
 
 // Devices
-export { open, devices } from "./device";
-export type { Device, DeviceBuffer, DeviceKind, DeviceListing, KernelTime, LaunchCounts, MemoryUse, OpenOptions, WebGpuOptions } from "./device";
+export { open, devices } from "./open";
+export type { Ceiling, Device, DeviceBuffer, DeviceKind, DeviceListing, KernelTime, LaunchCounts, MemoryUse, OpenOptions, WebGpuOptions } from "./device";
 export { measureCeiling } from "./ceiling";
-export type { Ceiling } from "./ceiling";
 
 // Tensors, trees, gradients
-export { dispose, disposeExcept, full, keep, leakedTensors, scope, Tensor, tensor, tensorsIn, zeros } from "./tensor";
+export { dispose, disposeExcept, keep, leakedTensors, scope, Tensor, tensor, tensorsIn } from "./tensor";
+export { full, zeros } from "./ops/memory";
 export type { DType, TypedArray } from "./dtype";
 export type { Shape } from "./shape";
 export { countElements, leaves, mapTree, zipLeaves } from "./tree";
@@ -64,7 +64,8 @@ export { apply } from "./op";
 export type { Field, Fields, Op, OpContext, OpRecord, OutputSpec, Saved } from "./op";
 export { DTYPES } from "./dtype";
 export { broadcastShapes, checkShape, normalizeAxis, sameShape, showShape, sizeOf } from "./shape";
-export type { Kernels } from "./kernels";
+export { kernelsOf } from "./kernels";
+export type { Family, KernelsOf, Signature } from "./signature";
 
 // Op families
 export { alibiSlopes, attention, attentionOperations } from "./ops/attention";
@@ -79,7 +80,7 @@ export { gather } from "./ops/gather";
 export { ssmGates } from "./ops/gates";
 export { layerNorm } from "./ops/layerNorm";
 export { linear, linearSplit, matmul } from "./ops/matmul";
-export { addInto } from "./ops/memory";
+export { addInto } from "./ops/addInto";
 export { addRmsNorm, gatedRmsNorm, rmsNorm } from "./ops/norm";
 export { adamW, adamWMoments, clipFactor, countNonFinite, globalNorm, unlessCounted } from "./ops/optimizer";
 export type { AdamWMoments, AdamWOptions } from "./ops/optimizer";

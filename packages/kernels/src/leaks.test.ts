@@ -1,8 +1,9 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, it } from "vitest";
-import { open } from "./device";
-import { keep, leakedTensors, scope, zeros } from "./tensor";
+import { open } from "./open";
+import { keep, leakedTensors, scope } from "./tensor";
+import { zeros } from "./ops/memory";
 
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;

@@ -99,7 +99,7 @@ export function apply<I extends Fields, O extends Fields, Attributes, S extends 
   refuseHalves(op.name, inputs, op.halves ?? [], recording);
   const specs = op.outputs(inputs, attributes);
   const form = device.composed?.get(op.name);
-  if (form) return runForm(op.name, () => form(inputs, attributes as never), tape, recording) as O;
+  if (form) return runForm(op.name, () => form(inputs as never, attributes as never) as O, tape, recording);
   const outputs = emptied(device, specs) as O;
   const saved = op.forward(inputs, outputs, attributes, { recording }) ?? {};
   const kept = Object.values(saved as Partial<Saved>).filter((t) => t !== undefined);
@@ -126,7 +126,7 @@ export function apply<I extends Fields, O extends Fields, Attributes, S extends 
 }
 
 /** Runs a composed form. What it makes on the way goes with the form, or while a tape records with the tape's walk. */
-function runForm(op: string, form: () => Fields, tape: Tape | undefined, recording: boolean): Fields {
+function runForm<O extends Fields>(op: string, form: () => O, tape: Tape | undefined, recording: boolean): O {
   if (!recording) return withoutGradient(() => scope(form));
   // Last in the walk: frees what the form's ops read and nobody tracks.
   const constants: Tensor[] = [];

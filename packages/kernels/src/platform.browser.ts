@@ -11,8 +11,5 @@ export const cpu: Backend = {
   open: () => Promise.reject(new LenggenError("E_DEVICE_UNAVAILABLE", `device cpu can't be opened: ${REASON}`)),
 };
 
-export const cpuCeiling: typeof node.cpuCeiling = (device) =>
-  Promise.reject(new LenggenError("E_DEVICE", `measureCeiling: device ${device.kind} has no ceiling to measure; ${REASON}`));
-
 /** There is none: a browser has its own WebGPU or goes without. */
 export const dawn: typeof node.dawn = undefined;

@@ -5,7 +5,6 @@
 import { dawn as loadDawn } from "./backends/webgpu/dawn";
 
 export { cpu } from "./backends/cpu";
-export { cpuCeiling } from "./backends/cpu/ceiling";
 
 /** WebGPU for Node; undefined where Node is not. */
 export const dawn: (() => ReturnType<typeof loadDawn>) | undefined = typeof process !== "undefined" && process.versions?.node ? () => loadDawn() : undefined;

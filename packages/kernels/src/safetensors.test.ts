@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import type { FileDType, WritableDType } from "./fileDtype";
 import { encodeSafetensors, openSafetensors } from "./safetensors";
 import { type ByteSource, memorySource } from "./source";
-import { dispose, keep, scope, tensor, zeros } from "./tensor";
+import { dispose, keep, scope, tensor } from "./tensor";
+import { zeros } from "./ops/memory";
 import { eachDevice, normals, referenceDevice, upload } from "./testing";
 
 /** A file from header text and data; the length of the header as given, or as it is. */

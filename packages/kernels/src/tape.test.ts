@@ -2,15 +2,16 @@ import { expect, it } from "vitest";
 import { apply, type Op } from "./op";
 import { firstRows, reshape } from "./ops/view";
 import { detach, scopeUnlessRecording, valueAndGradient, vjp, withoutGradient } from "./tape";
-import { dispose, full, scope, type Tensor, tensor, zeros } from "./tensor";
-import { eachDevice, expectError } from "./testing";
+import { dispose, scope, type Tensor, tensor } from "./tensor";
+import { full, zeros } from "./ops/memory";
+import { eachDevice, expectError, kernelsIn } from "./testing";
 
 /** a·x + b·y, of the two kernels that the tape itself needs; saves a temporary, so that its lifetime is seen. */
 const combineOp: Op<{ x: Tensor; y: Tensor | null }, { out: Tensor }, { a: number; b: number }> = {
   name: "combine",
   outputs: ({ x: { shape, dtype } }) => ({ out: { shape, dtype } }),
   forward({ x, y }, { out }, { a, b }, { recording }) {
-    const { kernels } = out.device;
+    const kernels = kernelsIn(out.device);
     kernels.fill({ out, value: 0 });
     kernels.accumulate({ out, x, scale: a });
     if (y) kernels.accumulate({ out, x: y, scale: b });
@@ -19,7 +20,7 @@ const combineOp: Op<{ x: Tensor; y: Tensor | null }, { out: Tensor }, { a: numbe
   gradient({ inputs: { x, y }, attributes: { a, b }, wanted }, { out: g }) {
     const scaled = (like: Tensor, factor: number) => {
       const result = zeros(like.device, like.shape, like.dtype);
-      like.device.kernels.accumulate({ out: result, x: g!, scale: factor });
+      kernelsIn(like.device).accumulate({ out: result, x: g!, scale: factor });
       return result;
     };
     return { x: wanted.x ? scaled(x, a) : null, y: y && wanted.y ? scaled(y, b) : null };

@@ -7,9 +7,15 @@
  */
 import type { DeviceBuffer } from "./device";
 import { check } from "./errors";
+import { kernelsOf } from "./kernels";
+import type { viewKernels } from "./ops/copy";
+import type { memoryKernels } from "./ops/memory";
 import { sameShape, type Shape, showShape } from "./shape";
-import { dispose, scope, Tensor, tensorsIn, zeros } from "./tensor";
+import { dispose, scope, Tensor, tensorsIn } from "./tensor";
+import { zeros } from "./ops/memory";
 import { mapTree, type TreeLike } from "./tree";
+
+const kernels = kernelsOf<typeof memoryKernels & typeof viewKernels>;
 
 /** An input that was left out is null. */
 export type NoteInput = Tensor | null;
@@ -121,7 +127,7 @@ export function valueAndGradient<P, A = undefined>(
   check(loss instanceof Tensor, "E_ARGUMENT", () => "valueAndGradient: the function must return { loss, aux }, and loss must be a tensor");
   check(loss.size === 1, "E_SHAPE", () => `valueAndGradient: the loss must be one number, not ${showShape(loss.shape)}`);
   const one = Tensor.empty(loss.device, loss.shape, loss.dtype);
-  one.device.kernels.fill({ out: one, value: 1 });
+  kernels(one).fill({ out: one, value: 1 });
   const cotangents = { loss: one, aux: mapTree(aux, () => null) } as unknown as TreeLike<typeof outputs, Tensor | null>;
   const gradients = pullback(cotangents);
   one.dispose();
@@ -162,7 +168,7 @@ class Gradients {
     if (!part || part.size === t.size) return part ?? null;
     const whole = this.#withRoom(part, t);
     using rest = whole.window([t.size - part.size], part.size);
-    t.device.kernels.fill({ out: rest, value: 0 });
+    kernels(t).fill({ out: rest, value: 0 });
     part.dispose();
     this.#byTensor.set(t.id, whole);
     return whole;
@@ -180,7 +186,7 @@ class Gradients {
     const [longer, shorter] = before.size < gradient.size ? [gradient, before] : [before, gradient];
     const sum = this.#borrowed.has(longer.buffer) ? copied(longer) : longer;
     using start = sum.window(shorter.shape);
-    t.device.kernels.accumulate({ out: start, x: shorter, scale: 1 });
+    kernels(t).accumulate({ out: start, x: shorter, scale: 1 });
     for (const part of [before, gradient]) if (part !== sum) part.dispose();
     this.#byTensor.set(t.id, sum);
   }
@@ -210,7 +216,7 @@ class Gradients {
     const longer = this.#borrowed.has(part.buffer) ? null : part.lengthened(shape);
     if (longer) return longer;
     const copy = Tensor.empty(device, shape, dtype);
-    device.kernels.copyStrided({ x: part, out: copy, xOffset: 0, outOffset: 0, layout: { sizes: [part.size], strides: [[1], [1]] } });
+    kernels(part).copyStrided({ x: part, out: copy, xOffset: 0, outOffset: 0, layout: { sizes: [part.size], strides: [[1], [1]] } });
     return copy;
   }
 }
@@ -223,7 +229,7 @@ function fits(gradient: Shape, tensor: Shape): boolean {
 
 function copied(t: Tensor): Tensor {
   const copy = zeros(t.device, t.shape, t.dtype);
-  t.device.kernels.accumulate({ out: copy, x: t, scale: 1 });
+  kernels(t).accumulate({ out: copy, x: t, scale: 1 });
   return copy;
 }
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { dispose, disposeExcept, full, keep, leakedTensors, scope, type Tensor, tensor, tensorsIn, zeros } from "./tensor";
-import { eachDevice, expectError, referenceDevice } from "./testing";
+import { dispose, disposeExcept, keep, leakedTensors, scope, type Tensor, tensor, tensorsIn } from "./tensor";
+import { full, zeros } from "./ops/memory";
+import { eachDevice, expectError, referenceDevice, kernelsIn } from "./testing";
 
 eachDevice("tensors", (device) => {
   const used = () => device.memory().used;
@@ -29,7 +30,7 @@ eachDevice("tensors", (device) => {
   it("copy what is written at once", async () => {
     const source = new Float32Array([1, 2]);
     using x = tensor(device, source);
-    for (let i = 0; i < 50; i++) device.kernels.accumulate({ out: x, x, scale: 0 });
+    for (let i = 0; i < 50; i++) kernelsIn(device).accumulate({ out: x, x, scale: 0 });
     x.write(source);
     source.fill(9);
     expect(await x.read()).toEqual(new Float32Array([1, 2]));
@@ -40,7 +41,7 @@ eachDevice("tensors", (device) => {
     using one = full(device, [50_000], 1);
     const reads = [];
     for (let i = 0; i < 5; i++) {
-      device.kernels.accumulate({ out: x, x: one, scale: 1 });
+      kernelsIn(device).accumulate({ out: x, x: one, scale: 1 });
       reads.push(x.read());
     }
     x.write(new Float32Array(50_000));
@@ -102,7 +103,7 @@ eachDevice("tensors", (device) => {
     x.dispose();
     expectError(() => x.write([1, 2]), "E_DISPOSED");
     expectError(() => x.window([1]), "E_DISPOSED");
-    expectError(() => device.kernels.fill({ out: x, value: 0 }), "E_DISPOSED");
+    expectError(() => kernelsIn(device).fill({ out: x, value: 0 }), "E_DISPOSED");
   });
 
   it("refuse what is no number, or does not fit", () => {
@@ -157,7 +158,7 @@ eachDevice("tensors", (device) => {
     const step = () => scope(() => {
       const a = full(device, [1000], 1);
       const b = zeros(device, [1000]);
-      device.kernels.accumulate({ out: b, x: a, scale: 2 });
+      kernelsIn(device).accumulate({ out: b, x: a, scale: 2 });
     });
     const before = used();
     for (let i = 0; i < 1000; i++) step();

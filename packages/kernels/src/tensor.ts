@@ -219,19 +219,6 @@ export function tensor(device: Device, data: ArrayLike<number>, shape: Shape = [
   }
 }
 
-/** A tensor of zeros. */
-export function zeros(device: Device, shape: Shape, dtype: DType = "f32"): Tensor {
-  return full(device, shape, 0, dtype);
-}
-
-/** A tensor filled with one value. */
-export function full(device: Device, shape: Shape, value: number, dtype: DType = "f32"): Tensor {
-  check(dtype !== "f16", "E_DTYPE", () => "full: f16 tensors are made from numbers, by `tensor` or by loading");
-  const out = Tensor.empty(device, shape, dtype);
-  if (out.size > 0) device.kernels.fill({ out, value });
-  return out;
-}
-
 class Scope {
   readonly tensors = new Set<Tensor>();
   constructor(readonly parent: Scope | undefined) {}

@@ -15,8 +15,11 @@
  */
 /// <reference types="vite/types/importMeta.d.ts" />
 import { afterAll, describe, expect } from "vitest";
-import { type Device, type DeviceKind, devices, open } from "./device";
+import type { Device, DeviceKind } from "./device";
+import { devices, open } from "./open";
+import type { FAMILIES } from "./families";
 import { type Shape, showShape, sizeOf } from "./shape";
+import type { Family, KernelsOf } from "./signature";
 import { type ByteSource, memorySource } from "./source";
 import { vjp } from "./tape";
 import { dispose, leakedTensors, scope, Tensor, tensor } from "./tensor";
@@ -40,6 +43,13 @@ for (const { name, available, reason } of listings) {
   if (available) opened.push(await open(name, { fallback: true }));
   else if (name === "cpu" && addon) throw new Error(`LENGGEN_CPU_ADDON=${addon}: ${reason}`);
   else console.warn(`tests on device ${name} do not run: ${reason}`);
+}
+
+type Union<T> = (T extends unknown ? (value: T) => void : never) extends (value: infer All) => void ? All : never;
+
+/** All kernels of a device, for tests that launch one by hand. */
+export function kernelsIn(device: Device): KernelsOf<Union<(typeof FAMILIES)[keyof typeof FAMILIES]> & Family> {
+  return device.kernels as never;
 }
 
 /** The reference device, for oracles. */

@@ -1,4 +1,4 @@
-// Checks of a launch's arguments, for each kernel's `check`. They run on the JavaScript thread before
+// Checks of what a kernel's declaration can't say, for its `check`. They run on the JavaScript thread before
 // anything is queued and throw std::invalid_argument, whose text reaches the user behind the kernel's name.
 #pragma once
 #include <initializer_list>

@@ -44,8 +44,8 @@ class Pool {
   virtual float* shared(size_t floats) = 0;
 };
 
-// A launch's arguments, in the order of the kernel's declaration (signature.h gives them their names): buffers (an absent
-// one has data == nullptr and bytes == 0) and numbers (all doubles; whole ones are exact).
+// A launch's arguments in the order in which they are declared (an absent optional buffer has data == nullptr and bytes == 0), numbers all as
+// doubles, in which whole ones are exact. Kernels see them by name: signature.h.
 struct Launch {
   const Buffer* buffers;
   int bufferCount;
@@ -54,7 +54,7 @@ struct Launch {
 };
 
 struct Kernel {
-  const char* name;  // as in its declaration, src/ops/<family>.ts
+  const char* name;  // as declared in src/ops/<family>.ts
   void (*check)(const Launch&);
   void (*run)(const Launch&, Pool&);
 };

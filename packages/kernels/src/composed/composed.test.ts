@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
 import type { Device } from "../device";
-import { open } from "../device";
+import { open } from "../open";
 import { causalConv } from "../ops/conv";
 import { crossEntropy } from "../ops/crossEntropy";
 import { ssmGates } from "../ops/gates";

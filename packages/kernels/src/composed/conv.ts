@@ -2,7 +2,8 @@
 import { convOp } from "../ops/conv";
 import { add, mul, silu } from "../ops/elementwise";
 import { concat, reshape, slice } from "../ops/view";
-import { type Tensor, zeros } from "../tensor";
+import type { Tensor } from "../tensor";
+import { zeros } from "../ops/memory";
 import { composed } from "./form";
 
 export const convForms = [

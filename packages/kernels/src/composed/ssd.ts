@@ -3,7 +3,8 @@ import { add, exp, mul } from "../ops/elementwise";
 import { sum } from "../ops/reduce";
 import { ssdOp } from "../ops/ssd";
 import { concat, reshape, slice } from "../ops/view";
-import { type Tensor, zeros } from "../tensor";
+import type { Tensor } from "../tensor";
+import { zeros } from "../ops/memory";
 import { composed } from "./form";
 
 export const ssdForms = [

@@ -5,7 +5,8 @@ import { add, mul, scale } from "../ops/elementwise";
 import { linear } from "../ops/matmul";
 import { decoder, matrix, normalInit, rmsNormBlock, shiftState, tokenShift, type Block, type StatePart } from "../nn";
 import { detach } from "../tape";
-import { dispose, keep, type Tensor, zeros } from "../tensor";
+import { dispose, keep, type Tensor } from "../tensor";
+import { zeros } from "../ops/memory";
 import { referenceDevice } from "../testing";
 import { checkSequenceModel, type SequenceModelLaw } from "./sequenceModel";
 

@@ -9,7 +9,8 @@
  *   generation    what `generate` makes is what a pass over all of it predicts
  *   memory        passes and gradients leave nothing behind on the device
  */
-import { type Device, open } from "../device";
+import type { Device } from "../device";
+import { open } from "../open";
 import type { DType } from "../dtype";
 import { generate } from "../generate";
 import type { ForwardOptions, Parameters, SequenceModel } from "../model";

@@ -13,7 +13,8 @@ import { add } from "../ops/elementwise";
 import { layerNorm } from "../ops/layerNorm";
 import { addRmsNorm } from "../ops/norm";
 import type { Shape } from "../shape";
-import { type Tensor, zeros } from "../tensor";
+import type { Tensor } from "../tensor";
+import { zeros } from "../ops/memory";
 import { constantInit } from "./init";
 import { type AnySpecs, type Bound, type Names, parameter, type ParameterSpec, type Specs, under } from "./parameters";
 

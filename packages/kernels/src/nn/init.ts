@@ -7,7 +7,8 @@ import type { DType } from "../dtype";
 import { normal, uniform } from "../ops/random";
 import { hostRandom, type HostRandom, type Key } from "../random";
 import { type Shape, sizeOf } from "../shape";
-import { full, type Tensor, tensor } from "../tensor";
+import { type Tensor, tensor } from "../tensor";
+import { full } from "../ops/memory";
 
 /** What a parameter is drawn for. */
 export interface InitPlace {

@@ -1,7 +1,8 @@
 /** Small parts of mixers that look back a few steps, with what they have to remember: the short convolution, and the token shift. */
 import { causalConv } from "../ops/conv";
 import { concat, reshape, slice } from "../ops/view";
-import { type Tensor, zeros } from "../tensor";
+import type { Tensor } from "../tensor";
+import { zeros } from "../ops/memory";
 import type { StatePart } from "./block";
 import type { Init } from "./init";
 import { type Names, parameter, type ParameterSpec, under } from "./parameters";

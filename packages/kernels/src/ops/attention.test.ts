@@ -4,7 +4,8 @@ import {
   type TestFunction,
 } from "../testing";
 import { detach } from "../tape";
-import { tensor, zeros } from "../tensor";
+import { tensor } from "../tensor";
+import { zeros } from "./memory";
 import { alibiSlopes, attention, attentionOperations } from "./attention";
 
 interface Case {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { DType } from "../dtype";
 import { detach } from "../tape";
-import { scope, type Tensor, tensor, zeros } from "../tensor";
+import { scope, type Tensor, tensor } from "../tensor";
+import { zeros } from "./memory";
 import {
   checkGradient, checkLeaks, checkSameBits, compareEvaluations, compareWithReference, eachDevice, evaluate, expectClose, expectError, type HostTensor, host,
   integers, normals, referenceDevice, type TestFunction, uniforms,

@@ -25,7 +25,8 @@ import { kernelsOf } from "../kernels";
 import { apply, like, type Op } from "../op";
 import { sameShape, type Shape, showShape } from "../shape";
 import type { ArgumentsOf, Family, SavedFor } from "../signature";
-import { type Tensor, zeros } from "../tensor";
+import type { Tensor } from "../tensor";
+import { zeros } from "./memory";
 import { checkReal } from "./checks";
 import type { memoryKernels } from "./memory";
 

@@ -3,7 +3,8 @@ import {
   checkGradient, checkLeaks, checkSameBits, compareEvaluations, compareWithReference, eachDevice, evaluate, expectClose, expectError,
   fromGolden, host, type HostTensor, mambaCases, normals, referenceDevice, type TestFunction,
 } from "../testing";
-import { type Tensor, zeros } from "../tensor";
+import type { Tensor } from "../tensor";
+import { zeros } from "./memory";
 import { causalConv } from "./conv";
 import { concat, slice, transpose } from "./view";
 

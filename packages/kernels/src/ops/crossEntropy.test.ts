@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type Tensor, tensor, zeros } from "../tensor";
+import { type Tensor, tensor } from "../tensor";
+import { zeros } from "./memory";
 import {
   checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectClose, expectError, type HostTensor,
   integers, normals, referenceDevice,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { open } from "../device";
+import { open } from "../open";
 import {
   checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, elementwiseError, evaluate, expectClose, expectError,
   fromGolden, host, type HostTensor, mambaCases, normals, referenceDevice, uniforms, upload,

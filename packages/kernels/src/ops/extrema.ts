@@ -3,7 +3,8 @@
  * first one's.
  */
 import { check } from "../errors";
-import { full, type Tensor } from "../tensor";
+import type { Tensor } from "../tensor";
+import { full } from "./memory";
 import { add, addScalar, equal, less, neg } from "./elementwise";
 import { where } from "./where";
 

@@ -3,7 +3,7 @@ import {
   checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectError, host, normals, referenceDevice,
   type TestFunction,
 } from "../testing";
-import { zeros } from "../tensor";
+import { zeros } from "./memory";
 import { ssmGates } from "./gates";
 
 const gates = (options?: { minDt?: number; maxDt?: number }): TestFunction => (raw, bias, aLog) => {

@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { eachDevice, expectError } from "../testing";
 import { valueAndGradient } from "../tape";
 import { scope, tensor, type Tensor } from "../tensor";
-import { addInto } from "./memory";
+import { addInto } from "./addInto";
 import { sum } from "./reduce";
 
 eachDevice("addInto", (device) => {

@@ -18,7 +18,8 @@ import { kernelsOf } from "../kernels";
 import { apply, like, type Op } from "../op";
 import { sameShape, showShape } from "../shape";
 import type { Family, SavedFor } from "../signature";
-import { type Tensor, zeros } from "../tensor";
+import type { Tensor } from "../tensor";
+import { zeros } from "./memory";
 import { checkReal } from "./checks";
 
 /** rstd is the r above, for the gradient. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type Device, open } from "../device";
+import type { Device } from "../device";
+import { open } from "../open";
 import { dispose, scope, tensor } from "../tensor";
 import { eachDevice, expectClose, expectError, instructionSets, normals, referenceDevice, relativeError, upload } from "../testing";
 import { leaves } from "../tree";

@@ -15,7 +15,8 @@ import { check } from "../errors";
 import { kernelsOf } from "../kernels";
 import { sameShape, showShape } from "../shape";
 import type { Family } from "../signature";
-import { Tensor, zeros } from "../tensor";
+import { Tensor } from "../tensor";
+import { zeros } from "./memory";
 import { leaves, mapTree, type TreeLike, zipLeaves } from "../tree";
 
 export const optimizerKernels = {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { open } from "../device";
+import { open } from "../open";
 import type { TypedArray } from "../dtype";
 import { key, randomBits } from "../random";
 import { eachDevice, expectError, instructionSets, referenceDevice } from "../testing";

@@ -17,7 +17,7 @@ import { checkReal } from "./checks";
 import type { elementwiseKernels } from "./elementwise";
 import { broadcastStrides, collapse, type Layout, stridesOf } from "./layout";
 import { passKernels, runPasses } from "./sums";
-import type { viewKernels } from "./view";
+import type { viewKernels } from "./copy";
 
 export const reduceKernels = {
   ...passKernels,

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { open } from "../device";
+import { open } from "../open";
 import { type Key, key, randomBits } from "../random";
-import { dispose, scope, type Tensor, tensor, zeros } from "../tensor";
+import { dispose, scope, type Tensor, tensor } from "../tensor";
+import { zeros } from "./memory";
 import {
   checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectClose, expectError, hasDevice, host, type HostTensor,
   normals, referenceDevice, type TestFunction, upload,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { checkGradient, checkLeaks, compareWithReference, eachDevice, evaluate, expectClose, expectError, host, type HostTensor, normals, referenceDevice, type TestFunction } from "../testing";
-import { zeros } from "../tensor";
+import { zeros } from "./memory";
 import { rope } from "./rope";
 
 const turn = (options: { start?: number; theta?: number } = {}): TestFunction => (x) => rope(x!, options);

@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import {
   checkGradient, checkLeaks, compareEvaluations, compareWithReference, eachDevice, evaluate, expectClose, expectError, type HostTensor, normals, type TestFunction,
 } from "../testing";
-import { dispose, leakedTensors, tensor, type Tensor, zeros } from "../tensor";
+import { dispose, leakedTensors, tensor, type Tensor } from "../tensor";
+import { zeros } from "./memory";
 import { alibiSlopes } from "./attention";
 import { slidingWindowAttention } from "./slidingWindow";
 import { concat, slice } from "./view";

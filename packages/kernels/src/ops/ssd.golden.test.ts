@@ -6,7 +6,8 @@
 import { it } from "vitest";
 import { openSafetensors } from "../safetensors";
 import { vjp } from "../tape";
-import { dispose, full, scope } from "../tensor";
+import { dispose, scope } from "../tensor";
+import { full } from "./memory";
 import {
   eachDevice, evaluate, expectClose, fromGolden, type GoldenTensor, host, type HostTensor, mambaCases, readFixture, type TestFunction,
 } from "../testing";

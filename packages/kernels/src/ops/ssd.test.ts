@@ -3,7 +3,7 @@ import type { Device } from "../device";
 import { compareEvaluations, compareWithReference, checkGradient, checkLeaks, checkSameBits, eachDevice, evaluate, expectError, type HostTensor, host, normals, referenceDevice, type TestFunction, testRandom, uniforms } from "../testing";
 import { detach } from "../tape";
 import type { Tensor } from "../tensor";
-import { zeros } from "../tensor";
+import { zeros } from "./memory";
 import { ssd, ssdOperations } from "./ssd";
 import { concat, slice } from "./view";
 

@@ -23,7 +23,8 @@ import { kernelsOf } from "../kernels";
 import { apply, like, type Op } from "../op";
 import { sameShape, type Shape, showShape } from "../shape";
 import type { Family, SavedFor } from "../signature";
-import { type Tensor, zeros } from "../tensor";
+import type { Tensor } from "../tensor";
+import { zeros } from "./memory";
 
 /** `chunk` is the number of steps that a backend may treat as one block. */
 const sizes = { batch: "size", steps: "size", heads: "size", headSize: "size", groups: "size", stateSize: "size", chunk: "size" } as const;

@@ -8,30 +8,15 @@ import { check } from "../errors";
 import { kernelsOf } from "../kernels";
 import { apply, like, type Op } from "../op";
 import { broadcastShapes, normalizeAxis, sameShape, type Shape, showShape, sizeOf } from "../shape";
-import type { Family } from "../signature";
 import { activeTape, isRecorded } from "../tape";
-import { Tensor, zeros } from "../tensor";
+import { Tensor } from "../tensor";
+import { zeros } from "./memory";
 import type { elementwiseKernels } from "./elementwise";
-import { broadcastStrides, collapse, stridesOf } from "./layout";
+import { copyBox as copy } from "./copy";
+import { broadcastStrides, stridesOf } from "./layout";
 import { sumToShape } from "./sums";
 
-export const viewKernels = {
-  /**
-   * out[outOffset + Σ iₖ·strides[1][k]] = x[xOffset + Σ iₖ·strides[0][k]] for all i below the sizes. One
-   * element type; the rest of `out` stays as it is. Offsets count elements. No two steps write to one place.
-   */
-  copyStrided: { numbers: { xOffset: "size", outOffset: "size", layout: "nest" }, reads: { x: "any[*]" }, writes: { out: "any[*]" } },
-} as const satisfies Family;
-
-const kernels = kernelsOf<typeof viewKernels & Pick<typeof elementwiseKernels, "affine">>;
-
-/** Copies a box of `sizes` between two strided places. */
-function copy(
-  x: Tensor, out: Tensor, sizes: Shape, xStrides: readonly number[], outStrides: readonly number[], xOffset = 0, outOffset = 0,
-): void {
-  if (sizeOf(sizes) === 0) return;
-  kernels(x).copyStrided({ x, out, xOffset, outOffset, layout: collapse({ sizes, strides: [xStrides, outStrides] }) });
-}
+const kernels = kernelsOf<Pick<typeof elementwiseKernels, "affine">>;
 
 /** The same numbers under another shape, sharing memory; one axis may be -1 and is worked out. `E_SHAPE` if sizes differ. */
 export function reshape(x: Tensor, shape: Shape): Tensor {

@@ -2,7 +2,7 @@
  * Finds and loads the native addon: the clone's own build first, then the prebuilt platform package. Node modules are
  * imported on demand, so that a bundle for the browser may hold this file.
  */
-import type { Ceiling } from "../../ceiling";
+import type { Ceiling } from "../../device";
 import { LenggenError, type ErrorCode } from "../../errors";
 import { isMusl } from "./libc";
 

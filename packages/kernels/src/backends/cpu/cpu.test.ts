@@ -4,12 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { afterAll, describe, expect, it, vi } from "vitest";
-import { open } from "../../device";
+import { open } from "../../open";
 import { rmsNorm } from "../../ops/norm";
 import { extended } from "../../ops/view";
 import { vjp } from "../../tape";
-import { dispose, full, tensor, zeros } from "../../tensor";
-import { expectError, instructionSets } from "../../testing";
+import { dispose, tensor } from "../../tensor";
+import { full, zeros } from "../../ops/memory";
+import { expectError, instructionSets, kernelsIn } from "../../testing";
 import { loadAddon } from "./addon";
 import { CpuDevice } from "./index";
 import { measureCeiling } from "../../ceiling";
@@ -65,7 +66,7 @@ describe.runIf(loaded.addon)("the cpu device", () => {
         const device = await open("cpu", { isa, threads });
         const values = Float32Array.from({ length: 100_001 }, (_, i) => Math.sin(i));
         const [x, out] = [tensor(device, values), full(device, [values.length], 1 / 3)];
-        for (let i = 0; i < 10; i++) device.kernels.accumulate({ out, x, scale: 0.1 });
+        for (let i = 0; i < 10; i++) kernelsIn(device).accumulate({ out, x, scale: 0.1 });
         const bytes = await out.read();
         results.push(new Uint8Array(bytes.buffer));
         x.dispose();
@@ -80,7 +81,7 @@ describe.runIf(loaded.addon)("the cpu device", () => {
   it("runs far more launches than its queue holds", async () => {
     const device = await open("cpu", { threads: 2 });
     const [x, one] = [zeros(device, [8]), full(device, [8], 1)];
-    for (let i = 0; i < 20_000; i++) device.kernels.accumulate({ out: x, x: one, scale: 1 });
+    for (let i = 0; i < 20_000; i++) kernelsIn(device).accumulate({ out: x, x: one, scale: 1 });
     expect(await x.read()).toEqual(new Float32Array(8).fill(20_000));
     x.dispose();
     one.dispose();
@@ -93,7 +94,7 @@ describe.runIf(loaded.addon)("the cpu device", () => {
     const reads = [];
     for (let i = 0; i < 200; i++) {
       const x = full(device, [1000], i);
-      device.kernels.accumulate({ out: x, x: one, scale: 1 });
+      kernelsIn(device).accumulate({ out: x, x: one, scale: 1 });
       reads.push(x.read());
       x.dispose();
     }
@@ -126,7 +127,7 @@ describe.runIf(loaded.addon)("the cpu device", () => {
       x.dispose();
       x = longer;
       using head = x.window([1000]);
-      for (let i = 0; i < 50; i++, steps++) device.kernels.accumulate({ out: head, x: one, scale: 1 }); // in the queue while it moves
+      for (let i = 0; i < 50; i++, steps++) kernelsIn(device).accumulate({ out: head, x: one, scale: 1 }); // in the queue while it moves
     }
     expect(new Set((await x.read()).subarray(0, 1000))).toEqual(new Set([steps]));
     // There were never two of them.
@@ -153,7 +154,7 @@ describe.runIf(loaded.addon)("the cpu device", () => {
   it("finishes what is queued when it closes, and settles what was asked for", async () => {
     const device = await open("cpu");
     const [x, one] = [zeros(device, [100_000]), full(device, [100_000], 1)];
-    for (let i = 0; i < 100; i++) device.kernels.accumulate({ out: x, x: one, scale: 1 });
+    for (let i = 0; i < 100; i++) kernelsIn(device).accumulate({ out: x, x: one, scale: 1 });
     const read = x.read();
     const done = device.synchronize();
     device.close();
@@ -222,7 +223,7 @@ describe.runIf(loaded.addon)("the cpu device", () => {
   it("counts calls and time by kernel", async () => {
     const device = (await open("cpu", { threads: 2 })) as CpuDevice;
     const [x, one] = [zeros(device, [100_000]), full(device, [100_000], 1)];
-    for (let i = 0; i < 50; i++) device.kernels.accumulate({ out: x, x: one, scale: 1 });
+    for (let i = 0; i < 50; i++) kernelsIn(device).accumulate({ out: x, x: one, scale: 1 });
     const profile = await device.profile();
     expect(Object.fromEntries(profile.map(({ kernel, calls }) => [kernel, calls]))).toEqual({ accumulate: 50, fill: 2 });
     for (const { seconds } of profile) expect(seconds).toBeGreaterThan(0);
@@ -307,7 +308,7 @@ describe("a missing or broken addon", () => {
     vi.resetModules();
     vi.stubEnv("LENGGEN_CPU_ADDON", path);
     try {
-      const fresh = await import("../../device");
+      const fresh = await import("../../open");
       const listing = (await fresh.devices()).find(({ name }) => name === "cpu")!;
       await expect(fresh.open("cpu")).rejects.toMatchObject({ code: "E_DEVICE_UNAVAILABLE", message: expect.stringContaining(listing.reason) });
       (await fresh.open("reference")).close();

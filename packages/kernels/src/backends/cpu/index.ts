@@ -2,28 +2,33 @@
  * The CPU device: C++ kernels on their own threads. JavaScript only queues work, so that the event loop
  * stays alive while the kernels run.
  */
-import type { Backend, Device, DeviceBuffer, DeviceListing, KernelTime, MemoryUse } from "../../device";
+import { COMPOSED, formsFor } from "../../composed";
+import type { Backend, Ceiling, Device, DeviceBuffer, DeviceListing, KernelTable, KernelTime, MemoryUse } from "../../device";
 import { check, LenggenError } from "../../errors";
 import { FAMILIES } from "../../families";
-import type { Kernels } from "../../kernels";
 import type { Family } from "../../signature";
 import { memoryLimitFrom } from "../memoryLimit";
 import { type Addon, loadAddon, type NativeDevice, translated } from "./addon";
 import { type CpuBuffer, Packer } from "./pack";
 
-/** All kernels that are declared, as the addon has them. */
-function declaredKernels(native: NativeDevice, device: Device): Kernels {
+/** All kernels that are declared and that the addon has. */
+function kernelsIn(native: NativeDevice, device: Device): KernelTable {
   const packer = new Packer(native, device);
   const places = new Map(native.describe().kernels.map((name, index) => [name, index]));
-  const kernels = Object.values<Family>(FAMILIES).flatMap((family) => Object.entries(family));
-  return Object.fromEntries(kernels.map(([name, signature]) => [name, packer.kernel(name, signature, places.get(name))])) as unknown as Kernels;
+  const declared = Object.values<Family>(FAMILIES).flatMap((family) => Object.entries(family));
+  return Object.fromEntries(declared.flatMap(([name, signature]) => {
+    const place = places.get(name);
+    return place === undefined ? [] : [[name, packer.kernel(name, signature, place)]];
+  }));
 }
 
 export class CpuDevice implements Device {
   readonly kind = "cpu";
   readonly description: string;
   readonly dtypes = ["f32", "f16", "i32"] as const;
-  readonly kernels: Kernels;
+  readonly kernels: KernelTable;
+  /** Of an addon that is older than the rest. */
+  readonly composed: Device["composed"];
   readonly threads: number;
   /** The instruction set that the kernels use. */
   readonly isa: string;
@@ -37,7 +42,8 @@ export class CpuDevice implements Device {
     this.isa = isa;
     this.threads = threads;
     this.description = `${processor}, ${isa}, ${threads} ${threads === 1 ? "thread" : "threads"}`;
-    this.kernels = declaredKernels(native, this);
+    this.kernels = kernelsIn(native, this);
+    this.composed = formsFor(this.kernels, COMPOSED);
   }
 
   allocate(byteLength: number): CpuBuffer {
@@ -98,6 +104,10 @@ export class CpuDevice implements Device {
 
   resetProfile(): void {
     if (!this.#closed) this.#native.resetProfile();
+  }
+
+  async ceiling(): Promise<Ceiling> {
+    return (await addonOrThrow()).ceiling(this.threads, this.isa);
   }
 
   /** Waits for queued work and frees all memory. Reads that were asked for before still resolve. */
@@ -162,6 +172,3 @@ export const cpu: Backend = {
 };
 
 /** See {@link Ceiling}: measured now, with this device's threads and instruction set. Takes about two seconds. */
-export async function ceilingOf(device: CpuDevice) {
-  return (await addonOrThrow()).ceiling(device.threads, device.isa);
-}

@@ -34,15 +34,13 @@ export class Packer {
   }
 
   /** The function that launches a kernel of the addon's table. */
-  kernel(name: string, signature: Signature, index: number | undefined): (args: Arguments) => Readonly<Record<string, Tensor>> | undefined {
+  kernel(name: string, signature: Signature, index: number): (args: Arguments) => Readonly<Record<string, Tensor>> | undefined {
     const slots = slotsOf(signature);
     const single = slots.filter(({ list }) => !list);
     const lists = slots.filter(({ list }) => list);
     const numbers = Object.entries(signature.numbers);
     const saves = single.filter(({ part }) => part === "saves");
     return (args) => {
-      check(index !== undefined, "E_UNKNOWN_NAME", () =>
-        `cpu: the addon has no kernel "${name}"; build it anew (node packages/kernels/scripts/build-native.mjs)`);
       const saved = saves.length > 0 && args.recording ? this.#allocate(saves, args) : undefined;
       this.#at = 0;
       let buffers = single.length;

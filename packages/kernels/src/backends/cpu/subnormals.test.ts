@@ -1,6 +1,6 @@
 /** Numbers below the smallest normal float32: what the device's threads make of them, and that nothing else is changed. */
 import { describe, expect, it } from "vitest";
-import { open } from "../../device";
+import { open } from "../../open";
 import { log, scale } from "../../ops/elementwise";
 import { ssd } from "../../ops/ssd";
 import { transpose } from "../../ops/view";

@@ -2,9 +2,8 @@
  * The reference device: plain TypeScript, run at once, written to be read beside the papers. Arithmetic is
  * float64; only what is stored in f32 tensors is rounded. It is what the fast devices are tested against.
  */
-import type { Backend, Device, MemoryUse } from "../../device";
+import type { Backend, Device, KernelTable, MemoryUse } from "../../device";
 import { check } from "../../errors";
-import type { Kernels } from "../../kernels";
 import { memoryLimitFrom } from "../memoryLimit";
 import { attention } from "./attention";
 import { chunkAttention } from "./chunkAttention";
@@ -29,7 +28,7 @@ import { rope } from "./rope";
 import { ssd } from "./ssd";
 import { view } from "./view";
 
-const kernels: Kernels = {
+const kernels: KernelTable = {
   ...attention,
   ...chunkAttention,
   ...conv,

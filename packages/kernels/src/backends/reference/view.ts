@@ -1,4 +1,4 @@
-import type { viewKernels } from "../../ops/view";
+import type { viewKernels } from "../../ops/copy";
 import type { KernelsOf } from "../../signature";
 import { data } from "./data";
 import { walk } from "./walk";

@@ -1,6 +1,6 @@
 /** What is said where WebGPU is missing, in pages that are only played: of Node's own texts see dawn.test.ts. */
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { devices, open } from "../../device";
+import { devices, open } from "../../open";
 
 vi.mock("../../platform", () => import("../../platform.browser"));
 afterEach(() => vi.unstubAllGlobals());

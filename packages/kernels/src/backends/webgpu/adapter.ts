@@ -1,8 +1,6 @@
 /** Finds WebGPU: the browser's own, or in Node what dawn.ts loads. Says what is missing and how to get it. */
 import { dawn } from "../../platform";
-
-/** WebGPU, with what to say when it has no adapter; or the reason why there is none. */
-export type FoundGpu = { readonly gpu: GPU; readonly withoutAdapter: string } | { readonly gpu: null; readonly reason: string };
+import type { FoundGpu } from "./dawn";
 
 export type FoundAdapter =
   | { readonly adapter: GPUAdapter; readonly reason: "" }

@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { type Device, devices, open } from "../../device";
+import type { Device } from "../../device";
+import { devices, open } from "../../open";
 import { alibiSlopes, attention } from "../../ops/attention";
 import { rope } from "../../ops/rope";
 import { tensor } from "../../tensor";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { measureCeiling } from "../../ceiling";
-import { devices, open } from "../../device";
+import { devices, open } from "../../open";
 
 const listing = (await devices({ fallback: true })).find(({ name }) => name === "webgpu")!;
 if (!listing.available) console.warn(`tests of webgpu's ceilings do not run: ${listing.reason}`);

@@ -1,7 +1,12 @@
 /** What an adapter can do at most: multiply-adds in registers alone, and a copy much larger than the caches. */
+import type { Ceiling, Device } from "../../device";
+import { kernelsOf } from "../../kernels";
+import type { memoryKernels } from "../../ops/memory";
 import { Tensor } from "../../tensor";
-import type { WebGpuDevice } from ".";
+import type { Launcher } from "./launcher";
 import { program } from "./program";
+
+type WebGpuDevice = Device & { readonly launcher: Launcher };
 
 /** Shortest run that a clock is trusted for, and how long runs are repeated for the best one. */
 const ENOUGH_SECONDS = 0.02;
@@ -56,7 +61,7 @@ fn run(group: u32, lane: u32) {
  * Measures a device's ceilings, in 10⁹ floating-point operations and in 10⁹ bytes (read and written) a second, in about two seconds, by its timestamps if it was opened with `profile` and has them, else by
  * the clock. Takes at most 512 MiB meanwhile. Throws `E_MEMORY` where there is no room for that.
  */
-export async function webGpuCeiling(device: WebGpuDevice): Promise<{ readonly gflops: number; readonly copyGBs: number }> {
+export async function webGpuCeiling(device: WebGpuDevice): Promise<Ceiling> {
   const { launcher: gpu } = device;
   using out = Tensor.empty(device, [GROUPS * WORKGROUP]);
   const operations = GROUPS * WORKGROUP * CHAINS * 4 * STEPS * 2;
@@ -68,14 +73,15 @@ export async function webGpuCeiling(device: WebGpuDevice): Promise<{ readonly gf
   // What is slow has small caches, and would take long.
   let bytes = Math.min(most, LEAST_COPIED);
   while (bytes < most && (await copied(device, bytes, once)) < ENOUGH_SECONDS) bytes = Math.min(most, 4 * bytes);
-  return { gflops: (operations * turns) / 1e9, copyGBs: (2 * bytes * (await copied(device, bytes, best))) / 1e9 };
+  const gflops = (operations * turns) / 1e9;
+  return { gflopsOneThread: gflops, gflopsAllThreads: gflops, copyGBs: (2 * bytes * (await copied(device, bytes, best))) / 1e9 };
 }
 
 /** Measures copies of so many bytes. */
 async function copied(device: WebGpuDevice, bytes: number, measure: typeof best): Promise<number> {
   using source = Tensor.empty(device, [bytes / 4]);
   using target = Tensor.empty(device, [bytes / 4]);
-  device.kernels.fill({ out: source, value: 1 });
+  kernelsOf<typeof memoryKernels>(source).fill({ out: source, value: 1 });
   // Awaited here, so that the tensors live until then.
   return await measure(device, (count) => {
     for (let i = 0; i < count; i++) device.launcher.run(copy, { x: source, out: target }, {}, bytes / (WORKGROUP * EACH * 16));

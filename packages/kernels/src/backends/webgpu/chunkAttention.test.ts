@@ -1,7 +1,8 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { devices, open } from "../../device";
+import { devices, open } from "../../open";
 import { chunkAttention as attend } from "../../ops/chunkAttention";
-import { dispose, type Tensor, zeros } from "../../tensor";
+import { dispose, type Tensor } from "../../tensor";
+import { zeros } from "../../ops/memory";
 import { compareWithReference, evaluate, type HostTensor, integers, normals, type TestFunction, uniforms } from "../../testing";
 import type { WebGpuDevice } from ".";
 import { chunkAttention } from "./chunkAttention";

@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { type Device, devices, open } from "../../device";
+import type { Device } from "../../device";
+import { devices, open } from "../../open";
 import { causalConv } from "../../ops/conv";
 import { compareWithReference, evaluate, type HostTensor, normals, type TestFunction } from "../../testing";
 

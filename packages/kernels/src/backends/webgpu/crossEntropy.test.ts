@@ -1,7 +1,8 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { devices, open } from "../../device";
+import { devices, open } from "../../open";
 import { crossEntropy as loss } from "../../ops/crossEntropy";
-import { dispose, full, tensor, Tensor } from "../../tensor";
+import { dispose, tensor, Tensor } from "../../tensor";
+import { full } from "../../ops/memory";
 import { compareWithReference, evaluate, expectClose, type HostTensor, integers, normals, referenceDevice, type TestFunction } from "../../testing";
 import type { WebGpuDevice } from ".";
 import { crossEntropy } from "./crossEntropy";

@@ -1,7 +1,9 @@
 /** WebGPU in Node: the npm package `webgpu`, which brings Dawn. Imported by a name that bundlers do not follow. */
 import { isMusl } from "../cpu/libc";
-import type { FoundGpu } from "./adapter";
 import { type DawnProbe, probeDawn } from "./dawnProbe";
+
+/** WebGPU, with what to say when it has no adapter; or the reason why there is none. */
+export type FoundGpu = { readonly gpu: GPU; readonly withoutAdapter: string } | { readonly gpu: null; readonly reason: string };
 
 /**
  * Times as they are, for benchmarks. No zeros in a group's memory before it starts: kernels write before they read, and software

@@ -1,8 +1,9 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { devices, open } from "../../device";
+import { devices, open } from "../../open";
 import { add, div, equal, exp, mul, neg, scale, sigmoid, silu, softplus, square, sub, tanh } from "../../ops/elementwise";
-import { dispose, tensor, zeros } from "../../tensor";
-import { compareWithReference, evaluate, normals, uniforms } from "../../testing";
+import { dispose, tensor } from "../../tensor";
+import { zeros } from "../../ops/memory";
+import { compareWithReference, evaluate, normals, uniforms, kernelsIn } from "../../testing";
 import { boxes } from "./nest";
 
 const listing = (await devices({ fallback: true })).find(({ name }) => name === "webgpu")!;
@@ -49,7 +50,7 @@ describe.skipIf(!listing.available)("elementwise functions on webgpu", async () 
       const all = tensor(device, Array.from({ length: 200 }, (_, i) => i));
       const out = zeros(device, [200]);
       const [x, y] = [all.window([size], start), out.window([size], start + 5)];
-      device.kernels.affine({ x, y, scale: 2, shift: 1 });
+      kernelsIn(device).affine({ x, y, scale: 2, shift: 1 });
       expect(Array.from(await out.read())).toEqual(Array.from({ length: 200 }, (_, i) => (i >= start + 5 && i < start + 5 + size ? 2 * (i - 5) + 1 : 0)));
       dispose([all, out, x, y]);
     }

@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { type Device, devices, open } from "../../device";
+import type { Device } from "../../device";
+import { devices, open } from "../../open";
 import { embedding } from "../../ops/embedding";
 import { compareWithReference, evaluate, type HostTensor, integers, normals } from "../../testing";
 

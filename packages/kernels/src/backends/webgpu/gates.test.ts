@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { devices, open } from "../../device";
+import { devices, open } from "../../open";
 import { ssmGates } from "../../ops/gates";
 import { compareWithReference, evaluate, host, normals, type TestFunction } from "../../testing";
 

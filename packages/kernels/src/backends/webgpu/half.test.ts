@@ -1,6 +1,7 @@
 /** Weights of f16 with the feature shader-f16 and without it: the same numbers. */
 import { afterAll, describe, expect, it } from "vitest";
-import { devices, open, type WebGpuOptions } from "../../device";
+import type { WebGpuOptions } from "../../device";
+import { devices, open } from "../../open";
 import { crossEntropy } from "../../ops/crossEntropy";
 import { embedding, tokenTensor } from "../../ops/embedding";
 import { linear } from "../../ops/matmul";

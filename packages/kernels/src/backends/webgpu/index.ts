@@ -2,9 +2,8 @@
  * The WebGPU device, in browsers (pages and workers) and in Node. Kernels are WGSL; the queue is queue.ts, memory is
  * pool.ts, compilation is pipelines.ts, and what a launch checks and copies is launcher.ts.
  */
-import type { Backend, Device, DeviceBuffer, DeviceListing, KernelTime, LaunchCounts, MemoryUse, OpenOptions } from "../../device";
+import type { Backend, Ceiling, Device, DeviceBuffer, DeviceListing, KernelTable, KernelTime, LaunchCounts, MemoryUse, OpenOptions } from "../../device";
 import { check, LenggenError } from "../../errors";
-import type { Kernels } from "../../kernels";
 import { findAdapter, type FoundAdapter } from "./adapter";
 import { attention } from "./attention";
 import { chunkAttention } from "./chunkAttention";
@@ -32,7 +31,7 @@ import { rope } from "./rope";
 import { ssd } from "./ssd";
 import { view } from "./view";
 
-const createKernels = (gpu: Launcher): Kernels => ({
+const createKernels = (gpu: Launcher): KernelTable => ({
   ...attention(gpu),
   ...chunkAttention(gpu),
   ...conv(gpu),
@@ -60,7 +59,7 @@ export class WebGpuDevice implements Device {
   readonly kind = "webgpu";
   readonly description: string;
   readonly dtypes = ["f32", "f16", "i32"] as const;
-  readonly kernels: Kernels;
+  readonly kernels: KernelTable;
   readonly profile?: () => Promise<readonly KernelTime[]>;
   readonly resetProfile?: () => void;
   /** The device itself: for tests that lose it, and to share buffers with other code. */
@@ -136,6 +135,11 @@ export class WebGpuDevice implements Device {
 
   resetPeak(): void {
     this.#pool.resetPeak();
+  }
+
+  /** Loaded when somebody asks: pages that only compute go without. */
+  async ceiling(): Promise<Ceiling> {
+    return (await import("./ceiling")).webGpuCeiling(this);
   }
 
   counts(): LaunchCounts {

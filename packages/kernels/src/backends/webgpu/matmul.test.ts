@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { devices, open } from "../../device";
+import { devices, open } from "../../open";
 import { linear, matmul as product, type MatmulOptions } from "../../ops/matmul";
 import { sizeOf } from "../../shape";
 import { dispose, tensor, Tensor } from "../../tensor";

@@ -1,8 +1,9 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { type Device, devices, open } from "../../device";
+import type { Device } from "../../device";
+import { devices, open } from "../../open";
 import { layerNorm } from "../../ops/layerNorm";
 import { addRmsNorm, gatedRmsNorm, rmsNorm } from "../../ops/norm";
-import { zeros } from "../../tensor";
+import { zeros } from "../../ops/memory";
 import { compareWithReference, evaluate, expectError, type HostTensor, normals, type TestFunction } from "../../testing";
 
 const listing = (await devices({ fallback: true })).find(({ name }) => name === "webgpu")!;

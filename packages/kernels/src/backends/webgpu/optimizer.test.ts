@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { type Device, devices, open } from "../../device";
+import type { Device } from "../../device";
+import { devices, open } from "../../open";
 import { adamW, adamWMoments, clipFactor, countNonFinite, globalNorm } from "../../ops/optimizer";
 import { dispose, scope, tensor, type Tensor } from "../../tensor";
 import { expectClose, normals, referenceDevice, relativeError, testRandom, upload } from "../../testing";

@@ -1,9 +1,10 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { type Device, devices, open } from "../../device";
+import type { Device } from "../../device";
+import { devices, open } from "../../open";
 import { normal, uniform } from "../../ops/random";
 import { key } from "../../random";
 import { Tensor } from "../../tensor";
-import { referenceDevice } from "../../testing";
+import { referenceDevice, kernelsIn } from "../../testing";
 
 const listing = (await devices({ fallback: true })).find(({ name }) => name === "webgpu")!;
 if (!listing.available) console.warn(`tests of random numbers on webgpu do not run: ${listing.reason}`);
@@ -59,7 +60,7 @@ describe.skipIf(!listing.available)("random on webgpu", async () => {
   it("fills a window that begins anywhere", async () => {
     const all = Tensor.empty(device, [1000]);
     const middle = all.window([701], 133);
-    device.kernels.randomNormal({ out: middle, key: key(9), mean: 0, std: 1 });
+    kernelsIn(device).randomNormal({ out: middle, key: key(9), mean: 0, std: 1 });
     all.dispose();
     const bits = await bitsOf(middle);
     expect(bits).toEqual(await bitsOf(normal(key(9), referenceDevice, [701])));

@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { type Device, devices, open } from "../../device";
+import type { Device } from "../../device";
+import { devices, open } from "../../open";
 import { argmax, logSoftmax, max, mean, softmax, sum } from "../../ops/reduce";
 import { compareWithReference, evaluate, host, integers, normals, type TestFunction, uniforms } from "../../testing";
 

@@ -1,8 +1,9 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { devices, open } from "../../device";
+import { devices, open } from "../../open";
 import { retrieve as find } from "../../ops/retrieve";
 import { type Key, key } from "../../random";
-import { dispose, type Tensor, zeros } from "../../tensor";
+import { dispose, type Tensor } from "../../tensor";
+import { zeros } from "../../ops/memory";
 import { compareWithReference, evaluate, host, type HostTensor, normals } from "../../testing";
 import type { WebGpuDevice } from ".";
 import { retrieve } from "./retrieve";

@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { devices, open } from "../../device";
-import { scope, tensor, zeros } from "../../tensor";
+import { devices, open } from "../../open";
+import { scope, tensor } from "../../tensor";
+import { zeros } from "../../ops/memory";
 import { testRandom } from "../../testing";
 import type { WebGpuDevice } from ".";
 import { program } from "./program";

@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { type Device, devices, open } from "../../device";
+import type { Device } from "../../device";
+import { devices, open } from "../../open";
 import { ssd } from "../../ops/ssd";
 import { compareWithReference, evaluate, host, type HostTensor, normals, relativeError, referenceDevice, type TestFunction, uniforms } from "../../testing";
 

@@ -1,8 +1,10 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { type Device, devices, open } from "../../device";
+import type { Device } from "../../device";
+import { devices, open } from "../../open";
 import { broadcastTo, concat, slice, transpose } from "../../ops/view";
-import { dispose, full, tensor } from "../../tensor";
-import { evaluate, type HostTensor, referenceDevice, type TestFunction } from "../../testing";
+import { dispose, tensor } from "../../tensor";
+import { full } from "../../ops/memory";
+import { evaluate, type HostTensor, referenceDevice, type TestFunction, kernelsIn } from "../../testing";
 
 const listing = (await devices({ fallback: true })).find(({ name }) => name === "webgpu")!;
 if (!listing.available) console.warn(`tests of views on webgpu do not run: ${listing.reason}`);
@@ -59,7 +61,7 @@ describe.skipIf(!listing.available)("views on webgpu", async () => {
 
   it("leaves what lies beside the target, and moves bits as they are", async () => {
     const [x, out] = [tensor(device, [1, NaN, 1e-42, -0, 5, 6, 7, 8]), full(device, [40], 9)];
-    device.kernels.copyStrided({ x, out, xOffset: 1, outOffset: 3, layout: { sizes: [3], strides: [[1], [10]] } });
+    kernelsIn(device).copyStrided({ x, out, xOffset: 1, outOffset: 3, layout: { sizes: [3], strides: [[1], [10]] } });
     const values = Array.from(await out.read());
     expect([values[3], values[13], values[23]]).toEqual([NaN, Math.fround(1e-42), -0]);
     expect(values.filter((value) => value === 9)).toHaveLength(37);
@@ -69,7 +71,7 @@ describe.skipIf(!listing.available)("views on webgpu", async () => {
   it("copies within one buffer", async () => {
     const all = tensor(device, Array.from({ length: 20 }, (_, i) => i));
     const [low, high] = [all.window([5]), all.window([10], 10)];
-    device.kernels.copyStrided({ x: low, out: high, xOffset: 1, outOffset: 2, layout: { sizes: [4], strides: [[1], [1]] } });
+    kernelsIn(device).copyStrided({ x: low, out: high, xOffset: 1, outOffset: 2, layout: { sizes: [4], strides: [[1], [1]] } });
     expect(Array.from(await all.read())).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 1, 2, 3, 4, 16, 17, 18, 19]);
     dispose([all, low, high]);
   });

@@ -1,5 +1,5 @@
 import { collapse, type Layout } from "../../ops/layout";
-import type { viewKernels } from "../../ops/view";
+import type { viewKernels } from "../../ops/copy";
 import type { KernelsOf } from "../../signature";
 import type { Launcher } from "./launcher";
 import { type Box, boxes, mostElements, nest, type Operand, placeOf } from "./nest";

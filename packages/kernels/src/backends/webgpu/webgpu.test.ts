@@ -1,7 +1,8 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { devices, open } from "../../device";
-import { dispose, full, scope, tensor, zeros } from "../../tensor";
-import { expectError } from "../../testing";
+import { devices, open } from "../../open";
+import { dispose, scope, tensor } from "../../tensor";
+import { full, zeros } from "../../ops/memory";
+import { expectError, kernelsIn } from "../../testing";
 import type { WebGpuDevice } from ".";
 import { part, rowParts } from "./launcher";
 import { sizeClass } from "./pool";
@@ -22,12 +23,12 @@ describe.skipIf(!listing.available)("the webgpu device", async () => {
 
   it("writes, fills, sums and reads in queue order", async () => {
     const [x, y] = [tensor(device, [1, 2, 3]), full(device, [3], 10)];
-    device.kernels.accumulate({ out: y, x, scale: 2 });
+    kernelsIn(device).accumulate({ out: y, x, scale: 2 });
     x.write([5, 5, 5]);
-    device.kernels.accumulate({ out: y, x, scale: 1 });
+    kernelsIn(device).accumulate({ out: y, x, scale: 1 });
     expect([...(await y.read())]).toEqual([17, 19, 21]);
     const n = tensor(device, [1, -2, 3], [3], "i32");
-    scope(() => device.kernels.accumulate({ out: n, x: n.window([3]), scale: 3 }));
+    scope(() => kernelsIn(device).accumulate({ out: n, x: n.window([3]), scale: 3 }));
     expect([...(await n.read())]).toEqual([4, -8, 12]);
     dispose([x, y, n]);
   });
@@ -35,8 +36,8 @@ describe.skipIf(!listing.available)("the webgpu device", async () => {
   it("takes windows that begin anywhere", async () => {
     const all = tensor(device, Array.from({ length: 100 }, (_, i) => i));
     const [low, high] = [all.window([7], 3), all.window([7], 80)];
-    device.kernels.accumulate({ out: high, x: low, scale: 1 });
-    device.kernels.fill({ out: low, value: -1 });
+    kernelsIn(device).accumulate({ out: high, x: low, scale: 1 });
+    kernelsIn(device).fill({ out: low, value: -1 });
     const values = await all.read();
     expect(Array.from(values.subarray(78, 90))).toEqual([78, 79, 83, 85, 87, 89, 91, 93, 95, 87, 88, 89]);
     expect(Array.from(values.subarray(2, 11))).toEqual([2, -1, -1, -1, -1, -1, -1, -1, 10]);
@@ -46,7 +47,7 @@ describe.skipIf(!listing.available)("the webgpu device", async () => {
   it("writes and reads megabytes", async () => {
     const data = Float32Array.from({ length: 1 << 20 }, (_, i) => i % 1013);
     using x = tensor(device, data);
-    scope(() => device.kernels.accumulate({ out: x, x: x.window([1 << 20]), scale: 1 }));
+    scope(() => kernelsIn(device).accumulate({ out: x, x: x.window([1 << 20]), scale: 1 }));
     const found = await x.read();
     expect(found.length).toBe(data.length);
     expect(found.findIndex((value, i) => value !== 2 * data[i]!)).toBe(-1); // toEqual takes seconds for so many
@@ -56,7 +57,7 @@ describe.skipIf(!listing.available)("the webgpu device", async () => {
     const x = zeros(device, [1000]);
     const step = async () => {
       scope(() => {
-        for (let i = 0; i < 20; i++) device.kernels.accumulate({ out: x, x: full(device, [1000], 1), scale: 1 });
+        for (let i = 0; i < 20; i++) kernelsIn(device).accumulate({ out: x, x: full(device, [1000], 1), scale: 1 });
       });
       return (await x.read())[999];
     };
@@ -89,7 +90,7 @@ describe.skipIf(!listing.available)("the webgpu device", async () => {
     const small = await openHere({ webgpu: { maxBinding: 1024 } });
     const x = tensor(small, Array.from({ length: 1000 }, (_, i) => i));
     const y = full(small, [1000], 1);
-    small.kernels.accumulate({ out: y, x, scale: 2 });
+    kernelsIn(small).accumulate({ out: y, x, scale: 2 });
     expect([...(await y.read())]).toEqual(Array.from({ length: 1000 }, (_, i) => 1 + 2 * i));
     dispose([x, y]);
     small.close();
@@ -163,7 +164,7 @@ describe.skipIf(!listing.available)("the webgpu device", async () => {
     if (!timed.profile) return console.warn("the adapter has no timestamp queries: profiles are not tested");
     const x = zeros(timed, [1000]);
     scope(() => {
-      for (let i = 0; i < 300; i++) timed.kernels.accumulate({ out: x, x: x.window([1000]), scale: 1 });
+      for (let i = 0; i < 300; i++) kernelsIn(timed).accumulate({ out: x, x: x.window([1000]), scale: 1 });
     });
     const times = await timed.profile();
     expect(Object.fromEntries(times.map(({ kernel, calls }) => [kernel, calls]))).toEqual({ accumulate: 300, fill: 1 });

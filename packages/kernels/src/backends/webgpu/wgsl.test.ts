@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, it } from "vitest";
-import { devices, open } from "../../device";
-import { Tensor, tensor, zeros } from "../../tensor";
+import { devices, open } from "../../open";
+import { Tensor, tensor } from "../../tensor";
+import { zeros } from "../../ops/memory";
 import { elementwiseError, testRandom } from "../../testing";
 import type { WebGpuDevice } from ".";
 import { program } from "./program";
