@@ -47,7 +47,7 @@ export async function weightsHash(checkpoint: string, signal: AbortSignal): Prom
   }
 }
 
-/** Whether a run read its text as one: what older runs did not, unless told. */
+/** Whether a run read its text as one: what older runs did not, unless asked to. */
 export function joinedDocuments({ settings }: BegunRun): boolean {
   const documents = (settings["data"] as JsonRecord | undefined)?.["documents"];
   return typeof documents !== "number" || documents === 1;

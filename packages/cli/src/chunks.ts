@@ -19,9 +19,12 @@ export function hasChunks(model: { readonly family: string }): model is Drt {
  * Runs a body with the model that keeps its chunks there, and with their store, which is closed afterwards; a file lies in the folder.
  * Throws `E_ARGUMENT` for a model that has none, unless they are to be on the device.
  */
-export async function keepingChunks<R>(model: SequenceModel, tier: Tier, folder: string, body: (model: SequenceModel, store?: ChunkStore) => Promise<R>): Promise<R> {
+export async function keepingChunks<R>(
+  model: SequenceModel, tier: Tier, folder: string, body: (model: SequenceModel, store?: ChunkStore) => Promise<R>,
+): Promise<R> {
   if (tier === "device") return body(model);
-  check(hasChunks(model), "E_ARGUMENT", () => `--memory ${tier}: a model of family ${model.family} has no chunks to keep there; leave it out`);
+  check(hasChunks(model), "E_ARGUMENT", () =>
+    `--memory ${tier}: a model of family ${model.family} has no chunks to keep there; leave it out`);
   const store = tier === "disk" ? await diskStore({ folder }) : hostStore();
   try {
     return await body(model.withMemory(store), store);

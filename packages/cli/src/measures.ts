@@ -57,7 +57,8 @@ export interface Measure {
 
 /** Sequences of `length` bytes, evenly spaced over a text and not overlapping. Throws `E_TEXT` when they do not fit. */
 export function cutSequences(text: Tokens | TokenSource, length: number, count: number): TokenSource[] {
-  check(text.length >= length, "E_TEXT", () => `the text has ${text.length} bytes, too few for a length of ${lengthName(length)}; take a longer text or a smaller length`);
+  check(text.length >= length, "E_TEXT", () =>
+    `the text has ${text.length} bytes, too few for a length of ${lengthName(length)}; take a longer text or a smaller length`);
   const fitting = Math.min(count, Math.floor(text.length / length));
   const room = Math.floor(text.length / fitting);
   return Array.from({ length: fitting }, (_, i) => partOf(text, i * room, i * room + length));

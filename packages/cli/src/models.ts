@@ -92,7 +92,8 @@ export async function readJson(path: string): Promise<Json> {
 async function readSmall(path: string): Promise<Uint8Array> {
   const source = await openFile(path);
   try {
-    check(source.size <= LARGEST_CONFIG, "E_FORMAT", () => `${path} has ${source.size} bytes, too many for a configuration (at most ${LARGEST_CONFIG})`);
+    check(source.size <= LARGEST_CONFIG, "E_FORMAT", () =>
+      `${path} has ${source.size} bytes, too many for a configuration (at most ${LARGEST_CONFIG})`);
     return await source.read(0, source.size);
   } finally {
     await source.close();

@@ -9,7 +9,7 @@ export interface ProgressOptions {
   readonly unit: string;
   /** What the rate counts, e.g. "tokens", and how many of it make one unit of progress. */
   readonly rate?: { readonly unit: string; readonly perUnit: number };
-  /** Whether units take about the same time, so that a rate and the time left can be told; true unless given. */
+  /** Whether units take about the same time, so that a rate and the time left can be estimated; true unless given. */
   readonly alike?: boolean;
   /** Where to write; stderr unless given. */
   readonly stream?: NodeJS.WriteStream;

@@ -35,7 +35,8 @@ export async function beginningAt<R>(
 ): Promise<R> {
   if (path === undefined) return keepingChunks(model, tier, ".", (writer, store) => body({ model: writer, store }));
   if (await isFolder(path)) return fromStream(path, model, parameters, tier, body);
-  check(tier === "device", "E_ARGUMENT", () => `--memory ${tier}: ${path} holds all that its model remembers, for the device; leave --memory out`);
+  check(tier === "device", "E_ARGUMENT", () =>
+    `--memory ${tier}: ${path} holds all that its model remembers, for the device; leave --memory out`);
   const loaded = await reading(path, (source) => loadState(model, parameters, source, { batch: 1 }));
   try {
     return await body({ model, ...loaded });
@@ -47,7 +48,8 @@ export async function beginningAt<R>(
 async function fromStream<R>(
   path: string, model: SequenceModel, parameters: Parameters, tier: Tier, body: (beginning: Beginning) => Promise<R>,
 ): Promise<R> {
-  check(hasChunks(model), "E_CONFIG", () => `${path}: is a folder, as streams of models that retrieve are; give the file of a state of this ${model.family}`);
+  check(hasChunks(model), "E_CONFIG", () =>
+    `${path}: is a folder, as streams of models that retrieve are; give the file of a state of this ${model.family}`);
   const { model: writer, state, place, store } = await resumeStream(path, model, parameters, { tier: tier === "host" ? tier : "disk", folder: "." });
   try {
     const rows = state.memory.lengths.shape[0];
@@ -67,14 +69,18 @@ async function fromStream<R>(
  */
 export async function checkSavePlace(path: string, tier: Tier): Promise<void> {
   if (await exists(path)) {
-    check(tier === "device" && !(await isFolder(path)), "E_EXISTS", () => `--save-state ${path}: is there already; save it under another name`);
-    check(await reading(path, isSavedState), "E_EXISTS", () => `--save-state ${path}: is there already and no saved state; it is not written over`);
+    check(tier === "device" && !(await isFolder(path)), "E_EXISTS", () =>
+      `--save-state ${path}: is there already; save it under another name`);
+    check(await reading(path, isSavedState), "E_EXISTS", () =>
+      `--save-state ${path}: is there already and no saved state; it is not written over`);
   }
   await makeFolder(dirname(path));
 }
 
 /** Saves where a generation ended. */
-export async function saveEnding(path: string, { model, store }: Beginning, parameters: Parameters, { state, place }: Ending): Promise<void> {
+export async function saveEnding(
+  path: string, { model, store }: Beginning, parameters: Parameters, { state, place }: Ending,
+): Promise<void> {
   if (store && hasChunks(model)) await saveStream(path, model, parameters, state as DrtState, store, place);
   else await writeWhole(path, saveState(model, parameters, state, place));
 }

@@ -54,7 +54,7 @@ export interface TrainingPlan extends Partial<TrainCounts> {
   readonly base?: { readonly weights?: string; readonly place?: string };
   /** What else decides the result. */
   readonly settings?: JsonRecord;
-  /** Whether steps take about the same time, so that the time left can be told; true unless given. */
+  /** Whether steps take about the same time, so that the time left can be estimated; true unless given. */
   readonly alike?: boolean;
   /** How to go on after a failure, in words; with `--resume` unless given. */
   readonly again?: string;

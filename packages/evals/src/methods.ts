@@ -23,7 +23,10 @@ export interface MethodStyle {
   readonly dark: string;
   /** SVG dash pattern, so that lines differ in print without colour; undefined is a solid line. */
   readonly dash?: string;
-  /** In a terminal: the nearest of the 256 colours, one that reads on dark and on light ground; the letter is for where there is no colour. */
+  /**
+   * In a terminal: the nearest of the 256 colours, one that reads on dark and on light ground; the letter is for where there is no
+   * colour.
+   */
   readonly terminal: { readonly code: number; readonly letter: string };
 }
 

@@ -182,7 +182,8 @@ export function cut(sequences: readonly (Tokens | TokenSource)[], from: number, 
 
 /** Groups of at most `size`, in order. Throws `E_ARGUMENT` for a size that would give none, which looks like a loss of 0. */
 export function groups<T>(items: readonly T[], size: number): T[][] {
-  check(Number.isInteger(size) && size >= 1, "E_ARGUMENT", () => `sequences side by side (batch) must be a whole number of at least 1, not ${size}`);
+  check(Number.isInteger(size) && size >= 1, "E_ARGUMENT", () =>
+    `sequences side by side (batch) must be a whole number of at least 1, not ${size}`);
   return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));
 }
 

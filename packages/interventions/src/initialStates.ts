@@ -9,7 +9,7 @@
 import type { Device, DType, Key, SequenceModel, Settings, Tensor, TokenOrder, Tree } from "@lenggen/kernels";
 import type { Json, JsonRecord } from "./json";
 
-/** What a source of initial states is told about the batch that comes next. */
+/** What a source of initial states knows of the batch that comes next. */
 export interface StateRequest {
   /** Randomness of this very step and micro-batch; the source needs no other. */
   readonly key: Key;

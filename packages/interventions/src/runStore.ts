@@ -20,7 +20,7 @@ export interface RunStore {
   /** Where it is, for messages: a path. */
   readonly location: string;
   /**
-   * Takes the store for this run alone, until the function that it gives is called; {@link train} does so before anything else. Throws
+   * Takes the store for this run only, until the function that it gives is called; {@link train} does so before anything else. Throws
    * `E_LOCKED` with who has it, and from then on in every call that writes when another has taken it over. A store that nobody else
    * can reach needs none.
    */

@@ -64,7 +64,8 @@ export function trainStep<State extends Tree>(context: StepContext<State>, step:
   // One weight for the whole step, so that micro-batches add up to exactly the loss of one large batch.
   const weight = parts.reduce((total, part) => total + weightOf(part), 0);
   // Infinite ones make a loss that is no number: a step that is not finite, which may be skipped.
-  check(!Number.isNaN(weight), "E_ARGUMENT", () => `step ${step + 1}: the weights of the batch's targets add up to ${weight}; each must be a finite number`);
+  check(!Number.isNaN(weight), "E_ARGUMENT", () =>
+    `step ${step + 1}: the weights of the batch's targets add up to ${weight}; each must be a finite number`);
   check(weight > 0, "E_ARGUMENT", () => `step ${step + 1}: no target of the batch has a weight above 0`);
   const sequences = parts.reduce((total, part) => total + shapeOf(part, batches)[0], 0);
   const tokens = parts.reduce((total, part) => total + part.tokens.length, 0);

@@ -2,7 +2,10 @@
 import { type BatchSource, foldIn, type Key, key, type TokenOrder, type Tokens, type TokenSource } from "@lenggen/kernels";
 import { contiguousStreams, independentWindows, keyAfter, type StreamOptions } from "./data";
 
-/** What a run draws from its seed, each from a stream of its own. The numbers are part of the format of runs: a resumed run draws the same. */
+/**
+ * What a run draws from its seed, each from a stream of its own. The numbers are part of the format of runs: a resumed run draws the
+ * same.
+ */
 const STREAMS = { parameters: 0, initialStates: 1, text: 2, samples: 8 } as const;
 
 /** What a run draws, see {@link runKey}. */

@@ -1,4 +1,4 @@
-/** What a run is told in numbers: how often things happen, the schedule, the optimiser. */
+/** The numbers among a run's settings: how often things happen, the schedule, the optimiser. */
 import { countSetting, resolveSettings, type Settings } from "@lenggen/kernels";
 import { adamWSettings } from "./optimizers/adamW";
 import { scheduleSettings } from "./schedule";

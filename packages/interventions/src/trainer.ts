@@ -254,7 +254,7 @@ async function settle<State extends Tree>(run: Run<State>, { store, onEvent }: T
   }
 }
 
-/** What is told of a step that was skipped. Throws `E_NOT_FINITE` where it was one too many in a row. */
+/** The event of a step that was skipped. Throws `E_NOT_FINITE` where it was one too many in a row. */
 function skippedStep<State extends Tree>({ meter, counts, at }: Run<State>, step: number, why: string, store: RunStore | undefined): SkippedEvent {
   const { total: skipped, inARow } = meter.skipped;
   const most = counts.skipNotFinite;

@@ -17,9 +17,15 @@ export interface LoadedModel {
 export interface ModelFamily {
   /** Configurations by name; the first is meant by the family's own name. */
   readonly presets: Readonly<Record<string, unknown>>;
-  /** Whether a `config.json` without a `model_type` is of this family: its published layout has none. At most one of a registry's families. */
+  /**
+   * Whether a `config.json` without a `model_type` is of this family: its published layout has none. At most one of a registry's
+   * families.
+   */
   readonly untyped?: boolean;
-  /** A model from the contents of a `config.json`. Throws `E_CONFIG`, also for fields that there are none of, unless these are to be reported. */
+  /**
+   * A model from the contents of a `config.json`. Throws `E_CONFIG`, also for fields that there are none of, unless these are to be
+   * reported.
+   */
   make(config: unknown, options?: ConfigOptions): SequenceModel;
   /** A checkpoint; with f16 its matrices are. Throws `E_CONFIG`, `E_FORMAT`, `E_WEIGHTS`. */
   load(config: unknown, weights: Safetensors, device: Device, dtype?: DType): Promise<LoadedModel>;

@@ -21,9 +21,12 @@ export function nearest(given: string, names: readonly string[]): string {
   return best && best.distance <= Math.max(2, Math.floor(best.name.length / 2)) ? ` (did you mean "${best.name}"?)` : "";
 }
 
-/** The entry of that name. Throws `E_UNKNOWN_NAME` with the nearest name and all that there are; `what` says what the entries are: a task. */
+/**
+ * The entry of that name. Throws `E_UNKNOWN_NAME` with the nearest name and all that there are; `what` says what the entries are: a task.
+ */
 export function entryNamed<Entry>(what: string, table: Readonly<Record<string, Entry>>, name: string): Entry {
   const names = Object.keys(table);
-  check(Object.hasOwn(table, name), "E_UNKNOWN_NAME", () => `no ${what} is named "${name}"${nearest(name, names)}; there are ${names.join(", ")}`);
+  check(Object.hasOwn(table, name), "E_UNKNOWN_NAME", () =>
+    `no ${what} is named "${name}"${nearest(name, names)}; there are ${names.join(", ")}`);
   return table[name]!;
 }

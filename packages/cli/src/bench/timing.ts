@@ -42,7 +42,9 @@ export const totalMs = (times: readonly KernelTime[]): number => times.reduce((s
  * The kernels of one `body` with their own times by the device's timestamps: without launches and waiting, which are the
  * host's. The best of a few rounds; undefined where the device can't tell.
  */
-export async function bestKernelTimes(device: Device, body: () => unknown, { rounds = 5, signal }: Effort = {}): Promise<readonly KernelTime[] | undefined> {
+export async function bestKernelTimes(
+  device: Device, body: () => unknown, { rounds = 5, signal }: Effort = {},
+): Promise<readonly KernelTime[] | undefined> {
   if (!device.profile) return undefined;
   let best: readonly KernelTime[] | undefined;
   // The first round compiles.

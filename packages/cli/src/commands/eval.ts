@@ -54,12 +54,14 @@ export const evaluate: CommandSpec = {
     const { checkpoint, lengths, text: source, trainLength, samples, ends, set = [], depths, memory, chunk, batch, weights } = given as unknown as Options;
     const measure = MEASURES[oneOf("measure", names)(name!)]!;
     const options = taskOptions(name!, measure.settings, set, "--set");
-    check(depths === undefined || measure.hasDepth, "E_ARGUMENT", () => `--depths: ${name} hides nothing at a depth of its own; leave it out`);
+    check(depths === undefined || measure.hasDepth, "E_ARGUMENT", () =>
+      `--depths: ${name} hides nothing at a depth of its own; leave it out`);
     const folder = await findCheckpoint(checkpoint);
     const least = measure.leastText(lengths);
     const text = least === 0 ? undefined : await readText(source, least);
     const { model, parameters } = await loadCheckpoint(folder, await context.openDevice(), weights);
-    check(model.vocabulary === 256, "E_CONFIG", () => `${folder} has a vocabulary of ${model.vocabulary}; texts are read as bytes, a vocabulary of 256`);
+    check(model.vocabulary === 256, "E_CONFIG", () =>
+      `${folder} has a vocabulary of ${model.vocabulary}; texts are read as bytes, a vocabulary of 256`);
     const { out, common, signal } = context;
     const trainedOn = trainLength ?? (await trainedLength(folder));
     let progress: Progress | undefined;

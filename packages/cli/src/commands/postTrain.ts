@@ -9,7 +9,7 @@ import { runTraining } from "../training";
 import { UsageError } from "../usage";
 import { addTrainingOptions, METHODS, reportTraining, sharedPlan, type SharedOptions } from "./trainOptions";
 
-/** Part of the base run's steps that post-training takes unless told. */
+/** Part of the base run's steps that post-training takes unless given. */
 const SHARE = 0.05;
 
 export const postTrain: CommandSpec = {

@@ -61,7 +61,7 @@ export function addTrainingOptions(command: Command, help: TrainingHelp): Comman
     .option("--context <n>", help.context, (text: string) => parseLength(text, "--context"))
     .option("--batch <n>", "sequences per batch", wholeNumber("--batch", 1, 2 ** 20), 16)
     .option("--resume", "go on with the run in --out; without it an existing run is refused", false)
-    .option("--join-documents", "tbtt: streams run on over the ends of documents, also of short ones; so unless told otherwise")
+    .option("--join-documents", "tbtt: streams run on over the ends of documents, also of short ones; the default")
     .option("--no-join-documents", "tbtt: streams start anew at each document; what fills no --context is not used")
     .option("--task <name>", `train on samples of a task: ${TASK_NAMES.join(", ")}; the answer weighs as much as all the text before it`)
     .option("--task-share <x>", "share of batches that are samples of the task, the others being text; 1 unless given", realNumber("--task-share", { above: 0, maximum: 1 }))
@@ -104,8 +104,10 @@ export function sharedPlan(given: Readonly<Record<string, unknown>>, context: nu
   const task = taskNamed === undefined ? undefined : oneOf("task", TASK_NAMES)(taskNamed);
   const aboutTasks = Object.entries({ "--task-share": taskShare, "--task-shortest": taskShortest, "--task-set": taskSet })
     .find(([, value]) => value !== undefined);
-  check(task !== undefined || aboutTasks === undefined, "E_ARGUMENT", () => `${aboutTasks![0]} says how to train on a task; give one with --task`);
-  check(taskShortest === undefined || taskShortest <= context, "E_ARGUMENT", () => `--task-shortest ${taskShortest} is longer than the context of ${context}`);
+  check(task !== undefined || aboutTasks === undefined, "E_ARGUMENT", () =>
+    `${aboutTasks![0]} says how to train on a task; give one with --task`);
+  check(taskShortest === undefined || taskShortest <= context, "E_ARGUMENT", () =>
+    `--task-shortest ${taskShortest} is longer than the context of ${context}`);
   const all = pickSettings(TRAINER_SETTINGS, given);
   const pick = <T>(names: readonly (keyof T & string)[]): Partial<T> => Object.fromEntries(names.map((name) => [name, all[name]])) as Partial<T>;
   return {

@@ -1,4 +1,6 @@
-/** What an experiment is to `lenggen reproduce`: presets, a run from beginning to end, and what comes out of it on the way and in the end. */
+/**
+ * What an experiment is to `lenggen reproduce`: presets, a run from beginning to end, and what comes out of it on the way and in the end.
+ */
 import type { LineChart } from "@lenggen/evals";
 import type { Device } from "@lenggen/kernels";
 

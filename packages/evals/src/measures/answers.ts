@@ -1,4 +1,7 @@
-/** Answers from the state after a prompt: decoded greedily, and the right one scored teacher-forced. Memory does not depend on their length. */
+/**
+ * Answers from the state after a prompt: decoded greedily, and the right one scored teacher-forced. Memory does not depend on their
+ * length.
+ */
 import {
   advance, argmax, concat, dispose, disposeExcept, keep, linear, type Parameters, scope, type SequenceModel, slice, type Tensor, type Tree, withoutGradient,
 } from "@lenggen/kernels";

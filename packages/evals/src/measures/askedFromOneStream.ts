@@ -20,7 +20,10 @@ export interface AskedFromOneStreamOptions extends Omit<RunOptions, "batch">, Om
   readonly depths?: readonly number[];
   /** As in `taskAccuracy`: how many segments end before a question's last token; 1 unless given. */
   readonly ends?: number;
-  /** Whether the stream is read in full all the way, as text is whose every token is predicted, and never by a model's prefill; false unless given. */
+  /**
+   * Whether the stream is read in full all the way, as text is whose every token is predicted, and never by a model's prefill; false
+   * unless given.
+   */
   readonly whole?: boolean;
 }
 

@@ -65,7 +65,8 @@ export async function lossByPosition<State extends Tree>(
     `loss by position: the training length must be a whole number of at least 2, not ${trainLength}`);
   check(lengths.length > 0 && lengths.every((l) => Number.isInteger(l) && l >= 1), "E_ARGUMENT", () =>
     `loss by position: lengths must be whole numbers of at least 1, not ${lengths.join(", ")}`);
-  check(Number.isFinite(bytesPerToken) && bytesPerToken > 0, "E_ARGUMENT", () => `loss by position: bytesPerToken must be above 0, not ${bytesPerToken}`);
+  check(Number.isFinite(bytesPerToken) && bytesPerToken > 0, "E_ARGUMENT", () =>
+    `loss by position: bytesPerToken must be above 0, not ${bytesPerToken}`);
   const length = Math.max(...lengths);
   checkSequences(sequences, length + 1);
   const edges = binEdges(length, [trainLength, ...lengths, ...lengths.map((l) => Math.floor(l / 2))], options.binsPerOctave);

@@ -62,7 +62,8 @@ export async function taskAccuracy<State extends Tree>(
   model: SequenceModel<State>, parameters: Parameters, task: Task, options: TaskAccuracyOptions,
 ): Promise<TaskAccuracy> {
   const { key, lengths, spread = 0, samples = 32, batch = 16, ends = 1 } = options;
-  check(Number.isInteger(samples) && samples >= 1, "E_ARGUMENT", () => `task accuracy: samples must be a whole number of at least 1, not ${samples}`);
+  check(Number.isInteger(samples) && samples >= 1, "E_ARGUMENT", () =>
+    `task accuracy: samples must be a whole number of at least 1, not ${samples}`);
   check(Number.isInteger(ends) && ends >= 0, "E_ARGUMENT", () => `task accuracy: ends must be a whole number of at least 0, not ${ends}`);
   check(spread >= 0 && spread <= 1, "E_ARGUMENT", () => `task accuracy: spread must be from 0 to 1, not ${spread}`);
   const depths: readonly (number | null)[] = (task.hasDepth ? options.depths : undefined) ?? [options.depth ?? null];

@@ -4,7 +4,10 @@ import { heatMap } from "../figures/heatMap";
 import { lineChart } from "../figures/lineChart";
 import { METHOD_STYLES, type Retriever } from "../methods";
 import { depthMaps, type RetrievalChartName, retrievalCharts } from "./gcaRetrievalCharts";
-import { mebibytes, percent, retrievalByLength, type RetrievalFinding, retrievalFindings, retrievalInWords, type RetrievalPoint, taskName, tasksOf } from "./gcaRetrievalFindings";
+import {
+  mebibytes, percent, retrievalByLength, type RetrievalFinding, retrievalFindings, retrievalInWords, type RetrievalPoint, taskName,
+  tasksOf,
+} from "./gcaRetrievalFindings";
 import type { GcaRetrievalReport, RetrievalModel } from "./gcaRetrievalTypes";
 import { details, escape, figure, methodKey, page, paragraph, section, settingsTable, stillRunning, table } from "./html";
 import type { ReportLoss } from "./types";

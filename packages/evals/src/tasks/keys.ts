@@ -15,7 +15,9 @@ import {
 } from "@lenggen/kernels";
 import { noiseFiller, textFiller } from "./filler";
 import { hide, type Needle } from "./hide";
-import { begin, bytes, checkDepth, compare, type Sample, type StreamedSample, streaming, type StreamingTask, type TaskOptions } from "./task";
+import {
+  begin, bytes, checkDepth, compare, type Sample, type StreamedSample, streaming, type StreamingTask, type TaskOptions,
+} from "./task";
 
 /** Letters of a key unless given. */
 export const KEY_LENGTH = 3;
@@ -65,7 +67,8 @@ function makeKeyTask(kind: Kind): StreamingTask {
   };
   const countOf = (options: TaskOptions): number => {
     const keys = kind.keys(options);
-    check(Number.isInteger(keys) && keys >= 1, "E_ARGUMENT", () => `task ${kind.name}: keys must be a whole number of at least 1, not ${keys}`);
+    check(Number.isInteger(keys) && keys >= 1, "E_ARGUMENT", () =>
+      `task ${kind.name}: keys must be a whole number of at least 1, not ${keys}`);
     return keys;
   };
 

@@ -69,7 +69,7 @@ export interface Task {
   readonly name: string;
   /** One sentence for help texts and reports. */
   readonly summary: string;
-  /** What it may be told, for command lines and forms: some of {@link TaskOptions}, with defaults, meanings and ranges. */
+  /** Its options for command lines and forms: some of {@link TaskOptions}, with defaults, meanings and ranges. */
   readonly settings: SettingsTable;
   readonly needsText: boolean;
   readonly hasDepth: boolean;
@@ -122,7 +122,9 @@ export function compare(expected: ArrayLike<number>, given: ArrayLike<number>): 
 }
 
 /** Checks a sample's length and depth, and opens its random stream. The depth is drawn first, given or not. */
-export function begin(task: Pick<Task, "name" | "shortest">, key: Key, length: number, options: TaskOptions): { random: HostRandom; depth: number } {
+export function begin(
+  task: Pick<Task, "name" | "shortest">, key: Key, length: number, options: TaskOptions,
+): { random: HostRandom; depth: number } {
   const shortest = task.shortest(options);
   check(Number.isInteger(length) && length >= shortest, "E_ARGUMENT", () =>
     `task ${task.name}: a prompt must be at least ${shortest} tokens long, not ${length}`);

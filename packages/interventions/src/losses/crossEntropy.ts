@@ -16,7 +16,7 @@ export function meanCrossEntropy<State extends Tree>(
   return scale(sum(weights === undefined ? losses : mul(losses, weights)), 1 / whole.weight);
 }
 
-/** Cross-entropy of the next token: what all runs have unless told otherwise. */
+/** Cross-entropy of the next token: what all runs have unless another is given. */
 export const crossEntropyLoss: LossFamily<Record<never, never>> = {
   summary: "Cross-entropy of the next token.",
   options: {},

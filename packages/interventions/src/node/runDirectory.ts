@@ -16,7 +16,7 @@ const CHECKPOINTS = "checkpoints";
 const COMPLETE = /^step-(\d+)$/;
 const LEFTOVER = /^\..*\.partial$/;
 
-/** Answers of a folder that takes no files: who can't write there does no harm, and is told so when a file is to be written. */
+/** Answers of a folder that takes no files: who can't write there does no harm, and learns it when a file is to be written. */
 const READ_ONLY: ReadonlySet<unknown> = new Set(["EACCES", "EROFS", "EPERM"]);
 
 /** A run directory at `folder`; nothing is made before the trainer takes its lock. One process at a time can train there. */

@@ -67,7 +67,7 @@ export function clipping(clip: number, { gradientNorm }: UpdateRequest): Tensor 
   return clip > 0 ? clipFactor(gradientNorm, clip) : null;
 }
 
-/** AdamW with clipping: what all runs have unless told otherwise. */
+/** AdamW with clipping: what all runs have unless another is given. */
 export const adamWOptimizer: OptimizerFamily<AdamWOptimizerOptions> = {
   summary: "AdamW for all parameters.",
   options: adamWSettings,

@@ -4,7 +4,9 @@ import {
   type TokenOrder, type Tree,
 } from "@lenggen/kernels";
 import type { InitialStates, SavedStates, StateRequest } from "../initialStates";
-import { batchOf, drawResets, leavesByPath, mapState, type ResetOptions, resetSequences, resetSettings, withoutWindows, zeroShapes } from "./reset";
+import {
+  batchOf, drawResets, leavesByPath, mapState, type ResetOptions, resetSequences, resetSettings, withoutWindows, zeroShapes,
+} from "./reset";
 
 /** Options of state passing and truncated backpropagation through time. */
 export interface CarryOptions extends ResetOptions {

@@ -7,7 +7,9 @@ import type { RetrievalTraining, TrainedTask, TrainingStage } from "./settings";
  * Each batch has one task, drawn by the shares, and one length for all its rows, so that they share the end of their segments. Batches are
  * functions of the step. Throws `E_ARGUMENT` when the stage is too short for a task.
  */
-export function stageBatches(stage: TrainingStage, { tasks, answerShare }: Pick<RetrievalTraining, "tasks" | "answerShare">, key: Key, text: Tokens | TokenSource): BatchSource {
+export function stageBatches(
+  stage: TrainingStage, { tasks, answerShare }: Pick<RetrievalTraining, "tasks" | "answerShare">, key: Key, text: Tokens | TokenSource,
+): BatchSource {
   const mix = stage.tasks ?? tasks;
   check(mix.length > 0, "E_ARGUMENT", () => "training on tasks needs at least one task in each stage");
   const { batch, length } = stage;

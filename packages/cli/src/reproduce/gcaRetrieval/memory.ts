@@ -17,7 +17,10 @@ export interface LongReader {
   diskBytes(): number;
 }
 
-/** Runs a body with a model whose chunks live in a file below the folder, which is gone afterwards. Models without chunks stay as they are. */
+/**
+ * Runs a body with a model whose chunks live in a file below the folder, which is gone afterwards. Models without chunks stay as they
+ * are.
+ */
 export function readingLong<R>(model: Drt | Transformer, folder: string, body: (reader: LongReader) => Promise<R>): Promise<R> {
   const tier = hasChunks(model) ? "disk" : "device";
   return keepingChunks(model, tier, folder, (reader, store) => body({ model: reader, tier, diskBytes: () => store?.size().disk ?? 0 }));

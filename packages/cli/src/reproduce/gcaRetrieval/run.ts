@@ -142,7 +142,8 @@ async function trainOne({ settings, seed, folder, device, signal }: GcaRetrieval
   const training = trainingOf(settings, retriever);
   const { stages, learningRate, warmup, weightDecay } = training;
   check(stages.length > 0, "E_ARGUMENT", () => `the training of ${method} needs at least one stage`);
-  check(stages.at(-1)!.model === undefined, "E_ARGUMENT", () => `the training of ${method} must end with the model as it is, so its last stage can't have a "model"`);
+  check(stages.at(-1)!.model === undefined, "E_ARGUMENT", () =>
+    `the training of ${method} must end with the model as it is, so its last stage can't have a "model"`);
   const done = { tokens: 0, seconds: 0, checkpoint: "" };
   let parameters: Parameters | undefined;
   try {

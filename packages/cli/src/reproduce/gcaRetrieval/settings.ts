@@ -56,7 +56,10 @@ export interface RetrieverSettings {
   readonly model: DrtJson | TransformerJson;
   /** What is otherwise than for the others. */
   readonly training?: Partial<RetrievalTraining>;
-  /** Committed checkpoints: a folder of the package, with that of seed N, where there is one, in `seed-N/<method>`; and the time that training takes on two cores. */
+  /**
+   * Committed checkpoints: a folder of the package, with that of seed N, where there is one, in `seed-N/<method>`; and the time that
+   * training takes on two cores.
+   */
   readonly checkpoints?: { readonly folder: string; readonly fromScratch: string };
 }
 
@@ -69,7 +72,10 @@ export interface Questions {
   /** How many depths, evenly spaced, and samples at each. */
   readonly depths: number;
   readonly samples: number;
-  /** The questions of a length are put to so many streams, from the states that they end in; keys need names then. Each has a text of its own unless given. */
+  /**
+   * The questions of a length are put to so many streams, from the states that they end in; keys need names then. Each has a text of its
+   * own unless given.
+   */
   readonly streams?: number;
   /** Models with chunks are asked again with the question at a chunk's border; false unless given. */
   readonly aligned?: boolean;
@@ -135,7 +141,10 @@ const ALL: readonly Retriever[] = [...DRT, "sliding-window", "full-attention"];
 const doublings = (from: number, to: number): number[] => Array.from({ length: Math.log2(to / from) + 1 }, (_, i) => from * 2 ** i);
 const [K, M] = [1024, 1024 ** 2];
 
-/** Checkpoints that `lenggen reproduce gca-retrieval --from-scratch` makes. npm's package brings seed 0's, a clone those of further seeds too. */
+/**
+ * Checkpoints that `lenggen reproduce gca-retrieval --from-scratch` makes. npm's package brings seed 0's, a clone those of further seeds
+ * too.
+ */
 const committed = (fromScratch: string) => ({ folder: "checkpoints/gca-retrieval", fromScratch });
 
 /** Names are first told apart when they are long: landmarks match them by many letters, which is learnt far sooner than a match of one. */

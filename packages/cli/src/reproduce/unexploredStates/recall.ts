@@ -23,7 +23,10 @@ export interface RecallOutcome {
 /** TBTT is left out: it needs text that goes on from one sequence to the next, and these samples do not. */
 const WITHOUT: ReadonlySet<Method> = new Set(["tbtt"]);
 
-/** Trains and measures all recall models. Each has a run directory `recall-<method>` below the reproduction's. `onModel` is told what there is so far. */
+/**
+ * Trains and measures all recall models. Each has a run directory `recall-<method>` below the reproduction's. `onModel` is told what
+ * there is so far.
+ */
 export async function reproduceRecall(
   input: ReproductionInput, settings: RecallTraining, text: Text, heldOut: TokenSource,
   onModel: (soFar: RecallOutcome["recall"], later: readonly Method[]) => Promise<void>,

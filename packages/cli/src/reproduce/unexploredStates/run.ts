@@ -33,7 +33,9 @@ interface Trained {
 export type OnPart = (report: UnexploredStatesReport, done: string) => Promise<void>;
 
 /** Runs all stages and returns the report. Throws `E_INTERRUPTED` when the signal came; what is done stays on disk. */
-export async function reproduceUnexploredStates(input: UnexploredStatesInput, onPart: OnPart = async () => {}): Promise<UnexploredStatesReport> {
+export async function reproduceUnexploredStates(
+  input: UnexploredStatesInput, onPart: OnPart = async () => {},
+): Promise<UnexploredStatesReport> {
   const { settings } = input;
   const model = mamba2(settings.model);
   const training = await readText(settings.trainingText, settings.trainLength + 1);
