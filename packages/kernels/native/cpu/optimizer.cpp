@@ -114,7 +114,8 @@ struct AdamW {
     g *= factor;
     m = beta1 * m + rest1 * g;
     v = beta2 * v + rest2 * (g * g);
-    p -= decay * p + rate * m / (sqrt(v * inverse2) + eps);
+    const vf step = rate * m / (sqrt(v * inverse2) + eps);
+    p -= fma(broadcast(decay), p, step);  // the compiler may or may not fuse what is written as one sum
   }
 };
 
