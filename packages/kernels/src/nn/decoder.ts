@@ -145,6 +145,7 @@ export function decoder<L extends Layer, Name extends string>(
     norm: norm.parameters,
     head,
   });
+  const output = parameterSet(head ?? embedding);
   const states = layers.map((layer) => layerState(layer));
   const stateOf = (list: readonly StateOf<StateParts>[]) => ({ [stateName]: list }) as unknown as State;
   return {
@@ -174,9 +175,6 @@ export function decoder<L extends Layer, Name extends string>(
       });
       return { hidden: norm.forward(p.norm, stream).normed, state: stateOf(next) };
     },
-    head(given) {
-      const p = parameters.bind(given);
-      return firstRows(p.head ?? p.embedding, vocabulary);
-    },
+    head: (given) => firstRows(output.bind(given), vocabulary),
   };
 }

@@ -120,7 +120,7 @@ export interface ParameterSet<S extends Specs> {
 export function parameterSet<S extends Specs>(specs: S): ParameterSet<S> {
   const byName = new Map<string, ParameterSpec>();
   mapSpecs(specs, (spec) => {
-    const name = nameIn(spec.names, "own");
+    const name = ownName(spec.names);
     check(!byName.has(name), "E_ARGUMENT", () =>
       `parameters: two are called ${name}; give one of them another name, or a prefix by under()`);
     checkShape(spec.shape, `parameter ${name}`);
@@ -137,13 +137,29 @@ export function parameterSet<S extends Specs>(specs: S): ParameterSet<S> {
     halves: (name) => named(name).options.half ?? false,
     init: (key, device, dtype = "f32") => Object.fromEntries(Array.from(byName, ([name, { shape, options }], i) =>
       [name, options.init({ key: foldIn(key, i), device, shape, dtype })])),
-    bind: (parameters) => mapSpecs(specs, ({ names }) => {
-      const name = nameIn(names, "own");
-      check(Object.hasOwn(parameters, name), "E_WEIGHTS", () =>
-        `parameters: ${name} is missing; a pass takes all that init or loadParameters gave`);
-      return parameters[name];
-    }) as Bound<S>,
+    bind: binderOf(specs) as (parameters: Parameters) => Bound<S>,
     files: (layout, { copies = true } = {}) => fileNames(byName, layout, copies),
+  };
+}
+
+/** Builds the tree over parameters. Every pass does, so that what does not depend on them is done once. */
+function binderOf(specs: Specs): (parameters: Parameters) => unknown {
+  if (specs === null) return () => null;
+  if (specs instanceof ParameterSpec) {
+    const name = ownName(specs.names);
+    return (parameters) => {
+      const found = parameters[name];
+      check(found, "E_WEIGHTS", () => `parameters: ${name} is missing; a pass takes all that init or loadParameters gave`);
+      return found;
+    };
+  }
+  const names = Object.keys(specs);
+  const parts = Object.values(specs).map((part: Specs) => binderOf(part));
+  if (Array.isArray(specs)) return (parameters) => parts.map((part) => part(parameters));
+  return (parameters) => {
+    const tree: Record<string, unknown> = {};
+    for (let i = 0; i < names.length; i++) tree[names[i]!] = parts[i]!(parameters);
+    return tree;
   };
 }
 
