@@ -77,8 +77,8 @@ export interface Restored {
 }
 
 /**
- * Loads a checkpoint and puts the optimiser and the source of initial states back to where they were. The parameters are the caller's. Throws
- * `E_FORMAT` for damaged files, `E_WEIGHTS` for weights that do not fit the model.
+ * Loads a checkpoint and puts the optimiser and the source of initial states back to where they were. The parameters are the caller's.
+ * Throws `E_FORMAT` for damaged files, `E_WEIGHTS` for weights that do not fit the model.
  */
 export async function loadCheckpoint(
   store: RunStore, step: number, { model, device, optimizer, initialStates }: RestoredInto,

@@ -160,8 +160,9 @@ export class Meter {
 
   /** Of the steps since the last line that were finite. */
   #means(): Pick<StepEvent, "loss" | "terms"> {
-    const mean = (of: (numbers: HostNumbers) => number): number => this.#finite.reduce((sum, numbers) => sum + of(numbers), 0) / this.#finite.length;
-    const names = Object.keys(this.#finite[0]!.terms);
+    const steps = this.#finite;
+    const mean = (of: (numbers: HostNumbers) => number): number => steps.reduce((sum, numbers) => sum + of(numbers), 0) / steps.length;
+    const names = Object.keys(steps[0]!.terms);
     const terms = Object.fromEntries(names.map((name) => [name, mean(({ terms: { [name]: value = Number.NaN } }) => value)]));
     return { loss: mean(({ loss }) => loss), ...(names.length > 0 && { terms }) };
   }
@@ -182,7 +183,8 @@ export class Meter {
 }
 
 async function readNumbers({ loss, gradientNorm, terms }: StepNumbers): Promise<HostNumbers> {
-  const [lossRead, normRead, ...termsRead] = await Promise.all([loss, gradientNorm, ...Object.values(terms)].map((number) => number.item()));
+  const numbers = [loss, gradientNorm, ...Object.values(terms)];
+  const [lossRead, normRead, ...termsRead] = await Promise.all(numbers.map((number) => number.item()));
   return {
     loss: lossRead!, gradientNorm: normRead!, terms: Object.fromEntries(Object.keys(terms).map((name, i) => [name, termsRead[i]!])),
   };

@@ -18,16 +18,16 @@ export function settingsToGoOn(there: JsonRecord, here: JsonRecord, done: number
   const { scheduleSteps: lengthHere, ...ratesWanted } = asked as Schedule;
   const differing = differences(...comparable({ ...others, schedule: rates }, { ...wanted, schedule: ratesWanted }));
   check(differing.length === 0, "E_CONFIG", () =>
-    `the run in ${where} has other settings, so it can't be resumed with these: ${differing.join("; ")}. They made the steps that are done, `
-    + "which would have been others; a new run may start from its checkpoint with settings of its own");
+    `the run in ${where} has other settings, so it can't be resumed with these: ${differing.join("; ")}. `
+    + "They made the steps that are done, which would have been others; a new run may start from its checkpoint with settings of its own");
 
   const length = lengthThere ?? (were as number);
   const next = lengthHere ?? lengthThere ?? steps;
   // A constant rate is the same at any length.
   check(rates["schedule"] === "constant" || next === length, "E_CONFIG", () =>
-    `the learning rate of the run in ${where} falls over ${length} steps, those done by that measure; over ${next} they would have had other `
-    + `rates. Give ${length} as the schedule's length (scheduleSteps, --schedule-steps) for ${steps} steps of the run, the final rate behind its `
-    + "end; a run that is to grow names that length at its start, or has a constant schedule");
+    `the learning rate of the run in ${where} falls over ${length} steps, those done by that measure; over ${next} they would have had `
+    + `other rates. Give ${length} as the schedule's length (scheduleSteps, --schedule-steps) for ${steps} steps of the run, the final rate `
+    + "behind its end; a run that is to grow names that length at its start, or has a constant schedule");
   const kept = next === steps && lengthThere === undefined ? rates : { ...rates, scheduleSteps: next };
   return { ...there, steps, schedule: kept };
 }

@@ -52,7 +52,8 @@ export async function openRun(store: RunStore, record: Omit<RunRecord, "format">
   const run = parseRun(text, `${store.location}/${RUN_FILE}`);
   const last = (await store.checkpoints()).at(-1);
   check(resume, "E_EXISTS", () =>
-    `${store.location} holds a run already (${last === undefined ? "without a checkpoint" : `checkpoint at step ${last}`}); resume it${last ? "" : ", delete it"} or choose another folder`);
+    `${store.location} holds a run already (${last === undefined ? "without a checkpoint" : `checkpoint at step ${last}`}); `
+    + `resume it${last ? "" : ", delete it"} or choose another folder`);
   const settings = settingsToGoOn(run.settings, record.settings, last ?? 0, store.location);
   if (differences(run.settings, settings).length > 0) await write(store, { ...run, settings });
   await truncateMetrics(store, last ?? 0);

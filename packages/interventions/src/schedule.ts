@@ -16,8 +16,12 @@ export interface ScheduleOptions {
 }
 
 export const scheduleSettings: Settings<ScheduleOptions> = {
-  schedule: choiceSetting(["constant", "cosine"], "cosine", "Keep the learning rate after the warm-up, or let it fall along half a cosine."),
-  scheduleSteps: countSetting(0, "Updates that the schedule goes over, whatever the run's steps; 0 means those. Give it for a cosine run that is to go on later."),
+  schedule: choiceSetting(
+    ["constant", "cosine"], "cosine", "Keep the learning rate after the warm-up, or let it fall along half a cosine.",
+  ),
+  scheduleSteps: countSetting(
+    0, "Updates that the schedule goes over, whatever the run's steps; 0 means those. Give it for a cosine run that is to go on later.",
+  ),
   learningRate: numberSetting(1e-3, "Highest learning rate.", { from: 0 }),
   warmup: countSetting(0, "Updates over which the learning rate rises from zero."),
   finalShare: numberSetting(0.1, "cosine: rate of the last update, as a share of the highest.", { from: 0, to: 1 }),
@@ -49,6 +53,7 @@ export function scheduleLength({ scheduleSteps }: ScheduleOptions, steps: number
 export function checkWarmup(schedule: ScheduleOptions, steps: number): void {
   const length = scheduleLength(schedule, steps);
   check(schedule.warmup <= length, "E_CONFIG", () =>
-    `schedule: warmup is ${schedule.warmup}, longer than the ${schedule.scheduleSteps === 0 ? "run" : "schedule"} of ${length} steps, in which the learning rate `
-    + `would only rise and never reach ${schedule.learningRate}; give a warmup of at most ${length}, or as scheduleSteps the length of the whole schedule`);
+    `schedule: warmup is ${schedule.warmup}, longer than the ${schedule.scheduleSteps === 0 ? "run" : "schedule"} of ${length} steps, in which `
+    + `the learning rate would only rise and never reach ${schedule.learningRate}; give a warmup of at most ${length}, or as scheduleSteps the `
+    + "length of the whole schedule");
 }

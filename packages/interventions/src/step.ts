@@ -1,6 +1,7 @@
 /** One training step: initial states, forward, loss, gradients, update, final states. Everything is queued, nothing awaited. */
 import {
-  addInto, type Batch, type BatchSource, check, countNonFinite, type Device, deviceOf, type DType, foldIn, globalNorm, type Key, keep, leaves, type Parameters, scope,
+  addInto, type Batch, type BatchSource, check, countNonFinite, type Device, deviceOf, type DType, foldIn, globalNorm, type Key, keep,
+  leaves, type Parameters, scope,
   type SequenceModel, tensor, type Tensor, tokenTensor, type Tree, unlessCounted, valueAndGradient, zipLeaves,
 } from "@lenggen/kernels";
 import type { InitialStates, StateRequest } from "./initialStates";
@@ -119,7 +120,9 @@ function microBatchGradients<State extends Tree>(
 }
 
 /** Shows the source a final state only where all is finite, else zeros, so that nothing bad is carried on. */
-function observeFinite(initialStates: InitialStates, state: Tree, step: { loss: Tensor; gradients: Parameters }, request: StateRequest): void {
+function observeFinite(
+  initialStates: InitialStates, state: Tree, step: { loss: Tensor; gradients: Parameters }, request: StateRequest,
+): void {
   const numbers = leaves([step, state]).map(({ tensor }) => tensor).filter(({ dtype }) => dtype === request.dtype);
   const notFinite = countNonFinite(numbers);
   initialStates.observe(mapState(state, (leaf) => unlessCounted(notFinite, leaf)), { ...request, notFinite });

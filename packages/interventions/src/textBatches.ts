@@ -31,9 +31,9 @@ export interface TextBatchOptions extends Omit<StreamOptions, "key"> {
 }
 
 /**
- * Batches of a text in an order: windows at random places (`independent`), or streams side by side (`contiguous`), which start afresh at each
- * of `documents`. One seed gives the same ones for every intervention of that order, and for all runs from the same base; the command line and
- * pages take them from here, so that a run of one goes on in the other. Throws `E_TEXT` where the text is too short.
+ * Batches of a text in an order: windows at random places (`independent`), or streams side by side (`contiguous`), which start afresh at
+ * each of `documents`. One seed gives the same ones for every intervention of that order, and for all runs from the same base; the command
+ * line and pages take them from here, so that a run of one goes on in the other. Throws `E_TEXT` where the text is too short.
  */
 export function textBatches(tokens: Tokens | TokenSource, options: TextBatchOptions): BatchSource {
   const { order, seed, base, microBatches, documents, ...windows } = options;

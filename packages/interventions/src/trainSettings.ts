@@ -25,13 +25,17 @@ const countSettings: Settings<TrainCounts> = {
   checkpointEvery: countSetting(500, "Steps between checkpoints.", 1),
   keepCheckpoints: countSetting(2, "How many checkpoints are kept.", 1),
   logEvery: countSetting(1, "Steps between lines of metrics.", 1),
-  skipNotFinite: countSetting(0, "Steps in a row whose loss or gradient is not finite that are skipped; one more ends the run. 0: the first does."),
+  skipNotFinite: countSetting(
+    0, "Steps in a row whose loss or gradient is not finite that are skipped; one more ends the run. 0: the first does.",
+  ),
 };
 
 /** Every setting of the trainer and of its default optimiser with default, meaning and range, for help texts and documentation. */
 export const TRAINER_SETTINGS = { ...countSettings, ...scheduleSettings, ...adamWSettings };
 
 /** The counts among the options, with defaults filled in. */
-export function resolveCounts({ microBatches, checkpointEvery, keepCheckpoints, logEvery, skipNotFinite }: Partial<TrainCounts>): TrainCounts {
+export function resolveCounts(
+  { microBatches, checkpointEvery, keepCheckpoints, logEvery, skipNotFinite }: Partial<TrainCounts>,
+): TrainCounts {
   return resolveSettings("training", countSettings, { microBatches, checkpointEvery, keepCheckpoints, logEvery, skipNotFinite });
 }

@@ -104,14 +104,15 @@ export interface TrainResult {
 /**
  * Trains, or goes on with a run that was interrupted.
  *
- * Throws `E_CONFIG` and `E_ARGUMENT` for wrong settings, `E_LOCKED` while another process trains into the store, `E_EXISTS`, `E_CONFIG`, `E_FORMAT` and `E_WEIGHTS` for a
- * store that holds something else (see {@link openRun}), `E_NOT_FINITE` naming the step and the last good checkpoint,
+ * Throws `E_CONFIG` and `E_ARGUMENT` for wrong settings, `E_LOCKED` while another process trains into the store, `E_EXISTS`, `E_CONFIG`,
+ * `E_FORMAT` and `E_WEIGHTS` for a store that holds something else (see {@link openRun}), `E_NOT_FINITE` naming the step and the last good checkpoint,
  * and `E_IO` when writing fails. When the device fails (`E_DEVICE_LOST`, `E_MEMORY`, `E_SHADER`, `E_DEVICE`), the error says
  * what was being done and names the last good checkpoint, from which the run can be resumed on another device. The last
  * good checkpoint is never touched.
  */
 export async function train<State extends Tree>(options: TrainOptions<State>): Promise<TrainResult> {
-  const { model, initialStates, store, signal, onEvent, loss = crossEntropyLoss.create(model), optimizer = adamWOptimizer.create(model) } = options;
+  const { model, initialStates, store, signal, onEvent } = options;
+  const { loss = crossEntropyLoss.create(model), optimizer = adamWOptimizer.create(model) } = options;
   const at: Whereabouts = { doing: "preparing the run", saved: undefined };
   let run: Run<State> | undefined;
   let unlock: (() => Promise<void>) | undefined;
@@ -148,7 +149,9 @@ async function start<State extends Tree>(options: FullOptions<State>, at: Wherea
   const counts = resolveCounts(options);
   const schedule = resolveSettings("schedule", scheduleSettings, options.schedule);
   resolveSettings("training", { steps: countSetting(1, "", 1) }, { steps });
-  for (const { name, every } of options.evaluations ?? []) resolveSettings(`evaluation ${name}`, { every: countSetting(1, "", 1) }, { every });
+  for (const { name, every } of options.evaluations ?? []) {
+    resolveSettings(`evaluation ${name}`, { every: countSetting(1, "", 1) }, { every });
+  }
   check(batches.order === initialStates.order, "E_CONFIG", () =>
     `${initialStates.name} needs ${initialStates.order} sequences, but the batches are ${batches.order}`);
 
@@ -180,9 +183,11 @@ async function start<State extends Tree>(options: FullOptions<State>, at: Wherea
   });
   const run: Run<State> = {
     context: {
-      model, parameters, batches, initialStates, loss, optimizer, microBatches: counts.microBatches, skipsNotFinite: counts.skipNotFinite > 0, key: runKey(seed, "initialStates"),
+      model, parameters, batches, initialStates, loss, optimizer, microBatches: counts.microBatches,
+      skipsNotFinite: counts.skipNotFinite > 0, key: runKey(seed, "initialStates"),
     },
-    at, counts, meter, schedule: { ...schedule, scheduleSteps: 0, ...(opened?.settings["schedule"] as Partial<ScheduleOptions> | undefined) }, step: last ?? 0,
+    at, counts, meter, step: last ?? 0,
+    schedule: { ...schedule, scheduleSteps: 0, ...(opened?.settings["schedule"] as Partial<ScheduleOptions> | undefined) },
   };
   if (last !== undefined) options.onEvent?.({ kind: "resumed", step: last, steps });
   return run;
@@ -255,7 +260,9 @@ async function settle<State extends Tree>(run: Run<State>, { store, onEvent }: T
 }
 
 /** The event of a step that was skipped. Throws `E_NOT_FINITE` where it was one too many in a row. */
-function skippedStep<State extends Tree>({ meter, counts, at }: Run<State>, step: number, why: string, store: RunStore | undefined): SkippedEvent {
+function skippedStep<State extends Tree>(
+  { meter, counts, at }: Run<State>, step: number, why: string, store: RunStore | undefined,
+): SkippedEvent {
   const { total: skipped, inARow } = meter.skipped;
   const most = counts.skipNotFinite;
   checkFinite(inARow <= most, `${why} at step ${step}${most > 0 ? `, after ${most} in a row that were skipped` : ""}`, at, store);

@@ -44,7 +44,8 @@ export class AdamWMemory {
   }
 
   save(): Record<string, Tensor> {
-    const named = (prefix: string, tree: unknown): [string, Tensor][] => leaves(tree).map(({ path, tensor }) => [`${prefix}.${path}`, tensor]);
+    const named = (prefix: string, tree: unknown): [string, Tensor][] =>
+      leaves(tree).map(({ path, tensor }) => [`${prefix}.${path}`, tensor]);
     return Object.fromEntries([...named("m", this.#moments.m), ...named("v", this.#moments.v)]);
   }
 
@@ -78,7 +79,8 @@ export const adamWOptimizer: OptimizerFamily<AdamWOptimizerOptions> = {
       name: "adamw",
       settings: { ...options },
       init: (parameters) => memory.init(parameters),
-      update: (parameters, gradients, request) => scope(() => memory.update(parameters, gradients, request, clipping(options.clip, request))),
+      update: (parameters, gradients, request) =>
+        scope(() => memory.update(parameters, gradients, request, clipping(options.clip, request))),
       save: () => memory.save(),
       restore: (saved, parameters) => memory.restore(saved, parameters),
       dispose: () => memory.dispose(),

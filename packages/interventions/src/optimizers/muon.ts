@@ -1,6 +1,6 @@
 /**
- * Muon (Jordan, Jin, Boza, You, Cesista, Newhouse & Bernstein 2024, "Muon: An optimizer for hidden layers in neural networks"): the update of
- * a matrix is its momentum, made orthogonal, so that all directions of it move alike. At each step, for a matrix W [m,n] with gradient G:
+ * Muon (Jordan, Jin, Boza, You, Cesista, Newhouse & Bernstein 2024, "Muon: An optimizer for hidden layers in neural networks"): the update
+ * of a matrix is its momentum, made orthogonal, so that all directions of it move alike. At each step, for a matrix W [m,n] with gradient G:
  *
  *   B ← μ B + G                                   momentum
  *   U = G + μ B                                   Nesterov's; without: U = B
@@ -9,9 +9,9 @@
  *   W ← W - η · (√max(1, m/n) · X_k + λ W)
  *
  * An iteration leaves singular vectors as they are and takes each singular value s to a s + b s³ + c s⁵. The authors chose the coefficients
- * for a steep rise at 0, not for convergence: after five iterations, values that were not tiny lie between about 0.7 and 1.2, not at 1. Where
- * m > n the same polynomial of Xᵀ X stands on the right, X ← a X + X (b A + c A²), which is the iteration of the transposed matrix and has the
- * smaller A. The authors iterate in bfloat16; here it is the parameters' own type.
+ * for a steep rise at 0, not for convergence: after five iterations, values that were not tiny lie between about 0.7 and 1.2, not at 1.
+ * Where m > n the same polynomial of Xᵀ X stands on the right, X ← a X + X (b A + c A²), which is the iteration of the transposed matrix and
+ * has the smaller A. The authors iterate in bfloat16; here it is the parameters' own type.
  *
  * What is no map between vectors is AdamW's, as the authors have it: tables with a row for each token (embedding, output matrix), vectors,
  * scalars, and convolutions, which are depthwise here. Its rate is a share of η; theirs are 0.02 and 0.0003.
@@ -39,7 +39,9 @@ const settings: Settings<MuonOptions> = {
   momentum: numberSetting(0.95, "Decay of the sum of gradients.", { from: 0, to: 0.999999 }),
   nesterov: flagSetting(true, "Whether the gradient counts once more beside the momentum, as Nesterov has it."),
   iterations: countSetting(5, "Newton-Schulz iterations that make an update orthogonal.", 1, 100),
-  adamWShare: numberSetting(0.015, "Learning rate of what AdamW updates (embedding, output matrix, vectors), as a share of that of matrices.", { from: 0 }),
+  adamWShare: numberSetting(
+    0.015, "Learning rate of what AdamW updates (embedding, output matrix, vectors), as a share of that of matrices.", { from: 0 },
+  ),
   ...adamWSettings,
 };
 
@@ -137,7 +139,8 @@ function matricesOf(model: SequenceModel): ReadonlySet<string> {
   const { tokenTables } = model;
   check(tokenTables !== undefined, "E_CONFIG", () =>
     `muon: the model of family ${model.family} does not say which parameters are tables of tokens (tokenTables); train it with adamw`);
-  const isMatrix = ([name, shape]: [string, readonly number[]]): boolean => shape.length === 2 && model.decays(name) && !tokenTables.includes(name);
+  const isMatrix = ([name, shape]: [string, readonly number[]]): boolean =>
+    shape.length === 2 && model.decays(name) && !tokenTables.includes(name);
   return new Set(Object.entries(model.parameterShapes()).filter((entry) => isMatrix(entry)).map(([name]) => name));
 }
 

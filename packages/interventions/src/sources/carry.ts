@@ -33,7 +33,8 @@ export function carrySettings(resetProbability: number): Settings<CarryOptions> 
 export function carriedStates(name: string, order: TokenOrder, model: SequenceModel, options: CarryOptions): InitialStates {
   const growing = model.stateLeaves.find((leaf) => leaf.kind === "memory");
   check(growing === undefined, "E_CONFIG", () =>
-    `${name}: the state of a model of family ${model.family} grows with the stream (${growing?.path}) and can't be carried from batch to batch; train it with zero`);
+    `${name}: the state of a model of family ${model.family} grows with the stream (${growing?.path}) and can't be carried from batch to batch; `
+    + "train it with zero");
   const about = leavesByPath(model.stateLeaves);
   const zero = zeroShapes(model);
   const slots = new Map<number, Tree>();
@@ -54,7 +55,8 @@ export function carriedStates(name: string, order: TokenOrder, model: SequenceMo
         `${name}: the batch has ${batch} sequences but ${batchOf(carried)} states were carried; the batch size must not change`);
       const resets = drawResets(foldIn(key, 0), batch, options).map((reset, i) => reset || fresh?.[i] === true);
       if (resets.includes(true) && resets.includes(false)) {
-        const other = leaves(carried).find(({ path, tensor }) => !sameShape(tensor.shape.slice(1), zero(device, dtype).get(path)!.slice(1)));
+        const shapes = zero(device, dtype);
+        const other = leaves(carried).find(({ path, tensor }) => !sameShape(tensor.shape.slice(1), shapes.get(path)!.slice(1)));
         check(other === undefined, "E_CONFIG", () =>
           `${name}: ${other?.path} is empty at first, so that single sequences can't start from zero beside others that do not; `
           + "set resetPer to batch, and train on batches whose sequences start together");

@@ -34,7 +34,8 @@ export const randomNoise: Intervention<RandomNoiseOptions> = {
       name: "random-noise",
       order: "independent",
       settings: { ...options },
-      next: noisyStates("random-noise", model, options, ({ key, device, shape, dtype }) => normal(key, device, shape, { std: options.std, dtype })),
+      next: noisyStates("random-noise", model, options, ({ key, device, shape, dtype }) =>
+        normal(key, device, shape, { std: options.std, dtype })),
       observe: () => undefined,
       save: () => ({ tensors: {}, values: null }),
       restore: () => undefined,

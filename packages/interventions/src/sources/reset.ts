@@ -18,8 +18,12 @@ export interface ResetOptions {
  */
 export function resetSettings(resetProbability: number): Settings<ResetOptions> {
   return {
-    resetProbability: numberSetting(resetProbability, "Probability that a sequence starts from the zero state all the same.", { from: 0, to: 1 }),
-    resetPer: choiceSetting(["sample", "batch"], "sample", "Whether each sequence draws for itself, or one draw holds for the whole batch."),
+    resetProbability: numberSetting(
+      resetProbability, "Probability that a sequence starts from the zero state all the same.", { from: 0, to: 1 },
+    ),
+    resetPer: choiceSetting(
+      ["sample", "batch"], "sample", "Whether each sequence draws for itself, or one draw holds for the whole batch.",
+    ),
   };
 }
 
