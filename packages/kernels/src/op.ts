@@ -75,18 +75,29 @@ export interface Op<I extends Fields, O extends Fields, Attributes = undefined, 
   gradient(record: OpRecord<I, O, Attributes, S>, gradients: Gradients<O>): { readonly [N in keyof I]?: Tensor | null | readonly (Tensor | null)[] };
 }
 
+const NOTHING: Saved = {};
+
 const isList = (field: unknown): field is readonly Tensor[] => Array.isArray(field);
 
 /** All tensors of named fields in order, with null for what is absent. */
 function flat(fields: Fields): NoteInput[] {
-  return Object.values(fields).flatMap((field): readonly NoteInput[] => (isList(field) ? field : [field]));
+  const list: NoteInput[] = [];
+  for (const name of Object.keys(fields)) {
+    const field = fields[name]!;
+    if (isList(field)) list.push(...field);
+    else list.push(field);
+  }
+  return list;
 }
 
 /** The same names with the next values of a list. */
 function named<Value>(fields: Fields, values: readonly Value[]): Record<string, Value | Value[]> {
   let at = 0;
   const result: Record<string, Value | Value[]> = {};
-  for (const [name, field] of Object.entries(fields)) result[name] = isList(field) ? field.map((): Value => values[at++]!) : values[at++]!;
+  for (const name of Object.keys(fields)) {
+    const field = fields[name]!;
+    result[name] = isList(field) ? field.map((): Value => values[at++]!) : values[at++]!;
+  }
   return result;
 }
 
@@ -96,13 +107,13 @@ export function apply<I extends Fields, O extends Fields, Attributes, S extends 
   const device = commonDevice(op.name, list);
   const tape = activeTape();
   const recording = tape !== undefined && list.some((t) => t !== null && tape.tracks(t));
-  refuseHalves(op.name, inputs, op.halves ?? [], recording);
+  if (list.some((t) => t?.dtype === "f16")) refuseHalves(op.name, inputs, op.halves ?? [], recording);
   const specs = op.outputs(inputs, attributes);
   const form = device.composed?.get(op.name);
   if (form) return runForm(op.name, () => form(inputs as never, attributes as never) as O, tape, recording);
   const outputs = emptied(device, specs) as O;
-  const saved = op.forward(inputs, outputs, attributes, { recording }) ?? {};
-  const kept = Object.values(saved as Partial<Saved>).filter((t) => t !== undefined);
+  const saved = op.forward(inputs, outputs, attributes, { recording }) ?? NOTHING;
+  const kept = saved === NOTHING ? [] : Object.values(saved as Partial<Saved>).filter((t) => t !== undefined);
   if (!recording) {
     for (const t of kept) t.dispose();
     return outputs;
@@ -113,8 +124,12 @@ export function apply<I extends Fields, O extends Fields, Attributes, S extends 
     gradient(gradients) {
       const record = { inputs, outputs, saved: saved as S, attributes, wanted: named(inputs, wanted) as Each<I, boolean> };
       const results = op.gradient(record, named(outputs, gradients) as Gradients<O>) as Readonly<Record<string, unknown>>;
-      const ordered = Object.entries(inputs).flatMap(([name, field]) =>
-        isList(field) ? field.map((_, i) => (results[name] as readonly (Tensor | null)[] | null | undefined)?.[i] ?? null) : [(results[name] as Tensor | null | undefined) ?? null]);
+      const ordered: (Tensor | null)[] = [];
+      for (const name of Object.keys(inputs)) {
+        const [field, result] = [inputs[name], results[name]];
+        if (isList(field)) field.forEach((_, i) => ordered.push((result as readonly (Tensor | null)[] | null | undefined)?.[i] ?? null));
+        else ordered.push((result as Tensor | null | undefined) ?? null);
+      }
       return ordered.map((gradient, i) => {
         if (wanted[i]) return gradient;
         gradient?.dispose();
@@ -141,9 +156,10 @@ function commonDevice(op: string, list: readonly NoteInput[]): Device {
   const device = list.find((t) => t !== null)?.device;
   check(device, "E_ARGUMENT", () => `${op}: needs at least one tensor`);
   for (const t of list) {
-    check(t === null || t.device === device, "E_DEVICE", () =>
-      `${op}: one input is on ${device.kind}, another on ${t?.device.kind === device.kind ? `another device ${device.kind}` : t?.device.kind}; move them to one device first`);
-    check(t === null || !t.disposed, "E_DISPOSED", () => `${op}: input ${showShape(t!.shape)} has been freed`);
+    if (t === null || (t.device === device && !t.disposed)) continue;
+    check(t.device === device, "E_DEVICE", () =>
+      `${op}: one input is on ${device.kind}, another on ${t.device.kind === device.kind ? `another device ${device.kind}` : t.device.kind}; move them to one device first`);
+    check(!t.disposed, "E_DISPOSED", () => `${op}: input ${showShape(t.shape)} has been freed`);
   }
   return device;
 }
@@ -161,7 +177,10 @@ function refuseHalves(op: string, inputs: Fields, halves: readonly string[], rec
 function emptied(device: Device, specs: Readonly<Record<string, OutputSpec | readonly OutputSpec[]>>): Record<string, Tensor | Tensor[]> {
   const make = ({ shape, dtype }: OutputSpec) => Tensor.empty(device, shape, dtype);
   const result: Record<string, Tensor | Tensor[]> = {};
-  for (const [name, spec] of Object.entries(specs)) result[name] = isSpecs(spec) ? spec.map(make) : make(spec);
+  for (const name of Object.keys(specs)) {
+    const spec = specs[name]!;
+    result[name] = isSpecs(spec) ? spec.map(make) : make(spec);
+  }
   return result;
 }
 

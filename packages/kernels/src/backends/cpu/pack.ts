@@ -1,6 +1,6 @@
 /** How the arguments of a kernel are passed to native code, as its declaration has them: build/signatures has the other side. */
 import type { Device } from "../../device";
-import { check } from "../../errors";
+import { check, LenggenError } from "../../errors";
 import { isList, type NumberKind, type Signature, sizeFrom, tensorForm, type TensorForm } from "../../signature";
 import { Tensor } from "../../tensor";
 import { type NativeDevice, translated } from "./addon";
@@ -38,11 +38,13 @@ export class Packer {
     const slots = slotsOf(signature);
     const single = slots.filter(({ list }) => !list);
     const lists = slots.filter(({ list }) => list);
-    const numbers = Object.entries(signature.numbers);
+    const numbers = Object.entries(signature.numbers).map(([key, kind]) => ({ key, kind }));
     const saves = single.filter(({ part }) => part === "saves");
+    const fixed = VALUES_PER_BUFFER * single.length + numbers.length;
     return (args) => {
       const saved = saves.length > 0 && args.recording ? this.#allocate(saves, args) : undefined;
       this.#at = 0;
+      this.#room(fixed);
       let buffers = single.length;
       for (const slot of single) {
         const from = slot.part === "saves" ? saved : slot.part === "saved" ? args.saved : args;
@@ -51,10 +53,11 @@ export class Packer {
       for (const slot of lists) {
         const items = args[slot.name] as readonly (Tensor | null)[];
         buffers += items.length;
+        this.#room(VALUES_PER_BUFFER * items.length + fixed);
         for (const t of items) this.#tensor(name, slot, t);
       }
       const start = this.#at;
-      for (const [key, kind] of numbers) this.#number(kind, args[key]);
+      for (const { key, kind } of numbers) this.#number(kind, args[key]);
       try {
         this.#native.launch(index, this.#values, buffers, this.#at - start);
       } catch (error) {
@@ -76,8 +79,8 @@ export class Packer {
   }
 
   #tensor(kernel: string, { name, type }: Slot, t: Tensor | null): void {
-    this.#room(VALUES_PER_BUFFER);
-    const [values, at] = [this.#values, this.#at];
+    const values = this.#values;
+    const at = this.#at;
     this.#at += VALUES_PER_BUFFER;
     if (t === null) {
       values[at] = -1;
@@ -85,28 +88,34 @@ export class Packer {
     }
     const { dtype } = t;
     const fits = dtype === "f32" ? type !== "i32" : dtype === "i32" ? type === "i32" || type === "any" : dtype === "f16" && type === "weight";
-    check(t.device === this.#device, "E_DEVICE", () => `cpu: kernel ${kernel} was given ${String(t)} of another device as ${name}`);
-    check(fits, "E_DTYPE", () => `cpu: kernel ${kernel} was given ${String(t)} as ${name}, which it does not read`);
+    if (t.device !== this.#device || !fits) refuse(kernel, name, t, fits);
     values[at] = (t.buffer as CpuBuffer).id;
     values[at + 1] = t.byteOffset;
     values[at + 2] = t.byteLength;
     values[at + 3] = TYPE_CODES[dtype]!;
   }
 
+  /** There is room for one number. */
   #number(kind: NumberKind, value: unknown): void {
-    if (kind === "nest") {
+    if (typeof value === "number") this.#values[this.#at++] = value;
+    else if (typeof value === "boolean") this.#values[this.#at++] = value ? 1 : 0;
+    else if (kind === "nest") {
       const { sizes, strides } = value as { sizes: readonly number[]; strides: readonly (readonly number[])[] };
       this.#push(sizes.length);
       for (const list of [sizes, ...strides]) for (const number of list) this.#push(number);
     } else if (isList(kind)) for (const number of (value as readonly number[] | null) ?? []) this.#push(number);
-    else if (typeof kind === "object") this.#push(kind.indexOf(value as string));
-    else this.#push(Number(value));
+    else this.#push((kind as readonly string[]).indexOf(value as string));
   }
 
   #push(value: number): void {
     this.#room(1);
     this.#values[this.#at++] = value;
   }
+}
+
+function refuse(kernel: string, name: string, t: Tensor, fits: boolean): never {
+  const given = `cpu: kernel ${kernel} was given ${String(t)}`;
+  throw fits ? new LenggenError("E_DEVICE", `${given} of another device as ${name}`) : new LenggenError("E_DTYPE", `${given} as ${name}, which it does not read`);
 }
 
 function slotsOf(signature: Signature): Slot[] {
