@@ -25,7 +25,10 @@ const BINARY = ["add", "sub", "mul", "div", "equal", "less"] as const;
 export type UnaryName = (typeof UNARY)[number];
 export type BinaryName = (typeof BINARY)[number];
 
-/** All tensors of a kernel have one size, but a and b: a layout's strides are those of the two, beside what is dense in the order of its sizes. */
+/**
+ * All tensors of a kernel have one size, but a and b: a layout's strides are those of the two, beside what is dense in the order of its
+ * sizes.
+ */
 export const elementwiseKernels = {
   /** y = f(x) */
   unary: { numbers: { op: UNARY }, reads: { x: "[*]" }, writes: { y: "[*]" } },
@@ -153,7 +156,8 @@ function binaryOp(op: BinaryName): Op<{ a: Tensor; b: Tensor }, { out: Tensor }>
         const rule = rules[operand];
         if (typeof rule === "number") return sameShape(dy.shape, target) ? scaled(dy, rule) : sumToShape(dy, target, rule);
         using full = like(dy);
-        kernels(dy).binaryGradient({ op: op as "mul" | "div", operand, a, b, dy, out: full, layout: broadcastLayout(a.shape, b.shape, dy.shape) });
+        const layout = broadcastLayout(a.shape, b.shape, dy.shape);
+        kernels(dy).binaryGradient({ op: op as "mul" | "div", operand, a, b, dy, out: full, layout });
         return full.size === sizeOf(target) ? full.window(target) : sumToShape(full, target, 1);
       };
       return { a: wanted.a ? of("a") : null, b: wanted.b ? of("b") : null };

@@ -1,4 +1,7 @@
-/** Reductions over any axes as passes over one run of neighbours each, and the gradient of broadcasting, which is one: what several families use. */
+/**
+ * Reductions over any axes as passes over one run of neighbours each, and the gradient of broadcasting, which is one: what several
+ * families use.
+ */
 import { kernelsOf } from "../kernels";
 import type { Shape } from "../shape";
 import type { Family } from "../signature";

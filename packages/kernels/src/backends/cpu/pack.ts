@@ -115,7 +115,8 @@ export class Packer {
 
 function refuse(kernel: string, name: string, t: Tensor, fits: boolean): never {
   const given = `cpu: kernel ${kernel} was given ${String(t)}`;
-  throw fits ? new LenggenError("E_DEVICE", `${given} of another device as ${name}`) : new LenggenError("E_DTYPE", `${given} as ${name}, which it does not read`);
+  if (fits) throw new LenggenError("E_DEVICE", `${given} of another device as ${name}`);
+  throw new LenggenError("E_DTYPE", `${given} as ${name}, which it does not read`);
 }
 
 function slotsOf(signature: Signature): Slot[] {

@@ -51,11 +51,13 @@ const joinAll = (step: number, at: (i: string) => string) => {
     for (; i < end; i += ${step}u) { value = join(value, ${take(0)}); }`;
 };
 
+type Rows = { readonly kind: Reduction; readonly lanes: number; readonly vector: boolean; readonly subgroups: boolean };
+
 /**
  * x [outer, length] -> out [outer, blocks], blocks of `block` numbers each. `lanes` lanes share a block, so that a group has
  * WORKGROUP / lanes of them. `vector`: x is read by fours; length and block are multiples of 4.
  */
-export const reduceRows = variants(({ kind, lanes, vector, subgroups }: { kind: Reduction; lanes: number; vector: boolean; subgroups: boolean }) => {
+export const reduceRows = variants(({ kind, lanes, vector, subgroups }: Rows) => {
   const { bound, code } = arithmetic(kind, vector);
   const unit = vector ? 4 : 1;
   return program({
