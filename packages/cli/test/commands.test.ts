@@ -57,6 +57,13 @@ describe("--json", () => {
     }
   });
 
+  it("of doctor --kernels: how each kernel runs on each device", async () => {
+    const { kernels } = (await json("doctor", "--kernels", "--device", "reference")) as { kernels: Record<string, { kernel: string; how: string; ops: string[] }[]> };
+    expect(Object.keys(kernels)).toEqual(["reference"]);
+    expect(kernels["reference"]).toContainEqual({ family: "ssd", kernel: "ssdGradient", how: "fused", ops: ["ssd"] });
+    expect(kernels["reference"]).toContainEqual({ family: "matmul", kernel: "matmul", how: "fused", ops: [] });
+  });
+
   it("of doctor, with nothing on stderr where there is no GPU: what drivers print belongs into the reason", async () => {
     const env = { VK_ICD_FILENAMES: undefined, LD_LIBRARY_PATH: undefined, LENGGEN_WEBGPU_FALLBACK: undefined };
     const { code, stdout, stderr } = await lenggen(["doctor", "--device", "webgpu"], { env });
@@ -176,6 +183,12 @@ describe("--json", () => {
     await refused("E_WEIGHTS", "--state", "book.state", "--weights", "f16");
     expect((await run("generate", "runs/base", "--prompt", "x", "--tokens", "0")).code).toBe(2);
     expect(await readFile(join(place.folder, "book.txt"), "utf8")).toMatch(/^It was the best/);
+  });
+
+  it("of bench --composed: an op by its kernel, and by other ops", async () => {
+    const { results } = (await json("bench", "rmsNorm", "--threads", "1", "--composed")) as { results: { kernel: string; ms: number }[] };
+    expect(new Set(results.map(({ kernel }) => kernel))).toEqual(new Set(["rmsNorm", "rmsNorm composed"]));
+    for (const { ms } of results) expect(ms).toBeGreaterThan(0);
   });
 
   it("of bench", async () => {

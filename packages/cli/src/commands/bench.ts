@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { type Ceiling, type Device, type DeviceKind, devices } from "@lenggen/kernels";
+import { COMPOSED, runComposed } from "@lenggen/kernels/composed";
 import type { BenchCase } from "../bench/case";
 import { ceilingOf } from "../bench/ceiling";
 import { type BenchDevices, measure, type Measured, type MeasureOptions } from "../bench/measure";
@@ -34,7 +35,8 @@ export const bench: CommandSpec = {
   summary: "Time the kernels and whole training steps, as shares of what the device can do, measured in the same run.",
   examples: ["lenggen bench", "lenggen bench matmul ssd --threads 1 --json", "lenggen bench training-step --device webgpu --profile"],
   define: (command) =>
-    command.argument("[kernels...]", `only these: ${ARGUMENTS.join(", ")}`).option("--profile", "show which kernels the time goes to"),
+    command.argument("[kernels...]", `only these: ${ARGUMENTS.join(", ")}`).option("--profile", "show which kernels the time goes to")
+      .option("--composed", "time ops also as other ops say them, as a device without their kernels runs them"),
   async run(context, args, options) {
     const { out, common, signal } = context;
     const wanted = args.map((name) => oneOf("kernel", ARGUMENTS)(argumentOf(name)));
@@ -43,6 +45,7 @@ export const bench: CommandSpec = {
     // Only the cpu device has threads.
     const threadCounts = about.kind !== "cpu" ? [1] : common.threads === undefined ? [...new Set([1, availableParallelism()])] : [common.threads];
     const profiled = options["profile"] === true;
+    const composed = options["composed"] === true;
     if (profiled && !about.profiles) out.note(`lenggen: --profile shows nothing: ${about.description} does not tell which kernels its time goes to`);
     if (about.software) out.note("lenggen: this adapter is software: its times and shares say nothing of a GPU; operations, bytes and counts are the same on any");
     const how: MeasureOptions = { seed: common.seed, profiled, effort: about.software ? { ...LEAST_EFFORT, signal } : { signal } };
@@ -60,12 +63,18 @@ export const bench: CommandSpec = {
         plain: await context.openDevice({ threads }),
         ...(about.gpu || (about.software && profiled) ? { stamped: await context.openDevice({ profile: true }) } : {}),
       };
+      const other = composed ? await context.openDevice({ threads }) : undefined;
+      if (other) runComposed(other);
       for (const item of cases) {
         signal.throwIfAborted();
         progress.update(timings.length, `${item.kernel} ${item.shape}`);
         timings.push({ item, threads, measured: await measure(open, item, how) });
+        if (!other || !COMPOSED.some(({ op }) => op === item.kernel.split("+")[0])) continue;
+        const twin = { ...item, kernel: `${item.kernel} composed` };
+        timings.push({ item: twin, threads, measured: await measure({ plain: other }, twin, { ...how, effort: { ...LEAST_EFFORT, signal } }) });
       }
       open.plain.close();
+      other?.close();
       open.stamped?.close();
     }
     if (!about.software) await measureCeilings();

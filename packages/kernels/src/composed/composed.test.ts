@@ -11,7 +11,7 @@ import { ssd } from "../ops/ssd";
 import {
   checkLeaks, compareWithReference, eachDevice, evaluate, expectClose, type HostTensor, integers, normals, referenceDevice, type TestFunction, uniforms,
 } from "../testing";
-import { COMPOSED, formsFor, runComposed } from "./index";
+import { COMPOSED, formsFor, kernelSupport, runComposed } from "./index";
 
 interface Case {
   readonly op: string;
@@ -110,5 +110,16 @@ describe("the forms that a device needs", () => {
     const { ssdGradient: _, ...kernels } = referenceDevice.kernels;
     expect(formsFor(referenceDevice.kernels, COMPOSED)).toBeUndefined();
     expect([...formsFor(kernels as Device["kernels"], COMPOSED)!.keys()]).toEqual(["ssd"]);
+  });
+});
+
+eachDevice("what a device has of kernels", ({ kind }) => {
+  it("is all, fused, until it runs forms in their place", async () => {
+    const device = await open(kind, { fallback: true });
+    expect(kernelSupport(device).filter(({ how }) => how !== "fused")).toEqual([]);
+    runComposed(device, ["ssd", "rmsNorm"]);
+    // The kernels of rmsNorm are addRmsNorm's too, which still runs them.
+    expect(kernelSupport(device).filter(({ how }) => how !== "fused").map(({ kernel, how }) => [kernel, how])).toEqual([["ssd", "composed"], ["ssdGradient", "composed"]]);
+    device.close();
   });
 });

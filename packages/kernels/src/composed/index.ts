@@ -1,5 +1,10 @@
-/** All composed forms there are. */
+/**
+ * What ops are in terms of other ops, for backends that lack their kernels (form.ts says how), and what a device has of either. An entry
+ * of its own, since a device that has all kernels needs none of it.
+ */
 import type { Device } from "../device";
+import { FAMILIES } from "../families";
+import type { Family } from "../signature";
 import { convForms } from "./conv";
 import { crossEntropyForms } from "./crossEntropy";
 import type { Composed } from "./form";
@@ -8,12 +13,31 @@ import { normForms } from "./norm";
 import { ropeForms } from "./rope";
 import { ssdForms } from "./ssd";
 
-export { formsFor, type Composed, type ComposedForm } from "./form";
+export { composed, formsFor, type Composed, type ComposedForm } from "./form";
 
+/** All composed forms there are. */
 export const COMPOSED: readonly Composed[] = [...convForms, ...crossEntropyForms, ...gatesForms, ...normForms, ...ropeForms, ...ssdForms];
 
 /** From now on the device runs these ops (all that have a form unless given) in composed form: to compare both. Ops that are running stay. */
 export function runComposed(device: Device, ops: readonly string[] = COMPOSED.map(({ op }) => op)): void {
   const chosen = COMPOSED.filter(({ op }) => ops.includes(op)).map(({ op, form }) => [op, form] as const);
   Object.assign(device, { composed: new Map([...(device.composed ?? []), ...chosen]) });
+}
+
+/** How a device runs a kernel: its own, by other ops, or not at all. */
+export interface KernelSupport {
+  readonly family: string;
+  readonly kernel: string;
+  readonly how: "fused" | "composed" | "absent";
+  /** Ops that may stand in its place; empty where there is no such form. */
+  readonly ops: readonly string[];
+}
+
+/** Every kernel that is declared, and how the device runs it. */
+export function kernelSupport(device: Device): KernelSupport[] {
+  return Object.entries<Family>(FAMILIES).flatMap(([family, kernels]) => Object.keys(kernels).map((kernel) => {
+    const ops = COMPOSED.filter((form) => form.kernels.includes(kernel)).map(({ op }) => op);
+    const composedNow = ops.length > 0 && ops.every((op) => device.composed?.has(op));
+    return { family, kernel, ops, how: composedNow ? "composed" as const : kernel in device.kernels ? "fused" as const : "absent" as const };
+  }));
 }
