@@ -1,6 +1,6 @@
 /** How the arguments of a kernel are passed to native code, as its declaration has them: build/signatures has the other side. */
 import type { Device } from "../../device";
-import { check, LenggenError } from "../../errors";
+import { LenggenError } from "../../errors";
 import { isList, type NumberKind, type Signature, sizeFrom, tensorForm, type TensorForm } from "../../signature";
 import { Tensor } from "../../tensor";
 import { type NativeDevice, translated } from "./addon";
