@@ -9,23 +9,35 @@ import { gzipSync } from "node:zlib";
 import { build } from "vite";
 import { root } from "./pack.mjs";
 
-/** Pages, and the most bytes that each may have, minified and compressed: what was measured, and a tenth more. */
+/** Pages, and the most bytes that each may load at once, minified and compressed: what was measured, and a hundredth more. */
 const PAGES = [
-  { name: "one op", budget: 4_300, code: 'import { add } from "@lenggen/kernels"; globalThis.it = add;' },
+  { name: "one op", budget: 4_400, code: 'import { add } from "@lenggen/kernels"; globalThis.it = add;' },
   { name: "open a device", budget: 76_000, code: 'import { open } from "@lenggen/kernels"; globalThis.it = open;' },
-  { name: "all of kernels", budget: 112_000, code: 'import * as kernels from "@lenggen/kernels"; globalThis.it = { ...kernels };' },
+  { name: "all of kernels", budget: 105_500, code: 'import * as kernels from "@lenggen/kernels"; globalThis.it = { ...kernels };' },
   {
-    name: "kernels, recurrent and interventions, to train", budget: 132_000,
+    name: "kernels, recurrent and interventions, to train", budget: 124_500,
     code: ["kernels", "recurrent", "interventions"].map((room) => `import * as ${room} from "@lenggen/${room}"; globalThis.${room} = { ...${room} };`).join("\n"),
   },
-  { name: "a model with a chunk memory", budget: 23_500, code: 'import * as gca from "@lenggen/gca"; globalThis.it = { ...gca };' },
-  { name: "one measure", budget: 6_800, code: 'import { lossByPosition } from "@lenggen/evals"; globalThis.it = lossByPosition;' },
+  { name: "a model with a chunk memory", budget: 24_800, code: 'import * as gca from "@lenggen/gca"; globalThis.it = { ...gca };' },
+  { name: "one measure", budget: 7_200, code: 'import { lossByPosition } from "@lenggen/evals"; globalThis.it = lossByPosition;' },
 ];
 
 /** What must not be in a bundle's text. */
 const FORBIDDEN = [/["'`]node:/, /\bcreateRequire\b/, /cpu\.node\b/, /\bimport\(["'`](?:webgpu|fs|path|os|module)["'`]\)/, /__vite-browser-external/];
 /** Modules that must not be in a bundle. */
 const FOREIGN = [/node_modules\/webgpu\//, /\/packages\/[a-z]+\/dist\/(?!browser\/).*node/, /^node:/, /browser-external/];
+
+/** The chunks that a page loads at once: what is imported on demand is not among them. */
+function loadedFirst(chunks) {
+  const loaded = new Set();
+  const load = (chunk) => {
+    if (!chunk || loaded.has(chunk)) return;
+    loaded.add(chunk);
+    for (const file of chunk.imports) load(chunks.find(({ fileName }) => fileName === file));
+  };
+  load(chunks.find(({ isEntry }) => isEntry));
+  return [...loaded];
+}
 
 let failed = 0;
 const folder = realpathSync(mkdtempSync(join(tmpdir(), "lenggen-bundle-")));
@@ -49,7 +61,7 @@ for (const { name, budget, code } of PAGES) {
     ...chunks.flatMap(({ imports, dynamicImports }) => [...imports, ...dynamicImports]).filter((id) => !chunks.some(({ fileName }) => fileName === id))
       .map((id) => `the bundle imports ${id}`),
   ];
-  const bytes = chunks.reduce((sum, chunk) => sum + gzipSync(chunk.code, { level: 9 }).length, 0);
+  const bytes = loadedFirst(chunks).reduce((sum, chunk) => sum + gzipSync(chunk.code, { level: 9 }).length, 0);
   if (bytes > budget) problems.push(`over its budget of ${budget} bytes; is it worth it? Then write a new budget into scripts/check-bundle.mjs`);
   if (problems.length > 0) failed++;
   console.log(`bundle: ${name}: ${text.length} bytes minified, ${bytes} compressed (budget ${budget})${problems.length > 0 ? `: FAILED\n${problems.join("\n")}` : ""}`);

@@ -61,7 +61,7 @@ export interface Device {
   /** By their names; kernels.ts gives them their types. */
   readonly kernels: KernelTable;
   /** By an op's name: what runs in the place of kernels that this device lacks (src/composed). Absent where it has all. */
-  readonly composed?: ReadonlyMap<string, (inputs: never, attributes: never) => unknown> | undefined;
+  readonly composed?: ReadonlyMap<string, (inputs: never, attributes: never, recording: boolean) => unknown> | undefined;
   /** Throws `E_MEMORY` when there is no room. Contents are undefined. */
   allocate(byteLength: number): DeviceBuffer;
   /**

@@ -8,8 +8,8 @@ import type { Device } from "./device";
 import type { DType } from "./dtype";
 import { check } from "./errors";
 import { type Shape, showShape } from "./shape";
-import { activeTape, type NoteInput, type Tape, withoutGradient } from "./tape";
-import { collect, scope, Tensor } from "./tensor";
+import { activeTape, type NoteInput } from "./tape";
+import { Tensor } from "./tensor";
 
 /** A tensor, null where it may be left out (a bias, an initial state), or a list. */
 export type Field = Tensor | null | readonly Tensor[];
@@ -110,7 +110,7 @@ export function apply<I extends Fields, O extends Fields, Attributes, S extends 
   if (list.some((t) => t?.dtype === "f16")) refuseHalves(op.name, inputs, op.halves ?? [], recording);
   const specs = op.outputs(inputs, attributes);
   const form = device.composed?.get(op.name);
-  if (form) return runForm(op.name, () => form(inputs as never, attributes as never) as O, tape, recording);
+  if (form) return form(inputs as never, attributes as never, recording) as O;
   const outputs = emptied(device, specs) as O;
   const saved = op.forward(inputs, outputs, attributes, { recording }) ?? NOTHING;
   const kept = saved === NOTHING ? [] : Object.values(saved as Partial<Saved>).filter((t) => t !== undefined);
@@ -138,18 +138,6 @@ export function apply<I extends Fields, O extends Fields, Attributes, S extends 
     },
   });
   return outputs;
-}
-
-/** Runs a composed form. What it makes on the way goes with the form, or while a tape records with the tape's walk. */
-function runForm<O extends Fields>(op: string, form: () => O, tape: Tape | undefined, recording: boolean): O {
-  if (!recording) return withoutGradient(() => scope(form));
-  // Last in the walk: frees what the form's ops read and nobody tracks.
-  const constants: Tensor[] = [];
-  tape!.note({ name: op, inputs: [], outputs: [], saved: constants, gradient: () => [] });
-  const { result, made } = collect(form);
-  const outputs = new Set(flat(result));
-  constants.push(...made.filter((t) => !tape!.tracks(t) && !outputs.has(t)));
-  return result;
 }
 
 function commonDevice(op: string, list: readonly NoteInput[]): Device {

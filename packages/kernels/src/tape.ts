@@ -32,7 +32,7 @@ export interface Note {
 }
 
 /** What is recorded: notes in order, and which tensors a gradient flows through. */
-export class Tape {
+class Tape {
   readonly notes: Note[] = [];
   readonly #tracked = new Set<number>();
   constructor(inputs: Iterable<Tensor>) {

@@ -23,7 +23,7 @@ export interface WindowSettings {
 export const fanInInit = (fanIn: number, depth?: number) => normalInit(1 / Math.sqrt(fanIn * (depth === undefined ? 1 : 2 * depth)));
 
 /** The parameters of attention: queries, keys and values from one matrix, and the way back. */
-export function attentionSpecs(s: LayerSettings, depth: number) {
+function attentionSpecs(s: LayerSettings, depth: number) {
   return {
     qkv: matrix("attention.qkv.weight", [(s.heads + 2 * s.kvHeads) * s.headSize, s.width], fanInInit(s.width)),
     out: matrix("attention.out.weight", [s.width, s.heads * s.headSize], fanInInit(s.heads * s.headSize, depth)),

@@ -94,9 +94,11 @@ function sumOp(name: "sum" | "mean"): Op<X, Y, ReduceAttributes> {
       runPasses("reduceSum", x, axes, y, factorOf(x.shape, axes));
     },
     gradient({ inputs: { x }, attributes: { axes } }, { y: dy }) {
-      using scaled = like(dy);
+      const scaled = like(dy);
       kernels(dy).affine({ x: dy, y: scaled, scale: factorOf(x.shape, axes), shift: 0 });
-      return { x: spread(scaled, keptShape(x.shape, axes), x.shape) };
+      const dx = spread(scaled, keptShape(x.shape, axes), x.shape);
+      scaled.dispose();
+      return { x: dx };
     },
   };
 }

@@ -5,11 +5,10 @@
  */
 import { kernelsOf } from "../kernels";
 import { apply, like, type Op } from "../op";
-import { broadcastShapes, sameShape, type Shape } from "../shape";
+import { broadcastShapes, sameShape } from "../shape";
 import type { Family } from "../signature";
-import { Tensor } from "../tensor";
+import type { Tensor } from "../tensor";
 import { checkReal } from "./checks";
-import { sumToShape } from "./sums";
 import { broadcastTo } from "./view";
 
 export const whereKernels = {
@@ -41,17 +40,4 @@ export function where(condition: Tensor, a: Tensor, b: Tensor): Tensor {
   const shape = broadcastShapes(broadcastShapes(condition.shape, a.shape, "where"), b.shape, "where");
   const stretched = (t: Tensor) => (sameShape(t.shape, shape) ? t : broadcastTo(t, shape));
   return apply(whereOp, { condition: stretched(condition), a: stretched(a), b: stretched(b) }, undefined).y;
-}
-
-/**
- * The gradient of an operand that was stretched to dy's shape and counts where `condition` is not 0 (`chosen`) or is 0. Not recorded, always a
- * fresh tensor.
- */
-export function whereGradient(condition: Tensor, chosen: boolean, dy: Tensor, target: Shape): Tensor {
-  const full = Tensor.empty(dy.device, dy.shape, dy.dtype);
-  kernels(dy).where({ condition, a: chosen ? dy : null, b: chosen ? null : dy, y: full });
-  if (sameShape(dy.shape, target)) return full;
-  const result = sumToShape(full, target, 1);
-  full.dispose();
-  return result;
 }
