@@ -74,14 +74,14 @@ export function webgpuInNode() {
   const software = { ...quiet, VK_ICD_FILENAMES: join(folder, "vk_swiftshader_icd.json") };
   const adapter = adapterUnder(software);
   if (adapter) return { variables: software, adapter };
-  // Dawn looks for libvulkan.so.1 where the linker does; Chromium has one, alone in a folder so that nothing else is taken.
+  // Dawn looks for libvulkan.so.1 where the linker does; Chromium has one: linked into a folder of its own, so that nothing else is taken.
   const library = join(folder, "libvulkan.so.1");
   if (existsSync(library)) {
-    const alone = join(root, "node_modules", ".lenggen-vulkan");
-    mkdirSync(alone, { recursive: true });
-    rmSync(join(alone, "libvulkan.so.1"), { force: true });
-    symlinkSync(library, join(alone, "libvulkan.so.1"));
-    const path = [alone, process.env.LD_LIBRARY_PATH].filter(Boolean).join(delimiter);
+    const vulkanFolder = join(root, "node_modules", ".lenggen-vulkan");
+    mkdirSync(vulkanFolder, { recursive: true });
+    rmSync(join(vulkanFolder, "libvulkan.so.1"), { force: true });
+    symlinkSync(library, join(vulkanFolder, "libvulkan.so.1"));
+    const path = [vulkanFolder, process.env.LD_LIBRARY_PATH].filter(Boolean).join(delimiter);
     const again = adapterUnder({ ...software, LD_LIBRARY_PATH: path });
     if (again) return { variables: { ...software, LD_LIBRARY_PATH: path }, adapter: again };
   }

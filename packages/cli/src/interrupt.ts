@@ -6,7 +6,7 @@ import { LenggenError } from "@lenggen/kernels";
 import { EXIT } from "./usage";
 
 export interface InterruptOptions {
-  /** Whether SIGUSR1 and SIGUSR2 stop too. They are told of and change nothing otherwise: Node's debugger is not what was asked for. */
+  /** Whether SIGUSR1 and SIGUSR2 stop too. They are reported and change nothing otherwise: Node's debugger is not what was asked for. */
   readonly userSignals?: boolean;
   readonly stderr?: NodeJS.WritableStream;
 }

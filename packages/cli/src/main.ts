@@ -108,7 +108,7 @@ function quietVulkan(): void {
 
 /**
  * A reader such as `head` closed the pipe, or the terminal is gone: nobody listens any more. Anything else, such as a full disk, has cost
- * the result, and is told. What is being saved is saved all the same.
+ * the result, and is reported. What is being saved is saved all the same.
  */
 function onStdoutError({ code, message }: NodeJS.ErrnoException): void {
   if (code === "EIO") return;

@@ -49,7 +49,7 @@ async function readPath(source: string): Promise<Text> {
     if (source === STDIN) return textOf(source, [{ name: source, tokens: await drained(process.stdin) }]);
     const found = await stat(source);
     if (found.isDirectory()) return await readFolder(source);
-    // A pipe, or a file of the system whose size is not told: whatever comes out of it.
+    // A pipe, or a file of the system whose size is not known: whatever comes out of it.
     if (!found.isFile() || found.size === 0) return textOf(source, [{ name: source, tokens: await drained(createReadStream(source, { highWaterMark: 1 << 20 })) }]);
     return textOf(source, await opened([{ name: source, path: source }]));
   } catch (error) {

@@ -81,9 +81,9 @@ describe("stream", () => {
 
   test("tells where segments end, in the chunk that they end in", async () => {
     const passes: { tokens: number; ends: readonly number[] }[] = [];
-    const told = tinyModel({ passes });
-    const parameters = told.init(key(0), device);
-    for await (const { end } of stream(told, parameters, sequences, { start: 10, end: 40, chunk: 10, segmentEnds: [10, 15, 20, 20, 40] })) expect(end).toBeGreaterThan(10);
+    const tiny = tinyModel({ passes });
+    const parameters = tiny.init(key(0), device);
+    for await (const { end } of stream(tiny, parameters, sequences, { start: 10, end: 40, chunk: 10, segmentEnds: [10, 15, 20, 20, 40] })) expect(end).toBeGreaterThan(10);
     expect(passes.map(({ ends }) => ends)).toEqual([[0, 5, 10, 10], [], [10]]);
   });
 

@@ -7,8 +7,8 @@
  * L + 1 tokens.
  */
 import {
-  advance, breathe, check, crossEntropy, deviceOf, disposeExcept, keep, type Parameters, readTokens, scope, type SequenceModel,
-  type Tensor, tensor, type Tokens, type TokenSource, type Tree, type TypedArray, withoutGradient,
+  advance, check, crossEntropy, deviceOf, disposeExcept, keep, type Parameters, readTokens, scope, type SequenceModel,
+  type Tensor, tensor, type Tokens, type TokenSource, type Tree, type TypedArray, withoutGradient, yieldToEventLoop,
 } from "@lenggen/kernels";
 
 /** What every measure takes. */
@@ -87,7 +87,7 @@ export async function* stream<State extends Tree>(
       disposeExcept(state, [next, options.state]);
       state = next;
       options.onPrefill?.(from, to);
-      await breathe(); // else no signal would come where nothing is read back
+      await yieldToEventLoop(); // else no signal would come where nothing is read back
       from = to;
     }
     for (let from = near; from < end; ) {
@@ -107,7 +107,7 @@ export async function* stream<State extends Tree>(
         checkFinite(losses, from, to);
       }
       yield { start: from, end: to, losses, state: step.state, hidden: step.hidden };
-      await breathe();
+      await yieldToEventLoop();
       from = to;
     }
   } finally {

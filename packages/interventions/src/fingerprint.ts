@@ -1,5 +1,5 @@
 /** Hashes of what a run reads, so that a resumed run notices another text, whatever it is called and wherever it lies. */
-import { breathe, check, readTokens, type Tokens, type TokenSource } from "@lenggen/kernels";
+import { check, readTokens, type Tokens, type TokenSource, yieldToEventLoop } from "@lenggen/kernels";
 
 /** Tokens that are read at a time. */
 const PIECE = 1 << 16;
@@ -58,7 +58,7 @@ export async function hashTokens(sequence: Tokens | TokenSource, { signal, onPro
     hash.add(piece);
     if (++read % TURN !== 0) continue;
     onProgress?.(read * PIECE, sequence.length);
-    await breathe();
+    await yieldToEventLoop();
     check(!signal?.aborted, "E_INTERRUPTED", () => "the reading of the text was interrupted");
   }
   onProgress?.(sequence.length, sequence.length);

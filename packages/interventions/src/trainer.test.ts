@@ -89,10 +89,10 @@ eachDevice("training", (device) => {
 
   it("tells the model where segments end, and gives it a key for each step and micro-batch that resuming does not change", async () => {
     const run = async (steps: number): Promise<ForwardOptions[]> => {
-      const told: ForwardOptions[] = [];
+      const received: ForwardOptions[] = [];
       const plain = tinyModel();
       const model: typeof plain = { ...plain, forward: (parameters, tokens, state, options) => {
-        told.push(options!);
+        received.push(options!);
         return plain.forward(parameters, tokens, state);
       } };
       const text = Int32Array.from({ length: 12 }, (_, i) => i % 11);
@@ -100,14 +100,14 @@ eachDevice("training", (device) => {
         order: "independent", batch: 2, context: 6, settings: {}, at: (step, part) => ({ tokens: text, targets: text, ends: [step, 5 + part] }),
       };
       await tinyTrain({ device, steps, model, batches, microBatches: 2 });
-      return told;
+      return received;
     };
-    const told = await run(3);
-    expect(told.map(({ ends }) => ends)).toEqual([[0, 5], [0, 6], [1, 5], [1, 6], [2, 5], [2, 6]]);
-    expect(new Set(told.map((options) => String(options.key))).size).toBe(6);
-    expect(await run(2)).toEqual(told.slice(0, 4));
+    const received = await run(3);
+    expect(received.map(({ ends }) => ends)).toEqual([[0, 5], [0, 6], [1, 5], [1, 6], [2, 5], [2, 6]]);
+    expect(new Set(received.map((options) => String(options.key))).size).toBe(6);
+    expect(await run(2)).toEqual(received.slice(0, 4));
     // The initial states of a step draw from another key.
-    expect(told.map((options) => String(options.key))).not.toContain(String(foldIn(foldIn(foldIn(key(4), 1), 0), 0)));
+    expect(received.map((options) => String(options.key))).not.toContain(String(foldIn(foldIn(foldIn(key(4), 1), 0), 0)));
   });
 
   it("reports steps, rates, memory and evaluations", async () => {

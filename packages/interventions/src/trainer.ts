@@ -11,8 +11,8 @@
  * that is the same on every device, so that a run may go on on any; only the rounding of a step differs from one to another.
  */
 import {
-  type BatchSource, breathe, check, countSetting, type Device, dispose, keep, LenggenError, type Parameters, resolveSettings, scope,
-  type SequenceModel, type Tree,
+  type BatchSource, check, countSetting, type Device, dispose, keep, LenggenError, type Parameters, resolveSettings, scope,
+  type SequenceModel, type Tree, yieldToEventLoop,
 } from "@lenggen/kernels";
 import { loadCheckpoint, nonFiniteNumbers, saveCheckpoint, type Snapshot } from "./checkpoint";
 import { checkFinite, located, type Whereabouts } from "./failures";
@@ -237,7 +237,7 @@ async function loop<State extends Tree>(run: Run<State>, options: TrainOptions<S
     const ends = (every: number) => run.step % every === 0 || run.step === steps;
     for (const evaluation of evaluations) if (ends(evaluation.every)) await evaluate(run, options, evaluation);
     if (store && ends(counts.checkpointEvery)) await save(run, options);
-    await breathe();
+    await yieldToEventLoop();
   }
   await settle(run, options, 0);
   if (at.saved !== run.step) await save(run, options);

@@ -11,7 +11,7 @@ import { referenceDevice as device } from "./testing";
 /** A state that keeps what it has seen: each pass adds a tensor, and shares the others with the state before. */
 type Seen = { readonly seen: readonly Tensor[] };
 
-/** The likeliest next token is the last one. It notes what it is told. */
+/** The likeliest next token is the last one. It records its options. */
 function echo() {
   const calls: { tokens: number; ends: readonly number[] | undefined }[] = [];
   const model: SequenceModel<Seen> = {

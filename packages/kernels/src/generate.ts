@@ -1,5 +1,4 @@
 /** Generation for any sequence model: the prompt streams through in chunks (far back by the model's prefill, where it has one), then one token at a time. */
-import { breathe } from "./breathe";
 import { check } from "./errors";
 import { advance, deviceOf, type Parameters, type SequenceModel } from "./model";
 import { linear } from "./ops/matmul";
@@ -10,6 +9,7 @@ import { checkSampling, sample, type Sampling } from "./sample";
 import { START, type StreamPlace } from "./stateFile";
 import { withoutGradient } from "./tape";
 import { disposeExcept, keep, scope, type Tensor } from "./tensor";
+import { yieldToEventLoop } from "./yieldToEventLoop";
 import { cutTokens, type Tokens, type TokenSource } from "./tokens";
 import type { Tree } from "./tree";
 
@@ -21,7 +21,7 @@ export interface GenerateOptions<State> extends Partial<Sampling> {
   readonly seed?: number;
   /** Where to go on from; zero unless given. It is not freed. */
   readonly state?: State;
-  /** Where `state` stands, as `onEnd` or `loadState` told: its last token is read before the prompt, which may then be empty. */
+  /** Where `state` stands, as `onEnd` or `loadState` gave it: its last token is read before the prompt, which may then be empty. */
   readonly place?: StreamPlace;
   /**
    * Takes the state when the generation ends or is ended, unless by an error or while the prompt is read. It is the receiver's to dispose
@@ -109,7 +109,7 @@ export async function* generate<State extends Tree>(
       const to = Math.min(far, from + chunk);
       await prefill(tokensOf(from, to));
       onPrompt?.(to - lead, prompt.length);
-      await breathe(); // else no signal would come while a long prompt is read
+      await yieldToEventLoop(); // else no signal would come while a long prompt is read
     }
     let logits: Tensor | undefined;
     for (let from = far; from < end && !signal?.aborted; from += chunk) {
@@ -118,7 +118,7 @@ export async function* generate<State extends Tree>(
       const last = total - 1 - from; // offset of the prompt's last token
       logits = await forward(tokensOf(from, to), asks && to === total ? Array<number>(segments).fill(last) : undefined);
       if (prompt.length > 0) onPrompt?.(to - lead, prompt.length);
-      await breathe();
+      await yieldToEventLoop();
     }
     if (maxTokens === 0 || signal?.aborted) {
       logits?.dispose();

@@ -18,8 +18,8 @@ export type { Vjp } from "./tape";
 // Errors
 export { check, ERROR_CODES, LenggenError } from "./errors";
 export type { ErrorCode } from "./errors";
-export { breathe } from "./breathe";
 export { entryNamed, nearest } from "./nearest";
+export { yieldToEventLoop } from "./yieldToEventLoop";
 
 // Settings that describe themselves
 export { choiceSetting, countSetting, flagSetting, numberSetting, resolveSettings } from "./settings";

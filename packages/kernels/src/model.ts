@@ -26,7 +26,7 @@ export interface StateLeaf {
   readonly headAxis?: number;
 }
 
-/** What a forward pass may be told beside its tokens. */
+/** Options of a forward pass, beside its tokens. */
 export interface ForwardOptions {
   /**
    * Where the running segment ends: offsets in 0 ... T, ascending, the same for all rows. A segment that ends at n holds the tokens before

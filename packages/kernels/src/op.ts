@@ -37,7 +37,7 @@ type Gradients<O> = IsOnly<keyof O> extends true
 /** What a forward pass leaves for the gradient beside inputs and outputs. */
 export type Saved = Readonly<Record<string, Tensor>>;
 
-/** What `forward` is told beside its tensors and attributes. */
+/** What `forward` is given beside its tensors and attributes. */
 export interface OpContext {
   /** False when no gradient will be asked for: then nothing needs to be saved. */
   readonly recording: boolean;
@@ -118,11 +118,11 @@ export function apply<I extends Fields, O extends Fields, Attributes, S extends 
     for (const t of kept) t.dispose();
     return outputs;
   }
-  const wanted = list.map((t) => t !== null && tape.tracks(t));
+  const needsGradient = list.map((t) => t !== null && tape.tracks(t));
   tape.note({
     name: op.name, inputs: list, outputs: flat(outputs) as Tensor[], saved: kept,
     gradient(gradients) {
-      const record = { inputs, outputs, saved: saved as S, attributes, wanted: named(inputs, wanted) as Each<I, boolean> };
+      const record = { inputs, outputs, saved: saved as S, attributes, wanted: named(inputs, needsGradient) as Each<I, boolean> };
       const results = op.gradient(record, named(outputs, gradients) as Gradients<O>) as Readonly<Record<string, unknown>>;
       const ordered: (Tensor | null)[] = [];
       for (const name of Object.keys(inputs)) {
@@ -131,7 +131,7 @@ export function apply<I extends Fields, O extends Fields, Attributes, S extends 
         else ordered.push((result as Tensor | null | undefined) ?? null);
       }
       return ordered.map((gradient, i) => {
-        if (wanted[i]) return gradient;
+        if (needsGradient[i]) return gradient;
         gradient?.dispose();
         return null;
       });

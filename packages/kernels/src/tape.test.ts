@@ -106,10 +106,10 @@ eachDevice("the tape", (device) => {
       const [row, both] = [tensor(device, [1, 1], [1, 2]), full(device, [2, 2], 10)];
       const first = vjp((x: Tensor) => ({ whole: combine(x, null, 2, 0), rows: combine(firstRows(x, 1), null, 3, 0) }), x);
       const last = vjp((x: Tensor) => ({ rows: combine(firstRows(x, 1), null, 3, 0), whole: combine(x, null, 2, 0) }), x);
-      const alone = vjp((x: Tensor) => ({ rows: firstRows(x, 1) }), x);
+      const rowsOnly = vjp((x: Tensor) => ({ rows: firstRows(x, 1) }), x);
       return {
         row, both,
-        gradients: [first.pullback({ rows: row, whole: both }), last.pullback({ rows: row, whole: both }), alone.pullback({ rows: row })],
+        gradients: [first.pullback({ rows: row, whole: both }), last.pullback({ rows: row, whole: both }), rowsOnly.pullback({ rows: row })],
       };
     });
     expect(await Promise.all(result.gradients.map(async (g) => [...(await g.read())]))).toEqual([[23, 23, 20, 20], [23, 23, 20, 20], [1, 1, 0, 0]]);

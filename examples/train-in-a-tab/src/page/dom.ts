@@ -14,7 +14,7 @@ export function element(name: string, attributes: Readonly<Record<string, string
   return made;
 }
 
-/** Sets the text only where it differs, so that screen readers are not told again. */
+/** Sets the text only where it differs, so that screen readers do not announce it again. */
 export function setText(target: Element, text: string): void {
   if (target.textContent !== text) target.textContent = text;
 }

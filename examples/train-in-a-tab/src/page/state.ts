@@ -128,12 +128,12 @@ function withPhase(state: PageState, phase: PhaseView): PageState {
   return { ...state, project: { ...state.project!, phases: [...state.project!.phases.slice(0, -1), phase] } };
 }
 
-/** Bytes per second at each step of a phase, as far as it was told. */
+/** Bytes per second at each step of a phase, as far as it was reported. */
 export function ratesOf(phase: PhaseView | undefined): number[] {
   return (phase?.records ?? []).flatMap((record) => (record.kind === "step" ? [record.tokensPerSecond] : []));
 }
 
-/** Steps done in a phase, as far as they were told. */
+/** Steps done in a phase, as far as they were reported. */
 export function stepsDone(phase: PhaseView): number {
   const last = phase.records.findLast(({ kind }) => kind === "step");
   return Math.max(last?.step ?? 0, phase.saved ?? 0);

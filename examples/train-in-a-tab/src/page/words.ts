@@ -7,7 +7,7 @@ import { currentPhase, ratesOf, stepsDone } from "./state";
 
 export const METHOD_NAMES: Readonly<Record<Method, string>> = { zero: "from zero states", "state-passing": "state passing" };
 
-/** Bytes over seconds of some steps: the harmonic mean, so that two steps that were told of at once do not count for more. */
+/** Bytes over seconds of some steps: the harmonic mean, so that two steps that were reported at once do not count for more. */
 export function meanRate(rates: readonly number[]): number {
   return rates.length / rates.reduce((seconds, rate) => seconds + 1 / rate, 0);
 }

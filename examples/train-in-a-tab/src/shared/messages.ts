@@ -81,7 +81,7 @@ export type FromWorker =
   /** Training is under way on this device. */
   | { readonly kind: "started"; readonly device: string; readonly phase: PhaseView; readonly project: ProjectView }
   | { readonly kind: "event"; readonly event: TrainEvent }
-  /** How far a measurement of the loss by position has come, 0 ... 1; told a few times a second at most. */
+  /** How far a measurement of the loss by position has come, 0 ... 1; reported a few times a second at most. */
   | { readonly kind: "measuring"; readonly share: number }
   | { readonly kind: "stopped"; readonly status: "done" | "interrupted"; readonly step: number }
   | { readonly kind: "saved"; readonly archive: Blob; readonly name: string }

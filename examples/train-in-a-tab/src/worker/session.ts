@@ -25,7 +25,7 @@ export class Session {
     this.#tell = tell;
   }
 
-  /** Does what the page asks for; what goes wrong is told, not thrown. */
+  /** Does what the page asks for; what goes wrong is reported, not thrown. */
   async handle(message: ToWorker): Promise<void> {
     try {
       await this.#do(message);
@@ -76,13 +76,13 @@ export class Session {
   }
 
   async #open(fallback: boolean): Promise<void> {
-    const alone = await holdStorage();
-    if (alone) this.#files = await openFiles();
+    const holdsStorage = await holdStorage();
+    if (holdsStorage) this.#files = await openFiles();
     const listings = await devices({ fallback });
     let damage: unknown;
-    if (alone) this.#project = await Project.open(this.#files).catch((error: unknown) => void (damage = error));
+    if (holdsStorage) this.#project = await Project.open(this.#files).catch((error: unknown) => void (damage = error));
     this.#tell({
-      kind: "ready", lasting: this.#files.lasting, elsewhere: !alone, project: (await this.#project?.view()) ?? null,
+      kind: "ready", lasting: this.#files.lasting, elsewhere: !holdsStorage, project: (await this.#project?.view()) ?? null,
       devices: listings.filter(({ name }) => name !== "cpu"),
     });
     if (damage !== undefined) throw damage;
@@ -127,11 +127,11 @@ export class Session {
     }
   }
 
-  #told = 0;
+  #lastProgress = 0;
   readonly #tellMeasuring = (share: number): void => {
     const now = performance.now();
-    if (share > 0 && now < this.#told + TELL_MS) return;
-    this.#told = now;
+    if (share > 0 && now < this.#lastProgress + TELL_MS) return;
+    this.#lastProgress = now;
     this.#tell({ kind: "measuring", share });
   };
 

@@ -25,17 +25,17 @@ const PATIENCE = 300_000;
 const ATTEMPTS = 3;
 
 const busiest = (tasks: readonly Task[]): Task => tasks.reduce((most, task) => (task.cpu > most.cpu ? task : most));
-const told = (tasks: readonly Task[]): string => {
+const describeTasks = (tasks: readonly Task[]): string => {
   const { cpu, wall, doing } = busiest(tasks);
   return `${tasks.length} tasks, the longest ${cpu.toFixed(1)} ms of the processor's time and ${wall.toFixed(1)} ms by the clock${doing && ` (${doing})`}`;
 };
 
-/** The tasks of the first attempt without a long one, or of the best; the others are told. */
+/** The tasks of the first attempt without a long one, or of the best; the others are printed. */
 async function tasksOfTraining(name: string, train: () => Promise<unknown>): Promise<Task[]> {
   let best: Task[] = [];
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const tasks = await tasksDuring(train);
-    console.log(`main thread, ${name}: ${told(tasks)}`);
+    console.log(`main thread, ${name}: ${describeTasks(tasks)}`);
     if (best.length === 0 || busiest(tasks).cpu < busiest(best).cpu) best = tasks;
     if (busiest(best).cpu <= LONG) break;
   }
@@ -62,13 +62,13 @@ describe.skipIf(!listing.available)("training in a page", () => {
   afterAll(() => device.close());
 
   it("has no long task on the main thread, kernels that compile included", async () => {
-    // The very first step also waits for the browser to compile the JavaScript: told, but not held against us.
+    // The very first step also waits for the browser to compile the JavaScript: printed, but not held against us.
     const firstStep = async () => {
       const fresh = await open("webgpu", { fallback: true });
       await trainSmall(fresh, 1);
       fresh.close();
     };
-    console.log(`main thread, the very first step: ${told(await tasksDuring(firstStep))}`);
+    console.log(`main thread, the very first step: ${describeTasks(await tasksDuring(firstStep))}`);
     const compiling = await tasksOfTraining("a first step on another device", firstStep);
     const steady = await tasksOfTraining("30 steps", () => trainSmall(device, 30));
     expect([...compiling, ...steady].filter(({ cpu }) => cpu > LONG)).toEqual([]);

@@ -2,7 +2,7 @@
 import { open } from "@lenggen/kernels";
 import { type Training, trainSmall } from "./training";
 
-/** What the worker is told: how many steps. */
+/** What the worker is sent: how many steps. */
 export type Order = number;
 /** What it answers. */
 export interface Answer {

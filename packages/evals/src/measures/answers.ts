@@ -39,7 +39,7 @@ async function teacherForced<State extends Tree>(
 ): Promise<{ bits: number; forced: number }[]> {
   const width = answers[0]!.length;
   const sums = answers.map(() => ({ nats: 0, right: 0 }));
-  /** Tokens from ... to - 1, told by hidden states [B,to-from,D]. */
+  /** Tokens from ... to - 1, predicted from hidden states [B,to-from,D]. */
   const score = async (h: Tensor, from: number, to: number): Promise<void> => {
     const targets = cut(answers, from, to);
     const scores = [lossesOf(model, parameters, h, targets), likeliest(model, parameters, h)];

@@ -17,8 +17,8 @@ const telling: Task = {
   haystack: (_key, length, depths) => ({
     tokens: joinTokens([new Int32Array(length).fill(7)]),
     questions: depths.map((depth, i) => {
-      const told = 1 + (i % 6);
-      return { prompt: new Int32Array(3).fill(told), answer: new Int32Array(2).fill(depth < 0.5 ? told : 0), depth };
+      const digit = 1 + (i % 6);
+      return { prompt: new Int32Array(3).fill(digit), answer: new Int32Array(2).fill(depth < 0.5 ? digit : 0), depth };
     }),
   }),
   score: ({ answer }, generated) => compare(answer, generated),

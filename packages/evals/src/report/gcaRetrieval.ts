@@ -102,12 +102,12 @@ function summaryTable(report: GcaRetrievalReport): string {
   const all = retrievalFindings(report);
   if (all.length === 0) return "";
   const find = (model: RetrievalModel, task: string) => all.find((finding) => finding.method === model.method && finding.task === task);
-  const told = (finding: RetrievalFinding | undefined) =>
+  const describe = (finding: RetrievalFinding | undefined) =>
     (finding ? `${percent(finding.longest.accuracy)} at ${formatLength(finding.longest.length)}` : NONE);
   return table(report.models, [
     { title: "Model", value: ({ method }) => label(method) },
     { title: "Parameters", value: ({ parameters }) => group(parameters), numeric: true },
-    ...tasksOf(report).map((task) => ({ title: capital(taskName(task)), value: (model: RetrievalModel) => told(find(model, task)), numeric: true })),
+    ...tasksOf(report).map((task) => ({ title: capital(taskName(task)), value: (model: RetrievalModel) => describe(find(model, task)), numeric: true })),
   ], "Questions answered exactly, at the longest length that each was asked at");
 }
 

@@ -37,15 +37,15 @@ eachDevice("state-norm", (device) => {
       }, parameters);
       const both = stateNormLoss.create(model, { weight });
       const penalty = valueAndGradient((p: Parameters) => ({ loss: sum(square(model.forward(p, batch.tokens).state.layers[0].sum)) }), parameters);
-      return { both: of(both), alone: of(crossEntropyLoss.create(model)), penalty };
+      return { both: of(both), plain: of(crossEntropyLoss.create(model)), penalty };
     }));
-    const { both, alone, penalty } = found;
+    const { both, plain, penalty } = found;
     const share = weight / (HEADS * WIDTH) / 4;
-    expect(await both.loss.item()).toBeCloseTo(await alone.loss.item() + share * await penalty.loss.item(), 5);
-    expect(await both.aux.terms!["crossEntropy"]!.item()).toBe(await alone.loss.item());
+    expect(await both.loss.item()).toBeCloseTo(await plain.loss.item() + share * await penalty.loss.item(), 5);
+    expect(await both.aux.terms!["crossEntropy"]!.item()).toBe(await plain.loss.item());
     expect(await both.aux.terms!["stateNorm"]!.item()).toBeCloseTo(share * await penalty.loss.item(), 6);
     for (const { path, tensor: slope } of leaves(both.gradients)) {
-      const [own, other, values] = [alone.gradients, penalty.gradients].map((tree) => tree[path]!).concat(slope).map((t) => t.read());
+      const [own, other, values] = [plain.gradients, penalty.gradients].map((tree) => tree[path]!).concat(slope).map((t) => t.read());
       const [a, b, c] = await Promise.all([own!, other!, values!]);
       c.forEach((value, i) => expect(value).toBeCloseTo(a[i]! + share * b[i]!, 5));
     }

@@ -28,7 +28,7 @@ eachDevice("a step that is not finite", (device) => {
     };
   }
 
-  it.each(METHODS)("is skipped with %s where that is asked for: counted, told, saved, and the run resumes to the same bits", async (method) => {
+  it.each(METHODS)("is skipped with %s where that is asked for: counted, reported, saved, and the run resumes to the same bits", async (method) => {
     const [straight, broken] = [await temporaryFolder(), await temporaryFolder()];
     const run: TinyRun = { device, method, ...micro, batches: poisoned(method, 1, 4, 5, 9), steps: 9, skipNotFinite: 2, checkpointEvery: 3 };
     const events: TrainEvent[] = [];
@@ -38,8 +38,8 @@ eachDevice("a step that is not finite", (device) => {
     const skips = events.filter((event) => event.kind === "skipped");
     expect(skips.map(({ step, skipped, inARow }) => [step, skipped, inARow])).toEqual([[1, 1, 1], [4, 2, 1], [5, 3, 2], [9, 4, 1]]);
     expect(skips[0]!.why).toBe("the loss is NaN");
-    const told = (await metrics(straight)).map(({ step, loss, skipped }) => [step, typeof loss, skipped]);
-    expect(told).toEqual([
+    const reported = (await metrics(straight)).map(({ step, loss, skipped }) => [step, typeof loss, skipped]);
+    expect(reported).toEqual([
       [1, "undefined", 1], [2, "number", 1], [3, "number", 1], [4, "undefined", 2], [5, "undefined", 3], [6, "number", 3], [7, "number", 3], [8, "number", 3],
       [9, "undefined", 4],
     ]);

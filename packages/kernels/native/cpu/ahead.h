@@ -7,8 +7,8 @@
 namespace lenggen {
 namespace LENGGEN_ISA {
 
-// What one tile of a product asks for: a row of `floats` every `steps` steps, `stride` apart. Never nothing: a tile that has nothing
-// to ask for asks for its own operand.
+// What one tile of a product asks for: a row of `floats` every `steps` steps, `stride` apart. A tile that has
+// nothing else to prefetch names its own operand, so that the part is never empty.
 struct AheadPart {
   const float* data;
   int64_t floats, stride, steps;
@@ -62,7 +62,7 @@ class Ahead {
   int64_t waiting_ = 0, every_ = SLOWEST;
 };
 
-// What a tile of k steps asks for when it is told nothing.
+// What a tile of k steps prefetches by default.
 static inline AheadPart nextOf(Ahead* ahead, int64_t k, const float* own) { return ahead ? ahead->next(k, own) : AheadPart{own, 1, 0, k}; }
 
 }  // namespace LENGGEN_ISA

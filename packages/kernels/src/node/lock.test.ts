@@ -83,13 +83,13 @@ describe("a folder's lock", () => {
   });
 
   it("that is damaged, or of another machine, is taken when no beat comes for long enough, and says that it waits", async () => {
-    const told: string[] = [];
-    const options = { expiry: 300, onWait: (holder: string) => told.push(holder) };
+    const holders: string[] = [];
+    const options = { expiry: 300, onWait: (holder: string) => holders.push(holder) };
     await leave(elsewhere);
     await (await take(options)).release();
     await writeFile(join(folder, ".lock"), "{");
     await (await take(options)).release();
-    expect(told).toEqual([`process ${process.pid} on elsewhere`, "a process that can't be told"]);
+    expect(holders).toEqual([`process ${process.pid} on elsewhere`, "a process that can't be told"]);
     expect(await readdir(folder)).toEqual([]);
   });
 

@@ -88,7 +88,7 @@ function held(path: string, folder: string, { id, text, beat }: { id: string; te
     else if (holder.id === id) await writeBeat(path, ++beats);
   };
   const timer = setInterval(() => {
-    beating = next(beating).catch(() => {}); // a disk that fails is told by what writes there
+    beating = next(beating).catch(() => {}); // a disk that fails is reported by what writes there
   }, beat);
   timer.unref();
   let looked = -Infinity;

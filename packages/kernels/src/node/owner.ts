@@ -52,7 +52,7 @@ async function bootOf(): Promise<string | number> {
   }
 }
 
-/** When a process started; empty when that is not told, undefined when there is no such process. */
+/** When a process started; empty when that is not known, undefined when there is no such process. */
 async function startOf(id: number): Promise<string | undefined> {
   try {
     process.kill(id, 0);

@@ -24,7 +24,7 @@ export interface RecallOutcome {
 const WITHOUT: ReadonlySet<Method> = new Set(["tbtt"]);
 
 /**
- * Trains and measures all recall models. Each has a run directory `recall-<method>` below the reproduction's. `onModel` is told what
+ * Trains and measures all recall models. Each has a run directory `recall-<method>` below the reproduction's. `onModel` receives what
  * there is so far.
  */
 export async function reproduceRecall(

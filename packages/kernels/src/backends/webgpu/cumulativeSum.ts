@@ -27,7 +27,7 @@ fn run(group: u32, lane: u32) {
     let next = sum + value;
     let rest = select((value - next) + sum, (sum - next) + value, abs(sum) >= abs(value));
     sum = next;
-    // A sum that is not finite lost nothing that could be told.
+    // A sum that is not finite lost nothing that could be measured.
     if (abs(next) <= 3.4028234e38) { lost += rest; }
     y[at] = sum + lost;
   }

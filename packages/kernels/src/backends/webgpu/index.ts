@@ -178,7 +178,7 @@ export class WebGpuDevice implements Device {
       return value;
     } catch (error) {
       if (error instanceof LenggenError) throw error;
-      // The wait may be told of the loss before we are.
+      // The wait may learn of the loss before we do.
       await Promise.race([this.gpu.lost, new Promise((resolve) => setTimeout(resolve, 1000))]);
       throw this.#lost ?? new LenggenError("E_DEVICE", `webgpu: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
     }

@@ -49,7 +49,7 @@ export function flat(size: number, operands: number): Layout {
   return { sizes: [size], strides: Array.from({ length: operands }, () => [1]) };
 }
 
-/** Where a box's operand is bound: from an aligned place `base` elements before its first one, which the shader is told. */
+/** Where a box's operand is bound: from an aligned place `base` elements before its first one, which the shader gets as a parameter. */
 export function placeOf(operand: Operand, start: number, extent: number): { base: number; part: Part } {
   const { tensor, start: own } = "tensor" in operand ? operand : { tensor: operand, start: 0 };
   const base = (tensor.offset + own + start) % ALIGNMENT;

@@ -106,7 +106,7 @@ export class Pool {
   }
 
   async #watch(buffer: WebGpuBuffer, scopes: readonly Promise<GPUError | null>[]): Promise<void> {
-    // A lost device rejects; that is told elsewhere.
+    // A lost device rejects; that is reported elsewhere.
     const errors = await Promise.all(scopes.map((scope) => scope.catch(() => null)));
     const error = errors.find((e) => e !== null);
     if (!error) return;

@@ -57,8 +57,8 @@ describe.skipIf(!listing.available)("retrieval on webgpu", async () => {
     const k = 6;
     const whole = await evaluate(device, both({ k, first: 300 }), [queries!, landmarks!], { gradients: false });
     for (const c of [0, 33, 69]) {
-      const alone = host(queries!.data.slice(20 * c, 20 * c + 20), [1, 1, 20]);
-      const one = await evaluate(device, both({ k, first: 300 + c }), [alone, landmarks!], { gradients: false });
+      const query = host(queries!.data.slice(20 * c, 20 * c + 20), [1, 1, 20]);
+      const one = await evaluate(device, both({ k, first: 300 + c }), [query, landmarks!], { gradients: false });
       one.outputs.forEach((values, i) => expect(Array.from(values)).toEqual(Array.from(whole.outputs[i]!).slice(k * c, k * c + k)));
     }
   });

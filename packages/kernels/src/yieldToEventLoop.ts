@@ -1,5 +1,5 @@
-/** Lets timers, signals and progress bars have their turn, also where a device computes in this very thread. */
-export function breathe(): Promise<void> {
+/** Lets timers, signals and progress bars have their turn, also where a device computes on this very thread. */
+export function yieldToEventLoop(): Promise<void> {
   return new Promise((proceed) => {
     if (typeof setImmediate === "function") {
       setImmediate(proceed);
