@@ -16,14 +16,16 @@ const PAGES = [
   { name: "all of kernels", budget: 105_500, code: 'import * as kernels from "@lenggen/kernels"; globalThis.it = { ...kernels };' },
   {
     name: "kernels, recurrent and interventions, to train", budget: 124_500,
-    code: ["kernels", "recurrent", "interventions"].map((room) => `import * as ${room} from "@lenggen/${room}"; globalThis.${room} = { ...${room} };`).join("\n"),
+    code: ["kernels", "recurrent", "interventions"]
+      .map((room) => `import * as ${room} from "@lenggen/${room}"; globalThis.${room} = { ...${room} };`).join("\n"),
   },
   { name: "a model with a chunk memory", budget: 24_800, code: 'import * as gca from "@lenggen/gca"; globalThis.it = { ...gca };' },
   { name: "one measure", budget: 7_200, code: 'import { lossByPosition } from "@lenggen/evals"; globalThis.it = lossByPosition;' },
 ];
 
 /** What must not be in a bundle's text. */
-const FORBIDDEN = [/["'`]node:/, /\bcreateRequire\b/, /cpu\.node\b/, /\bimport\(["'`](?:webgpu|fs|path|os|module)["'`]\)/, /__vite-browser-external/];
+const FORBIDDEN = [/["'`]node:/, /\bcreateRequire\b/, /cpu\.node\b/, /\bimport\(["'`](?:webgpu|fs|path|os|module)["'`]\)/,
+  /__vite-browser-external/];
 /** Modules that must not be in a bundle. */
 const FOREIGN = [/node_modules\/webgpu\//, /\/packages\/[a-z]+\/dist\/(?!browser\/).*node/, /^node:/, /browser-external/];
 
@@ -50,19 +52,23 @@ for (const { name, budget, code } of PAGES) {
   const customLogger = Object.fromEntries(["info", "warn", "warnOnce", "error", "clearScreen"].map((level) =>
     [level, (message) => { if (level !== "info" && level !== "clearScreen") warnings.push(message); }]));
   const { output } = await build({
-    root: folder, configFile: false, logLevel: "warn", customLogger: { ...customLogger, hasWarned: false, hasErrorLogged: () => false }, build: { write: false },
+    root: folder, configFile: false, logLevel: "warn", customLogger: { ...customLogger, hasWarned: false, hasErrorLogged: () => false },
+    build: { write: false },
   });
   const chunks = output.filter(({ type }) => type === "chunk");
   const text = chunks.map((chunk) => chunk.code).join("\n");
   const problems = [
     ...warnings,
     ...FORBIDDEN.flatMap((pattern) => pattern.exec(text) ?? []).map((found) => `the bundle holds ${JSON.stringify(found)}`),
-    ...chunks.flatMap(({ moduleIds }) => moduleIds).filter((id) => FOREIGN.some((pattern) => pattern.test(id))).map((id) => `the bundle holds ${id}`),
-    ...chunks.flatMap(({ imports, dynamicImports }) => [...imports, ...dynamicImports]).filter((id) => !chunks.some(({ fileName }) => fileName === id))
+    ...chunks.flatMap(({ moduleIds }) => moduleIds).filter((id) => FOREIGN.some((pattern) => pattern.test(id)))
+      .map((id) => `the bundle holds ${id}`),
+    ...chunks.flatMap(({ imports, dynamicImports }) => [...imports, ...dynamicImports])
+      .filter((id) => !chunks.some(({ fileName }) => fileName === id))
       .map((id) => `the bundle imports ${id}`),
   ];
   const bytes = loadedFirst(chunks).reduce((sum, chunk) => sum + gzipSync(chunk.code, { level: 9 }).length, 0);
-  if (bytes > budget) problems.push(`over its budget of ${budget} bytes; is it worth it? Then write a new budget into scripts/check-bundle.mjs`);
+  if (bytes > budget) problems.push(
+    `over its budget of ${budget} bytes; is it worth it? Then write a new budget into scripts/check-bundle.mjs`);
   if (problems.length > 0) failed++;
   console.log(`bundle: ${name}: ${text.length} bytes minified, ${bytes} compressed (budget ${budget})${problems.length > 0 ? `: FAILED\n${problems.join("\n")}` : ""}`);
 }

@@ -57,7 +57,8 @@ if (!platform) console.log("examples: the cpu device is not built, so the exampl
 const tarballs = [...rooms.map(({ tarball }) => tarball), ...(platform ? [platform] : [])];
 const project = mkdtempSync(join(tmpdir(), "lenggen-examples-"));
 writeFileSync(join(project, "package.json"), `${JSON.stringify({ name: "empty-project", private: true, type: "module" })}\n`);
-run("npm install of the tarballs in an empty project", "npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", ...tarballs], project);
+run("npm install of the tarballs in an empty project", "npm",
+  ["install", "--prefer-offline", "--no-audit", "--no-fund", ...tarballs], project);
 
 if (failed === 0) {
   for (const { name, folder } of rooms) {
@@ -76,7 +77,8 @@ if (failed === 0) {
     }
     if (ran === 0) verdict(`packages/${name}/README.md`, "it has no example that runs");
   }
-  const entries = rooms.flatMap(({ manifest }) => Object.keys(manifest.exports).filter((entry) => !entry.endsWith(".json")).map((entry) => manifest.name + entry.slice(1)));
+  const entries = rooms.flatMap(({ manifest }) => Object.keys(manifest.exports).filter((entry) => !entry.endsWith(".json"))
+    .map((entry) => manifest.name + entry.slice(1)));
   RUNNERS.js("imports of every entry", entries.map((entry) => `await import(${JSON.stringify(entry)});`).join("\n"), project);
   RUNNERS.sh("doctor finds the devices", `lenggen doctor --json | grep -q '"name":"cpu","available":${platform !== undefined}'`, project);
 }

@@ -12,7 +12,8 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const KERNELS = "packages/kernels/src";
 
 /**
- * `own`: the files that are added for the example `name`; `known`: those that get a line. A list in ARCHITECTURE says them with `<op>` or the
+ * `own`: the files that are added for the example `name`; `known`: those that get a line. A list in ARCHITECTURE says them with `<op>` or
+ * the
  * like in the place of the name.
  */
 const LISTS = [
@@ -23,11 +24,14 @@ const LISTS = [
   },
   {
     list: "Its kernels", placeholder: "<op>", name: "cumulativeSum",
-    own: [`${KERNELS}/backends/reference/cumulativeSum.ts`, `${KERNELS}/backends/webgpu/cumulativeSum.ts`, "packages/kernels/native/cpu/cumulativeSum.cpp"],
+    own: [`${KERNELS}/backends/reference/cumulativeSum.ts`, `${KERNELS}/backends/webgpu/cumulativeSum.ts`,
+      "packages/kernels/native/cpu/cumulativeSum.cpp"],
     known: [`${KERNELS}/backends/reference/index.ts`, `${KERNELS}/backends/webgpu/index.ts`, "packages/kernels/native/cpu/families.h"],
   },
-  { list: "A composed form", placeholder: "<family>", name: "rope", own: [`${KERNELS}/composed/rope.ts`], known: [`${KERNELS}/composed/index.ts`] },
-  { list: "A backend", placeholder: "<device>", name: "reference", own: [`${KERNELS}/backends/reference/index.ts`], known: [`${KERNELS}/open.ts`] },
+  { list: "A composed form", placeholder: "<family>", name: "rope", own: [`${KERNELS}/composed/rope.ts`],
+    known: [`${KERNELS}/composed/index.ts`] },
+  { list: "A backend", placeholder: "<device>", name: "reference", own: [`${KERNELS}/backends/reference/index.ts`],
+    known: [`${KERNELS}/open.ts`] },
   {
     list: "A model family", placeholder: "<family>", name: "transformer",
     own: ["config.ts", "model.ts", "model.test.ts"].map((file) => `packages/gca/src/transformer/${file}`),
@@ -35,18 +39,21 @@ const LISTS = [
   },
   {
     list: "An intervention", placeholder: "<source>", name: "randomNoise",
-    own: ["packages/interventions/src/sources/randomNoise.ts"], known: ["packages/interventions/src/interventions.ts", "packages/interventions/src/index.ts"],
+    own: ["packages/interventions/src/sources/randomNoise.ts"],
+    known: ["packages/interventions/src/interventions.ts", "packages/interventions/src/index.ts"],
   },
   {
     list: "An optimiser", placeholder: "<optimizer>", name: "muon",
     own: ["packages/interventions/src/optimizers/muon.ts", "packages/interventions/src/optimizers/muon.test.ts"],
     known: ["packages/interventions/src/optimizers.ts", "packages/interventions/src/index.ts"],
   },
-  { list: "A task", placeholder: "<task>", name: "copying", own: ["packages/evals/src/tasks/copying.ts"], known: ["packages/evals/src/tasks/index.ts"] },
+  { list: "A task", placeholder: "<task>", name: "copying", own: ["packages/evals/src/tasks/copying.ts"],
+    known: ["packages/evals/src/tasks/index.ts"] },
 ];
 
 const problems = [];
-const sources = execFileSync("git", ["ls-files", "packages", "examples"], { cwd: root, encoding: "utf8" }).trim().split("\n").filter((file) => /\.(ts|h)$/.test(file));
+const sources = execFileSync("git", ["ls-files", "packages", "examples"], { cwd: root, encoding: "utf8" }).trim().split("\n")
+  .filter((file) => /\.(ts|h)$/.test(file));
 const text = new Map(sources.filter((file) => existsSync(join(root, file))).map((file) => [file, readFileSync(join(root, file), "utf8")]));
 
 /** Files, no tests, that import one of these or, of native code, name it in their table. */
@@ -54,8 +61,10 @@ function whoKnows(own, name) {
   const modules = new Set(own.filter((file) => file.endsWith(".ts")).map((file) => file.replace(/(\/index)?\.ts$/, "")));
   return [...text].filter(([file, code]) => {
     if (own.includes(file) || /(\.test|\.fixture)\.ts$/.test(file)) return false;
-    if (file.endsWith("/native/cpu/families.h")) return own.some((each) => each.endsWith(".cpp")) && new RegExp(`X\\(${name}\\)`).test(code);
-    return [...code.matchAll(/\b(?:import|export)\b(\s+type\b)?[^"';]*?from\s+"(\.[^"]+)"/g)].some(([, type, to]) => !type && modules.has(join(dirname(file), to)));
+    if (file.endsWith("/native/cpu/families.h")) return own.some((each) => each.endsWith(".cpp"))
+      && new RegExp(`X\\(${name}\\)`).test(code);
+    return [...code.matchAll(/\b(?:import|export)\b(\s+type\b)?[^"';]*?from\s+"(\.[^"]+)"/g)]
+      .some(([, type, to]) => !type && modules.has(join(dirname(file), to)));
   }).map(([file]) => file);
 }
 
@@ -69,7 +78,8 @@ for (const { list, placeholder, name, own, known } of LISTS) {
   }
   for (const file of own) if (!text.has(file) && !existsSync(join(root, file))) problems.push(`${list}: the example ${file} is missing`);
   for (const file of [...own, ...known]) {
-    const said = [basename(file), basename(file).replace(name, placeholder), file.replace(name, placeholder)].some((form) => line.includes(form));
+    const said = [basename(file), basename(file).replace(name, placeholder), file.replace(name, placeholder)]
+      .some((form) => line.includes(form));
     if (!said) problems.push(`${list}: the list does not say ${basename(file).replace(name, placeholder)}`);
   }
   const found = whoKnows(own, name).filter((file) => !own.some((each) => dirname(each) === dirname(file)) || known.includes(file));

@@ -26,10 +26,12 @@ function contents({ files, manifest }) {
   const problems = [];
   for (const wanted of ["README.md", "LICENSE", "package.json"]) if (!files.includes(wanted)) problems.push(`${wanted} is missing`);
   for (const entry of Object.values(manifest.exports)) {
-    for (const target of typeof entry === "string" ? [entry] : Object.values(entry)) if (!files.includes(target.replace("./", ""))) problems.push(`${target}, which exports names, is missing`);
+    for (const target of typeof entry === "string" ? [entry] : Object.values(entry)) if (!files.includes(target.replace("./", "")))
+      problems.push(`${target}, which exports names, is missing`);
   }
   for (const file of files) if (/\.test\.|^src\/|^node_modules\/|\.node$/.test(file)) problems.push(`${file} does not belong there`);
-  for (const script of ["preinstall", "install", "postinstall", "prepare"]) if (manifest.scripts?.[script]) problems.push(`it has a script ${script}`);
+  for (const script of ["preinstall", "install", "postinstall", "prepare"]) if (manifest.scripts?.[script])
+    problems.push(`it has a script ${script}`);
   if (manifest.license !== "Apache-2.0" || manifest.type !== "module") problems.push("license or type is wrong");
   return problems.join("\n");
 }

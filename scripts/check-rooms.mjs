@@ -23,7 +23,8 @@ const MAY_IMPORT = {
 const EXAMPLES_MAY_IMPORT = ["kernels", "recurrent", "interventions", "evals"];
 
 /** Where Node's own modules may be imported; everything else must run in a browser too. */
-const NODE_ALLOWED = [/^packages\/cli\//, /^packages\/[a-z]+\/src\/node\//, /^packages\/kernels\/src\/backends\/cpu\//, /(\.test|\/testing)\.ts$/, /\/(test|scripts)\//, /\/(tsup|vite|vitest)\.config\.ts$/];
+const NODE_ALLOWED = [/^packages\/cli\//, /^packages\/[a-z]+\/src\/node\//, /^packages\/kernels\/src\/backends\/cpu\//,
+  /(\.test|\/testing)\.ts$/, /\/(test|scripts)\//, /\/(tsup|vite|vitest)\.config\.ts$/];
 
 const LONGEST = 400;
 
@@ -46,7 +47,8 @@ function importsOf(text) {
   for (const match of code.matchAll(/^\s*(?:import|export)\s+(type\s+)?(?:[^"';]*?\sfrom\s+)?["']([^"']+)["']/gm)) {
     found.push({ specifier: match[2], typeOnly: match[1] !== undefined });
   }
-  for (const match of code.matchAll(/\bimport\(\s*["']([^"']+)["']\s*\)/g)) found.push({ specifier: match[1], typeOnly: false, lazy: true });
+  for (const match of code.matchAll(/\bimport\(\s*["']([^"']+)["']\s*\)/g))
+    found.push({ specifier: match[1], typeOnly: false, lazy: true });
   return found;
 }
 
@@ -55,7 +57,8 @@ function resolveRelative(from, specifier, known) {
   return [base, `${base}.ts`, join(base, "index.ts")].find((path) => known.has(path));
 }
 
-const foldersIn = (place) => readdirSync(join(root, place), { withFileTypes: true }).filter((entry) => entry.isDirectory()).map((entry) => ({ place, room: entry.name }));
+const foldersIn = (place) => readdirSync(join(root, place), { withFileTypes: true }).filter((entry) => entry.isDirectory())
+  .map((entry) => ({ place, room: entry.name }));
 const graph = new Map(); // file -> files that it imports as it loads
 
 for (const { place, room } of [...foldersIn("packages"), ...foldersIn("examples")]) {

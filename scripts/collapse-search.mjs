@@ -15,13 +15,15 @@ import { mamba2 } from "../packages/recurrent/dist/index.js";
 
 const DEFAULTS = {
   name: "", seed: 0, width: 128, layers: 4, stateSize: 64, headSize: 32, chunk: 64, aRange: "1,16", dtRange: "0.001,0.1", T: 256, batch: 16,
-  steps: 1500, rate: 3e-3, warmup: 50, decay: 0.1, postSteps: 75, postRate: 1e-3, postWarmup: 10, methods: "control,state-passing,tbtt,fitted-noise,random-noise",
+  steps: 1500, rate: 3e-3, warmup: 50, decay: 0.1, postSteps: 75, postRate: 1e-3, postWarmup: 10,
+  methods: "control,state-passing,tbtt,fitted-noise,random-noise",
   reset: 0.1, tbttReset: 0, join: 0, std: 0, plant: 0, answerWeight: 10, length: 65536, sequences: 4, threads: 2,
 };
 const options = { ...DEFAULTS };
 for (const argument of process.argv.slice(2)) {
   const [name, value] = argument.split("=");
-  if (!Object.hasOwn(DEFAULTS, name) || value === undefined) throw new Error(`${argument}: expected one of ${Object.keys(DEFAULTS).join(", ")} and a value`);
+  if (!Object.hasOwn(DEFAULTS, name) || value === undefined)
+    throw new Error(`${argument}: expected one of ${Object.keys(DEFAULTS).join(", ")} and a value`);
   options[name] = typeof DEFAULTS[name] === "number" ? Number(value) : value;
 }
 const pair = (text) => text.split(",").map(Number);
@@ -31,7 +33,8 @@ const documents = speeches.map((_, i) => speeches.slice(0, i).reduce((sum, { len
 const speech = Uint8Array.from(Buffer.concat(speeches));
 // plant > 0: keys to recall all over the text, with pauses of up to so many bytes between question and next key.
 const planted = options.plant > 0
-  ? plantKeys(speech, documents, { key: key(options.seed), distance: [8, (options.T * 3) / 4], pause: options.plant, answerWeight: options.answerWeight })
+  ? plantKeys(speech, documents,
+    { key: key(options.seed), distance: [8, (options.T * 3) / 4], pause: options.plant, answerWeight: options.answerWeight })
   : { tokens: speech, documents };
 const FRONT_MATTER = new Set(["Contents", "Etymology", "Extracts"]);
 const heldOut = encoder.encode(mobyDick().filter(({ chapter }) => !FRONT_MATTER.has(chapter)).map((chapter) => chapter.text).join("\n\n"));
@@ -52,16 +55,20 @@ const sequences = Array.from({ length: options.sequences }, (_, i) => heldOut.su
 
 async function trained(method, steps, rate, warmup, parameters) {
   const source = { base: "zero", control: "zero" }[method] ?? method;
-  const settings = source === "zero" ? {} : source === "tbtt" ? { resetProbability: options.tbttReset } : { resetProbability: options.reset };
+  const settings = source === "zero" ? {} : source === "tbtt" ? { resetProbability: options.tbttReset }
+    : { resetProbability: options.reset };
   if (source === "random-noise" && options.std > 0) settings.std = options.std;
-  const from = { batch: options.batch, context: options.T, weights: planted.weights, key: foldIn(key(options.seed), method === "base" ? 1 : 2) };
+  const from = { batch: options.batch, context: options.T, weights: planted.weights,
+    key: foldIn(key(options.seed), method === "base" ? 1 : 2) };
   const started = performance.now();
   const result = await train({
     model, device, steps, seed: options.seed, parameters: parameters && (async () => mapTree(parameters, (t) => keep(scale(t, 1)))),
-    batches: source === "tbtt" ? contiguousStreams(planted.tokens, options.join ? from : { ...from, documents: planted.documents }) : independentWindows(planted.tokens, from),
+    batches: source === "tbtt" ? contiguousStreams(planted.tokens, options.join ? from : { ...from, documents: planted.documents })
+      : independentWindows(planted.tokens, from),
     initialStates: createIntervention(source, model, settings),
     schedule: { learningRate: rate, warmup, schedule: "cosine" }, optimizer: { weightDecay: options.decay },
-    onEvent: (event) => event.kind === "step" && event.step % 250 === 0 && console.error(`${method} ${event.step} ${(event.loss / Math.LN2).toFixed(3)} bits`),
+    onEvent: (event) => event.kind === "step" && event.step % 250 === 0
+      && console.error(`${method} ${event.step} ${(event.loss / Math.LN2).toFixed(3)} bits`),
   });
   const seconds = (performance.now() - started) / 1000;
   console.error(`${method}: ${((steps * options.batch * options.T) / seconds).toFixed(0)} tokens/s`);
@@ -70,9 +77,11 @@ async function trained(method, steps, rate, warmup, parameters) {
 
 async function measured(method, parameters) {
   const { lengths: rows } = await lossByPosition(model, parameters, sequences, { trainLength: options.T, lengths, chunk: 1024 });
-  const result = { bits: rows.map((r) => +r.bitsPerByte.toFixed(4)), ratio: rows.map((r) => +r.ratio.toFixed(4)), reference: +rows.at(-1).referenceBitsPerByte.toFixed(4) };
+  const result = { bits: rows.map((r) => +r.bitsPerByte.toFixed(4)), ratio: rows.map((r) => +r.ratio.toFixed(4)),
+    reference: +rows.at(-1).referenceBitsPerByte.toFixed(4) };
   if (options.plant > 0) {
-    const { cells } = await taskAccuracy(model, parameters, TASKS.recall, { key: key(9), lengths: recallLengths, samples: 32, text: heldOut, chunk: 1024 });
+    const { cells } = await taskAccuracy(model, parameters, TASKS.recall,
+      { key: key(9), lengths: recallLengths, samples: 32, text: heldOut, chunk: 1024 });
     result.recall = cells.map(({ length, accuracy }) => [length, +accuracy.toFixed(3)]);
     console.error(`${method}: recall ${result.recall.map((cell) => cell.join(":")).join(" ")}`);
   }
@@ -88,5 +97,6 @@ for (const method of options.methods.split(",").filter((name) => name !== "")) {
   dispose(post.parameters);
 }
 const tokens = options.steps * options.batch * options.T;
-console.log(JSON.stringify({ ...options, heldOut: "from chapter 1", tokens, tokensPerSecond: Math.round(tokens / base.seconds), positions: lengths, results }));
+console.log(JSON.stringify({ ...options, heldOut: "from chapter 1", tokens, tokensPerSecond: Math.round(tokens / base.seconds),
+  positions: lengths, results }));
 device.close();

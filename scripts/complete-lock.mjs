@@ -10,8 +10,10 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const FILE = fileURLToPath(new URL("../package-lock.json", import.meta.url));
-const OS = { darwin: "darwin", linux: "linux", win32: "win32", windows: "win32", freebsd: "freebsd", android: "android", openharmony: "openharmony", netbsd: "netbsd", openbsd: "openbsd", sunos: "sunos", aix: "aix" };
-const CPU = { x64: "x64", 64: "x64", arm64: "arm64", arm: "arm", ia32: "ia32", ppc64: "ppc64", riscv64: "riscv64", s390x: "s390x", loong64: "loong64", mips64el: "mips64el", wasm32: "wasm32" };
+const OS = { darwin: "darwin", linux: "linux", win32: "win32", windows: "win32", freebsd: "freebsd", android: "android",
+  openharmony: "openharmony", netbsd: "netbsd", openbsd: "openbsd", sunos: "sunos", aix: "aix" };
+const CPU = { x64: "x64", 64: "x64", arm64: "arm64", arm: "arm", ia32: "ia32", ppc64: "ppc64", riscv64: "riscv64", s390x: "s390x",
+  loong64: "loong64", mips64el: "mips64el", wasm32: "wasm32" };
 const LIBC = { gnu: "glibc", gnueabihf: "glibc", musl: "musl", musleabihf: "musl" };
 
 /** os, cpu and libc in a package's name, e.g. `@oxlint/binding-linux-arm64-musl`; undefined when it names none. */
@@ -31,11 +33,13 @@ for (const [place, parent] of Object.entries(lock.packages)) {
   for (const [name, version] of Object.entries(parent.optionalDependencies ?? {})) {
     // Node looks in the parent's own folder first, then upwards.
     const folders = place.split("/node_modules/").map((_, i, parts) => parts.slice(0, i + 1).join("/node_modules/"));
-    const places = ["node_modules", ...folders.filter((folder) => folder !== "").map((folder) => `${folder}/node_modules`)].map((folder) => `${folder}/${name}`);
+    const places = ["node_modules", ...folders.filter((folder) => folder !== "").map((folder) => `${folder}/node_modules`)]
+      .map((folder) => `${folder}/${name}`);
     if (places.some((candidate) => lock.packages[candidate])) continue;
     const platform = platformOf(name);
     if (!platform || !/^\d+\.\d+\.\d+/.test(version)) continue;
-    lock.packages[`node_modules/${name}`] = { version, ...(parent.dev ? { dev: true } : {}), optional: true, ...platform, ...(parent.engines ? { engines: parent.engines } : {}) };
+    lock.packages[`node_modules/${name}`] = { version, ...(parent.dev ? { dev: true } : {}), optional: true, ...platform,
+      ...(parent.engines ? { engines: parent.engines } : {}) };
     added.push(`${name}@${version}`);
   }
 }

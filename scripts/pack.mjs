@@ -23,7 +23,8 @@ export function rooms() {
 
 /** Packs one folder; returns the tarball's path and the files in it. */
 function pack(folder, destination) {
-  const output = execFileSync("npm", ["pack", "--json", "--pack-destination", destination], { cwd: folder, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+  const output = execFileSync("npm", ["pack", "--json", "--pack-destination", destination],
+    { cwd: folder, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
   const parsed = JSON.parse(output); // an array in npm 11, an object by name in npm 12
   const [report] = Array.isArray(parsed) ? parsed : Object.values(parsed);
   return { tarball: join(destination, report.filename), files: report.files.map(({ path }) => path) };

@@ -9,7 +9,8 @@ await setUp({ tests: false });
 
 const given = process.argv.slice(2);
 const preset = given.some((argument) => argument === "--preset" || argument.startsWith("--preset=")) ? [] : ["--preset", "quick"];
-const job = spawn(process.execPath, [join(root, "packages/cli/bin/lenggen.js"), "reproduce", "unexplored-states", ...preset, ...given], { stdio: "inherit" });
+const job = spawn(process.execPath, [join(root, "packages/cli/bin/lenggen.js"), "reproduce", "unexplored-states", ...preset, ...given],
+  { stdio: "inherit" });
 
 // Ctrl-C reaches the job by itself, as it shares the terminal; this process only has to outlive it.
 process.on("SIGINT", () => {});

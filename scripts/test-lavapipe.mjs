@@ -27,7 +27,8 @@ function missing(icd) {
     const adapter = await create([]).requestAdapter();
     console.log(adapter ? (adapter.features.has("shader-f16") ? "has it" : "lacks the feature shader-f16") : "gives no adapter");
     process.exit();`;
-  const { status, stdout } = output(process.execPath, ["--input-type=module", "-e", code], { cwd: root, timeout: 60_000, env: { ...process.env, ...variables(icd) } });
+  const { status, stdout } = output(process.execPath, ["--input-type=module", "-e", code],
+    { cwd: root, timeout: 60_000, env: { ...process.env, ...variables(icd) } });
   const answer = stdout?.trim().split("\n").at(-1);
   return status === 0 && answer === "has it" ? undefined : `${icd} ${answer || "gives no adapter"}`;
 }
@@ -43,7 +44,8 @@ function unpack() {
   const system = existsSync("/etc/os-release") ? readFileSync("/etc/os-release", "utf8") : "";
   if (!/^ID=debian$/m.test(system)) return { reason: "this is not Debian; install Mesa's Vulkan drivers, version 24 or newer" };
   const codename = /^VERSION_CODENAME=(\w+)$/m.exec(system)?.[1];
-  const main = (output("apt-get", ["indextargets", "--format", "$(REPO_URI) $(CODENAME) $(COMPONENT)", "Created-By: Packages"]).stdout ?? "")
+  const main = (output("apt-get", ["indextargets", "--format", "$(REPO_URI) $(CODENAME) $(COMPONENT)", "Created-By: Packages"]).stdout
+    ?? "")
     .split("\n").map((line) => line.split(" ")).find(([, suite, component]) => suite === codename && component === "main")?.[0];
   if (!main) return { reason: "apt-get has no list of Debian's packages; run apt-get update" };
   mkdirSync(dirname(unpacked), { recursive: true });
@@ -53,7 +55,8 @@ function unpack() {
     const suite = codename === "bookworm" ? "bookworm-backports" : codename;
     writeFileSync(join(scratch, "list"), `deb ${existsSync(KEYRING) ? `[signed-by=${KEYRING}] ` : ""}${main} ${suite} main\n`);
     mkdirSync(join(scratch, "lists", "partial"), { recursive: true });
-    const own = [`Dir::Etc::sourcelist=${join(scratch, "list")}`, "Dir::Etc::sourceparts=-", `Dir::State::lists=${join(scratch, "lists")}`, "Dir::Cache::pkgcache=", "Dir::Cache::srcpkgcache="]
+    const own = [`Dir::Etc::sourcelist=${join(scratch, "list")}`, "Dir::Etc::sourceparts=-", `Dir::State::lists=${join(scratch, "lists")}`,
+      "Dir::Cache::pkgcache=", "Dir::Cache::srcpkgcache="]
       .flatMap((setting) => ["-o", setting]);
     for (const args of [["update"], ["download", "mesa-vulkan-drivers"]]) {
       const { status, stderr } = output("apt-get", [...own, "-qq", ...args], { cwd: scratch });
@@ -84,7 +87,8 @@ function unpackedIcd() {
 
 function findLavapipe() {
   if (process.platform !== "linux") return { reason: "lavapipe is Linux's" };
-  const own = ICDS.filter(existsSync).flatMap((folder) => readdirSync(folder).filter((name) => name.startsWith("lvp_icd")).map((name) => join(folder, name)));
+  const own = ICDS.filter(existsSync).flatMap((folder) => readdirSync(folder).filter((name) => name.startsWith("lvp_icd"))
+    .map((name) => join(folder, name)));
   const good = own.find((icd) => missing(icd) === undefined);
   if (good) return { icd: good };
   const { reason } = existsSync(unpacked) ? {} : unpack();
@@ -101,7 +105,8 @@ if (!icd) {
 const asked = process.argv.slice(2);
 const vitest = spawnSync(
   process.execPath,
-  [join(root, "node_modules", "vitest", "vitest.mjs"), "run", "--project=node", "--testTimeout=300000", ...(asked.length > 0 ? asked : ["packages/kernels/src/backends/webgpu/half.test.ts"])],
+  [join(root, "node_modules", "vitest", "vitest.mjs"), "run", "--project=node", "--testTimeout=300000",
+    ...(asked.length > 0 ? asked : ["packages/kernels/src/backends/webgpu/half.test.ts"])],
   { cwd: root, stdio: "inherit", env: { ...process.env, ...variables(icd) } },
 );
 process.exit(vitest.status ?? 1);

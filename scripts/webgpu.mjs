@@ -8,16 +8,19 @@ import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge", "microsoft-edge-stable"];
+const NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge",
+  "microsoft-edge-stable"];
 const PLACES = {
   darwin: ["/Applications/Google Chrome.app/Contents/MacOS/Google Chrome", "/Applications/Chromium.app/Contents/MacOS/Chromium"],
-  win32: ["PROGRAMFILES", "PROGRAMFILES(X86)", "LOCALAPPDATA"].map((name) => join(process.env[name] ?? "C:\\", "Google\\Chrome\\Application\\chrome.exe")),
+  win32: ["PROGRAMFILES", "PROGRAMFILES(X86)", "LOCALAPPDATA"]
+    .map((name) => join(process.env[name] ?? "C:\\", "Google\\Chrome\\Application\\chrome.exe")),
 };
 const HOW = process.platform === "linux" ? "apt-get install chromium, on Debian" : "install Chrome or Chromium";
 
 /** Folders where a Chromium keeps vk_swiftshader_icd.json. */
 const SWIFTSHADER = [
-  "/usr/lib/chromium", "/usr/lib64/chromium", "/usr/lib64/chromium-browser", "/usr/lib/chromium-browser", "/opt/google/chrome", "/opt/microsoft/msedge",
+  "/usr/lib/chromium", "/usr/lib64/chromium", "/usr/lib64/chromium-browser", "/usr/lib/chromium-browser", "/opt/google/chrome",
+  "/opt/microsoft/msedge",
   "/snap/chromium/current/usr/lib/chromium-browser",
 ];
 
@@ -69,7 +72,8 @@ export function webgpuInNode() {
   if (process.platform !== "linux") return { reason: "Dawn finds no adapter" };
   if (process.env.VK_ICD_FILENAMES) return { reason: `VK_ICD_FILENAMES is ${process.env.VK_ICD_FILENAMES}, which gives no adapter` };
   const chromium = findChromium().path;
-  const folder = [...(chromium ? [dirname(chromium)] : []), ...SWIFTSHADER].find((place) => existsSync(join(place, "vk_swiftshader_icd.json")));
+  const folder = [...(chromium ? [dirname(chromium)] : []), ...SWIFTSHADER]
+    .find((place) => existsSync(join(place, "vk_swiftshader_icd.json")));
   if (!folder) return { reason: "there is neither a GPU with a Vulkan driver nor Chromium's SwiftShader (apt-get install chromium libvulkan1, on Debian)" };
   const software = { ...quiet, VK_ICD_FILENAMES: join(folder, "vk_swiftshader_icd.json") };
   const adapter = adapterUnder(software);

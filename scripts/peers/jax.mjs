@@ -40,7 +40,8 @@ const given = process.argv[2];
 const folder = given ?? mkdtempSync(join(tmpdir(), "jax-js-"));
 const home = join(folder, "node_modules", "@jax-js", "jax");
 if (!existsSync(home)) {
-  const npm = spawnSync("npm", ["install", "--prefix", folder, "--no-audit", "--no-fund", "--ignore-scripts", `@jax-js/jax@${VERSION}`], { encoding: "utf8" });
+  const npm = spawnSync("npm", ["install", "--prefix", folder, "--no-audit", "--no-fund", "--ignore-scripts", `@jax-js/jax@${VERSION}`],
+    { encoding: "utf8" });
   if (npm.status !== 0) throw new Error(`jax-js could not be installed: ${npm.stderr}`);
 }
 const { version } = JSON.parse(readFileSync(join(home, "package.json"), "utf8"));

@@ -25,7 +25,8 @@ worker.addEventListener("message", ({ data }: MessageEvent<FromWorker>) => {
   if (data.kind === "stopped" || data.kind === "failed") afterStop = undefined;
 });
 worker.addEventListener("error", (event) => {
-  fail({ during: "worker", code: "E_UNKNOWN", message: `The part of the page that trains has stopped: ${event.message || "it could not be loaded"}. Reload the page; what was saved is still there` });
+  fail({ during: "worker", code: "E_UNKNOWN",
+    message: `The part of the page that trains has stopped: ${event.message || "it could not be loaded"}. Reload the page; what was saved is still there` });
 });
 
 function update(next: PageState): void {
@@ -94,7 +95,8 @@ async function begin(): Promise<void> {
     const bytes = await text.bytes.arrayBuffer();
     send({ kind: "begin", text: { name: text.name, bytes }, plan, method, device }, [bytes]);
   } catch (error) {
-    fail({ during: "text", code: "E_TEXT", message: `${text.name} can't be read: ${error instanceof Error ? error.message : String(error)}` });
+    fail({ during: "text", code: "E_TEXT",
+      message: `${text.name} can't be read: ${error instanceof Error ? error.message : String(error)}` });
   }
 }
 
@@ -113,12 +115,14 @@ function turnSwitch(): void {
     afterStop = method;
     update({ ...state, activity: "stopping" });
     send({ kind: "stop" });
-  } else if (method === "state-passing" && state.activity === "idle" && phase && stepsDone(phase) > 0 && phase.method === "zero") goOn(method);
+  } else if (method === "state-passing" && state.activity === "idle" && phase && stepsDone(phase) > 0
+    && phase.method === "zero") goOn(method);
 }
 
 function takeText(file: File): void {
   if (state.project || state.activity !== "idle") return;
-  if (file.size > LARGEST_TEXT) fail({ during: "text", code: "E_TEXT", message: `${file.name} has more than ${LARGEST_TEXT / 2 ** 20} MB; choose a part of it` });
+  if (file.size > LARGEST_TEXT)
+    fail({ during: "text", code: "E_TEXT", message: `${file.name} has more than ${LARGEST_TEXT / 2 ** 20} MB; choose a part of it` });
   else update({ ...state, text: { name: file.name, bytes: file }, problem: undefined });
 }
 
@@ -128,13 +132,15 @@ async function takeSample(): Promise<void> {
     if (!response.ok) throw new Error(`the server answered ${response.status}`);
     update({ ...state, text: { name: "moby-dick.txt", bytes: await response.blob() }, problem: undefined });
   } catch (error) {
-    fail({ during: "text", code: "E_TEXT", message: `the sample can't be loaded: ${error instanceof Error ? error.message : String(error)}` });
+    fail({ during: "text", code: "E_TEXT",
+      message: `the sample can't be loaded: ${error instanceof Error ? error.message : String(error)}` });
   }
 }
 
 async function load(files: readonly ChosenFile[]): Promise<void> {
   if (state.activity !== "idle") return;
-  if (state.project && !(await confirmed("Load another run?", "The run in this browser will be deleted. Save it first to keep it."))) return;
+  if (state.project && !(await confirmed("Load another run?", "The run in this browser will be deleted. Save it first to keep it.")))
+    return;
   send({ kind: "load", files });
 }
 

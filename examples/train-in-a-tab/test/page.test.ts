@@ -9,11 +9,15 @@ import { FAST_PLAN, problemsOf, SLOW_PLAN } from "../src/shared/plan";
 import { lighter } from "../src/shared/records";
 
 const step = (at: number, steps: number): PhaseRecord => ({
-  kind: "step", step: at, steps, loss: 5 / Math.sqrt(at), learningRate: 1e-3, gradientNorm: 1, tokens: at * 10, tokensPerSecond: 1000, seconds: at / 10, peakBytes: 0,
+  kind: "step", step: at, steps, loss: 5 / Math.sqrt(at), learningRate: 1e-3, gradientNorm: 1, tokens: at * 10, tokensPerSecond: 1000,
+  seconds: at / 10, peakBytes: 0,
 });
 const measured = (at: number, ratio: number): PhaseRecord => {
-  const lengths = [256, 1024, 16384].map((to) => ({ from: to / 2, to, position: to, bitsPerByte: to > 256 ? 2 * ratio : 2, referenceBitsPerByte: 2, ratio: to > 256 ? ratio : 1 }));
-  return { kind: "evaluation", step: at, name: "loss-by-position", results: { trainLength: 256, sequences: 4, lengths, bins: lengths } as never };
+  const lengths = [256, 1024, 16384]
+    .map((to) => ({ from: to / 2, to, position: to, bitsPerByte: to > 256 ? 2 * ratio : 2, referenceBitsPerByte: 2,
+      ratio: to > 256 ? ratio : 1 }));
+  return { kind: "evaluation", step: at, name: "loss-by-position",
+    results: { trainLength: 256, sequences: 4, lengths, bins: lengths } as never };
 };
 const phase = (folder: string, steps: number, records: readonly PhaseRecord[], saved: number | null = steps): PhaseView =>
   ({ folder, method: folder.endsWith("zero") ? "zero" : "state-passing", steps, saved, records });
@@ -21,8 +25,10 @@ const project = (...phases: PhaseView[]): ProjectView => ({ textName: "book.txt"
 const gpu = { name: "webgpu", available: true, reason: "", details: { adapter: "a GPU" } } as const;
 const none = { name: "webgpu", available: false, reason: "there is none", details: {} } as const;
 const wishes = { fallback: false, reference: false };
-const tell = (state: PageState, ...messages: FromWorker[]): PageState => messages.reduce((so, message) => received(so, message, wishes), state);
-const ready = (over: Partial<Extract<FromWorker, { kind: "ready" }>> = {}): FromWorker => ({ kind: "ready", devices: [gpu], lasting: true, elsewhere: false, project: null, ...over });
+const tell = (state: PageState, ...messages: FromWorker[]): PageState =>
+  messages.reduce((so, message) => received(so, message, wishes), state);
+const ready = (over: Partial<Extract<FromWorker,
+  { kind: "ready" }>> = {}): FromWorker => ({ kind: "ready", devices: [gpu], lasting: true, elsewhere: false, project: null, ...over });
 const withText = (state: PageState): PageState => ({ ...state, text: { name: "book.txt", bytes: new Blob(["x"]) } });
 
 const zero = phase("1-zero", 4, [step(1, 4), step(2, 4), step(3, 4), step(4, 4), measured(4, 1.9)]);
@@ -34,8 +40,10 @@ describe("the state", () => {
     expect(mainAction(withText(open))).toEqual({ kind: "begin", label: "Train" });
     const asking = tell(FIRST_STATE, ready({ devices: [none] }));
     expect(mainAction(withText(asking))).toMatchObject({ kind: "none", why: "Choose above how to go on without a GPU." });
-    expect(received(FIRST_STATE, ready({ devices: [none] }), { fallback: false, reference: true })).toMatchObject({ device: { kind: "reference" }, plan: SLOW_PLAN });
-    expect(mainAction(withText(tell(FIRST_STATE, ready({ elsewhere: true }))))).toMatchObject({ kind: "none", why: expect.stringContaining("another tab") as string });
+    expect(received(FIRST_STATE, ready({ devices: [none] }), { fallback: false, reference: true }))
+      .toMatchObject({ device: { kind: "reference" }, plan: SLOW_PLAN });
+    expect(mainAction(withText(tell(FIRST_STATE, ready({ elsewhere: true })))))
+      .toMatchObject({ kind: "none", why: expect.stringContaining("another tab") as string });
   });
 
   it("follows a run: steps, measurements, checkpoints, the end", () => {
@@ -45,11 +53,14 @@ describe("the state", () => {
     expect(statusLine(started)).toMatch(/^Compiling/);
     const event = (it: Extract<FromWorker, { kind: "event" }>["event"]): FromWorker => ({ kind: "event", event: it });
     const running = tell(started, event(step(1, 4)), event(step(2, 4)), event({ kind: "checkpoint", step: 2, path: "" }));
-    expect([mainAction(running).kind, running.activity, stepsDone(running.project!.phases[0]!), running.project!.phases[0]!.saved]).toEqual(["stop", "training", 2, 2]);
+    expect([mainAction(running).kind, running.activity, stepsDone(running.project!.phases[0]!), running.project!.phases[0]!.saved])
+      .toEqual(["stop", "training", 2, 2]);
     const measuring = tell(running, event(step(3, 4)), event(step(4, 4)), { kind: "measuring", share: 0.25 });
     expect([measuring.activity, timeLeft(measuring)]).toEqual(["measuring", "25%"]);
-    const done = tell(measuring, event(measured(4, 1.9)), event({ kind: "checkpoint", step: 4, path: "" }), { kind: "stopped", status: "done", step: 4 });
-    expect([done.activity, mainAction(done), wantsSwitch(done)]).toEqual(["idle", { kind: "continue", label: "Train on from zero states" }, true]);
+    const done = tell(measuring, event(measured(4, 1.9)), event({ kind: "checkpoint", step: 4, path: "" }),
+      { kind: "stopped", status: "done", step: 4 });
+    expect([done.activity, mainAction(done), wantsSwitch(done)])
+      .toEqual(["idle", { kind: "continue", label: "Train on from zero states" }, true]);
     expect(statusLine(done)).toBe("Done; kept in this browser. Now turn on state passing.");
     expect(mainAction({ ...done, method: "state-passing" })).toEqual({ kind: "continue", label: "Train on with state passing" });
     const resumed = tell(running, event({ kind: "resumed", step: 1, steps: 4 }));
@@ -59,8 +70,10 @@ describe("the state", () => {
   it("keeps what was there when something goes wrong", () => {
     const stopped = tell(FIRST_STATE, ready({ project: project(phase("1-zero", 9, [step(1, 9)], 1)) }));
     expect(mainAction(stopped)).toEqual({ kind: "continue", label: "Resume" });
-    const lost = tell({ ...stopped, activity: "training" }, { kind: "failed", during: "continue", code: "E_DEVICE_LOST", message: "webgpu: the device was lost" });
-    expect([lost.activity, lost.project, problemWords(lost.problem!)]).toEqual(["idle", stopped.project, { title: "The GPU went away", message: "The device was lost." }]);
+    const lost = tell({ ...stopped, activity: "training" },
+      { kind: "failed", during: "continue", code: "E_DEVICE_LOST", message: "webgpu: the device was lost" });
+    expect([lost.activity, lost.project, problemWords(lost.problem!)])
+      .toEqual(["idle", stopped.project, { title: "The GPU went away", message: "The device was lost." }]);
     const saving = tell({ ...stopped, activity: "training" }, { kind: "failed", during: "save", code: "E_IO", message: "no" });
     expect(saving.activity).toBe("training");
   });
@@ -74,18 +87,23 @@ describe("the state", () => {
 describe("words", () => {
   it("say what the measurements say", () => {
     expect(finding(undefined)).toMatch(/^It appears with the first measurement/);
-    expect(finding(project(zero))).toBe("At 16k bytes, 64 times the training length, the loss is 1.90 times that with a short memory: it has collapsed.");
-    expect(finding(project(phase("1-zero", 4, [measured(2, 1.1)])))).toMatch(/1\.10 times that with a short memory: the long history hurts\.$/);
+    expect(finding(project(zero)))
+      .toBe("At 16k bytes, 64 times the training length, the loss is 1.90 times that with a short memory: it has collapsed.");
+    expect(finding(project(phase("1-zero", 4, [measured(2, 1.1)]))))
+      .toMatch(/1\.10 times that with a short memory: the long history hurts\.$/);
     expect(finding(project(phase("1-zero", 4, [step(2, 4), measured(2, 1)], 2)))).toMatch(/it holds so far\.$/);
-    expect(finding(project(zero, phase("2-state-passing", 4, [measured(4, 1.01)])))).toMatch(/as well as with a short memory\. Before, its loss there was 1\.88 times as high\.$/);
-    expect(finding(project(zero, phase("2-state-passing", 4, [measured(4, 1.4)])))).toMatch(/1\.40 times that with a short memory, after 1\.90 times before\.$/);
+    expect(finding(project(zero, phase("2-state-passing", 4, [measured(4, 1.01)]))))
+      .toMatch(/as well as with a short memory\. Before, its loss there was 1\.88 times as high\.$/);
+    expect(finding(project(zero, phase("2-state-passing", 4, [measured(4, 1.4)]))))
+      .toMatch(/1\.40 times that with a short memory, after 1\.90 times before\.$/);
   });
 
   it("write numbers as people read them", () => {
     expect([length(256), length(16384), length(1000), length(1536)]).toEqual(["256", "16k", "1,000", "1,536"]);
     expect([size(12), size(2048), size(1.5 * 2 ** 20)]).toEqual(["12 bytes", "2 KB", "1.5 MB"]);
     expect(meanRate([1000, 1000, 1e9])).toBeCloseTo(1500, 0);
-    expect([sentence("a b"), sentence("What?"), sentence(""), sentence("a.txt is empty")]).toEqual(["A b.", "What?", "", "a.txt is empty."]);
+    expect([sentence("a b"), sentence("What?"), sentence(""), sentence("a.txt is empty")])
+      .toEqual(["A b.", "What?", "", "a.txt is empty."]);
   });
 
   it("name what is wrong with settings", () => {
@@ -98,14 +116,17 @@ describe("words", () => {
 
 describe("figures", () => {
   const size = { width: 600, height: 300 };
-  const state = tell(FIRST_STATE, ready({ project: project(zero, phase("2-state-passing", 4, [step(1, 4), step(2, 4), measured(2, 1.01)], 2)) }));
+  const state = tell(FIRST_STATE,
+    ready({ project: project(zero, phase("2-state-passing", 4, [step(1, 4), step(2, 4), measured(2, 1.01)], 2)) }));
 
   it("have a line for each of the last two phases, with legend and table", () => {
     const { markup, description } = positionFigure(state, size);
     expect(markup.match(/class="line [^"]*"/g)).toEqual(['class="line reference"', 'class="line zero past"', 'class="line state-passing"']);
     expect(description).toBe("Loss by position. from zero states, step 4: 2.00 bits per byte at 256, 3.80 bits per byte at 1k, 3.80 bits per byte at 16k; state passing, step 2: 2.00 bits per byte at 256, 2.02 bits per byte at 1k, 2.02 bits per byte at 16k.");
-    expect(positionLegend(state).map(({ name }) => name)).toEqual(["from zero states, step 4", "state passing, step 2", "same text, short memory"]);
-    expect(positionTable(state).rows).toEqual([["256", "2.000", "2.000", "2.000"], ["1k", "3.800", "2.020", "2.000"], ["16k", "3.800", "2.020", "2.000"]]);
+    expect(positionLegend(state).map(({ name }) => name))
+      .toEqual(["from zero states, step 4", "state passing, step 2", "same text, short memory"]);
+    expect(positionTable(state).rows)
+      .toEqual([["256", "2.000", "2.000", "2.000"], ["1k", "3.800", "2.020", "2.000"], ["16k", "3.800", "2.020", "2.000"]]);
     expect(lossFigure(state, size).markup).toContain(">state passing</text>");
     expect(rateFigure(state, size).description).toBe("Training speed: 1,000 bytes per second.");
   });
@@ -119,7 +140,8 @@ describe("figures", () => {
 
   it("keep text from becoming markup", () => {
     const axis = { type: "linear", domain: [0, 1], format: String } as const;
-    expect(plotMarkup({ width: 100, height: 100, x: axis, y: axis, xLabel: "<b>", yLabel: "&", lines: [], empty: "" })).not.toMatch(/<b>|&(?!#)/);
+    expect(plotMarkup({ width: 100, height: 100, x: axis, y: axis, xLabel: "<b>", yLabel: "&", lines: [], empty: "" })).not.toMatch(
+      /<b>|&(?!#)/);
   });
 
   it("draw long runs with few points", () => {

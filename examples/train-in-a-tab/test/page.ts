@@ -10,7 +10,8 @@ import { preview } from "vite";
 import type { Plan } from "../src/shared/plan";
 
 const here = fileURLToPath(new URL("..", import.meta.url));
-const { findChromium } = (await import(new URL("../../../scripts/webgpu.mjs", import.meta.url).href)) as { findChromium(): { path?: string; reason?: string } };
+const { findChromium } = (await import(new URL("../../../scripts/webgpu.mjs", import.meta.url).href)) as { findChromium(): { path?: string;
+  reason?: string } };
 const found = findChromium();
 
 /** Why there is no browser to test in; undefined when there is one. */

@@ -20,7 +20,8 @@ async function go(project: Project, method: Method, stopAt = Infinity): Promise<
   const weights = project.weightsOf(phase);
   const stop = new AbortController();
   const { parameters, status, step } = await trainPhase({
-    device, plan: project.plan, phase, config: await project.configOf(phase), text: project.text, store: project.store(phase), signal: stop.signal,
+    device, plan: project.plan, phase, config: await project.configOf(phase), text: project.text, store: project.store(phase),
+    signal: stop.signal,
     parameters: weights && (() => weights(device)),
     onEvent: (event) => event.kind === "step" && event.step >= stopAt && stop.abort(),
   });
@@ -29,7 +30,8 @@ async function go(project: Project, method: Method, stopAt = Infinity): Promise<
   return `${phase.folder} ${status} ${step}`;
 }
 
-const refused = (code: string, message: RegExp) => expect.objectContaining({ code, message: expect.stringMatching(message) as string }) as unknown;
+const refused = (code: string, message: RegExp) =>
+  expect.objectContaining({ code, message: expect.stringMatching(message) as string }) as unknown;
 
 describe("a project", () => {
   it("goes from phase to phase, and where it was after it is opened again", async () => {
@@ -43,11 +45,13 @@ describe("a project", () => {
     expect(await go(again, "zero")).toBe("4-zero done 3");
     const view = (await (await Project.open(files))!.view());
     expect(view).toMatchObject({ textName: "My Book!.txt", textBytes: 2000, plan: PLAN, loaded: null });
-    expect(view.phases.map(({ folder, steps, saved }) => [folder, steps, saved])).toEqual([["1-zero", 4, 4], ["2-state-passing", 3, 3], ["3-state-passing", 3, 1], ["4-zero", 3, 3]]);
+    expect(view.phases.map(({ folder, steps, saved }) => [folder, steps, saved]))
+      .toEqual([["1-zero", 4, 4], ["2-state-passing", 3, 3], ["3-state-passing", 3, 1], ["4-zero", 3, 3]]);
     expect(view.phases[0]!.records.flatMap((record) => (record.kind === "step" ? [record.step] : []))).toEqual([1, 2, 3, 4]);
     expect(view.phases[1]!.records.filter(({ kind }) => kind === "evaluation").map(({ step }) => step)).toEqual([1, 2, 3]);
     const base = JSON.parse(await (await files.read("4-zero/run.json"))!.text()) as unknown;
-    expect(base).toMatchObject({ settings: { base: "3-state-passing/checkpoints/step-1", text: "my-book.train.txt", initialStates: { name: "zero" } } });
+    expect(base).toMatchObject({ settings: { base: "3-state-passing/checkpoints/step-1", text: "my-book.train.txt",
+      initialStates: { name: "zero" } } });
   });
 
   it("forgets a phase that never came to a checkpoint when the other method is wanted", async () => {
@@ -89,7 +93,8 @@ describe("a project", () => {
     const files = memoryFiles();
     await Project.create(files, TEXT, PLAN);
     const written = JSON.parse(await (await files.read("tab.json"))!.text()) as Record<string, unknown>;
-    for (const damage of [{ format: 2 }, { text: 3 }, { plan: { ...PLAN, batch: 0 } }, { phases: [{ folder: "../x", method: "zero", first: true }] }, { loaded: { checkpoint: "/etc" } }]) {
+    for (const damage of [{ format: 2 }, { text: 3 }, { plan: { ...PLAN, batch: 0 } },
+      { phases: [{ folder: "../x", method: "zero", first: true }] }, { loaded: { checkpoint: "/etc" } }]) {
       await files.write("tab.json", new Blob([JSON.stringify({ ...written, ...damage })]));
       await expect(Project.open(files)).rejects.toMatchObject({ code: "E_FORMAT" });
     }
@@ -109,7 +114,8 @@ describe("weights from elsewhere", () => {
     dispose(parameters);
     device.close();
   }
-  const chosen = async (files: Files) => Promise.all((await files.all()).map(async (path) => ({ path, content: (await files.read(path))! })));
+  const chosen = async (files: Files) =>
+    Promise.all((await files.all()).map(async (path) => ({ path, content: (await files.read(path))! })));
   const run = (data: object) => new Blob([JSON.stringify({ format: 1, settings: { data } })]);
   const config = MODELS["mini-byte"].config;
 
@@ -131,7 +137,8 @@ describe("weights from elsewhere", () => {
     const project = await Project.create(store, TEXT, PLAN, found.weights);
     expect(await project.wantsFirstMeasurement()).toBe(true);
     expect(await go(project, "zero")).toBe("1-zero done 3");
-    expect(await (await Project.open(store))!.view()).toMatchObject({ loaded: "a checkpoint: mamba2, 16,108 numbers", phases: [{ folder: "0-loaded" }, { folder: "1-zero", saved: 3 }] });
+    expect(await (await Project.open(store))!.view())
+      .toMatchObject({ loaded: "a checkpoint: mamba2, 16,108 numbers", phases: [{ folder: "0-loaded" }, { folder: "1-zero", saved: 3 }] });
   });
 
   it("that will not do are refused with the reason", async () => {
@@ -174,7 +181,8 @@ describe("a text", () => {
 
   it("that is empty or short is refused with what it needs", () => {
     expect(() => splitText("a.txt", new Uint8Array(), 16)).toThrow(refused("E_TEXT", /a\.txt is empty/) as Error);
-    expect(() => splitText("a.txt", new Uint8Array(1299), 16)).toThrow(refused("E_TEXT", /a\.txt has 1,299 bytes; a training length of 16 needs at least 1,300/) as Error);
+    expect(() => splitText("a.txt", new Uint8Array(1299), 16))
+      .toThrow(refused("E_TEXT", /a\.txt has 1,299 bytes; a training length of 16 needs at least 1,300/) as Error);
     expect(splitText("a.txt", new Uint8Array(1300), 16).heldOut.length).toBe(130);
   });
 });

@@ -38,13 +38,16 @@ describe.skipIf(absent !== undefined)("runs of the page", () => {
     await page.locator("#switch").click();
     await page.locator("#now-step", { hasText: /^10 of 10$/ }).waitFor();
     expect(await trained(page)).toMatch(/^Done; kept/);
-    expect(await page.locator("#legend li").allInnerTexts()).toEqual(["from zero states, step 30", "state passing, step 10", "same text, short memory"]);
+    expect(await page.locator("#legend li").allInnerTexts())
+      .toEqual(["from zero states, step 30", "state passing, step 10", "same text, short memory"]);
     const { archive, folder } = await saved(page);
     expect([lossesOf(join(folder, "1-zero")).length, lossesOf(join(folder, "2-state-passing")).length]).toEqual([30, 10]);
     const run = JSON.parse(readFileSync(join(folder, "2-state-passing", "run.json"), "utf8")) as { settings: object };
-    expect(run.settings).toMatchObject({ base: "1-zero/checkpoints/step-30", initialStates: { name: "state-passing", resetProbability: 0.01 } });
+    expect(run.settings).toMatchObject({ base: "1-zero/checkpoints/step-30",
+      initialStates: { name: "state-passing", resetProbability: 0.01 } });
     const resume = /^lenggen post-train .*$/m.exec(readFileSync(join(folder, "README.txt"), "utf8"))![0];
-    expect(execFileSync(process.execPath, [lenggen, ...resume.split(" ").slice(1)], { cwd: folder, encoding: "utf8", stdio: "pipe" })).toMatch(/^done: 10 steps/);
+    expect(execFileSync(process.execPath, [lenggen, ...resume.split(" ").slice(1)], { cwd: folder, encoding: "utf8", stdio: "pipe" }))
+      .toMatch(/^done: 10 steps/);
 
     const elsewhere = await openPage(await openBrowser(), REFERENCE);
     await elsewhere.locator("#run-file").setInputFiles(archive);
@@ -67,7 +70,8 @@ describe.skipIf(absent !== undefined)("runs of the page", () => {
     writeFileSync(join(scratch, "text.txt"), TEXT);
     const config = { d_model: 16, n_layer: 1, vocab_size: 256, ssm_cfg: { layer: "Mamba2", d_state: 8, headdim: 8 } };
     writeFileSync(join(scratch, "config.json"), JSON.stringify(config));
-    const options = ["--model", "config.json", "--text", "text.txt", "--out", "base", "--steps", "5", "--context", "24", "--batch", "2", "--warmup", "0", "--device", "reference"];
+    const options = ["--model", "config.json", "--text", "text.txt", "--out", "base", "--steps", "5", "--context", "24", "--batch", "2",
+      "--warmup", "0", "--device", "reference"];
     execFileSync(process.execPath, [lenggen, "train", ...options], { cwd: scratch, stdio: "pipe" });
 
     const page = await openPage(await openBrowser(), REFERENCE);
@@ -89,7 +93,8 @@ describe.skipIf(absent !== undefined)("runs of the page", () => {
   it("are refused when they are none, with the reason, and what was there stays", async () => {
     const page = await openPage(await openBrowser(), REFERENCE);
     await chooseText(page, TEXT);
-    await page.locator("#run-file").setInputFiles({ name: "photo.tar", mimeType: "application/x-tar", buffer: Buffer.from("not an archive".repeat(100)) });
+    await page.locator("#run-file")
+      .setInputFiles({ name: "photo.tar", mimeType: "application/x-tar", buffer: Buffer.from("not an archive".repeat(100)) });
     await page.locator("#problem", { hasText: "This can\u2019t be loaded" }).waitFor();
     expect(await page.locator("#problem-message").innerText()).toBe("photo.tar is not a tar archive, or it is damaged.");
     await page.locator("#dismiss").click();

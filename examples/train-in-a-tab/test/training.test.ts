@@ -44,17 +44,21 @@ async function mainThreadTasks(page: Page, body: () => Promise<unknown>): Promis
   const events: { name: string; ph: string; tid: number; pid: number; dur?: number; tdur?: number; args?: { name?: string } }[] = [];
   session.on("Tracing.dataCollected", ({ value }) => events.push(...(value as unknown as typeof events)));
   const ended = new Promise((resolve) => session.once("Tracing.tracingComplete", resolve));
-  await session.send("Tracing.start", { traceConfig: { includedCategories: ["disabled-by-default-devtools.timeline", "toplevel", "__metadata"] }, transferMode: "ReportEvents" });
+  await session.send("Tracing.start",
+    { traceConfig: { includedCategories: ["disabled-by-default-devtools.timeline", "toplevel", "__metadata"] },
+      transferMode: "ReportEvents" });
   await body();
   await session.send("Tracing.end");
   await ended;
-  const mains = new Set(events.filter(({ name, args }) => name === "thread_name" && args?.name === "CrRendererMain").map(({ pid, tid }) => `${pid} ${tid}`));
+  const mains = new Set(events.filter(({ name, args }) => name === "thread_name" && args?.name === "CrRendererMain")
+    .map(({ pid, tid }) => `${pid} ${tid}`));
   return events.filter(({ name, pid, tid, dur }) => name === "RunTask" && dur !== undefined && mains.has(`${pid} ${tid}`))
     .map(({ dur, tdur }) => ({ ms: dur! / 1000, cpu: (tdur ?? dur!) / 1000 }));
 }
 
 describe.skipIf(absent !== undefined)("training in a tab", () => {
-  it("trains with the losses of the CPU, without a long task on the main thread, and what it saves goes on on the command line", async () => {
+  it("trains with the losses of the CPU, without a long task on the main thread, and what it saves goes on on the command line",
+    async () => {
     const page = await openPage(await openBrowser());
     await chooseText(page, TEXT);
     await setPlan(page, SMALL);
@@ -70,7 +74,8 @@ describe.skipIf(absent !== undefined)("training in a tab", () => {
     const { folder } = await saved(page);
     expect(readdirSync(folder).toSorted()).toEqual(["1-zero", "README.txt", "tab.json", "words.held-out.txt", "words.train.txt"]);
     const run = join(folder, "1-zero");
-    expect(JSON.parse(readFileSync(join(run, "run.json"), "utf8"))).toMatchObject({ about: { device: expect.stringMatching(/ by WebGPU$/) as string } });
+    expect(JSON.parse(readFileSync(join(run, "run.json"), "utf8")))
+      .toMatchObject({ about: { device: expect.stringMatching(/ by WebGPU$/) as string } });
     const losses = lossesOf(run);
     const inNode = await lossesInNode();
     expect(losses).toHaveLength(50);
@@ -79,7 +84,8 @@ describe.skipIf(absent !== undefined)("training in a tab", () => {
     expect(deviation).toBeLessThan(TOLERANCE);
 
     // The note's own commands, run as they stand.
-    const command = (line: string) => execFileSync(process.execPath, [lenggen, ...line.split(" ").slice(1)], { cwd: folder, encoding: "utf8", stdio: "pipe" });
+    const command = (line: string) => execFileSync(process.execPath, [lenggen, ...line.split(" ").slice(1)],
+      { cwd: folder, encoding: "utf8", stdio: "pipe" });
     const note = readFileSync(join(folder, "README.txt"), "utf8");
     const [measure, resume] = [/^lenggen eval .*$/m.exec(note)![0], /^lenggen train .*$/m.exec(note)![0]];
     expect(JSON.parse(command(`${measure} --json`))).toMatchObject({ result: { trainLength: 32, sequences: 2 } });

@@ -20,7 +20,8 @@ export interface SavingOptions {
 
 /** Adds the flags of {@link SavingOptions}. */
 export function addSavingOptions(command: Command): Command {
-  return command.option("--save-on-signal", "SIGUSR1 and SIGUSR2 save and stop, as Ctrl-C does: batch systems send them before a job's time is over", false);
+  return command.option("--save-on-signal",
+    "SIGUSR1 and SIGUSR2 save and stop, as Ctrl-C does: batch systems send them before a job's time is over", false);
 }
 
 export interface Context {

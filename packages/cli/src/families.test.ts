@@ -50,9 +50,11 @@ describe("models by name", () => {
 
   it("an unknown one is answered with the nearest and all there are", async () => {
     await expect(modelNamed("drt-tini")).rejects.toMatchObject({
-      code: "E_UNKNOWN_NAME", message: expect.stringMatching(/did you mean "drt-tiny"\?\); there are tiny-byte, .*drt-tiny, .*sliding-window-tiny/) as string,
+      code: "E_UNKNOWN_NAME", message: expect.stringMatching(
+        /did you mean "drt-tiny"\?\); there are tiny-byte, .*drt-tiny, .*sliding-window-tiny/) as string,
     });
-    expect(() => MODELS.make({ model_type: "drd" })).toThrow(/model_type "drd" \(did you mean "drt"\?\); there are mamba2, drt, transformer/);
+    expect(() => MODELS.make({ model_type: "drd" }))
+      .toThrow(/model_type "drd" \(did you mean "drt"\?\); there are mamba2, drt, transformer/);
     expect(() => MODELS.make({ model_type: 3 })).toThrow(expect.objectContaining({ code: "E_CONFIG" }));
     await expect(modelNamed("toString")).rejects.toMatchObject({ code: "E_UNKNOWN_NAME" });
   });
@@ -77,7 +79,8 @@ describe.each(Object.keys(CONFIGS))("family %s", (family) => {
     const { result: asked } = await MEASURES["asked-from-one-stream"]!.run({ ...input, lengths: [80, 160], chunk: 32 });
     expect(asked).toMatchObject([{ length: 80, questions: [{}, {}] }, { length: 160 }]);
     const written: number[] = [];
-    for await (const token of generate(loaded.model, loaded.parameters, bytes.subarray(0, 50), { maxTokens: 12, temperature: 0, chunk: 20 })) written.push(token);
+    for await (const token of generate(loaded.model, loaded.parameters, bytes.subarray(0, 50),
+      { maxTokens: 12, temperature: 0, chunk: 20 })) written.push(token);
     expect(written).toHaveLength(12);
     expect(device.memory().used).toBe(used);
     dispose([parameters, loaded.parameters]);
@@ -93,6 +96,7 @@ it("loads a checkpoint in shards, and says which file is missing", async () => {
   await cp(shards, cut, { recursive: true });
   await rm(join(cut, "model-00002-of-00002.safetensors"));
   await expect(loadCheckpoint(await findCheckpoint(cut), device)).rejects.toMatchObject({
-    code: "E_MISSING", message: expect.stringMatching(/cut\/model\.safetensors\.index\.json: lists the file "model-00002-of-00002\.safetensors", which is not there/) as string,
+    code: "E_MISSING", message: expect.stringMatching(
+      /cut\/model\.safetensors\.index\.json: lists the file "model-00002-of-00002\.safetensors", which is not there/) as string,
   });
 });

@@ -43,7 +43,8 @@ function program(): Command {
     .exitOverride()
     .configureOutput({ outputError: () => {} }); // report() says it
   for (const spec of COMMANDS) lenggen.addCommand(commandOf(spec));
-  return lenggen.addHelpText("after", "\nExit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.\nlenggen <command> --help shows a command's options and an example.");
+  return lenggen.addHelpText("after",
+    "\nExit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.\nlenggen <command> --help shows a command's options and an example.");
 }
 
 function commandOf(spec: CommandSpec): Command {
@@ -51,7 +52,8 @@ function commandOf(spec: CommandSpec): Command {
   return spec
     .define(command)
     .option("--device <name>", "cpu, webgpu or reference; the first of them that works here unless given")
-    .option("--threads <n>", "worker threads of the cpu device; all cores unless given. Results do not depend on it", wholeNumber("--threads", 1, 256))
+    .option("--threads <n>", "worker threads of the cpu device; all cores unless given. Results do not depend on it",
+      wholeNumber("--threads", 1, 256))
     .option("--seed <n>", "where random numbers start", wholeNumber("--seed", 0), 0)
     .option("--json", "print one JSON document on stdout and everything else on stderr", false)
     .addHelpText("after", `\nFor example:\n${spec.examples.map((line) => `  ${line}`).join("\n")}`)

@@ -3,7 +3,8 @@ import {
   check, foldIn, key, type Parameters, partOf, type SequenceModel, type SettingsTable, type Tokens, type TokenSource,
 } from "@lenggen/kernels";
 import {
-  type AskedFromOneStream, askedFromOneStream, askedFromOneStreamSettings, effectiveRemembrance, lossByPosition, type Series, stateStatistics,
+  type AskedFromOneStream, askedFromOneStream, askedFromOneStreamSettings, effectiveRemembrance, lossByPosition, type Series,
+  stateStatistics,
   type Task, taskAccuracy, type TaskOptions, TASKS, terminalChart,
 } from "@lenggen/evals";
 import { lengthName, percent } from "./format";
@@ -67,7 +68,8 @@ export function cutSequences(text: Tokens | TokenSource, length: number, count: 
 /** A small chart for the terminal, over a logarithmic axis of positions. */
 function chart(x: string, y: string, series: readonly Series[]): string[] {
   const width = Math.min(100, process.stdout.columns ?? 80);
-  return terminalChart({ id: "terminal", description: y, x: { label: x, type: "log" }, y: { label: y }, series }, { width, color: process.stdout.isTTY }).split("\n");
+  return terminalChart({ id: "terminal", description: y, x: { label: x, type: "log" }, y: { label: y }, series },
+    { width, color: process.stdout.isTTY }).split("\n");
 }
 
 const longest = (lengths: readonly number[]): number => Math.max(...lengths);
@@ -83,11 +85,14 @@ function taskMeasure(task: Task): Measure {
     hasDepth: task.hasDepth,
     leastText: () => (task.needsText ? 1 : 0),
     async run({ model, parameters, text, lengths, count, seed, ends, options, depths, chunk, batch, signal, onProgress }) {
-      const result = await taskAccuracy(model, parameters, task, { ...options, key: key(seed), lengths, depths, samples: count, text, ends, chunk, batch, signal, onProgress });
+      const result = await taskAccuracy(model, parameters, task,
+        { ...options, key: key(seed), lengths, depths, samples: count, text, ends, chunk, batch, signal, onProgress });
       return {
         result,
-        lines: table(["length", ...(depths ? ["depth"] : []), "right", "samples", "95% interval"], result.cells.map(({ length, depth, accuracy, samples, ci95 }) =>
-          [lengthName(length), ...(depths ? [percent(depth!)] : []), percent(accuracy), samples, `${percent(ci95[0])} to ${percent(ci95[1])}`])),
+        lines: table(["length", ...(depths ? ["depth"] : []), "right", "samples", "95% interval"],
+          result.cells.map(({ length, depth, accuracy, samples, ci95 }) =>
+          [lengthName(length), ...(depths ? [percent(depth!)] : []), percent(accuracy), samples,
+            `${percent(ci95[0])} to ${percent(ci95[1])}`])),
       };
     },
   };
@@ -96,7 +101,8 @@ function taskMeasure(task: Task): Measure {
 /** Measures of text, which have neither settings nor depths. */
 const withoutSettings = { settings: {}, hasDepth: false } as const;
 
-type CurveOptions = Omit<MeasureInput, "model" | "parameters" | "text" | "lengths" | "trainLength" | "count" | "seed" | "ends" | "options" | "depths"> & { readonly length: number };
+type CurveOptions = Omit<MeasureInput, "model" | "parameters" | "text" | "lengths" | "trainLength" | "count" | "seed" | "ends" | "options"
+  | "depths"> & { readonly length: number };
 
 /** A measure along texts as long as the longest of the lengths asked for. */
 function curveMeasure<Result>(
@@ -125,7 +131,8 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
     count: 4,
     leastText: (lengths) => longest(lengths) + 1,
     async run({ model, parameters, text, lengths, trainLength, count, chunk, batch, signal, onProgress }) {
-      check(trainLength !== undefined, "E_ARGUMENT", () => "loss-by-position needs the length that the model was trained on: give --train-length");
+      check(trainLength !== undefined, "E_ARGUMENT",
+        () => "loss-by-position needs the length that the model was trained on: give --train-length");
       const sequences = cutSequences(text, longest(lengths) + 1, count);
       const result = await lossByPosition(model, parameters, sequences, { trainLength, lengths, chunk, batch, signal, onProgress });
       return {
@@ -133,10 +140,13 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
         read: readOf(sequences),
         lines: [
           ...chart("position (bytes)", "bits per byte", [
-            { label: "with all the text before", points: result.bins.map(({ position, bitsPerByte }) => ({ x: position, y: bitsPerByte })) },
-            { label: "with a short context", points: result.bins.map(({ position, referenceBitsPerByte }) => ({ x: position, y: referenceBitsPerByte })) },
+            { label: "with all the text before",
+              points: result.bins.map(({ position, bitsPerByte }) => ({ x: position, y: bitsPerByte })) },
+            { label: "with a short context",
+              points: result.bins.map(({ position, referenceBitsPerByte }) => ({ x: position, y: referenceBitsPerByte })) },
           ]),
-          ...table(["length", "bits/byte", "short context", "ratio"], result.lengths.map(({ position, bitsPerByte, referenceBitsPerByte, ratio }) =>
+          ...table(["length", "bits/byte", "short context", "ratio"],
+            result.lengths.map(({ position, bitsPerByte, referenceBitsPerByte, ratio }) =>
             [lengthName(position), digits(bitsPerByte), digits(referenceBitsPerByte), digits(ratio)])),
         ],
       };
@@ -146,7 +156,8 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
     "How much the tokens before t still matter at the end of a text, as a curve over t.",
     effectiveRemembrance,
     ({ points }) => [
-      ...chart("bytes cut off (t)", "total variation", [{ label: "Effective Remembrance", points: points.map(({ t, distance }) => ({ x: t, y: distance })) }]),
+      ...chart("bytes cut off (t)", "total variation",
+        [{ label: "Effective Remembrance", points: points.map(({ t, distance }) => ({ x: t, y: distance })) }]),
       ...table(["t", "distance"], points.map(({ t, distance }) => [t, small(distance)])),
     ],
   ),
@@ -154,7 +165,8 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
     "Mean and spread of the recurrent state by position, per layer and head and pooled.",
     stateStatistics,
     ({ pooled }) => [
-      ...chart("position (bytes)", "standard deviation of the state", [{ label: "all layers and heads", points: pooled.map(({ position, std }) => ({ x: position, y: std })) }]),
+      ...chart("position (bytes)", "standard deviation of the state",
+        [{ label: "all layers and heads", points: pooled.map(({ position, std }) => ({ x: position, y: std })) }]),
       ...table(["position", "mean", "std"], pooled.map(({ position, mean, std }) => [position, small(mean), small(std)])),
     ],
   ),
@@ -170,7 +182,8 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
       let before = 0;
       for (const length of lengths) {
         result.push(await askedFromOneStream(model, parameters, TASKS["many-key"], {
-          ...options, key: foldIn(key(seed), length), length, questions: count, text, ends, chunk, signal, onProgress: (done) => onProgress?.(before + done, total),
+          ...options, key: foldIn(key(seed), length), length, questions: count, text, ends, chunk, signal,
+          onProgress: (done) => onProgress?.(before + done, total),
         }));
         before += length;
       }

@@ -23,7 +23,8 @@ describe("what a run recorded", () => {
     const [link, folderLink] = [join(folder, "latest"), join(folder, "linked-run")];
     await symlink(checkpoint, link);
     await symlink(join(folder, "whole"), folderLink);
-    for (const name of [checkpoint, `${checkpoint}/`, link, await findCheckpoint(folderLink)]) expect(await settingsOfRun(name)).toEqual({ steps: 5 });
+    for (const name of [checkpoint, `${checkpoint}/`, link, await findCheckpoint(folderLink)])
+      expect(await settingsOfRun(name)).toEqual({ steps: 5 });
     const before = process.cwd();
     process.chdir(checkpoint);
     try {
@@ -33,7 +34,8 @@ describe("what a run recorded", () => {
     }
   });
 
-  it.each([["no run.json", undefined], ["null", "null"], ["a list", "[]"], ["no settings", "{}"], ["settings that are none", '{"settings": 3}']])(
+  it.each([["no run.json", undefined], ["null", "null"], ["a list", "[]"], ["no settings", "{}"],
+    ["settings that are none", '{"settings": 3}']])(
     "is nothing where there is %s", async (name, run) => {
       expect(await settingsOfRun((await runWith(name.replaceAll(" ", "-"), run)).checkpoint)).toBeUndefined();
     });
@@ -54,6 +56,7 @@ describe("a checkpoint", () => {
     const pickled = join(folder, "pickled");
     await mkdir(pickled);
     await writeFile(join(pickled, "pytorch_model.bin"), "");
-    await expect(findCheckpoint(pickled)).rejects.toMatchObject({ code: "E_FORMAT", message: expect.stringMatching(/pytorch_model\.bin, which is not read.*model\.safetensors/) as string });
+    await expect(findCheckpoint(pickled)).rejects.toMatchObject({ code: "E_FORMAT",
+      message: expect.stringMatching(/pytorch_model\.bin, which is not read.*model\.safetensors/) as string });
   });
 });

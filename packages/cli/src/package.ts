@@ -5,4 +5,5 @@ import { fileURLToPath } from "node:url";
 export const packageFolder: string = fileURLToPath(new URL("..", import.meta.url));
 
 /** This package's version. */
-export const version: string = (JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string }).version;
+export const version: string = (JSON.parse(readFileSync(new URL("../package.json", import.meta.url),
+  "utf8")) as { version: string }).version;

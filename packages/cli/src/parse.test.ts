@@ -25,7 +25,8 @@ describe("numbers", () => {
   it("keeps whole numbers within their range", () => {
     const threads = wholeNumber("--threads", 1, 8);
     expect(threads("8")).toBe(8);
-    for (const text of ["0", "9", "2.5", "two", "", "-1", "Infinity"]) expect(() => threads(text)).toThrow(/--threads: .* is not a whole number from 1 to 8/);
+    for (const text of ["0", "9", "2.5", "two", "", "-1", "Infinity"])
+      expect(() => threads(text)).toThrow(/--threads: .* is not a whole number from 1 to 8/);
   });
 
   it("keeps real numbers within their range", () => {
@@ -36,5 +37,6 @@ describe("numbers", () => {
 });
 
 it("answers an unknown name with the nearest", () => {
-  expect(() => oneOf("method", ["zero", "state-passing"])("state-pasing")).toThrow('no method is named "state-pasing" (did you mean "state-passing"?)');
+  expect(() => oneOf("method", ["zero", "state-passing"])("state-pasing"))
+    .toThrow('no method is named "state-pasing" (did you mean "state-passing"?)');
 });

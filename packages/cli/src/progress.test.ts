@@ -6,7 +6,8 @@ function bench(isTTY: boolean, columns = 100) {
   const lines: string[] = [];
   let time = 0;
   const stream = { isTTY, columns, write: (text: string) => lines.push(text) } as unknown as NodeJS.WriteStream;
-  return { lines, options: { unit: "steps", rate: { unit: "tokens", perUnit: 100 }, stream, terminal: "xterm", now: () => time }, at: (ms: number) => (time = ms) };
+  return { lines, options: { unit: "steps", rate: { unit: "tokens", perUnit: 100 }, stream, terminal: "xterm", now: () => time },
+    at: (ms: number) => (time = ms) };
 }
 
 describe("progress", () => {
@@ -66,7 +67,8 @@ describe("progress", () => {
     progress.update(951);
     at(80_000);
     progress.update(1000);
-    expect(lines).toEqual(["train: 901/1,000 steps\n", "train: 951/1,000 steps, 500 tokens/s, 9.8 s left\n", "train: 1,000/1,000 steps, 495 tokens/s\n"]);
+    expect(lines).toEqual(["train: 901/1,000 steps\n", "train: 951/1,000 steps, 500 tokens/s, 9.8 s left\n",
+      "train: 1,000/1,000 steps, 495 tokens/s\n"]);
   });
 
   it("tells no rate of units that are not alike", () => {

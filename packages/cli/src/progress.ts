@@ -1,6 +1,7 @@
 /**
  * How far a piece of work is, on stderr. On a terminal it is a bar that redraws itself; elsewhere, and on terminals that
- * can't erase a line (TERM=dumb, as in editors), plain lines, the first after five seconds and then at most one each ten, so that logs stay short.
+ * can't erase a line (TERM=dumb, as in editors), plain lines, the first after five seconds and then at most one each ten, so that logs
+ * stay short.
  */
 import { count, duration } from "./format";
 

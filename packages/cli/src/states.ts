@@ -50,7 +50,8 @@ async function fromStream<R>(
 ): Promise<R> {
   check(hasChunks(model), "E_CONFIG", () =>
     `${path}: is a folder, as streams of models that retrieve are; give the file of a state of this ${model.family}`);
-  const { model: writer, state, place, store } = await resumeStream(path, model, parameters, { tier: tier === "host" ? tier : "disk", folder: "." });
+  const { model: writer, state, place, store } = await resumeStream(path, model, parameters,
+    { tier: tier === "host" ? tier : "disk", folder: "." });
   try {
     const rows = state.memory.lengths.shape[0];
     check(rows === 1, "E_SHAPE", () => `${path}: holds ${rows} streams side by side; 1 was expected`);

@@ -50,7 +50,8 @@ async function readPath(source: string): Promise<Text> {
     const found = await stat(source);
     if (found.isDirectory()) return await readFolder(source);
     // A pipe, or a file of the system whose size is not known: whatever comes out of it.
-    if (!found.isFile() || found.size === 0) return textOf(source, [{ name: source, tokens: await drained(createReadStream(source, { highWaterMark: 1 << 20 })) }]);
+    if (!found.isFile() || found.size === 0)
+      return textOf(source, [{ name: source, tokens: await drained(createReadStream(source, { highWaterMark: 1 << 20 })) }]);
     return textOf(source, await opened([{ name: source, path: source }]));
   } catch (error) {
     if (error instanceof LenggenError) throw error;

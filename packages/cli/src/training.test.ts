@@ -11,7 +11,8 @@ import { textOf } from "./text";
 import { runTraining, type TrainingPlan } from "./training";
 
 const listings = await devices({ fallback: true });
-for (const { name, available, reason } of listings) if (!available) console.warn(`tests of failing devices do not run on ${name}: ${reason}`);
+for (const { name, available, reason } of listings) if (!available)
+  console.warn(`tests of failing devices do not run on ${name}: ${reason}`);
 const available = listings.filter((device) => device.available).map(({ name }) => name);
 
 let folder: string;
@@ -20,7 +21,8 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 
 const bytes = new TextEncoder().encode("It was the best of times, it was the worst of times. ".repeat(20));
 const plan = (more: Partial<TrainingPlan> = {}): TrainingPlan => ({
-  label: "train", model: mamba2(CONFIG), text: textOf("here", [{ name: "here", tokens: bytes }]), method: "zero", batch: 2, context: 32, steps: 2, seed: 1,
+  label: "train", model: mamba2(CONFIG), text: textOf("here", [{ name: "here", tokens: bytes }]), method: "zero", batch: 2, context: 32,
+  steps: 2, seed: 1,
   folder: join(folder, "run"), resume: false, ...more,
 });
 
@@ -55,12 +57,14 @@ describe.runIf(available.includes("webgpu"))("on a device that is lost", () => {
   it("the run can go on elsewhere", async () => {
     const device = await open("webgpu", { fallback: true });
     const failure = failureOf(device, plan({ again: "the same words" }));
-    const saved = async (): Promise<boolean> => (await readdir(join(folder, "run/checkpoints")).catch((): string[] => [])).includes("step-0");
+    const saved = async (): Promise<boolean> => (await readdir(join(folder, "run/checkpoints")).catch((): string[] => []))
+      .includes("step-0");
     while (!(await saved())) await new Promise((resolve) => setTimeout(resolve, 5));
     loseDevice(device);
     expect(await failure).toMatchObject({
       code: "E_DEVICE_LOST",
-      message: expect.stringMatching(/the device was lost .*; the last good checkpoint is \S+step-0 \(step 0\); go on with the same words, on this device or on another \(--device\)$/) as string,
+      message: expect.stringMatching(
+        /the device was lost .*; the last good checkpoint is \S+step-0 \(step 0\); go on with the same words, on this device or on another \(--device\)$/) as string,
     });
     device.close();
     await finish();

@@ -88,7 +88,8 @@ export async function runTraining(device: Device, plan: TrainingPlan, signal?: A
   }
   const store = runDirectory(folder);
   const progressFrom = (step: number): Progress => {
-    const bar = new Progress(label, steps, { unit: "steps", rate: { unit: "tokens", perUnit: batch * context * microBatches }, alike }, step);
+    const bar = new Progress(label, steps,
+      { unit: "steps", rate: { unit: "tokens", perUnit: batch * context * microBatches }, alike }, step);
     bar.update(step, device.kind === "webgpu" ? "compiling kernels" : "");
     return bar;
   };

@@ -36,46 +36,68 @@ describe("unknown names get the nearest one", () => {
   it("device", () => fails(train("--device", "gpu"), 2, /no device is named "gpu" \(did you mean "cpu"\?\).*\[E_DEVICE_UNKNOWN\]/));
   it("device of doctor", () => fails(["doctor", "--device", "refrence"], 2, /did you mean "reference"\?/));
   it("method", () => fails(train("--method", "state-pasing"), 2, /no method is named "state-pasing" \(did you mean "state-passing"\?\)/));
-  it("setting of a method", () => fails(train("--method", "tbtt", "--set", "rest-probability=1"), 2, /tbtt has no setting "rest-probability" \(did you mean "reset-probability"\?\)/));
-  it("measure", () => fails(["eval", "loss-by-positon", "--checkpoint", "runs/base", "--lengths", "64"], 2, /no measure is named .* \(did you mean "loss-by-position"\?\)/));
+  it("setting of a method", () => fails(train("--method", "tbtt", "--set", "rest-probability=1"), 2,
+    /tbtt has no setting "rest-probability" \(did you mean "reset-probability"\?\)/));
+  it("measure", () => fails(["eval", "loss-by-positon", "--checkpoint", "runs/base", "--lengths", "64"], 2,
+    /no measure is named .* \(did you mean "loss-by-position"\?\)/));
   it("experiment", () => fails(["reproduce", "unexplored-state"], 2, /did you mean "unexplored-states"\?/));
-  it("preset", () => fails(["reproduce", "unexplored-states", "--preset", "quik"], 2, /no preset is named "quik" \(did you mean "quick"\?\)/));
-  it("model of an experiment", () => fails(["reproduce", "gca-retrieval", "--only", "drt-1,drt-3"], 2, /no model is named "drt-3" \(did you mean "drt-[12]"\?\)/));
-  it("model of an experiment whose models can't be done apart", () => fails(["reproduce", "unexplored-states", "--only", "tbtt"], 2, /--only: the models of unexplored-states follow from one another/));
-  it("preset of another experiment", () => fails(["reproduce", "gca-retrieval", "--preset", "ful"], 2, /no preset is named "ful" \(did you mean "full"\?\)/));
-  it("model preset", () => fails(["train", "--model", "tiny-bite", "--out", "runs/new"], 2, /no model preset is named "tiny-bite" \(did you mean "tiny-byte"\?\)/));
-  it("optimiser", () => fails(train("--optimizer", "moun"), 2, /no optimiser is named "moun" \(did you mean "muon"\?\); there are adamw, muon/));
+  it("preset", () => fails(["reproduce", "unexplored-states", "--preset", "quik"], 2,
+    /no preset is named "quik" \(did you mean "quick"\?\)/));
+  it("model of an experiment", () => fails(["reproduce", "gca-retrieval", "--only", "drt-1,drt-3"], 2,
+    /no model is named "drt-3" \(did you mean "drt-[12]"\?\)/));
+  it("model of an experiment whose models can't be done apart",
+    () => fails(["reproduce", "unexplored-states", "--only", "tbtt"], 2,
+      /--only: the models of unexplored-states follow from one another/));
+  it("preset of another experiment",
+    () => fails(["reproduce", "gca-retrieval", "--preset", "ful"], 2, /no preset is named "ful" \(did you mean "full"\?\)/));
+  it("model preset", () => fails(["train", "--model", "tiny-bite", "--out", "runs/new"], 2,
+    /no model preset is named "tiny-bite" \(did you mean "tiny-byte"\?\)/));
+  it("optimiser", () => fails(train("--optimizer", "moun"), 2,
+    /no optimiser is named "moun" \(did you mean "muon"\?\); there are adamw, muon/));
   it("setting of an optimiser", () =>
-    fails(train("--optimizer", "muon", "--optimizer-set", "momentun=0.9"), 2, /optimiser muon has no setting "momentun" \(did you mean "momentum"\?\)/));
+    fails(train("--optimizer", "muon", "--optimizer-set", "momentun=0.9"), 2,
+      /optimiser muon has no setting "momentun" \(did you mean "momentum"\?\)/));
   it("setting of an optimiser that has a flag of its own", () =>
     fails(train("--optimizer-set", "beta1=0.8"), 2, /--optimizer-set beta1=0.8: optimiser adamw has no setting "beta1"; it has none/));
   it("loss", () => fails(train("--loss", "state-nrm"), 2, /no loss is named "state-nrm" \(did you mean "state-norm"\?\)/));
-  it("setting of a loss", () => fails(train("--loss", "state-norm", "--loss-set", "weight=-1"), 2, /--loss-set weight: "-1" must be a number from 0/));
+  it("setting of a loss", () => fails(train("--loss", "state-norm", "--loss-set", "weight=-1"), 2,
+    /--loss-set weight: "-1" must be a number from 0/));
   it("task", () => fails(train("--task", "key-retreival"), 2, /no task is named "key-retreival" \(did you mean "key-retrieval"\?\)/));
-  it("setting of a task", () => fails(train("--task", "two-hop", "--task-set", "name-lenght=3"), 2, /--task-set name-lenght=3: task two-hop has no setting "name-lenght" \(did you mean "name-length"\?\)/));
-  it("setting of a measure", () => fails(evaluate("runs/base", "--set", "keys=3"), 2, /--set keys=3: loss-by-position has no setting "keys"; it has none/));
+  it("setting of a task", () => fails(train("--task", "two-hop", "--task-set", "name-lenght=3"), 2,
+    /--task-set name-lenght=3: task two-hop has no setting "name-lenght" \(did you mean "name-length"\?\)/));
+  it("setting of a measure", () => fails(evaluate("runs/base", "--set", "keys=3"), 2,
+    /--set keys=3: loss-by-position has no setting "keys"; it has none/));
   it("tier", () => fails(evaluate("runs/base", "--memory", "disc"), 2, /no --memory is named "disc" \(did you mean "disk"\?\)/));
   it("kernel", () => fails(["bench", "matmull"], 2, /did you mean "matmul"\?/));
 });
 
 describe("wrong usage", () => {
   it.each(["0", "NaN", "-4", "1.5", "1k,0", "", "4x"])("length %j", (lengths) =>
-    fails(["eval", "loss-by-position", "--checkpoint", "runs/base", `--lengths=${lengths}`], 2, /is not a length; give a whole number of at least 1/));
+    fails(["eval", "loss-by-position", "--checkpoint", "runs/base", `--lengths=${lengths}`], 2,
+      /is not a length; give a whole number of at least 1/));
   it("threads", () => fails(["doctor", "--threads", "0"], 2, /--threads: "0" is not a whole number from 1/));
   it("seed", () => fails(["doctor", "--seed", "x"], 2, /--seed: "x" is not a whole number/));
   it("learning rate", () => fails(train("--learning-rate", "fast"), 2, /--learning-rate: "fast" must be a number/));
   it("a share of no task", () => fails(train("--task-share", "0.5"), 1, /--task-share says how to train on a task; give one with --task/));
   it("settings of no task", () => fails(train("--task-set", "keys=2"), 1, /--task-set says how to train on a task; give one with --task/));
-  it("a setting out of range", () => fails(train("--task", "two-hop", "--task-set", "name-length=0"), 2, /--task-set name-length: "0" must be a whole number of at least 1/));
-  it("depths outside of the text", () => fails(evaluate("runs/base", "--depths", "0.5,2"), 2, /--depths: "2" is not a number of at least 0 of at most 1/));
-  it("depths of a measure without", () => fails(evaluate("runs/base", "--depths", "0.5"), 1, /--depths: loss-by-position hides nothing at a depth/));
-  it("a chunk memory of a model without chunks", () => fails(evaluate("runs/base", "--memory", "disk"), 1, /--memory disk: a model of family mamba2 has no chunks to keep there; leave it out/));
-  it("a share above 1", () => fails(train("--task", "recall", "--task-share", "1.5"), 2, /--task-share: "1.5" is not a number above 0 of at most 1/));
-  it("samples longer than the context", () => fails(train("--task", "recall", "--task-shortest", "33"), 1, /--task-shortest 33 is longer than the context of 32/));
+  it("a setting out of range", () => fails(train("--task", "two-hop", "--task-set", "name-length=0"), 2,
+    /--task-set name-length: "0" must be a whole number of at least 1/));
+  it("depths outside of the text",
+    () => fails(evaluate("runs/base", "--depths", "0.5,2"), 2, /--depths: "2" is not a number of at least 0 of at most 1/));
+  it("depths of a measure without",
+    () => fails(evaluate("runs/base", "--depths", "0.5"), 1, /--depths: loss-by-position hides nothing at a depth/));
+  it("a chunk memory of a model without chunks", () => fails(evaluate("runs/base", "--memory", "disk"), 1,
+    /--memory disk: a model of family mamba2 has no chunks to keep there; leave it out/));
+  it("a share above 1", () => fails(train("--task", "recall", "--task-share", "1.5"), 2,
+    /--task-share: "1.5" is not a number above 0 of at most 1/));
+  it("samples longer than the context", () => fails(train("--task", "recall", "--task-shortest", "33"), 1,
+    /--task-shortest 33 is longer than the context of 32/));
   it("a task that does not fit the context", () => fails(train("--task", "passkey"), 1, /task passkey: rows of .* can't hold a prompt/));
-  it("a task for contiguous text", () => fails(train("--task", "recall", "--method", "tbtt"), 1, /take a method of independent sequences.*\[E_CONFIG\]/));
+  it("a task for contiguous text",
+    () => fails(train("--task", "recall", "--method", "tbtt"), 1, /take a method of independent sequences.*\[E_CONFIG\]/));
   it("a missing option", () => fails(["train"], 2, /required option '--out <folder>' not specified/));
-  it("weights of no type", () => fails(["generate", "runs/base", "--prompt", "x", "--weights", "f8"], 2, /no --weights is named "f8".*; there are f32, f16/));
+  it("weights of no type", () => fails(["generate", "runs/base", "--prompt", "x", "--weights", "f8"], 2,
+    /no --weights is named "f8".*; there are f32, f16/));
   it("an empty stop text", () => fails(["generate", "runs/base", "--prompt", "x", "--stop", ""], 2, /--stop: the text is empty/));
   it("a missing argument", () => fails(["generate", "--prompt", "x"], 2, /missing required argument 'checkpoint'/));
 });
@@ -85,7 +107,8 @@ describe("texts", () => {
   it("missing", () => fails(train("--text", "absent.txt"), 1, /text "absent.txt": there is no such file.*\[E_MISSING\]/));
   it("a folder without text", () => fails(train("--text", "nothing"), 1, /holds no .txt or .md file/));
   it("shorter than the context", () => fails(train("--text", "short.txt"), 1, /has 9 bytes; this needs at least 33.*\[E_TEXT\]/));
-  it("shorter than the length asked for", () => fails(evaluate("runs/base", "--lengths", "1M"), 1, /has 2120 bytes; this needs at least 1048577 \[E_TEXT\]/));
+  it("shorter than the length asked for",
+    () => fails(evaluate("runs/base", "--lengths", "1M"), 1, /has 2120 bytes; this needs at least 1048577 \[E_TEXT\]/));
   it("an empty prompt", () => fails(["generate", "runs/base", "--prompt", ""], 1, /--prompt is empty.*\[E_TEXT\]/));
 });
 
@@ -96,9 +119,11 @@ describe("run directories", () => {
     expect(await readFile(join(place.folder, "runs/base/run.json"), "utf8")).toBe(before);
   });
   it("that hold something else are refused", () => fails(train("--out", "."), 1, /\[E_EXISTS\]/));
-  it("with other settings are not resumed", () => fails(train("--out", "runs/base", "--resume", "--seed", "5", "--steps", "6"), 1, /seed: 0 there, 5 here.*\[E_CONFIG\]/));
+  it("with other settings are not resumed", () => fails(train("--out", "runs/base", "--resume", "--seed", "5", "--steps", "6"), 1,
+    /seed: 0 there, 5 here.*\[E_CONFIG\]/));
   it("that cannot be written", () => fails(train("--out", "book.txt/run"), 1, /\[E_IO\]/));
-  it("where no folder can be made", () => fails(train("--out", process.platform === "linux" ? "/proc/run" : "book.txt/run/deep"), 1, /can't be .*\[E_IO\]/));
+  it("where no folder can be made", () => fails(train("--out", process.platform === "linux" ? "/proc/run" : "book.txt/run/deep"), 1,
+    /can't be .*\[E_IO\]/));
   it("without a name", () => fails(train("--out", ""), 1, /empty path \[E_IO\]/));
   it("on a full disk: the error names it, and nothing half-written stays", async ({ skip }) => {
     const disk = join(place.folder, "disk");
@@ -144,11 +169,13 @@ const firstTensor = <T>(header: Record<string, T>): T => Object.entries(header).
 describe("checkpoints", () => {
   it("missing", () => fails(evaluate("absent"), 1, /checkpoint absent: there is no such folder \[E_MISSING\]/));
   it("a folder without one", () => fails(evaluate("nothing"), 1, /nothing holds no checkpoint.*\[E_MISSING\]/));
-  it("truncated", async () => fails(evaluate(await damaged("truncated", (file) => file.subarray(0, file.length - 100))), 1, /truncated.*\[E_FORMAT\]/));
+  it("truncated", async () => fails(evaluate(await damaged("truncated", (file) => file.subarray(0, file.length - 100))), 1,
+    /truncated.*\[E_FORMAT\]/));
   it("overlapping offsets", async () => fails(evaluate(await damaged("overlapping", withHeader((header) => {
     const tensors = Object.entries(header).filter(([name]) => name !== "__metadata__").map(([, about]) => about);
     const [start, end] = tensors[0]!.data_offsets;
-    const twin = tensors.find((other) => other !== tensors[0] && other.data_offsets[1] - other.data_offsets[0] === end - start) ?? tensors[1]!;
+    const twin = tensors.find((other) => other !== tensors[0] && other.data_offsets[1] - other.data_offsets[0] === end - start)
+      ?? tensors[1]!;
     twin.data_offsets = [start, start + twin.data_offsets[1] - twin.data_offsets[0]];
   }))), 1, /\[E_FORMAT\]/));
   it("offsets out of range", async () => fails(evaluate(await damaged("outside", withHeader((header) => {
@@ -172,11 +199,13 @@ describe("checkpoints", () => {
   it("a config that makes no model", async () =>
     fails(evaluate(await damaged("senseless", (file) => file, { ...CONFIG, n_layer: -1 })), 1, /n_layer.*\[E_CONFIG\]/));
   it("a config of an unknown family", async () =>
-    fails(evaluate(await damaged("stranger", (file) => file, { ...CONFIG, model_type: "lama" })), 1, /no family of models has the model_type "lama".*mamba2, drt, transformer.*\[E_CONFIG\]/));
+    fails(evaluate(await damaged("stranger", (file) => file, { ...CONFIG, model_type: "lama" })), 1,
+      /no family of models has the model_type "lama".*mamba2, drt, transformer.*\[E_CONFIG\]/));
   it("a config with a number that makes no sense where it stands", async () => fails(
     evaluate(await damaged("endless", (file) => file, JSON.stringify(CONFIG).replace(/"d_model":\d+/, '"d_model":Infinity'))), 1,
     /d_model: expected .*, got Infinity.*\[E_CONFIG\]/));
-  it("a config that is not JSON", async () => fails(evaluate(await damaged("garbled", (file) => file, "{")), 1, /config.json: not valid JSON at character 1: .*\[E_FORMAT\]/));
+  it("a config that is not JSON", async () => fails(evaluate(await damaged("garbled", (file) => file, "{")), 1,
+    /config.json: not valid JSON at character 1: .*\[E_FORMAT\]/));
 });
 
 it("more memory than the machine has", async () => {

@@ -52,13 +52,15 @@ describe("--json", () => {
     const devices = document["devices"] as { name: string; available: boolean; reason: string; details: object }[];
     expect(devices.map(({ name }) => name).sort()).toEqual(["cpu", "reference", "webgpu"]);
     for (const device of devices) {
-      expect(device).toEqual({ name: device.name, available: expect.any(Boolean) as boolean, reason: expect.any(String) as string, details: expect.any(Object) as object });
+      expect(device).toEqual({ name: device.name, available: expect.any(Boolean) as boolean, reason: expect.any(String) as string,
+        details: expect.any(Object) as object });
       expect(device.available).toBe(device.reason === "");
     }
   });
 
   it("of doctor --kernels: how each kernel runs on each device", async () => {
-    const { kernels } = (await json("doctor", "--kernels", "--device", "reference")) as { kernels: Record<string, { kernel: string; how: string; ops: string[] }[]> };
+    const { kernels } = (await json("doctor", "--kernels", "--device", "reference")) as { kernels: Record<string,
+      { kernel: string; how: string; ops: string[] }[]> };
     expect(Object.keys(kernels)).toEqual(["reference"]);
     expect(kernels["reference"]).toContainEqual({ family: "ssd", kernel: "ssdGradient", how: "fused", ops: ["ssd"] });
     expect(kernels["reference"]).toContainEqual({ family: "matmul", kernel: "matmul", how: "fused", ops: [] });
@@ -73,40 +75,53 @@ describe("--json", () => {
 
   it("of train and post-train", async () => {
     const trained = await json("train", ...place.training, "--steps", "3", "--out", "runs/json");
-    expect(trained).toMatchObject({ status: "done", step: 3, steps: 3, tokens: 192, checkpoint: join("runs/json", "checkpoints", "step-3") });
+    expect(trained).toMatchObject({ status: "done", step: 3, steps: 3, tokens: 192,
+      checkpoint: join("runs/json", "checkpoints", "step-3") });
     const passed = await json(
-      "post-train", "--method", "state-passing", "--checkpoint", "runs/json", "--text", "book.txt", "--batch", "2", "--steps", "2", "--out", "runs/passed",
+      "post-train", "--method", "state-passing", "--checkpoint", "runs/json", "--text", "book.txt", "--batch", "2", "--steps", "2", "--out",
+      "runs/passed",
       "--set", "reset-probability=0.5");
     expect(passed).toMatchObject({ status: "done", step: 2 });
-    const record = JSON.parse(await readFile(join(place.folder, "runs/passed/run.json"), "utf8")) as { settings: { initialStates: object; data: object } };
+    const record = JSON.parse(await readFile(join(place.folder, "runs/passed/run.json"),
+      "utf8")) as { settings: { initialStates: object; data: object } };
     expect(record.settings.initialStates).toMatchObject({ name: "state-passing", resetProbability: 0.5 });
     expect(record.settings.data).toMatchObject({ context: 32 });
   });
 
   it("of a model with a chunk memory, trained on a task", async () => {
     const drt = {
-      model_type: "drt", vocab_size: 256, hidden_size: 16, intermediate_size: 16, num_attention_heads: 2, lower_layers: 1, upper_groups: [1],
+      model_type: "drt", vocab_size: 256, hidden_size: 16, intermediate_size: 16, num_attention_heads: 2, lower_layers: 1,
+      upper_groups: [1],
       encoder_layers: 1, chunk_size: 8, window: 17, top_k: 2,
     };
     await writeFile(join(place.folder, "drt.json"), JSON.stringify(drt));
-    const task = ["--task", "key-retrieval", "--task-share", "0.5", "--task-shortest", "40", "--task-set", "name-length=2", "--task-set", "key-length=1"];
-    const trained = await json("train", ...place.training, "--model", "drt.json", "--context", "48", ...task, "--steps", "3", "--out", "runs/drt");
+    const task = ["--task", "key-retrieval", "--task-share", "0.5", "--task-shortest", "40", "--task-set", "name-length=2", "--task-set",
+      "key-length=1"];
+    const trained = await json("train", ...place.training, "--model", "drt.json", "--context", "48", ...task, "--steps", "3",
+      "--out", "runs/drt");
     expect(trained).toMatchObject({ status: "done", step: 3 });
-    const record = JSON.parse(await readFile(join(place.folder, "runs/drt/run.json"), "utf8")) as { settings: { model: object; data: object } };
-    expect(record.settings).toMatchObject({ model: { family: "drt", chunk_size: 8 }, data: { task: "key-retrieval", share: 0.5, shortest: 40, context: 48, options: { nameLength: 2, keyLength: 1 } } });
-    const on = await json("post-train", "--method", "zero", "--checkpoint", "runs/drt", "--text", "book.txt", "--batch", "2", "--steps", "1", "--out", "runs/drt-on");
+    const record = JSON.parse(await readFile(join(place.folder, "runs/drt/run.json"),
+      "utf8")) as { settings: { model: object; data: object } };
+    expect(record.settings).toMatchObject({ model: { family: "drt", chunk_size: 8 },
+      data: { task: "key-retrieval", share: 0.5, shortest: 40, context: 48, options: { nameLength: 2, keyLength: 1 } } });
+    const on = await json("post-train", "--method", "zero", "--checkpoint", "runs/drt", "--text", "book.txt", "--batch", "2", "--steps",
+      "1", "--out", "runs/drt-on");
     expect(on).toMatchObject({ status: "done", step: 1 });
-    const asked = await json("eval", "key-retrieval", "--checkpoint", "runs/drt-on", "--text", "book.txt", "--lengths", "96", "--samples", "2", "--ends", "2");
+    const asked = await json("eval", "key-retrieval", "--checkpoint", "runs/drt-on", "--text", "book.txt", "--lengths", "96", "--samples",
+      "2", "--ends", "2");
     expect(asked).toMatchObject({ memory: "device", result: { cells: [{ length: 96, depth: null, samples: 2 }] } });
     const named = ["--set", "name-length=2", "--set", "key-length=4", "--depths", "0.25,0.75", "--samples", "2"];
     const before = await readdir(place.folder);
-    const kept = async (memory: string) => json("eval", "key-retrieval", "--checkpoint", "runs/drt-on", "--text", "book.txt", "--lengths", "96", ...named, "--memory", memory);
+    const kept = async (memory: string) => json("eval", "key-retrieval", "--checkpoint", "runs/drt-on", "--text", "book.txt", "--lengths",
+      "96", ...named, "--memory", memory);
     const [device, host, disk] = [await kept("device"), await kept("host"), await kept("disk")];
-    expect(device).toMatchObject({ settings: { nameLength: 2, keyLength: 4 }, result: { cells: [{ depth: 0.25, samples: 2 }, { depth: 0.75, samples: 2 }] } });
+    expect(device).toMatchObject({ settings: { nameLength: 2, keyLength: 4 },
+      result: { cells: [{ depth: 0.25, samples: 2 }, { depth: 0.75, samples: 2 }] } });
     for (const elsewhere of [host, disk]) expect(elsewhere["result"]).toEqual(device["result"]);
     const generated = await json("generate", "runs/drt", "--prompt", "It was the best of times, [[", "--tokens", "4");
     expect(generated["tokens"]).toHaveLength(4);
-    expect((await json("generate", "runs/drt", "--prompt", "It was the best of times, [[", "--tokens", "4", "--memory", "disk"))["tokens"]).toEqual(generated["tokens"]);
+    expect((await json("generate", "runs/drt", "--prompt", "It was the best of times, [[", "--tokens", "4", "--memory", "disk"))["tokens"])
+      .toEqual(generated["tokens"]);
     await writeFile(join(place.folder, "prompt.txt"), "It was the best of ");
     expect(await json("generate", "runs/drt", "--prompt-file", "prompt.txt", "--prompt", "times, [[", "--tokens", "4")).toMatchObject({
       tokens: generated["tokens"], prompt: "times, [[", promptFile: "prompt.txt", promptBytes: 28,
@@ -139,7 +154,8 @@ describe("--json", () => {
     expect(one["tokens"]).toHaveLength(8);
     expect(two["tokens"]).toEqual(one["tokens"]);
     expect((await json(...args, "--weights", "f16"))["tokens"]).toHaveLength(8);
-    expect(await json("eval", "loss-by-position", "--checkpoint", "runs/base", "--lengths", "64", "--samples", "1", "--text", "book.txt", "--weights", "f16")).toMatchObject({ weights: "f16" });
+    expect(await json("eval", "loss-by-position", "--checkpoint", "runs/base", "--lengths", "64", "--samples", "1", "--text", "book.txt",
+      "--weights", "f16")).toMatchObject({ weights: "f16" });
   });
 
   it("of generate: ends before a stop text, whatever tokens it spans", async () => {
@@ -215,17 +231,21 @@ describe("reproduce unexplored-states", () => {
   it("writes its report in the format that others rely on, and ends with ten lines", async () => {
     const args = ["reproduce", "unexplored-states", "--preset", "smoke", "--seed", "7", "--out", "runs/smoke"];
     const document = await json(...args);
-    expect(document).toMatchObject({ experiment: "unexplored-states", preset: "smoke", seed: 7, trainLength: 32, tokensTrained: (6 + 5 * 2) * 4 * 32 + (4 + 4 * 2) * 16 * 32 });
+    expect(document).toMatchObject({ experiment: "unexplored-states", preset: "smoke", seed: 7, trainLength: 32,
+      tokensTrained: (6 + 5 * 2) * 4 * 32 + (4 + 4 * 2) * 16 * 32 });
     const recall = document["recall"] as { method: string; results: { task: string; cells: { length: number }[] }[] }[];
     expect(recall.map(({ method }) => method)).toEqual(["base", "control", "random-noise", "fitted-noise", "state-passing"]);
-    for (const { results } of recall) expect(results.map(({ task, cells }) => [task, ...cells.map(({ length }) => length)])).toEqual([["recall", 32, 128]]);
+    for (const { results } of recall) expect(results.map(({ task, cells }) => [task, ...cells.map(({ length }) => length)]))
+      .toEqual([["recall", 32, 128]]);
     const models = document["models"] as Record<string, Record<string, unknown>[]>[];
     expect(models.map(({ method }) => method)).toEqual(["base", "control", "random-noise", "fitted-noise", "state-passing", "tbtt"]);
     for (const { lossByPosition, effectiveRemembrance, stateStd } of models) {
-      expect(lossByPosition!.at(-1)).toMatchObject({ position: 256, bitsPerByte: expect.any(Number) as number, referenceBitsPerByte: expect.any(Number) as number });
+      expect(lossByPosition!.at(-1))
+        .toMatchObject({ position: 256, bitsPerByte: expect.any(Number) as number, referenceBitsPerByte: expect.any(Number) as number });
       expect(lossByPosition!.at(-1)!["ci95"]).toHaveLength(2);
       expect(effectiveRemembrance![0]).toMatchObject({ t: 1, distance: expect.any(Number) as number });
-      expect(stateStd!.at(-1)).toMatchObject({ position: 256, layer: 0, head: expect.any(Number) as number, std: expect.any(Number) as number });
+      expect(stateStd!.at(-1))
+        .toMatchObject({ position: 256, layer: 0, head: expect.any(Number) as number, std: expect.any(Number) as number });
     }
     expect(JSON.parse(await readFile(join(place.folder, "runs/smoke/report.json"), "utf8"))).toEqual(document);
     const html = await readFile(join(place.folder, "runs/smoke/report.html"), "utf8");
@@ -233,7 +253,8 @@ describe("reproduce unexplored-states", () => {
     expect(html).not.toMatch(/(src|href)="https?:/);
 
     const again = await run(...args);
-    expect({ code: again.code, error: again.error }).toMatchObject({ code: 1, error: expect.stringContaining("holds a finished reproduction already") as string });
+    expect({ code: again.code, error: again.error })
+      .toMatchObject({ code: 1, error: expect.stringContaining("holds a finished reproduction already") as string });
   });
 
   it("goes on where Ctrl-C stopped it", async () => {
@@ -250,15 +271,18 @@ describe("reproduce unexplored-states", () => {
     expect(lines[0]).toMatch(/^unexplored-states smoke, seed 0, T = 32/);
     expect(lines.filter((line) => line.length > 80 && !line.startsWith("report: "))).toEqual([]);
     const whole = await json(...args.slice(0, -1), "runs/whole");
-    const stopped = JSON.parse(await readFile(join(place.folder, "runs/stopped/report.json"), "utf8")) as Record<string, { lossByPosition: unknown }[]>;
-    expect(stopped["models"]!.map(({ lossByPosition }) => lossByPosition)).toEqual((whole["models"] as { lossByPosition: unknown }[]).map(({ lossByPosition }) => lossByPosition));
+    const stopped = JSON.parse(await readFile(join(place.folder, "runs/stopped/report.json"), "utf8")) as Record<string,
+      { lossByPosition: unknown }[]>;
+    expect(stopped["models"]!.map(({ lossByPosition }) => lossByPosition))
+      .toEqual((whole["models"] as { lossByPosition: unknown }[]).map(({ lossByPosition }) => lossByPosition));
   });
 });
 
 describe("reproduce gca-retrieval", () => {
   it("does some models apart, and writes its report in the format that others rely on", async () => {
     const args = ["reproduce", "gca-retrieval", "--preset", "smoke", "--seed", "7", "--out", "runs/gca"];
-    expect(await json(...args, "--only", "drt-2,sliding-window")).toEqual({ experiment: "gca-retrieval", preset: "smoke", seed: 7, models: ["drt-2", "sliding-window"] });
+    expect(await json(...args, "--only", "drt-2,sliding-window"))
+      .toEqual({ experiment: "gca-retrieval", preset: "smoke", seed: 7, models: ["drt-2", "sliding-window"] });
     const answers = await readdir(join(place.folder, "runs/gca/answers"));
     expect(new Set(answers.map((name) => /^(drt-\d|[a-z]+-[a-z]+)-/.exec(name)![1]))).toEqual(new Set(["drt-2", "sliding-window"]));
     await expect(stat(join(place.folder, "runs/gca/report.json"))).rejects.toThrow("ENOENT");
@@ -266,7 +290,8 @@ describe("reproduce gca-retrieval", () => {
 
     const document = await json(...args);
     expect((await stat(join(place.folder, "runs/gca/drt-2/stage-3/metrics.jsonl"))).mtimeMs).toBe(trained.mtimeMs);
-    expect(document).toMatchObject({ experiment: "gca-retrieval", preset: "smoke", seed: 7, trainLength: 96, seconds: expect.any(Number) as number });
+    expect(document).toMatchObject({ experiment: "gca-retrieval", preset: "smoke", seed: 7, trainLength: 96,
+      seconds: expect.any(Number) as number });
     const models = document["models"] as { method: string; parameters: number; retrieval: object[] }[];
     expect(models.map(({ method }) => method)).toEqual(["drt-1", "drt-2", "sliding-window", "full-attention"]);
     for (const cell of models.flatMap(({ retrieval }) => retrieval)) {

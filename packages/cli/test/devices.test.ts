@@ -27,7 +27,8 @@ describe.skipIf(!webgpu.available)("a run begun on webgpu", () => {
   it(`goes on on ${other}, with the losses that it would have had, and its measures agree`, async () => {
     const train = (device: string, ...more: string[]) =>
       json("train", ...place.training, "--steps", "4", "--checkpoint-every", "2", "--out", "runs/moved", "--device", device, ...more);
-    const lossesOf = async (): Promise<number[]> => (await read("metrics.jsonl")).trim().split("\n").map((line) => (JSON.parse(line) as { loss: number }).loss);
+    const lossesOf = async (): Promise<number[]> => (await read("metrics.jsonl")).trim().split("\n")
+      .map((line) => (JSON.parse(line) as { loss: number }).loss);
 
     expect(await train("webgpu")).toMatchObject({ status: "done", step: 4, device: expect.stringMatching(/ by WebGPU$/) as string });
     const straight = await lossesOf();
@@ -39,10 +40,12 @@ describe.skipIf(!webgpu.available)("a run begun on webgpu", () => {
     expect(moved).toHaveLength(4);
     for (const [i, loss] of moved.entries()) expect(Math.abs(loss / straight[i]! - 1)).toBeLessThan(1e-5);
     expect(JSON.parse(await read("run.json"))).toMatchObject({ about: { device: expect.stringMatching(/ by WebGPU$/) as string } });
-    expect(JSON.parse(await read("checkpoints/step-4/trainer.json"))).toMatchObject({ device: expect.not.stringMatching(/ by WebGPU$/) as string });
+    expect(JSON.parse(await read("checkpoints/step-4/trainer.json")))
+      .toMatchObject({ device: expect.not.stringMatching(/ by WebGPU$/) as string });
 
     const measure = async (device: string): Promise<number> => {
-      const document = await json("eval", "loss-by-position", "--checkpoint", "runs/moved", "--text", "book.txt", "--lengths", "64", "--samples", "1", "--device", device);
+      const document = await json("eval", "loss-by-position", "--checkpoint", "runs/moved", "--text", "book.txt", "--lengths", "64",
+        "--samples", "1", "--device", device);
       return (document["result"] as { lengths: { bitsPerByte: number }[] }).lengths[0]!.bitsPerByte;
     };
     const [here, there] = [await measure("webgpu"), await measure(other)];
@@ -63,7 +66,8 @@ it.skipIf(!webgpu.available)("bench tells of a kernel on webgpu its time, operat
   expect(results.map(({ kernel, pass }) => [kernel, pass])).toEqual([["rmsNorm", "forward"], ["rmsNorm", "both"]]);
   for (const result of results) {
     for (const name of ["ms", "operations", "bytes", "gflops", "gbs", "share"]) expect(result[name]).toBeGreaterThan(0);
-    expect(result).toMatchObject({ bound: "bandwidth", clock: expect.stringMatching(/^(timestamps|wall)$/) as string, counts: { allocations: 0, submissions: 1 } });
+    expect(result).toMatchObject({ bound: "bandwidth", clock: expect.stringMatching(/^(timestamps|wall)$/) as string,
+      counts: { allocations: 0, submissions: 1 } });
   }
   const [forward, both] = results.map(({ counts }) => (counts as { dispatches: number }).dispatches);
   expect(forward).toBe(1);

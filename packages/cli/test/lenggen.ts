@@ -23,7 +23,8 @@ export interface Running {
 
 export function start(args: readonly string[], options: { cwd?: string; env?: NodeJS.ProcessEnv } = {}): Running {
   if (!existsSync(BUILT)) throw new Error("the command is not built: run npm test, or npm run build");
-  const child = spawn(process.execPath, [BIN, ...args], { cwd: options.cwd, env: { ...process.env, ...options.env }, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [BIN, ...args],
+    { cwd: options.cwd, env: { ...process.env, ...options.env }, stdio: ["ignore", "pipe", "pipe"] });
   let stdout = "";
   let stderr = "";
   const waiting: { pattern: RegExp; resolve: () => void; reject: (error: Error) => void }[] = [];

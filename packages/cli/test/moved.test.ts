@@ -18,8 +18,10 @@ interface Recorded {
 const record = async (out: string): Promise<Recorded> => JSON.parse(await readFile(at(`${out}/run.json`), "utf8")) as Recorded;
 
 const OPTIONS = ["--context", "32", "--batch", "2", "--warmup", "0", "--device", "reference"];
-const train = (out: string, text: string, ...more: string[]) => run("train", "--model", "small.json", ...OPTIONS, "--steps", "2", "--out", out, "--text", text, ...more);
-const post = (out: string, ...more: string[]) => run("post-train", "--method", "state-passing", ...OPTIONS, "--steps", "2", "--out", out, "--text", "book.txt", ...more);
+const train = (out: string, text: string, ...more: string[]) =>
+  run("train", "--model", "small.json", ...OPTIONS, "--steps", "2", "--out", out, "--text", text, ...more);
+const post = (out: string, ...more: string[]) => run("post-train", "--method", "state-passing", ...OPTIONS, "--steps", "2", "--out", out,
+  "--text", "book.txt", ...more);
 
 async function passes(finished: ReturnType<typeof run>): Promise<string> {
   const { code, stdout, stderr } = await finished;
@@ -81,7 +83,8 @@ describe("a text", () => {
     await writing.until(/prompt: [\d,]+\/2,200,000,005 bytes/);
     writing.process.kill("SIGINT");
     expect((await writing.finished).code).toBe(130);
-    const measured = await run("eval", "loss-by-position", "--checkpoint", "runs/base", "--text", "large.txt", "--lengths", "64", "--samples", "2", "--json");
+    const measured = await run("eval", "loss-by-position", "--checkpoint", "runs/base", "--text", "large.txt", "--lengths", "64",
+      "--samples", "2", "--json");
     expect(JSON.parse(measured.stdout)).toMatchObject({ read: { sequences: 2, bytes: 130, textBytes: size } });
     await rm(at("large.txt"));
   }, 120_000);
@@ -92,7 +95,8 @@ describe("post-training", () => {
     await passes(post("runs/first", "--checkpoint", "runs/base"));
     await passes(post("runs/again", "--checkpoint", "runs/base/checkpoints/step-2"));
     await passes(post("runs/second", "--checkpoint", "runs/first"));
-    const keys = await Promise.all(["base", "first", "again", "second"].map(async (out) => (await record(`runs/${out}`)).settings.data.key));
+    const keys = await Promise.all(["base", "first", "again", "second"]
+      .map(async (out) => (await record(`runs/${out}`)).settings.data.key));
     expect(new Set(keys.map(String)).size).toBe(3);
     expect(keys[2]).toEqual(keys[1]);
   });
@@ -100,13 +104,16 @@ describe("post-training", () => {
   it("goes on when its base is moved or gone, and not with another one", async () => {
     await passes(train("runs/passing", "book.txt"));
     await passes(post("runs/passed", "--checkpoint", "runs/passing"));
-    expect(await record("runs/passed")).toMatchObject({ settings: { base: { weights: expect.stringMatching(/^[0-9a-f]{16}$/) as string } }, about: { base: join("runs/passing", "checkpoints", "step-2") } });
+    expect(await record("runs/passed")).toMatchObject({ settings: { base: { weights: expect.stringMatching(/^[0-9a-f]{16}$/) as string } },
+      about: { base: join("runs/passing", "checkpoints", "step-2") } });
     await rename(at("runs/passing"), at("runs/elsewhere"));
-    expect(await passes(post("runs/passed", "--checkpoint", "runs/passing", "--resume"))).toContain("runs/passing is gone; the run in runs/passed goes on without it");
+    expect(await passes(post("runs/passed", "--checkpoint", "runs/passing", "--resume")))
+      .toContain("runs/passing is gone; the run in runs/passed goes on without it");
     await passes(post("runs/passed", "--checkpoint", "runs/elsewhere", "--resume"));
     await rm(at("runs/elsewhere"), { recursive: true });
     await passes(post("runs/passed", "--resume"));
-    expect((await post("runs/passed", "--checkpoint", "runs/first", "--resume")).error).toMatch(/began from other weights than those of .*leave out --checkpoint.*\[E_CONFIG\]/);
+    expect((await post("runs/passed", "--checkpoint", "runs/first", "--resume")).error)
+      .toMatch(/began from other weights than those of .*leave out --checkpoint.*\[E_CONFIG\]/);
     expect((await post("runs/none", "--checkpoint", "runs/elsewhere", "--resume")).error).toMatch(/runs\/elsewhere.*\[E_MISSING\]/);
     expect(await post("runs/none")).toMatchObject({ code: 2 });
   });
@@ -114,7 +121,8 @@ describe("post-training", () => {
   it("that was begun before goes on with what it drew then", async () => {
     await passes(post("runs/old", "--checkpoint", "runs/base"));
     const { settings: { data } } = await record("runs/old");
-    await recordedBefore("runs/old", { text: "book.txt", base: "gone/checkpoints/step-2", data: { ...data, key: (await record("runs/base")).settings.data.key } });
+    await recordedBefore("runs/old",
+      { text: "book.txt", base: "gone/checkpoints/step-2", data: { ...data, key: (await record("runs/base")).settings.data.key } });
     for (const base of [[], ["--checkpoint", "runs/base"]]) {
       expect(await passes(post("runs/old", ...base, "--resume"))).toContain("done: 2 steps");
     }

@@ -4,7 +4,8 @@
  */
 import { effectiveRemembrance, lossByPosition, type Task, taskAccuracy, TASKS } from "@lenggen/evals";
 import { adamWOptimizer, createIntervention, independentWindows, train } from "@lenggen/interventions";
-import { concat, type Device, devices, dispose, generate, keep, key, leaves, mapTree, open, type Parameters, scope, slice } from "@lenggen/kernels";
+import { concat, type Device, devices, dispose, generate, keep, key, leaves, mapTree, open, type Parameters, scope,
+  slice } from "@lenggen/kernels";
 import { type Mamba2, mamba2 } from "@lenggen/recurrent";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
@@ -16,7 +17,8 @@ const EMBEDDING = "backbone.embedding.weight";
 
 const text = new TextEncoder().encode("It was the best of times, it was the worst of times; it was the age of wisdom. ".repeat(40));
 const listings = await devices({ fallback: true });
-for (const { name, available, reason } of listings) if (!available) console.warn(`tests of padding on device ${name} do not run: ${reason}`);
+for (const { name, available, reason } of listings) if (!available)
+  console.warn(`tests of padding on device ${name} do not run: ${reason}`);
 
 describe.each(listings.filter(({ available }) => available).map(({ name }) => name))("a padded vocabulary on %s", (name) => {
   let device: Device;
@@ -81,7 +83,8 @@ describe.each(listings.filter(({ available }) => available).map(({ name }) => na
       const { parameters } = await train({
         model, device, steps, seed: 5, batches: independentWindows(text, { batch: 2, context: 32, key: key(6) }),
         parameters: async () => keep(scope(() => mapTree(initial, (t) => concat([t], 0)))), // copies: they are trained in place
-        initialStates: createIntervention("zero", model), optimizer: adamWOptimizer.create(model, { weightDecay }), schedule: { learningRate, warmup: 0, finalShare: 1 },
+        initialStates: createIntervention("zero", model), optimizer: adamWOptimizer.create(model, { weightDecay }),
+        schedule: { learningRate, warmup: 0, finalShare: 1 },
         onEvent: (event) => { if (event.kind === "step") numbers.push(event.loss, event.gradientNorm); },
       });
       const learnt = await Promise.all(leaves(parameters).map(async ({ path, tensor: t }) => [path, await t.read()] as const));

@@ -12,9 +12,11 @@ const FULL = "/dev/full"; // a disk without room
 const missing = !existsSync(FULL);
 if (missing) console.log(`skipped: there is no ${FULL} here, as Linux has it`);
 
-it.skipIf(missing).each([{ options: [] }, { options: ["--json"] }])("tells in one line that a full disk took no result: $options", ({ options }) => {
+it.skipIf(missing).each([{ options: [] }, { options: ["--json"] }])("tells in one line that a full disk took no result: $options",
+  ({ options }) => {
   const full = openSync(FULL, "w");
-  const { status, stderr } = spawnSync(process.execPath, [BIN, "doctor", ...options], { stdio: ["ignore", full, "pipe"], encoding: "utf8" });
+  const { status, stderr } = spawnSync(process.execPath, [BIN, "doctor", ...options],
+    { stdio: ["ignore", full, "pipe"], encoding: "utf8" });
   closeSync(full);
   expect(status).toBe(1);
   const lines = stderr.trim().split("\n");
@@ -24,7 +26,8 @@ it.skipIf(missing).each([{ options: [] }, { options: ["--json"] }])("tells in on
 
 it("reads a text from standard input", async () => {
   const cwd = await mkdtemp(join(tmpdir(), "lenggen-stdin-"));
-  await writeFile(join(cwd, "small.json"), '{ "d_model": 16, "n_layer": 1, "vocab_size": 256, "ssm_cfg": { "layer": "Mamba2", "d_state": 8, "headdim": 8 } }');
+  await writeFile(join(cwd, "small.json"),
+    '{ "d_model": 16, "n_layer": 1, "vocab_size": 256, "ssm_cfg": { "layer": "Mamba2", "d_state": 8, "headdim": 8 } }');
   const run = (input: string) => spawnSync(process.execPath, [
     BIN, "train", "--text", "-", "--model", "small.json", "--context", "16", "--batch", "2", "--steps", "2", "--out", "run", "--resume",
   ], { cwd, input, encoding: "utf8" });

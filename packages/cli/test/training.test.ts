@@ -40,7 +40,8 @@ describe("the warm-up", () => {
     expect(code).toBe(0);
     expect(stderr).toContain("warm-up: 2 of 20 steps");
     const lines = (await readFile(join(place.folder, "runs/short/metrics.jsonl"), "utf8")).trimEnd().split("\n");
-    expect(lines.map((line) => (JSON.parse(line) as { learningRate: number }).learningRate)).toEqual([5e-4, ...Array<number>(19).fill(1e-3)]);
+    expect(lines.map((line) => (JSON.parse(line) as { learningRate: number }).learningRate))
+      .toEqual([5e-4, ...Array<number>(19).fill(1e-3)]);
     const refused = await run(...args, "--out", "runs/rising", "--warmup", "50");
     expect(refused.code).toBe(1);
     expect(refused.error).toContain("warmup is 50, longer than the run of 20 steps");
@@ -48,8 +49,10 @@ describe("the warm-up", () => {
 });
 
 describe("another optimiser and another loss", () => {
-  const args = (out: string, steps: number, ...more: string[]): string[] => ["train", ...place.training, "--steps", String(steps), "--out", out,
-    "--schedule", "constant", "--optimizer", "muon", "--optimizer-set", "adam-w-share=0.1", "--learning-rate", "0.02", "--loss", "state-norm", "--loss-set", "weight=0.1", ...more];
+  const args = (out: string, steps: number, ...more: string[]): string[] =>
+    ["train", ...place.training, "--steps", String(steps), "--out", out,
+    "--schedule", "constant", "--optimizer", "muon", "--optimizer-set", "adam-w-share=0.1", "--learning-rate", "0.02", "--loss",
+    "state-norm", "--loss-set", "weight=0.1", ...more];
   const weights = (out: string): Promise<Buffer> => readFile(join(place.folder, out, "checkpoints/step-8/model.safetensors"));
 
   it("train, are recorded, and go on to the bits of a run in one go", async () => {
@@ -103,7 +106,8 @@ describe("a run that is done", () => {
   it("goes on for more steps with --resume, with its moments and the warm-up that it had", async () => {
     const [, , ...others] = place.training.toReversed(); // without --warmup
     const args = ["train", ...others.toReversed(), "--out", "runs/more", "--schedule", "constant", "--log-every", "1", "--resume"];
-    for (const steps of ["6", "60"]) expect(await run(...args, "--steps", steps)).toMatchObject({ code: 0, stdout: expect.stringContaining(`done: ${steps} steps`) as string });
+    for (const steps of ["6", "60"]) expect(await run(...args, "--steps", steps))
+      .toMatchObject({ code: 0, stdout: expect.stringContaining(`done: ${steps} steps`) as string });
     expect((await saved("runs/more")).at(-1)).toBe(60);
     const { code, error } = await run(...args, "--steps", "50");
     expect({ code, error }).toMatchObject({ code: 1, error: expect.stringContaining("has done 60 steps already") as string });
@@ -121,7 +125,8 @@ describe("steps that are not finite", () => {
   it("are skipped on request, and end the run when they are too many in a row", async () => {
     const args = ["train", ...place.training, "--steps", "20", "--learning-rate", "1e36", "--clip", "0", "--schedule", "constant"];
     const { code, error } = await run(...args, "--out", "runs/diverged", "--skip-not-finite", "3");
-    expect({ code, error }).toEqual({ code: 1, error: expect.stringMatching(/, after 3 in a row that were skipped: .*\[E_NOT_FINITE\]$/) as string });
+    expect({ code, error }).toEqual({ code: 1,
+      error: expect.stringMatching(/, after 3 in a row that were skipped: .*\[E_NOT_FINITE\]$/) as string });
     const metrics = await readFile(join(place.folder, "runs/diverged/metrics.jsonl"), "utf8");
     expect(metrics.match(/"inARow":3/g)).toHaveLength(1);
     expect((await run(...args, "--out", "runs/ended")).error).not.toContain("in a row");
@@ -135,7 +140,8 @@ describe("a second process", () => {
     for (const more of [[], ["--resume"]]) {
       const { code, error } = await run("train", ...place.training, "--out", "runs/shared", ...more);
       expect({ code, error }).toEqual({
-        code: 1, error: expect.stringMatching(new RegExp(`runs/shared is in use: process ${running.process.pid} on .* \\[E_LOCKED\\]$`)) as string,
+        code: 1, error: expect.stringMatching(
+          new RegExp(`runs/shared is in use: process ${running.process.pid} on .* \\[E_LOCKED\\]$`)) as string,
       });
     }
     running.process.kill("SIGINT");
@@ -188,7 +194,8 @@ describe("a signal", () => {
     while (!(await readdir(join(place.folder, "runs/reproduced")).catch(() => [] as string[])).includes("control")) await pause(5);
     const second = await run(...args);
     expect({ code: second.code, error: second.error }).toEqual({
-      code: 1, error: expect.stringMatching(new RegExp(`reproduced is in use: process ${running.process.pid} on .* \\[E_LOCKED\\]$`)) as string,
+      code: 1, error: expect.stringMatching(
+        new RegExp(`reproduced is in use: process ${running.process.pid} on .* \\[E_LOCKED\\]$`)) as string,
     });
     running.process.kill("SIGUSR2");
     expect((await running.finished).code).toBe(130);

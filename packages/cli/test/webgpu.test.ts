@@ -1,6 +1,7 @@
 /** A training step of the preset `quick` on WebGPU, counted: what it costs on any GPU, however slow this one is. */
 import {
-  crossEntropy, type Device, devices, dispose, key, keep, type LaunchCounts, open, type Parameters, scope, sum, tensor, tokenTensor, valueAndGradient,
+  crossEntropy, type Device, devices, dispose, key, keep, type LaunchCounts, open, type Parameters, scope, sum, tensor, tokenTensor,
+  valueAndGradient,
 } from "@lenggen/kernels";
 import { createIntervention, independentWindows, train } from "@lenggen/interventions";
 import { mamba2 } from "@lenggen/recurrent";

@@ -32,7 +32,8 @@ export interface MethodStyle {
 
 /** The style of each method, the same in every figure. */
 export const METHOD_STYLES: Readonly<Record<Styled, MethodStyle>> = {
-  base: { label: "base", meaning: "Trained from zero states only.", light: "#2b2b2b", dark: "#e4e4e4", terminal: { code: 250, letter: "b" } },
+  base: { label: "base", meaning: "Trained from zero states only.", light: "#2b2b2b", dark: "#e4e4e4",
+    terminal: { code: 250, letter: "b" } },
   control: {
     label: "control", meaning: "The base, trained on for the same extra steps, still from zero states.",
     light: "#8c8c8c", dark: "#9a9a9a", dash: "5 3", terminal: { code: 244, letter: "c" },

@@ -43,7 +43,8 @@ describe("stream", () => {
   test("ends chunks at stops and starts from zero at `start`", async () => {
     const parameters = model.init(key(0), device);
     const spans: [number, number][] = [];
-    for await (const { start, end } of stream(model, parameters, sequences, { start: 10, end: 50, chunk: 16, stops: [5, 20, 21, 50] })) spans.push([start, end]);
+    for await (const { start, end } of stream(model, parameters, sequences, { start: 10, end: 50, chunk: 16, stops: [5, 20, 21, 50] }))
+      spans.push([start, end]);
     expect(spans).toEqual([[10, 20], [20, 21], [21, 37], [37, 50]]);
     const [row] = await lossesOf([sequences[0]!], { start: 10, end: 50 });
     const [shifted] = await lossesOf([sequences[0]!.slice(10)], { end: 40 });
@@ -59,7 +60,8 @@ describe("stream", () => {
       const before = device.memory().used;
       for (let again = 0; again < 2; again++) {
         const rest: number[] = [];
-        for await (const { losses } of stream(model, parameters, [sequence!.slice(25)], { state, end: 35, chunk: 10 })) rest.push(...losses);
+        for await (const { losses } of stream(model, parameters, [sequence!.slice(25)], { state, end: 35, chunk: 10 }))
+          rest.push(...losses);
         expect(rest).toEqual(whole!.slice(25).map((loss) => expect.closeTo(loss, 5) as number));
         expect(device.memory().used).toBe(before);
       }
@@ -83,7 +85,8 @@ describe("stream", () => {
     const passes: { tokens: number; ends: readonly number[] }[] = [];
     const tiny = tinyModel({ passes });
     const parameters = tiny.init(key(0), device);
-    for await (const { end } of stream(tiny, parameters, sequences, { start: 10, end: 40, chunk: 10, segmentEnds: [10, 15, 20, 20, 40] })) expect(end).toBeGreaterThan(10);
+    for await (const { end } of stream(tiny, parameters, sequences, { start: 10, end: 40, chunk: 10, segmentEnds: [10, 15, 20, 20, 40] }))
+      expect(end).toBeGreaterThan(10);
     expect(passes.map(({ ends }) => ends)).toEqual([[0, 5, 10, 10], [], [10]]);
   });
 
@@ -120,7 +123,8 @@ describe("stream", () => {
     expect(wanted.spans).toEqual([[0, 16], [16, 32], [32, 48], [48, 50]]);
     passes.length = 0;
     const read: [number, number][] = [];
-    expect(await lastOf(apart, { ...run, wanted: 40, onPrefill: (from, to) => read.push([from, to]) })).toEqual({ last: wanted.last, spans: [[34, 50]] });
+    expect(await lastOf(apart, { ...run, wanted: 40, onPrefill: (from, to) => read.push([from, to]) }))
+      .toEqual({ last: wanted.last, spans: [[34, 50]] });
     expect(read).toEqual([[0, 16], [16, 32], [32, 34]]);
     expect(far).toEqual([{ tokens: 16, ends: [10] }, { tokens: 16, ends: [] }, { tokens: 2, ends: [2, 2] }]);
     expect(passes).toEqual([{ tokens: 16, ends: [11] }]);
@@ -148,7 +152,8 @@ describe("stream", () => {
     const before = device.memory().used;
     const abort = new AbortController();
     const run = async () => {
-      for await (const { end } of stream(model, parameters, sequences, { end: 100, chunk: 10, signal: abort.signal })) if (end === 30) abort.abort();
+      for await (const { end } of stream(model, parameters, sequences, { end: 100, chunk: 10, signal: abort.signal })) if (end === 30)
+        abort.abort();
     };
     await expect(run()).rejects.toMatchObject({ code: "E_INTERRUPTED" });
     expect(device.memory().used).toBe(before);

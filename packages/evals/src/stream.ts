@@ -41,7 +41,8 @@ export interface StreamOptions<State = never> extends RunOptions {
   /** Whether to score each position; true unless given. Scoring reads x[end] as well. */
   readonly losses?: boolean;
   /**
-   * The first input token whose hidden state is looked at, `start` unless given. What lies far before it goes by the model's prefill, where it
+   * The first input token whose hidden state is looked at, `start` unless given. What lies far before it goes by the model's prefill,
+   * where it
    * has one, and then makes no chunk; `stops` have to be behind it.
    */
   readonly wanted?: number;
@@ -73,9 +74,11 @@ export async function* stream<State extends Tree>(
   checkSequences(sequences, scoring ? end + 1 : end);
   check(Number.isInteger(chunk) && chunk >= 1, "E_ARGUMENT", () => `stream: chunk must be a whole number of at least 1, not ${chunk}`);
   check(Number.isInteger(start) && start >= 0 && start < end, "E_ARGUMENT", () => `stream: tokens ${start} ... ${end} are no range`);
-  check(wanted === start || !scoring, "E_ARGUMENT", () => "stream: losses are of all positions, so that what is wanted begins at the start");
+  check(wanted === start || !scoring, "E_ARGUMENT",
+    () => "stream: losses are of all positions, so that what is wanted begins at the start");
   const near = model.prefill ? Math.max(start, Math.min(wanted, end) - model.prefill.recent) : start;
-  const endsIn = (from: number, to: number) => segmentEnds.filter((at) => at <= to && (at > from || (at === from && from === start))).map((at) => at - from);
+  const endsIn = (from: number, to: number) => segmentEnds.filter((at) => at <= to && (at > from || (at === from && from === start)))
+    .map((at) => at - from);
   const borders = [...(options.stops ?? []).filter((stop) => stop > start && stop < end), end].sort((a, b) => a - b);
   let { state } = options;
   let hidden: Tensor | undefined;
@@ -83,7 +86,8 @@ export async function* stream<State extends Tree>(
     for (let from = start; from < near; ) {
       checkSignal(signal);
       const to = Math.min(from + chunk, near);
-      const next = await prefill(model, parameters, { ids: cut(sequences, from, to), rows: sequences.length, state, ends: endsIn(from, to) });
+      const next = await prefill(model, parameters,
+        { ids: cut(sequences, from, to), rows: sequences.length, state, ends: endsIn(from, to) });
       disposeExcept(state, [next, options.state]);
       state = next;
       options.onPrefill?.(from, to);
@@ -148,7 +152,8 @@ export async function forward<State extends Tree>(
 /** In nats, of targets [B·T] behind hidden states [B,T,D]: [B,T]. The caller owns them. */
 export function lossesOf(model: SequenceModel, parameters: Parameters, hidden: Tensor, targets: Int32Array): Tensor {
   const { device, shape } = hidden;
-  return withoutGradient(() => keep(scope(() => crossEntropy(hidden, model.head(parameters), tensor(device, targets, shape.slice(0, -1), "i32")))));
+  return withoutGradient(() =>
+    keep(scope(() => crossEntropy(hidden, model.head(parameters), tensor(device, targets, shape.slice(0, -1), "i32")))));
 }
 
 /** One pass of the model's prefill. The caller owns the state. */
@@ -199,7 +204,8 @@ export function checkSignal(signal: AbortSignal | undefined): void {
 
 /** Throws `E_ARGUMENT` for an id that is none of the model's tokens. */
 export function checkTokens(ids: Int32Array, { vocabulary }: Pick<SequenceModel, "vocabulary">): void {
-  for (const id of ids) check(id >= 0 && id < vocabulary, "E_ARGUMENT", () => `token ${id} is outside the vocabulary 0 ... ${vocabulary - 1}`);
+  for (const id of ids) check(id >= 0 && id < vocabulary, "E_ARGUMENT",
+    () => `token ${id} is outside the vocabulary 0 ... ${vocabulary - 1}`);
 }
 
 function checkFinite(losses: TypedArray, from: number, to: number): void {

@@ -29,7 +29,8 @@ export function reference(): Promise<Device> {
   return open("reference");
 }
 
-export function tinyModel({ vocabulary = 8, decay = 1, sharpness = 1, memory, record = false, passes }: TinyOptions = {}): SequenceModel<TinyState> {
+export function tinyModel({ vocabulary = 8, decay = 1, sharpness = 1, memory, record = false,
+  passes }: TinyOptions = {}): SequenceModel<TinyState> {
   const stateShape = (batch: number) => (memory === undefined ? [batch, HEADS, vocabulary / HEADS] : [batch, memory]);
   return {
     family: "tiny",

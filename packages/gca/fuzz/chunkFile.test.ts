@@ -9,7 +9,8 @@ const INPUTS = Number(process.env["LENGGEN_FUZZ_INPUTS"] ?? 20_000);
 const SEED = Number(process.env["LENGGEN_FUZZ_SEED"] ?? 1);
 
 const { config } = drt(DRT_PRESETS["drt-tiny"]);
-const SEEDS = [encodeHeader({ batch: 1, chunk: 16, kvHeads: 2, headSize: 32, config }, "f16"), encodeHeader({ batch: 3, chunk: 1, kvHeads: 1, headSize: 2, config: {} }, "f32")];
+const SEEDS = [encodeHeader({ batch: 1, chunk: 16, kvHeads: 2, headSize: 32, config }, "f16"),
+  encodeHeader({ batch: 3, chunk: 1, kvHeads: 1, headSize: 2, config: {} }, "f32")];
 
 /** A file that is just these bytes. */
 function fileOf(bytes: Uint8Array): OpenedFile {

@@ -1,6 +1,7 @@
 /** Checkpoints loaded with matrices of f16: nearly the same numbers, with the memory on the device and in a store. */
 import {
-  advance, type Device, dispose, type ForwardResult, key, mean, memorySource, open, openSafetensors, type Parameters, saveModel, type SequenceModel, tensor, tokenTensor,
+  advance, type Device, dispose, type ForwardResult, key, mean, memorySource, open, openSafetensors, type Parameters, saveModel,
+  type SequenceModel, tensor, tokenTensor,
   valueAndGradient,
 } from "@lenggen/kernels";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -33,7 +34,8 @@ describe.each(deviceCases)("matrices of f16 on $name", ({ name, tolerance }) => 
     const model = transformer(TRANSFORMER);
     const parameters = model.init(key(2), device);
     const half = await loadTransformer(TRANSFORMER, await saved(model, parameters), device, "f16");
-    expect([...new Set(Object.entries(half.parameters).map(([path, { dtype }]) => `${path.endsWith("norm.weight") ? "norm" : "matrix"} ${dtype}`))].sort()).toEqual(["matrix f16", "norm f32"]);
+    expect([...new Set(Object.entries(half.parameters).map(([path, { dtype }]) =>
+      `${path.endsWith("norm.weight") ? "norm" : "matrix"} ${dtype}`))].sort()).toEqual(["matrix f16", "norm f32"]);
     const tokens = tokensOf();
     const off = await deviation(half.model.forward(half.parameters, tokens).hidden, model.forward(parameters, tokens).hidden);
     expect(off).toBeLessThan(1e-2);
@@ -42,7 +44,8 @@ describe.each(deviceCases)("matrices of f16 on $name", ({ name, tolerance }) => 
 
   it("are refused numbers that are too large for f16", async () => {
     const model = transformer(TRANSFORMER);
-    const parameters = { ...model.init(key(2), device), "layers.0.mlp.out.weight": tensor(device, Array.from({ length: 16 * 24 }, (_, i) => (i === 7 ? 7e4 : 0)), [16, 24]) };
+    const parameters = { ...model.init(key(2), device), "layers.0.mlp.out.weight": tensor(device,
+      Array.from({ length: 16 * 24 }, (_, i) => (i === 7 ? 7e4 : 0)), [16, 24]) };
     await expect(loadTransformer(TRANSFORMER, await saved(model, parameters), device, "f16")).rejects.toMatchObject({
       code: "E_WEIGHTS", message: "weights: layers.0.mlp.out.weight holds 1 number that is NaN or infinite as f16, whose largest number is 65,504",
     });
@@ -69,7 +72,8 @@ describe.each(deviceCases)("matrices of f16 on $name", ({ name, tolerance }) => 
       }
       ({ state } = part);
     }
-    expect(() => valueAndGradient((p: Parameters) => ({ loss: mean(half.model.forward(p, tokens).hidden) }), half.parameters)).toThrow(/load the model as f32 to train it/);
+    expect(() => valueAndGradient((p: Parameters) => ({ loss: mean(half.model.forward(p, tokens).hidden) }), half.parameters))
+      .toThrow(/load the model as f32 to train it/);
     await store.close();
     dispose([half.parameters, parameters]);
   });

@@ -26,7 +26,8 @@ export interface LoadedTransformer {
 }
 
 /** Loads a baseline; throws as {@link loadDrt} does. */
-export async function loadTransformer(config: unknown, weights: Safetensors, device: Device, dtype: DType = "f32"): Promise<LoadedTransformer> {
+export async function loadTransformer(config: unknown, weights: Safetensors, device: Device,
+  dtype: DType = "f32"): Promise<LoadedTransformer> {
   const model = transformer(config, { unknownFields: "report" });
   return { model, parameters: await loadParameters(model, weights, device, { dtype }) };
 }

@@ -1,5 +1,6 @@
 import {
-  type Device, dispose, encodeSafetensors, generate, key, loadState, mapTree, memorySource, open, openSafetensors, saveState, type SequenceModel,
+  type Device, dispose, encodeSafetensors, generate, key, loadState, mapTree, memorySource, open, openSafetensors, saveState,
+  type SequenceModel,
   type StreamPlace, type Tensor, tensor, type Tree,
 } from "@lenggen/kernels";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -9,7 +10,8 @@ import { transformer } from "./transformer/model";
 
 const SHARED = { vocab_size: 30, hidden_size: 16, intermediate_size: 24, num_attention_heads: 2 };
 const RETRIEVES = drt({
-  ...SHARED, model_type: "drt", num_key_value_heads: 1, lower_layers: 1, upper_groups: [1, 1], encoder_layers: 1, chunk_size: 4, window: 6, top_k: 3,
+  ...SHARED, model_type: "drt", num_key_value_heads: 1, lower_layers: 1, upper_groups: [1, 1], encoder_layers: 1, chunk_size: 4,
+  window: 6, top_k: 3,
 });
 const MODELS: [string, SequenceModel][] = [
   ["a DRT", RETRIEVES as SequenceModel],
@@ -71,7 +73,8 @@ describe.each(deviceCases)("saved states on $name", ({ name }) => {
     const whole = await loadState(RETRIEVES, parameters, memorySource(file));
     const before = device.memory().used;
     for (const [path, value, message] of [
-      ["memory.lengths", 5, /memory\.lengths holds 5; it must lie in 0 \.\.\. 4/], ["retrieved.1.indices", 99, /retrieved\.1\.indices holds 99/],
+      ["memory.lengths", 5, /memory\.lengths holds 5; it must lie in 0 \.\.\. 4/],
+      ["retrieved.1.indices", 99, /retrieved\.1\.indices holds 99/],
     ] as const) {
       const changed: Tensor[] = [];
       const tree = mapTree<unknown>(whole.state, (t, at): Tensor => {

@@ -35,7 +35,8 @@ describe("independentWindows", () => {
   });
 
   it("refuses empty and short texts, and sizes that are no counts", () => {
-    const make = (length: number, context: number, batch = 1) => () => independentWindows(text.subarray(0, length), { batch, context, key: key(0) });
+    const make = (length: number, context: number, batch = 1) => () =>
+      independentWindows(text.subarray(0, length), { batch, context, key: key(0) });
     expect(make(0, 5)).toThrow(expect.objectContaining({ code: "E_TEXT", message: "the text is empty" }));
     expect(make(5, 5)).toThrow(expect.objectContaining({ code: "E_TEXT", message: expect.stringContaining("needs at least 6") }));
     expect(make(50, 0)).toThrow(/context is 0/);
@@ -77,7 +78,8 @@ describe("contiguousStreams", () => {
       expect(fresh).toEqual([[0, 15, 60].includes(tokens[0]!)]);
     }
     expect(source.unused).toBe(1 + 3 + 4); // behind 0 ... 10 and 15 ... 55, and the second document
-    expect([...starts].toSorted((a, b) => a - b)).toEqual([0, 5, 15, 20, 25, 30, 35, 40, 45, 50, 60, 65, 70, 75, 80, 85, 90, 95].filter((s) => s !== 55));
+    expect([...starts].toSorted((a, b) => a - b)).toEqual([0, 5, 15, 20, 25, 30, 35, 40, 45, 50, 60, 65, 70, 75, 80, 85, 90, 95]
+      .filter((s) => s !== 55));
   });
 
   it("gives micro-batches streams of their own", () => {
@@ -90,9 +92,11 @@ describe("contiguousStreams", () => {
   it("refuses a text with fewer chunks than streams, and documents out of order", () => {
     expect(() => contiguousStreams(text, { batch: 21, context: 5, key: key(0) })).toThrow(
       expect.objectContaining({ code: "E_TEXT", message: expect.stringContaining("20 chunks of 5 tokens, too few for 21 streams") }));
-    expect(() => contiguousStreams(text, { batch: 1, context: 5, key: key(0), documents: [0, 50, 40] })).toThrow(/documents must start at 0/);
+    expect(() => contiguousStreams(text, { batch: 1, context: 5, key: key(0), documents: [0, 50, 40] }))
+      .toThrow(/documents must start at 0/);
     expect(() => contiguousStreams(text, { batch: 1, context: 5, key: key(0), documents: [3] })).toThrow(/documents must start at 0/);
-    expect(() => contiguousStreams(text.subarray(0, 8), { batch: 1, context: 5, key: key(0), documents: [0, 4] })).toThrow(/no document has the 6 tokens/);
+    expect(() => contiguousStreams(text.subarray(0, 8), { batch: 1, context: 5, key: key(0), documents: [0, 4] }))
+      .toThrow(/no document has the 6 tokens/);
   });
 });
 
@@ -130,10 +134,12 @@ describe("the hash of a text", () => {
   const words = new TextEncoder().encode("It was the best of times, it was the worst of times. ".repeat(2000));
 
   it("is what older runs recorded, made at once or piece by piece", async () => {
-    expect(independentWindows(words, { batch: 1, context: 5, key: key(1) }).settings).toMatchObject({ tokens: 106_000, hash: "4f80dbb18f239e35" });
+    expect(independentWindows(words, { batch: 1, context: 5, key: key(1) }).settings)
+      .toMatchObject({ tokens: 106_000, hash: "4f80dbb18f239e35" });
     expect(await hashTokens(words)).toBe("4f80dbb18f239e35");
     const weights = Float32Array.from(text, (i) => i / 8);
-    expect(independentWindows(text, { batch: 1, context: 5, key: key(1), weights }).settings).toMatchObject({ weights: "061de9d83817aa8f" });
+    expect(independentWindows(text, { batch: 1, context: 5, key: key(1), weights }).settings)
+      .toMatchObject({ weights: "061de9d83817aa8f" });
   });
 
   it("tells how far it is, and can be interrupted", async () => {

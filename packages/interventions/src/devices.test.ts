@@ -102,7 +102,8 @@ describe.runIf(available.includes("webgpu"))("a device that is lost", () => {
         },
       },
     }), "saving the checkpoint of step 8: ");
-    expect([...(await lossesOn("reference", { method: "state-passing", steps: 12, checkpointEvery: 4, store, resume: true })).keys()][0]).toBe(5);
+    expect([...(await lossesOn("reference", { method: "state-passing", steps: 12, checkpointEvery: 4, store, resume: true })).keys()][0])
+      .toBe(5);
   });
 
   it("during an evaluation names it", async () => {

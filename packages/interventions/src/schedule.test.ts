@@ -35,7 +35,8 @@ describe("checkWarmup", () => {
 
   it.each(["constant", "cosine"] as const)("refuses one that does not end, when %s", (name) => {
     const refused = (more: object, steps: number, message: string) =>
-      expect(() => checkWarmup({ ...schedule, schedule: name, ...more }, steps)).toThrow(expect.objectContaining({ code: "E_CONFIG", message: expect.stringContaining(message) as string }));
+      expect(() => checkWarmup({ ...schedule, schedule: name, ...more }, steps))
+        .toThrow(expect.objectContaining({ code: "E_CONFIG", message: expect.stringContaining(message) as string }));
     refused({}, 3, "warmup is 4, longer than the run of 3 steps");
     refused({ scheduleSteps: 2 }, 9, "warmup is 4, longer than the schedule of 2 steps");
   });

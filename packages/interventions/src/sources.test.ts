@@ -33,7 +33,8 @@ eachDevice("a source of initial states", (device) => {
 
   async function numbers(state: Tree | undefined): Promise<Record<string, number[]> | undefined> {
     if (state === undefined) return undefined;
-    const read = await Promise.all(leaves(state).map(async ({ path, tensor: t }): Promise<[string, number[]]> => [path, [...await t.read()]]));
+    const read = await Promise.all(leaves(state).map(async ({ path, tensor: t }): Promise<[string, number[]]> =>
+      [path, [...await t.read()]]));
     return Object.fromEntries(read);
   }
 
@@ -68,7 +69,8 @@ eachDevice("a source of initial states", (device) => {
       expect(() => createIntervention("zero", model, { std: 1 })).toThrow(/unknown setting std; it has none/);
     });
 
-    it.each([["state-passing", "slots"], ["tbtt", "slots"], ["fitted-noise", "batches"]])("%s refuses a damaged checkpoint", (name, what) => {
+    it.each([["state-passing", "slots"], ["tbtt", "slots"], ["fitted-noise", "batches"]])("%s refuses a damaged checkpoint",
+      (name, what) => {
       const source = createIntervention(name, model);
       for (const values of [null, "x", { [what]: "x" }, { [what]: what === "slots" ? [0] : 2 }]) {
         expect(() => source.restore({ tensors: {}, values })).toThrow(expect.objectContaining({ code: "E_FORMAT" }));
@@ -177,7 +179,8 @@ eachDevice("a source of initial states", (device) => {
 
   describe("fitted noise", () => {
     /** Mean and deviation of each head's states over the given batches, weighted alike. */
-    async function expected(seeds: readonly number[], size: (sample: number, head: number) => number): Promise<{ mean: number; std: number }[]> {
+    async function expected(seeds: readonly number[], size: (sample: number, head: number) => number): Promise<{ mean: number;
+      std: number }[]> {
       const perHead: number[][] = Array.from({ length: HEADS }, () => []);
       for (const seed of seeds) {
         const state = finalState(seed, BATCH, size);
@@ -189,7 +192,8 @@ eachDevice("a source of initial states", (device) => {
 
     const size = (sample: number, head: number) => (head === 0 ? 1 : -20) * (1 + sample);
 
-    async function fitted(options: { estimator: "running" | "ema" | "once"; decay?: number; onceBatches?: number }, seeds: readonly number[]) {
+    async function fitted(options: { estimator: "running" | "ema" | "once"; decay?: number; onceBatches?: number },
+      seeds: readonly number[]) {
       const source = INTERVENTIONS["fitted-noise"].create(model, { resetProbability: 0, ...options });
       for (const seed of seeds) scope(() => source.observe(finalState(seed, BATCH, size), request(seed)));
       const state = (await next(source, 99, { batch: 5000 }))!;
@@ -246,7 +250,8 @@ describe("a state of another kind than numbers of fixed size", () => {
       code: "E_CONFIG", message: expect.stringMatching(/a model of family tiny grows with the stream \(layers\.0\.record\)/) as string }));
   });
 
-  it.each(["random-noise", "fitted-noise"])("%s leaves a memory as it is at first, and refuses a model without a state to give noise to", async (name) => {
+  it.each(["random-noise", "fitted-noise"])("%s leaves a memory as it is at first, and refuses a model without a state to give noise to",
+    async (name) => {
     const device = await open("reference");
     const source = createIntervention(name, record("memory"), { resetProbability: 0, noisyConvolution: true });
     const request = { key: key(1), step: 0, microBatch: 0, batch: 2, device, dtype: "f32" } as const;
@@ -296,7 +301,8 @@ describe("a state of another kind than numbers of fixed size", () => {
 
 describe("fitted noise", () => {
   it("begins the moving average as a plain mean", () => {
-    const options = { resetProbability: 0, resetPer: "sample", noisyConvolution: false, estimator: "ema", decay: 0.9, onceBatches: 1 } as const;
+    const options = { resetProbability: 0, resetPer: "sample", noisyConvolution: false, estimator: "ema", decay: 0.9,
+      onceBatches: 1 } as const;
     expect([1, 2, 4, 10, 100].map((n) => weightOfBatch(n, options))).toEqual([1, 0.5, 0.25, 0.1, expect.closeTo(0.1, 12)]);
   });
 });

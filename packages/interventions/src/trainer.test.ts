@@ -76,7 +76,8 @@ eachDevice("training", (device) => {
         order: "contiguous", batch: 1, context, settings: {},
         at: (step) => {
           const start = step * context;
-          return { tokens: stream.slice(start, start + context), targets: stream.slice(start + 1, start + context + 1), fresh: [step === 0] };
+          return { tokens: stream.slice(start, start + context), targets: stream.slice(start + 1, start + context + 1),
+            fresh: [step === 0] };
         },
       };
       const onEvent = (event: TrainEvent) => { if (event.kind === "step") losses.push(event.loss); };
@@ -97,7 +98,8 @@ eachDevice("training", (device) => {
       } };
       const text = Int32Array.from({ length: 12 }, (_, i) => i % 11);
       const batches: BatchSource = {
-        order: "independent", batch: 2, context: 6, settings: {}, at: (step, part) => ({ tokens: text, targets: text, ends: [step, 5 + part] }),
+        order: "independent", batch: 2, context: 6, settings: {},
+        at: (step, part) => ({ tokens: text, targets: text, ends: [step, 5 + part] }),
       };
       await tinyTrain({ device, steps, model, batches, microBatches: 2 });
       return received;
@@ -183,7 +185,8 @@ eachDevice("training", (device) => {
       at: () => ({ tokens: new Int32Array(2).fill(tokens), targets: new Int32Array(2).fill(targets) }),
     });
     await expect(tinyTrain({ device, batches: source(11, 0) })).rejects.toEqual(coded("E_ARGUMENT", "11"));
-    await expect(tinyTrain({ device, batches: source(0, 11) })).rejects.toEqual(coded("E_ARGUMENT", "target 11 is outside the vocabulary of 11"));
+    await expect(tinyTrain({ device, batches: source(0, 11) })).rejects.toEqual(coded("E_ARGUMENT",
+      "target 11 is outside the vocabulary of 11"));
     await expect(tinyTrain({ device, batches: source(0, -1) })).rejects.toEqual(coded("E_ARGUMENT", "no target"));
     expect(device.memory().used).toBe(0);
   });

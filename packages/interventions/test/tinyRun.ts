@@ -12,7 +12,8 @@ export interface TinyRun extends Partial<TrainOptions<TinyState>> {
   readonly batch?: number;
 }
 
-export function tinyOptions({ method = "zero", context = 6, batch = 3, microBatches = 1, steps = 12, ...more }: TinyRun): TrainOptions<TinyState> {
+export function tinyOptions({ method = "zero", context = 6, batch = 3, microBatches = 1, steps = 12,
+  ...more }: TinyRun): TrainOptions<TinyState> {
   const model = tinyModel();
   const text = tinyText(2000);
   const batches = INTERVENTIONS[method].order === "contiguous"
@@ -27,7 +28,8 @@ export function tinyOptions({ method = "zero", context = 6, batch = 3, microBatc
 /** Trains and gives the parameters as numbers. */
 export async function tinyTrain(run: TinyRun): Promise<Omit<TrainResult, "parameters"> & { parameters: Record<string, number[]> }> {
   const { parameters, ...result } = await train(tinyOptions(run));
-  const read = await Promise.all(leaves(parameters).map(async ({ path, tensor }): Promise<[string, number[]]> => [path, [...await tensor.read()]]));
+  const read = await Promise.all(leaves(parameters).map(async ({ path, tensor }): Promise<[string, number[]]> =>
+    [path, [...await tensor.read()]]));
   dispose(parameters);
   return { ...result, parameters: Object.fromEntries(read) };
 }

@@ -10,7 +10,8 @@ const NUMBERS = [
   "18446744073709551615", "18446744073709551616", "1e308", "1e999", "-9223372036854775808", "null", "true", "[]", "{}", '""',
 ];
 const FRAGMENTS = [
-  '"__metadata__"', '"__proto__"', '"constructor"', '"dtype"', '"shape"', '"data_offsets"', '"F32"', '"F16"', '"BF16"', '"I64"', '"BOOL"', '"F4"',
+  '"__metadata__"', '"__proto__"', '"constructor"', '"dtype"', '"shape"', '"data_offsets"', '"F32"', '"F16"', '"BF16"', '"I64"',
+  '"BOOL"', '"F4"',
   "{", "}", "[", "]", ",", ":", '"', "\\", "\\u0000", "\\ud800", " ", "\n", "\u0000", "\ufeff", "[[[[[[[[", '{"a":{"a":{"a":{"a":',
 ];
 const MOVES = 10;
@@ -76,7 +77,8 @@ function move(bytes: Uint8Array, random: HostRandom, pick: Pick, seeds: readonly
       return replaced(index, index + number.length, text(pick(NUMBERS)));
     }
     default: // more or less data at the end
-      return random.integer(2) ? joined(bytes, new Uint8Array(random.integer(17))) : bytes.slice(0, Math.max(0, bytes.length - random.integer(17)));
+      return random.integer(2) ? joined(bytes, new Uint8Array(random.integer(17)))
+        : bytes.slice(0, Math.max(0, bytes.length - random.integer(17)));
   }
 }
 

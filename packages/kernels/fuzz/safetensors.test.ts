@@ -1,6 +1,7 @@
 /**
  * Fuzzes the safetensors reader: whatever the bytes, opening and loading either works or throws a LenggenError
- * of code E_FORMAT, or E_DTYPE for a type that is not read, and nothing is allocated beyond what the file's size explains. `run.mjs` runs this with more inputs.
+ * of code E_FORMAT, or E_DTYPE for a type that is not read, and nothing is allocated beyond what the file's size explains. `run.mjs` runs
+ * this with more inputs.
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";

@@ -42,7 +42,8 @@ describe("strict JSON", () => {
           return error instanceof LenggenError && error.code === "E_FORMAT";
         },
       );
-      const native = attempt(() => JSON.parse(decoder.decode(bytes)), (error) => error instanceof SyntaxError || error instanceof TypeError);
+      const native = attempt(() => JSON.parse(decoder.decode(bytes)),
+        (error) => error instanceof SyntaxError || error instanceof TypeError);
       const stricter = strict === undefined && /appears twice|nested more than 8 deep/.test(message);
       if (!stricter && strict !== native) {
         const input = Buffer.from(bytes).toString("base64");

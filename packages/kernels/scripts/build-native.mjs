@@ -7,7 +7,8 @@
  *   node scripts/build-native.mjs --quick                  for this machine alone, unless a whole one is up to date
  *
  * Needs only a C++17 compiler (CXX, else c++, g++ or clang++; for another machine CXX, else GCC's cross compiler):
- * headers come from node-api-headers and node-addon-api, and those of the kernels' arguments from signatures.mjs. Without a compiler it says so in one line and exits with 0:
+ * headers come from node-api-headers and node-addon-api, and those of the kernels' arguments from signatures.mjs. Without a compiler it
+ * says so in one line and exits with 0:
  * the packages then work on the `reference` device.
  *
  * Sources that mention LENGGEN_ISA are compiled once per instruction set; --quick takes only the widest that this
@@ -72,7 +73,8 @@ async function main() {
     return skip(`no C++ compiler was found (${how})`);
   }
   await writeSignatures();
-  const output = resolve(PACKAGE, options.out ?? join("build", cross ? options.target : "", options.sanitize ? "cpu.asan.node" : "cpu.node"));
+  const output = resolve(PACKAGE,
+    options.out ?? join("build", cross ? options.target : "", options.sanitize ? "cpu.asan.node" : "cpu.node"));
   const started = performance.now();
   const stampFile = `${output}.stamp`;
   const isUpToDate = (all) => existsSync(output) && existsSync(stampFile) && readFileSync(stampFile, "utf8") === stampOf(all);
@@ -143,13 +145,15 @@ function plan(compiler, isas) {
   const families = familyNames();
   const sources = readdirSync(SOURCE).filter((file) => file.endsWith(".cpp")).map((file) => file.slice(0, -4)).sort();
   const text = (name) => readFileSync(join(SOURCE, `${name}.cpp`), "utf8");
-  const perIsa = sources.filter((name) => /\bLENGGEN_ISA\b/.test(text(name)) && (families.includes(name) || !text(name).includes("const Kernel ")));
+  const perIsa = sources.filter((name) => /\bLENGGEN_ISA\b/.test(text(name))
+    && (families.includes(name) || !text(name).includes("const Kernel ")));
   const once = sources.filter((name) => !/\bLENGGEN_ISA\b/.test(text(name)));
   const includes = [require("node-api-headers").include_dir, dirname(require.resolve("node-addon-api/napi.h"))];
   const common = [
     ...COMMON,
     // The last -O counts; checked code takes minutes to compile at -O3.
-    ...(options.sanitize ? ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g1"] : []),
+    ...(options.sanitize ? ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
+      "-fno-omit-frame-pointer", "-g1"] : []),
     "-I", SOURCE, "-I", BUILD,
     ...includes.flatMap((folder) => ["-isystem", folder]),
   ];
@@ -163,7 +167,8 @@ function plan(compiler, isas) {
   const list = (macro, names) => `-D${macro}(X)=${names.map((name) => `X(${name})`).join(" ")}`;
   return [
     ...once.map((name) => object(name, name === "isa" ? [list("LENGGEN_ISAS", Object.keys(isas))] : NODE_API_DEFINES)),
-    ...Object.entries(isas).flatMap(([isa, flags]) => perIsa.map((name) => object(name, [`-DLENGGEN_ISA=${isa}`, ...(name === "registry" ? [list("LENGGEN_FAMILIES", families)] : []), ...flags]))),
+    ...Object.entries(isas).flatMap(([isa, flags]) => perIsa.map((name) =>
+      object(name, [`-DLENGGEN_ISA=${isa}`, ...(name === "registry" ? [list("LENGGEN_FAMILIES", families)] : []), ...flags]))),
   ];
 }
 
@@ -187,7 +192,8 @@ function contents(file, seen) {
   if (seen.has(file)) return [];
   seen.add(file);
   const text = readFileSync(file, "utf8");
-  const headers = [...text.matchAll(/^\s*#\s*include\s+"([^"]+)"/gm)].map(([, name]) => [dirname(file), SOURCE, BUILD].map((folder) => join(folder, name)).find(existsSync));
+  const headers = [...text.matchAll(/^\s*#\s*include\s+"([^"]+)"/gm)]
+    .map(([, name]) => [dirname(file), SOURCE, BUILD].map((folder) => join(folder, name)).find(existsSync));
   return [text, ...headers.flatMap((header) => contents(header, seen))];
 }
 
@@ -217,7 +223,8 @@ async function link(command, objects, output) {
   // Node's own functions are resolved when it loads the addon.
   const unresolved = platform === "darwin" ? ["-undefined", "dynamic_lookup"] : ["-Wl,-z,now"];
   const sanitize = options.sanitize ? ["-fsanitize=address,undefined"] : [];
-  await run(command, ["-shared", "-pthread", ...unresolved, ...sanitize, ...objects.map((object) => object.path), "-o", temporary], { maxBuffer: 1 << 26 });
+  await run(command, ["-shared", "-pthread", ...unresolved, ...sanitize, ...objects.map((object) => object.path), "-o", temporary],
+    { maxBuffer: 1 << 26 });
   renameSync(temporary, output);
 }
 

@@ -31,7 +31,8 @@ else writePackage();
 function addDependencies(file) {
   const manifest = JSON.parse(readFileSync(file, "utf8"));
   // Exact versions: the addon and the TypeScript around it are one program.
-  manifest.optionalDependencies = Object.fromEntries([...PLATFORMS, ...(options.musl ? MUSL : [])].map((platform) => [`${main.name}-${platform}`, main.version]));
+  manifest.optionalDependencies =
+    Object.fromEntries([...PLATFORMS, ...(options.musl ? MUSL : [])].map((platform) => [`${main.name}-${platform}`, main.version]));
   writeFileSync(file, `${JSON.stringify(manifest, null, 2)}\n`);
 }
 

@@ -12,8 +12,10 @@ const PACKAGE = fileURLToPath(new URL("..", import.meta.url));
 /** The declarations, and the functions that read them. */
 async function load() {
   const { outputFiles } = await build({
-    stdin: { contents: 'export { FAMILIES } from "./src/families"; export { tensorForm, isList } from "./src/signature";', resolveDir: PACKAGE },
-    bundle: true, write: false, format: "esm", platform: "neutral", target: "es2022", logLevel: "error", treeShaking: true, external: ["node:*", "webgpu"],
+    stdin: { contents: 'export { FAMILIES } from "./src/families"; export { tensorForm, isList } from "./src/signature";',
+      resolveDir: PACKAGE },
+    bundle: true, write: false, format: "esm", platform: "neutral", target: "es2022", logLevel: "error", treeShaking: true,
+    external: ["node:*", "webgpu"],
   });
   return import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].text).toString("base64")}`);
 }
@@ -23,7 +25,8 @@ export async function writeSignatures() {
   const { FAMILIES, tensorForm, isList } = await load();
   const folder = join(PACKAGE, "build/signatures");
   mkdirSync(folder, { recursive: true });
-  const headers = Object.fromEntries(Object.entries(FAMILIES).map(([family, kernels]) => [`${family}.h`, headerOf(family, kernels, { tensorForm, isList })]));
+  const headers = Object.fromEntries(Object.entries(FAMILIES)
+    .map(([family, kernels]) => [`${family}.h`, headerOf(family, kernels, { tensorForm, isList })]));
   for (const file of readdirSync(folder)) if (!(file in headers)) rmSync(join(folder, file));
   for (const [file, text] of Object.entries(headers)) {
     const path = join(folder, file);
@@ -61,7 +64,8 @@ function structOf(kernel, signature, { tensorForm, isList }) {
   const place = `kernel ${kernel}`;
   const numbers = Object.entries(signature.numbers);
   const lists = numbers.filter(([, kind]) => isList(kind));
-  if (lists.length > 1 || (lists.length === 1 && numbers.at(-1)[0] !== lists[0][0])) throw new Error(`${place}: a list of numbers must be the only one, and stand last`);
+  if (lists.length > 1 || (lists.length === 1 && numbers.at(-1)[0] !== lists[0][0]))
+    throw new Error(`${place}: a list of numbers must be the only one, and stand last`);
   const tensors = ["reads", "saved", "writes", "saves"].flatMap((part) => Object.entries(signature[part] ?? {}).map(([name, text]) => ({
     name, text, ...tensorForm(text), writable: part === "writes" || part === "saves", ...(part === "saves" ? { optional: true } : {}),
   })));
@@ -78,7 +82,8 @@ function structOf(kernel, signature, { tensorForm, isList }) {
   for (const { name, type, sizes, list, writable } of ordered) {
     const element = `${writable ? "" : "const "}${type === "i32" ? "int32_t" : "float"}`;
     const plain = type === "weight" || type === "any" ? "Buffer" : sizes ? `${element}*` : `Span<${element}>`;
-    fields.push({ type: list ? `List<${plain}>` : plain, name, from: list ? `from.list<${plain}>()` : `from.tensor<${plain}>()`, text: textOf(signature, name) });
+    fields.push({ type: list ? `List<${plain}>` : plain, name, from: list ? `from.list<${plain}>()` : `from.tensor<${plain}>()`,
+      text: textOf(signature, name) });
   }
   const index = new Map(numbers.map(([name], i) => [name, i]));
   const term = (word) => {
@@ -92,7 +97,8 @@ function structOf(kernel, signature, { tensorForm, isList }) {
     return sign === undefined ? `{${term(first)}}` : `{${term(first)}, '${sign}', ${term(second)}}`;
   };
   const name = `${capital(kernel)}Args`;
-  const kindRow = ([number, kind]) => (Array.isArray(kind) ? `{"${number}", NumberKind::choice, ${kind.length}}` : `{"${number}", NumberKind::${kind === "int" ? "integer" : kind.replace("?", "")}}`);
+  const kindRow = ([number, kind]) => (Array.isArray(kind) ? `{"${number}", NumberKind::choice, ${kind.length}}`
+    : `{"${number}", NumberKind::${kind === "int" ? "integer" : kind.replace("?", "")}}`);
   const tensorRow = ({ name: tensor, type, sizes, optional, list }) =>
     `{"${tensor}", "${textOf(signature, tensor)}", TensorType::${type}, ${optional}, ${list}, ${sizes ? sizes.length : -1}, {${(sizes ?? []).map(size).join(", ")}}}`;
   return `struct ${name} {
@@ -104,7 +110,8 @@ ${[...enums, ...fields.map((field) => `  ${field.type} ${field.name};${field.tex
     static constexpr TensorRow tensors[] = {
 ${[...ordered.map(tensorRow), "{nullptr, nullptr, TensorType::any, false, false, -1, {}}"].map((row) => `        ${row},`).join("\n")}
     };
-    static constexpr Signature all = {"${kernel}", numbers, ${numbers.length}, tensors, ${ordered.filter(({ list }) => !list).length}, ${ordered.filter(({ list }) => list).length}};
+    static constexpr Signature all = {"${kernel}", numbers, ${numbers.length}, tensors, ${ordered.filter(({ list }) =>
+      !list).length}, ${ordered.filter(({ list }) => list).length}};
     return all;
   }
 

@@ -36,7 +36,8 @@ if (missing) console.log(`tests on NEON: not run: ${missing}`);
 else process.exitCode = test(process.argv.length > 2 ? process.argv.slice(2) : NEON);
 
 function whatIsMissing() {
-  if (process.platform !== "linux" || process.arch !== "x64") return `they are for linux-x64, and this is ${process.platform}-${process.arch}`;
+  if (process.platform !== "linux" || process.arch !== "x64")
+    return `they are for linux-x64, and this is ${process.platform}-${process.arch}`;
   const tools = { [COMPILER]: "g++-aarch64-linux-gnu", [EMULATOR]: "qemu-user-static" };
   const absent = Object.keys(tools).filter((command) => spawnSync(command, ["--version"]).status !== 0);
   if (absent.length > 0) return `there is no ${absent.join(" and no ")} (apt-get install ${absent.map((command) => tools[command]).join(" ")})`;
@@ -53,7 +54,8 @@ function test(tests) {
   });
   if (build.status !== 0) return build.status ?? 1;
   writeFileSync(EMULATED_NODE, `#!/bin/sh\nexec ${EMULATOR} -L ${LIBRARIES} "${ARM64_NODE}" "$@"\n`, { mode: 0o755 });
-  const run = spawnSync(process.execPath, [join(ROOT, "node_modules/vitest/vitest.mjs"), "run", "--project=node", "--testTimeout=600000", ...tests], {
+  const run = spawnSync(process.execPath, [join(ROOT, "node_modules/vitest/vitest.mjs"), "run", "--project=node",
+    "--testTimeout=600000", ...tests], {
     cwd: ROOT,
     stdio: "inherit",
     env: {

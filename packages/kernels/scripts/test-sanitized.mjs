@@ -17,7 +17,8 @@ const compiler = process.env.CXX ?? "c++";
 
 const build = spawnSync(process.execPath, [join(PACKAGE, "scripts/build-native.mjs"), "--sanitize"], { stdio: "inherit" });
 if (build.status !== 0) process.exit(build.status ?? 1);
-const libraries = ["libasan.so", "libubsan.so"].map((name) => spawnSync(compiler, [`-print-file-name=${name}`], { encoding: "utf8" }).stdout.trim());
+const libraries = ["libasan.so", "libubsan.so"]
+  .map((name) => spawnSync(compiler, [`-print-file-name=${name}`], { encoding: "utf8" }).stdout.trim());
 if (!libraries.every((path) => path.includes("/"))) {
   console.error(`${compiler} brings no ${libraries.filter((path) => !path.includes("/")).join(", ")}: install it, or set CXX to a compiler that has it`);
   process.exit(1);

@@ -7,6 +7,7 @@ import { LenggenError } from "./errors";
  * and `webgpu`.
  */
 export async function measureCeiling(device: Device): Promise<Ceiling> {
-  if (!device.ceiling) throw new LenggenError("E_DEVICE", `measureCeiling: device ${device.kind} has no ceiling to measure; open "cpu" or "webgpu"`);
+  if (!device.ceiling) throw new LenggenError("E_DEVICE",
+    `measureCeiling: device ${device.kind} has no ceiling to measure; open "cpu" or "webgpu"`);
   return device.ceiling();
 }

@@ -30,7 +30,8 @@ export async function loadParameters<State extends Tree>(
     for (const [name, stored] of matchNames(model, weights)) {
       loaded[name] = keep(await weights.load(stored, device, dtype === "f16" && !(model.halves?.(name) ?? true) ? "f32" : dtype));
       const count = await nonFinite(loaded[name]);
-      check(count === 0, "E_WEIGHTS", () => `weights: ${stored} holds ${count} ${count === 1 ? "number that is" : "numbers that are"} NaN or infinite`
+      check(count === 0, "E_WEIGHTS",
+        () => `weights: ${stored} holds ${count} ${count === 1 ? "number that is" : "numbers that are"} NaN or infinite`
         + (loaded[name]!.dtype === "f16" ? " as f16, whose largest number is 65,504" : ""));
     }
   } catch (error) {
@@ -101,7 +102,8 @@ function matchNames<State extends Tree>(model: SequenceModel<State>, weights: Sa
   return shapes.map(([name, shape]) => {
     const stored = names.get(name)!;
     const found = weights.tensors[stored]!.shape;
-    check(sameShape(found, shape), "E_WEIGHTS", () => `weights: ${stored} has shape ${showShape(found)}, the config asks for ${showShape(shape)}`);
+    check(sameShape(found, shape), "E_WEIGHTS",
+      () => `weights: ${stored} has shape ${showShape(found)}, the config asks for ${showShape(shape)}`);
     return [name, stored];
   });
 }
@@ -111,7 +113,8 @@ export function saveModel<State extends Tree>(
   model: Pick<SequenceModel<State>, "parameterShapes" | "checkpoint" | "config">, parameters: Parameters,
 ): { config: string; weights: AsyncIterable<Uint8Array> } {
   const own = Object.keys(model.parameterShapes()).map((name) => [name, name]);
-  const { config, written } = model.checkpoint ?? { config: `${JSON.stringify(model.config, null, 2)}\n`, written: Object.fromEntries(own) as Record<string, string> };
+  const { config, written } = model.checkpoint
+    ?? { config: `${JSON.stringify(model.config, null, 2)}\n`, written: Object.fromEntries(own) as Record<string, string> };
   const stored = Object.fromEntries(Object.entries(written).map(([name, parameter]) => [name, parameters[parameter]!]));
   return { config, weights: encodeSafetensors(stored, { format: "pt" }) };
 }

@@ -20,7 +20,8 @@ describe("parseConfig", () => {
   });
 
   it("takes a tag for a number only where it is one", () => {
-    for (const value of ['{"__float__": "1.5"}', '{"__float__": 1}', '{"__float__": "NaN", "more": 1}', '{"__float__": "constructor"}', '"Infinity"']) {
+    for (const value of ['{"__float__": "1.5"}', '{"__float__": 1}', '{"__float__": "NaN", "more": 1}', '{"__float__": "constructor"}',
+      '"Infinity"']) {
       expect(parseConfig(`{"a": ${value}}`)).toEqual({ a: JSON.parse(value) as unknown });
     }
     expect(Object.keys(parseConfig('{"__proto__": 1}') as object)).toEqual(["__proto__"]);

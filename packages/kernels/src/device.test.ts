@@ -17,7 +17,8 @@ describe("devices", () => {
   });
 
   it("are suggested when their name is mistyped", async () => {
-    await expect(open("cpi" as DeviceKind)).rejects.toMatchObject({ code: "E_DEVICE_UNKNOWN", message: expect.stringContaining('did you mean "cpu"') });
+    await expect(open("cpi" as DeviceKind)).rejects.toMatchObject({ code: "E_DEVICE_UNKNOWN",
+      message: expect.stringContaining('did you mean "cpu"') });
     await expect(open("constructor" as DeviceKind)).rejects.toMatchObject({ code: "E_DEVICE_UNKNOWN" });
   });
 

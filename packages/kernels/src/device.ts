@@ -98,7 +98,10 @@ export interface OpenOptions {
   readonly threads?: number;
   /** CPU: instruction set; the widest that the processor has unless given. */
   readonly isa?: string;
-  /** Most bytes that tensors may hold (the kernels' scratch memory has the same limit again); unless given, what the machine has available less 5%; on WebGPU, which can't be asked, none. */
+  /**
+   * Most bytes that tensors may hold (the kernels' scratch memory has the same limit again); unless given, what the machine has
+   * available less 5%; on WebGPU, which can't be asked, none.
+   */
   readonly memoryLimit?: number;
   /** WebGPU: whether an adapter that is software will do; unless given, whether the environment variable LENGGEN_WEBGPU_FALLBACK is 1. */
   readonly fallback?: boolean;

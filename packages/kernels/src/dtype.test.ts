@@ -22,7 +22,8 @@ async function weights(device: Device, seed: number, shape: Shape): Promise<{ ha
   return { half, exact: tensor(referenceDevice, await half.read(), shape, "f64") };
 }
 
-async function compare(device: Device, shapes: { x: Shape; weight: Shape }, op: (x: Tensor, weight: Tensor) => Tensor, tolerance = 1e-5): Promise<void> {
+async function compare(device: Device, shapes: { x: Shape; weight: Shape }, op: (x: Tensor, weight: Tensor) => Tensor,
+  tolerance = 1e-5): Promise<void> {
   const { half, exact } = await weights(device, 1, shapes.weight);
   const { data } = normals(2, shapes.x);
   const x = [tensor(device, data, shapes.x), tensor(referenceDevice, data, shapes.x, "f64")] as const;
@@ -38,7 +39,8 @@ eachDevice("weights of f16", (device) => {
     const numbers = [0, -0, 1, -2.5, 1 / 3, 65504, 65519, 65520, -1e6, 2 ** -14, 2 ** -24, 3 * 2 ** -26, 2 ** -26, NaN];
     using t = tensor(device, numbers, [7, 2], "f16");
     expect([t.dtype, t.byteLength]).toEqual(["f16", 28]);
-    expect(Array.from(await t.read())).toEqual([0, -0, 1, -2.5, 1365 / 4096, 65504, 65504, Infinity, -Infinity, 2 ** -14, 2 ** -24, 2 ** -24, 0, NaN]);
+    expect(Array.from(await t.read()))
+      .toEqual([0, -0, 1, -2.5, 1365 / 4096, 65504, 65504, Infinity, -Infinity, 2 ** -14, 2 ** -24, 2 ** -24, 0, NaN]);
     using row = t.window([2], 2);
     expect(Array.from(await row.read())).toEqual([1, -2.5]);
     expect(await row.read(new Float32Array(2))).toEqual(Float32Array.of(1, -2.5));
@@ -58,7 +60,8 @@ eachDevice("weights of f16", (device) => {
     expect(all.filter((x, i) => Math.abs(x) < 2 ** -14 && found[i] !== 0 && found[i] !== x)).toEqual([]);
   });
 
-  it.each([[1, 1, 1], [1, 300, 131], [3, 33, 65], [9, 41, 7], [40, 3, 33], [71, 141, 99], [1, 1, 2], [1, 300, 130], [2, 5, 64], [3, 33, 66], [7, 1, 256], [8, 129, 512], [9, 40, 6], [40, 3, 34], [70, 140, 100], [130, 70, 258], [0, 4, 8], [4, 0, 8], [3, 4, 0]])(
+  it.each([[1, 1, 1], [1, 300, 131], [3, 33, 65], [9, 41, 7], [40, 3, 33], [71, 141, 99], [1, 1, 2], [1, 300, 130], [2, 5, 64], [3, 33, 66],
+    [7, 1, 256], [8, 129, 512], [9, 40, 6], [40, 3, 34], [70, 140, 100], [130, 70, 258], [0, 4, 8], [4, 0, 8], [3, 4, 0]])(
     "are read by linear: %i rows times [%i, %i]", async (m, n, k) => {
       await compare(device, { x: [m, k], weight: [n, k] }, (x, weight) => linear(x, weight));
     });
@@ -71,14 +74,18 @@ eachDevice("weights of f16", (device) => {
     }
   });
 
-  it.each([[5, 7, 2], [3, 65, 64], [20, 11, 34], [5, 7, 1], [20, 11, 33]])("are read by embedding: %i tokens from [%i, %i]", async (count, vocabulary, width) => {
+  it.each([[5, 7, 2], [3, 65, 64], [20, 11, 34], [5, 7, 1], [20, 11, 33]])("are read by embedding: %i tokens from [%i, %i]",
+    async (count, vocabulary, width) => {
     const { data } = integers(3, [count], 0, vocabulary);
-    await compare(device, { x: [1], weight: [vocabulary, width] }, (x, weight) => embedding(weight, tokenTensor(x.device, data, [count], vocabulary)), 0);
+    await compare(device, { x: [1], weight: [vocabulary, width] },
+      (x, weight) => embedding(weight, tokenTensor(x.device, data, [count], vocabulary)), 0);
   });
 
-  it.each([[1, 9, 2], [6, 300, 34], [70, 65, 64], [33, 1500, 16], [1, 9, 1], [6, 301, 33]])("are read by crossEntropy: %i rows against [%i, %i]", async (rows, vocabulary, width) => {
+  it.each([[1, 9, 2], [6, 300, 34], [70, 65, 64], [33, 1500, 16], [1, 9, 1],
+    [6, 301, 33]])("are read by crossEntropy: %i rows against [%i, %i]", async (rows, vocabulary, width) => {
     const { data } = integers(4, [rows], -1, vocabulary);
-    await compare(device, { x: [rows, width], weight: [vocabulary, width] }, (x, weight) => crossEntropy(x, weight, tensor(x.device, data, [rows], "i32")));
+    await compare(device, { x: [rows, width], weight: [vocabulary, width] },
+      (x, weight) => crossEntropy(x, weight, tensor(x.device, data, [rows], "i32")));
   });
 
   it("may be odd in number, and windows begin and end in the middle of a pair", async () => {
@@ -101,7 +108,8 @@ eachDevice("weights of f16", (device) => {
     expect(Array.from(await t.read())).toEqual([1, 2, 3, 4, ...numbers.slice(4, 20), 99]);
     for (const [start, size] of [[0, 7], [7, 7], [1, 2]] as const) {
       using window = t.window([size], start);
-      expectError(() => window.write(Array.from({ length: size }, () => 0)), "E_SHAPE", /written in pairs, .* from element \d+ has a part of one/);
+      expectError(() => window.write(Array.from({ length: size }, () => 0)), "E_SHAPE",
+        /written in pairs, .* from element \d+ has a part of one/);
     }
   });
 
@@ -112,7 +120,8 @@ eachDevice("weights of f16", (device) => {
     expect(Array.from(await found.read())).toEqual([...numbers.slice(7), ...numbers.slice(0, 7), ...numbers.slice(7)]);
     using x = tensor(device, [1, 0, 0, 0, 0, 0, 2, 0, 1, 0, 0, 0, 0, 0], [2, 7]);
     using products = linear(x, rows);
-    expect(Array.from(await products.read())).toEqual([numbers[0]! + 2 * numbers[6]!, numbers[7]! + 2 * numbers[13]!, numbers[1], numbers[8]]);
+    expect(Array.from(await products.read()))
+      .toEqual([numbers[0]! + 2 * numbers[6]!, numbers[7]! + 2 * numbers[13]!, numbers[1], numbers[8]]);
   }
 
   it("are refused where they are not read, and where a gradient is wanted", () => {
@@ -135,7 +144,8 @@ describe.each(instructionSets.map((isa) => ({ isa })))("f16 on the CPU with $isa
     const all = Array.from({ length: 1 << 16 }, (_, bits) => fromF16(bits));
     for (const width of [64, 2, 14, 30, 1, 33]) {
       const rows = Math.floor(all.length / width);
-      const found = scope(() => embedding(tensor(device, all.slice(0, rows * width), [rows, width], "f16"), tokenTensor(device, Array.from({ length: rows }, (_, i) => i), [rows], rows)));
+      const found = scope(() => embedding(tensor(device, all.slice(0, rows * width), [rows, width], "f16"),
+        tokenTensor(device, Array.from({ length: rows }, (_, i) => i), [rows], rows)));
       expect(Array.from(await found.read())).toEqual(all.slice(0, rows * width));
       found.dispose();
     }
@@ -147,7 +157,8 @@ describe.each(instructionSets.map((isa) => ({ isa })))("f16 on the CPU with $isa
       const results = [];
       for (const threads of [1, 2, 3]) {
         const device = await open("cpu", { isa, threads });
-        const out = scope(() => linear(tensor(device, normals(1, [m, k]).data, [m, k]), tensor(device, normals(2, [n, k]).data, [n, k], "f16")));
+        const out = scope(() => linear(tensor(device, normals(1, [m, k]).data, [m, k]),
+          tensor(device, normals(2, [n, k]).data, [n, k], "f16")));
         results.push(await out.read());
         out.dispose();
         device.close();

@@ -25,10 +25,12 @@ import { slidingWindowAttention } from "./ops/slidingWindow";
 import { ssd } from "./ops/ssd";
 import { broadcastTo, concat, reshape, slice, transpose } from "./ops/view";
 import { dispose, tensor } from "./tensor";
-import { eachDevice, evaluate, type Evaluation, host, type HostTensor, normals, referenceDevice, type TestFunction, uniforms } from "./testing";
+import { eachDevice, evaluate, type Evaluation, host, type HostTensor, normals, referenceDevice, type TestFunction,
+  uniforms } from "./testing";
 
 const [LARGEST, LEAST] = [3.4028234663852886e38, 2 ** -126];
-const ENDS = [Infinity, -Infinity, NaN, 0, -0, LARGEST, -LARGEST, LEAST, -LEAST, LEAST / 4, -LEAST / 4, 2 ** -149, 1e-30, 1e30, 104, -104, 1, -1.5];
+const ENDS = [Infinity, -Infinity, NaN, 0, -0, LARGEST, -LARGEST, LEAST, -LEAST, LEAST / 4, -LEAST / 4, 2 ** -149, 1e-30, 1e30, 104,
+  -104, 1, -1.5];
 
 /** Takes subnormal numbers for 0, as a device may. */
 const flushed = (x: number): number => (Math.abs(x) >= LEAST || Number.isNaN(x) ? x : 1 / x < 0 ? -0 : 0);
@@ -47,7 +49,8 @@ async function differences(device: Device, f: TestFunction, inputs: readonly Hos
     await evaluate(referenceDevice, f, inputs, { cotangent: 1 }),
     await evaluate(referenceDevice, f, small, { cotangent: 1 }),
   ];
-  const all = ({ outputs, gradients }: Evaluation) => [...outputs, ...gradients.map((gradient) => gradient!)].map((list) => Array.from(list));
+  const all = ({ outputs, gradients }: Evaluation) => [...outputs, ...gradients.map((gradient) => gradient!)]
+    .map((list) => Array.from(list));
   const [got, wanted, or] = [all(actual), all(exact), all(coarse)];
   return got.flatMap((list, k) => list.flatMap((x, i) => {
     if (agrees(x, wanted[k]![i]!) || agrees(x, or[k]![i]!)) return [];
@@ -82,7 +85,8 @@ const row = (width: number, seed = 2) => normals(seed, [width], 0.5, 1);
 function ssdInputs(T: number): HostTensor[] {
   const [H, P, N] = [2, 3, 4];
   return [
-    normals(1, [1, T, H, P]), uniforms(2, [1, T, H], 0.1, 1), uniforms(3, [1, T, H], -0.5, 0), normals(4, [1, T, 1, N]), normals(5, [1, T, 1, N]), normals(6, [H]),
+    normals(1, [1, T, H, P]), uniforms(2, [1, T, H], 0.1, 1), uniforms(3, [1, T, H], -0.5, 0), normals(4, [1, T, 1, N]),
+    normals(5, [1, T, 1, N]), normals(6, [H]),
     normals(7, [1, H, P, N]),
   ];
 }
@@ -122,7 +126,8 @@ const COMPOSITE: Readonly<Record<string, Composite>> = {
     },
     inputs: [normals(1, [1, 30, 5]), normals(2, [5, 4]), normals(3, [5]), normals(4, [1, 3, 5])],
   },
-  crossEntropy: { f: (hidden, weight, targets) => crossEntropy(hidden!, weight!, targets!), inputs: [normals(1, [6, 16]), normals(2, [40, 16]), whole([3, 0, 39, 7, -1, 20], [6])] },
+  crossEntropy: { f: (hidden, weight, targets) => crossEntropy(hidden!, weight!, targets!),
+    inputs: [normals(1, [6, 16]), normals(2, [40, 16]), whole([3, 0, 39, 7, -1, 20], [6])] },
   logits: { f: logits, inputs: [normals(1, [6, 16]), normals(2, [40, 16])] },
   embedding: { f: (weight, tokens) => embedding(weight!, tokens!), inputs: [normals(1, [7, 6]), whole([0, 3, 3, 6, 1, 2, 4, 5], [8])] },
   rope: { f: (x) => rope(x!, { start: 3 }), inputs: [normals(1, [1, 5, 2, 8])] },
@@ -132,7 +137,8 @@ const COMPOSITE: Readonly<Record<string, Composite>> = {
     f: (q, keys, values, weights, indices, offsets) =>
       chunkAttention({ q: q!, keys: keys!, values: values!, weights: weights!, indices: indices!, offsets: offsets! }),
     inputs: [
-      normals(1, [1, 12, 2, 4]), normals(2, [1, 3, 16, 2, 4]), normals(3, [1, 3, 16, 2, 4]), uniforms(4, [1, 2, 2], 0.2, 1), whole([0, 1, 2, 1], [1, 2, 2]),
+      normals(1, [1, 12, 2, 4]), normals(2, [1, 3, 16, 2, 4]), normals(3, [1, 3, 16, 2, 4]), uniforms(4, [1, 2, 2], 0.2, 1),
+      whole([0, 1, 2, 1], [1, 2, 2]),
       whole([0, 6, 12], [1, 3]),
     ],
   },
@@ -174,7 +180,8 @@ async function hidden(device: Device, { f, inputs }: Composite): Promise<string[
       const [actual, expected] = [await evaluate(device, f, bad.inputs), await evaluate(referenceDevice, f, bad.inputs)];
       const compare = (what: string, got: ArrayLike<number> | null, wanted: ArrayLike<number> | null) => {
         const places = Array.from(wanted ?? [], (x, i) => (!Number.isFinite(x) && Number.isFinite(got![i]) ? i : -1)).filter((i) => i >= 0);
-        if (places.length > 0) found.push(`${bad.where}: ${what}[${places[0]}] is ${got![places[0]!]}, not ${wanted![places[0]!]} (${places.length} places)`);
+        if (places.length > 0)
+          found.push(`${bad.where}: ${what}[${places[0]}] is ${got![places[0]!]}, not ${wanted![places[0]!]} (${places.length} places)`);
       };
       expected.outputs.forEach((wanted, k) => compare(`output ${k}`, actual.outputs[k]!, wanted));
       expected.gradients.forEach((wanted, k) => compare(`gradient ${k}`, actual.gradients[k]!, wanted));
@@ -203,17 +210,20 @@ eachDevice("numbers at the ends of float32", (device) => {
   it.each(Object.keys(MOVES))("%s keeps every bit", async (name) => {
     const bits = ({ outputs }: Evaluation) => Array.from(new Uint32Array(Float32Array.from(outputs[0]!).buffer));
     const given = [host(ENDS.map((x) => (Number.isNaN(x) ? 0 : x)), [ENDS.length])];
-    expect(bits(await evaluate(device, MOVES[name]!, given, { gradients: false }))).toEqual(bits(await evaluate(referenceDevice, MOVES[name]!, given, { gradients: false })));
+    expect(bits(await evaluate(device, MOVES[name]!, given, { gradients: false })))
+      .toEqual(bits(await evaluate(referenceDevice, MOVES[name]!, given, { gradients: false })));
   });
 
   it("max takes the largest, and NaN above all", async () => {
-    const rows = [[1, -Infinity, Infinity], [-Infinity, -Infinity, -Infinity], [NaN, 1, Infinity], [1, 2, NaN], [-LARGEST, -Infinity, -LARGEST], [LARGEST, 3, 2]];
+    const rows = [[1, -Infinity, Infinity], [-Infinity, -Infinity, -Infinity], [NaN, 1, Infinity], [1, 2, NaN],
+      [-LARGEST, -Infinity, -LARGEST], [LARGEST, 3, 2]];
     const { outputs } = await evaluate(device, (x) => max(x!, { axes: 1 }), [host(rows.flat(), [rows.length, 3])], { gradients: false });
     expect(Array.from(outputs[0]!)).toEqual([Infinity, -Infinity, NaN, NaN, -LARGEST, LARGEST]);
   });
 
   it("are counted, make the norm and the factor of clipping say so, and stay in what the optimiser writes", async () => {
-    for (const [data, count, norm] of [[[1, NaN], 1, NaN], [[Infinity, -Infinity], 2, Infinity], [[-0, 2 ** -149], 0, 2 ** -149], [[LARGEST, 0], 0, LARGEST]] as const) {
+    for (const [data, count, norm] of [[[1, NaN], 1, NaN], [[Infinity, -Infinity], 2, Infinity], [[-0, 2 ** -149], 0, 2 ** -149],
+      [[LARGEST, 0], 0, LARGEST]] as const) {
       const gradient = { w: tensor(device, data) };
       const [counted, length] = [countNonFinite(gradient), globalNorm(gradient)];
       const factor = clipFactor(length, 1);
@@ -232,7 +242,8 @@ eachDevice("numbers at the ends of float32", (device) => {
 
 describe("the reference at the ends of float32", () => {
   it("follows IEEE 754", async () => {
-    const { outputs } = await evaluate(referenceDevice, (x) => square(x!), [host([Infinity, -Infinity, NaN, LARGEST, 2 ** -149], [5])], { gradients: false });
+    const { outputs } = await evaluate(referenceDevice, (x) => square(x!), [host([Infinity, -Infinity, NaN, LARGEST, 2 ** -149], [5])],
+      { gradients: false });
     expect(Array.from(outputs[0]!)).toEqual([Infinity, Infinity, NaN, Infinity, 0]);
   });
 });

@@ -63,7 +63,8 @@ describe("decode and encode", () => {
       ["I64", BigInt64Array.of(2n ** 31n)], ["I64", BigInt64Array.of(-(2n ** 31n) - 1n)],
       ["U64", BigUint64Array.of(2n ** 63n)], ["U32", Uint32Array.of(2 ** 31)],
     ] as const) {
-      expect(() => decode(new Uint8Array(big.buffer), dtype, new Int32Array(1), "i32", "it")).toThrow(/^it: holds -?\d+, which does not fit/);
+      expect(() => decode(new Uint8Array(big.buffer), dtype, new Int32Array(1), "i32", "it"))
+        .toThrow(/^it: holds -?\d+, which does not fit/);
     }
     expect([...encode(Int32Array.of(-1), "i32", "I64", "it")]).toEqual(Array.from({ length: 8 }, () => 255));
   });

@@ -91,7 +91,8 @@ export function decode(bytes: Uint8Array, dtype: FileDType, into: TypedArray, ta
 }
 
 /**
- * Converts numbers to file elements, in `into` (which must be as long and begin at a multiple of an element's size) or else in fresh memory.
+ * Converts numbers to file elements, in `into` (which must be as long and begin at a multiple of an element's size) or else in fresh
+ * memory.
  * Throws `E_DTYPE` when floats are to become whole numbers or the other way round.
  */
 export function encode(values: TypedArray, from: DType, dtype: WritableDType, what: string, into?: Uint8Array): Uint8Array {

@@ -126,6 +126,7 @@ describe("generate", () => {
   });
 
   it("refuses a number of segments that is none", async () => {
-    await expect(run(echo().model, { segments: -1 })).rejects.toMatchObject({ code: "E_ARGUMENT", message: expect.stringContaining("segments -1") as string });
+    await expect(run(echo().model, { segments: -1 })).rejects.toMatchObject({ code: "E_ARGUMENT",
+      message: expect.stringContaining("segments -1") as string });
   });
 });

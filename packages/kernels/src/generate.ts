@@ -1,4 +1,7 @@
-/** Generation for any sequence model: the prompt streams through in chunks (far back by the model's prefill, where it has one), then one token at a time. */
+/**
+ * Generation for any sequence model: the prompt streams through in chunks (far back by the model's prefill, where it has one), then
+ * one token at a time.
+ */
 import { check } from "./errors";
 import { advance, deviceOf, type Parameters, type SequenceModel } from "./model";
 import { linear } from "./ops/matmul";
@@ -60,10 +63,12 @@ export async function* generate<State extends Tree>(
   const { seed = place.seed } = options;
   const { unread } = place;
   check(prompt.length > 0 || unread, "E_ARGUMENT", () => "generate: the prompt is empty; give at least one token");
-  check(Number.isInteger(maxTokens) && maxTokens >= 0, "E_ARGUMENT", () => `generate: maxTokens ${maxTokens} must be a whole number of at least 0`);
+  check(Number.isInteger(maxTokens) && maxTokens >= 0, "E_ARGUMENT",
+    () => `generate: maxTokens ${maxTokens} must be a whole number of at least 0`);
   checkSampling("generate", { temperature, topK, topP });
   check(Number.isInteger(chunk) && chunk >= 1, "E_ARGUMENT", () => `generate: chunk ${chunk} must be a whole number of at least 1`);
-  check(Number.isInteger(segments) && segments >= 0, "E_ARGUMENT", () => `generate: segments ${segments} must be a whole number of at least 0`);
+  check(Number.isInteger(segments) && segments >= 0, "E_ARGUMENT",
+    () => `generate: segments ${segments} must be a whole number of at least 0`);
 
   const stops = stopTokens(options.stopToken, model.vocabulary);
   const device = deviceOf(parameters);

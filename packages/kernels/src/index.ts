@@ -2,7 +2,8 @@
 
 // Devices
 export { open, devices } from "./open";
-export type { Ceiling, Device, DeviceBuffer, DeviceKind, DeviceListing, KernelTime, LaunchCounts, MemoryUse, OpenOptions, WebGpuOptions } from "./device";
+export type { Ceiling, Device, DeviceBuffer, DeviceKind, DeviceListing, KernelTime, LaunchCounts, MemoryUse, OpenOptions,
+  WebGpuOptions } from "./device";
 export { measureCeiling } from "./ceiling";
 
 // Tensors, trees, gradients
@@ -73,7 +74,8 @@ export { chunkAttention, chunkAttentionOperations } from "./ops/chunkAttention";
 export { causalConv } from "./ops/conv";
 export { crossEntropy, logits } from "./ops/crossEntropy";
 export { cumulativeSum } from "./ops/cumulativeSum";
-export { add, addScalar, div, equal, exp, less, log, mul, neg, relu, scale, sigmoid, silu, softplus, sqrt, square, sub, tanh } from "./ops/elementwise";
+export { add, addScalar, div, equal, exp, less, log, mul, neg, relu, scale, sigmoid, silu, softplus, sqrt, square, sub,
+  tanh } from "./ops/elementwise";
 export { embedding, tokenTensor } from "./ops/embedding";
 export { clamp, maximum, minimum } from "./ops/extrema";
 export { gather } from "./ops/gather";

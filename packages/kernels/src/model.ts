@@ -46,10 +46,14 @@ export interface ForwardResult<State> {
 
 /** How a model reads what lies far back: see {@link SequenceModel.prefill}. */
 export interface Prefill<State> {
-  /** How many tokens have to be read in full behind it, until hidden states are those of a stream that was read in full from its beginning. */
+  /**
+   * How many tokens have to be read in full behind it, until hidden states are those of a stream that was read in full from its
+   * beginning.
+   */
   readonly recent: number;
   /**
-   * Tokens [B,T] into the state: what later passes retrieve of them is there as ever, what only the next `recent` tokens would see of them is
+   * Tokens [B,T] into the state: what later passes retrieve of them is there as ever, what only the next `recent` tokens would see of
+   * them is
    * not. Without gradients; the state is the caller's to dispose. Errors are those of `forward` and `advance`.
    */
   read(parameters: Parameters, tokens: Tensor, state?: State, options?: ForwardOptions): Promise<State>;
@@ -99,7 +103,8 @@ export interface SequenceModel<State extends Tree = Tree> {
   /** Whether a parameter may be kept as f16, which only `linear`, `embedding` and `crossEntropy` read. Absent where all may. */
   halves?(name: string): boolean;
   /**
-   * Parameters with a row for each token: the embedding, and the output matrix where it is one of its own. Optimisers that treat matrices as
+   * Parameters with a row for each token: the embedding, and the output matrix where it is one of its own. Optimisers that treat matrices
+   * as
    * maps between vectors (Muon) leave these to others, and refuse a model that does not name them.
    */
   readonly tokenTables?: readonly string[];
@@ -125,7 +130,8 @@ export interface SequenceModel<State extends Tree = Tree> {
   /** How states look in files, for models whose states grow. Absent where they always have the shapes of `initialState`. */
   readonly stateFiles?: StateFiles<State>;
   /**
-   * The output matrix [vocabulary, D]: logits = hidden · headᵀ, of the tokens that exist and no others (`firstRows` of a longer matrix). For
+   * The output matrix [vocabulary, D]: logits = hidden · headᵀ, of the tokens that exist and no others (`firstRows` of a longer matrix).
+   * For
    * the fused cross-entropy. Call it in a {@link scope}: what it gives may be a parameter, or share memory with one.
    */
   head(parameters: Parameters): Tensor;

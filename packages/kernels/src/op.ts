@@ -72,7 +72,8 @@ export interface Op<I extends Fields, O extends Fields, Attributes = undefined, 
    * Returns a fresh tensor for each wanted input; others may be left out or null. One with fewer rows than its input (along the first axis)
    * is the gradient of the first ones; that of the others is zero. Never writes into its arguments.
    */
-  gradient(record: OpRecord<I, O, Attributes, S>, gradients: Gradients<O>): { readonly [N in keyof I]?: Tensor | null | readonly (Tensor | null)[] };
+  gradient(record: OpRecord<I, O, Attributes, S>, gradients: Gradients<O>): { readonly [N in keyof I]?: Tensor | null
+    | readonly (Tensor | null)[] };
 }
 
 const NOTHING: Saved = {};
@@ -102,7 +103,8 @@ function named<Value>(fields: Fields, values: readonly Value[]): Record<string, 
 }
 
 /** Runs an op. Inputs must share one device. Returns the outputs by name. */
-export function apply<I extends Fields, O extends Fields, Attributes, S extends Saved>(op: Op<I, O, Attributes, S>, inputs: I, attributes: Attributes): O {
+export function apply<I extends Fields, O extends Fields, Attributes,
+  S extends Saved>(op: Op<I, O, Attributes, S>, inputs: I, attributes: Attributes): O {
   const list = flat(inputs);
   const device = commonDevice(op.name, list);
   const tape = activeTape();
@@ -156,8 +158,10 @@ function refuseHalves(op: string, inputs: Fields, halves: readonly string[], rec
   for (const [name, field] of Object.entries(inputs)) {
     for (const t of isList(field) ? field : [field]) {
       if (t?.dtype !== "f16") continue;
-      check(halves.includes(name), "E_DTYPE", () => `${op}: input ${showShape(t.shape)} is f16, a type for weights that linear, embedding and crossEntropy read; this op takes f32`);
-      check(!recording, "E_DTYPE", () => `${op}: weight ${showShape(t.shape)} is f16, through which no gradient is taken; load the model as f32 to train it`);
+      check(halves.includes(name), "E_DTYPE",
+        () => `${op}: input ${showShape(t.shape)} is f16, a type for weights that linear, embedding and crossEntropy read; this op takes f32`);
+      check(!recording, "E_DTYPE",
+        () => `${op}: weight ${showShape(t.shape)} is f16, through which no gradient is taken; load the model as f32 to train it`);
     }
   }
 }

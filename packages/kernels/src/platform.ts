@@ -7,4 +7,5 @@ import { dawn as loadDawn } from "./backends/webgpu/dawn";
 export { cpu } from "./backends/cpu";
 
 /** WebGPU for Node; undefined where Node is not. */
-export const dawn: (() => ReturnType<typeof loadDawn>) | undefined = typeof process !== "undefined" && process.versions?.node ? () => loadDawn() : undefined;
+export const dawn: (() => ReturnType<typeof loadDawn>) | undefined = typeof process !== "undefined" && process.versions?.node
+  ? () => loadDawn() : undefined;

@@ -66,7 +66,8 @@ eachDevice("safetensors", (device) => {
   });
 
   it("keeps loaded tensors out of scopes, and frees them when loading fails", async () => {
-    const opened = await openSafetensors(file(JSON.stringify({ a: entry("F32", [2], 0, 8), b: entry("I64", [1], 8, 16) }), new Uint8Array(16).fill(127)));
+    const opened = await openSafetensors(file(JSON.stringify({ a: entry("F32", [2], 0, 8), b: entry("I64", [1], 8, 16) }),
+      new Uint8Array(16).fill(127)));
     const before = device.memory().used;
     const pending = scope(() => ({ promise: opened.load("a", device) })).promise;
     const loaded = await pending;
@@ -130,11 +131,13 @@ describe("reading", () => {
   ])("opens a file that holds %s, and loads the other tensors", async (dtype, shape, bytes) => {
     const data = new Uint8Array(bytes + 4);
     new DataView(data.buffer).setFloat32(bytes, 1.5, true);
-    const opened = await openSafetensors(file(JSON.stringify({ odd: entry(dtype, shape, 0, bytes), x: entry("F32", [1], bytes, bytes + 4) }), data));
+    const opened = await openSafetensors(
+      file(JSON.stringify({ odd: entry(dtype, shape, 0, bytes), x: entry("F32", [1], bytes, bytes + 4) }), data));
     expect(opened.tensors["odd"]).toMatchObject({ dtype, shape, byteLength: bytes });
     using x = await opened.load("x", referenceDevice);
     expect(await x.item()).toBe(1.5);
-    const wanted = refused(new RegExp(`^model.safetensors: tensor "odd" holds ${dtype} numbers, which can't be read; what can is F64, `), "E_DTYPE");
+    const wanted = refused(new RegExp(`^model.safetensors: tensor "odd" holds ${dtype} numbers, which can't be read; what can is F64, `),
+      "E_DTYPE");
     await expect(opened.load("odd", referenceDevice)).rejects.toEqual(wanted);
     await expect(opened.loadAll(referenceDevice)).rejects.toEqual(wanted);
     dispose(await opened.loadAll(referenceDevice, { names: ["x"] }));
@@ -149,7 +152,8 @@ describe("reading", () => {
       expect(await loaded.item()).toBe(i);
       loaded.dispose();
     }
-    await expect(opened.load("hasOwnProperty", referenceDevice)).rejects.toEqual(refused(/holds no tensor named "hasOwnProperty"/, "E_UNKNOWN_NAME"));
+    await expect(opened.load("hasOwnProperty", referenceDevice)).rejects.toEqual(refused(/holds no tensor named "hasOwnProperty"/,
+      "E_UNKNOWN_NAME"));
     const loaded = await opened.loadAll(referenceDevice);
     expect(Object.keys(loaded).sort()).toEqual([...names].sort());
     dispose(Object.values(loaded));
@@ -173,7 +177,8 @@ describe("reading", () => {
     ["broken UTF-8", file(new Uint8Array([0x7b, 0x22, 0xff, 0x22, 0x7d])), /header: is not valid UTF-8/],
     ["zeros after the header", file("{}\u0000"), /not valid JSON/],
     ["deep nesting", file(`{"x":${"[".repeat(50_000)}`), /nested more than 4 deep/],
-    ["a repeated name", file(`{"x":${JSON.stringify(entry("U8", [4], 0, 4))},"x":${JSON.stringify(entry("U8", [4], 4, 8))}}`, eight), /key "x" appears twice/],
+    ["a repeated name", file(`{"x":${JSON.stringify(entry("U8", [4], 0, 4))},"x":${JSON.stringify(entry("U8", [4], 4, 8))}}`, eight),
+      /key "x" appears twice/],
     ["a repeated field", file('{"x":{"dtype":"U8","dtype":"I8","shape":[8],"data_offsets":[0,8]}}', eight), /key "dtype" appears twice/],
     ["metadata that is no record", file('{"__metadata__":[]}'), /__metadata__ must map names to strings/],
     ["metadata that is not text", file('{"__metadata__":{"a":1}}'), /__metadata__ must map names to strings/],
@@ -198,10 +203,14 @@ describe("reading", () => {
     ["text offsets", file(one(entry("U8", [8], "0", "8")), eight), /must be two whole numbers/],
     ["offsets out of order", file(one(entry("U8", [0], 8, 0)), eight), /\[8, 0\] must be in order/],
     ["offsets beyond the data", file(one(entry("U8", [9], 0, 9)), eight), /within the 8 bytes of data/],
-    ["a size that differs from the shape", file(one(entry("F32", [3], 0, 8)), eight), /shape \[3\] of F32 needs 12 bytes, but data_offsets \[0, 8\] hold 8/],
-    ["overlapping tensors", file(JSON.stringify({ x: entry("U8", [6], 0, 6), y: entry("U8", [4], 4, 8) }), eight), /"y" starts at byte 4 of the data, but another tensor overlaps it up to 6/],
-    ["twice the same bytes", file(JSON.stringify({ x: entry("U8", [8], 0, 8), y: entry("U8", [8], 0, 8) }), eight), /another tensor overlaps/],
-    ["a hole", file(JSON.stringify({ x: entry("U8", [2], 0, 2), y: entry("U8", [4], 4, 8) }), eight), /"y" starts at byte 4 .* nothing covers the bytes from 2/],
+    ["a size that differs from the shape", file(one(entry("F32", [3], 0, 8)), eight),
+      /shape \[3\] of F32 needs 12 bytes, but data_offsets \[0, 8\] hold 8/],
+    ["overlapping tensors", file(JSON.stringify({ x: entry("U8", [6], 0, 6), y: entry("U8", [4], 4, 8) }), eight),
+      /"y" starts at byte 4 of the data, but another tensor overlaps it up to 6/],
+    ["twice the same bytes", file(JSON.stringify({ x: entry("U8", [8], 0, 8), y: entry("U8", [8], 0, 8) }), eight),
+      /another tensor overlaps/],
+    ["a hole", file(JSON.stringify({ x: entry("U8", [2], 0, 2), y: entry("U8", [4], 4, 8) }), eight),
+      /"y" starts at byte 4 .* nothing covers the bytes from 2/],
     ["a hole at the start", file(one(entry("U8", [4], 4, 8)), eight), /nothing covers the bytes from 0/],
     ["bytes after the last tensor", file(one(entry("U8", [4], 0, 4)), eight), /has 4 bytes after the last tensor/],
   ])("refuses %s", async (_, source, message) => {
@@ -220,7 +229,8 @@ describe("reading", () => {
 
   it("refuses a file that shrinks while it is read", async () => {
     const whole = file(one(entry("F32", [2], 0, 8)), eight);
-    const opened = await openSafetensors({ ...whole, read: async (at, n) => (at === 8 || at === 0 ? whole.read(at, n) : new Uint8Array(n - 1)) });
+    const opened = await openSafetensors({ ...whole, read: async (at, n) =>
+      (at === 8 || at === 0 ? whole.read(at, n) : new Uint8Array(n - 1)) });
     await expect(opened.load("x", referenceDevice)).rejects.toEqual(refused(/"x": ends early: 7 of 8 bytes .* changed while it was read/));
   });
 
@@ -250,7 +260,8 @@ describe("writing", () => {
   it("reads no metadata where it is null, and writes none that is not text", async () => {
     expect((await openSafetensors(file('{"__metadata__":null}'))).metadata).toEqual({});
     const write = () => encodeSafetensors({ a: zeros(referenceDevice, [1]) }, { step: 5 as unknown as string });
-    expect(() => scope(write)).toThrow(expect.objectContaining({ code: "E_ARGUMENT", message: expect.stringMatching(/metadata "step" is no string/) as string }));
+    expect(() => scope(write))
+      .toThrow(expect.objectContaining({ code: "E_ARGUMENT", message: expect.stringMatching(/metadata "step" is no string/) as string }));
   });
 
   it("refuses names that collide", () => {

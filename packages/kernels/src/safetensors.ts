@@ -267,7 +267,8 @@ interface WriteEntry {
 function encodeHeader(entries: readonly WriteEntry[], metadata: Readonly<Record<string, string>>): Uint8Array {
   const header: [string, unknown][] = [];
   for (const [name, text] of Object.entries<unknown>(metadata)) {
-    check(typeof text === "string", "E_ARGUMENT", () => `encodeSafetensors: metadata ${quote(name)} is no string; readers refuse a file with anything else`);
+    check(typeof text === "string", "E_ARGUMENT",
+      () => `encodeSafetensors: metadata ${quote(name)} is no string; readers refuse a file with anything else`);
   }
   if (Object.keys(metadata).length > 0) header.push([METADATA, metadata]);
   const names = new Set<string>([METADATA]);

@@ -76,7 +76,8 @@ describe("selection", () => {
   ])("gives the tokens that sorting gives: %s", (_, logits) => {
     const settings: Sampling[] = [];
     for (const temperature of [0, 0.01, 0.7, 1, 5, 1e-300]) {
-      for (const topK of [undefined, 1, 2, 40, 200, 5000]) for (const topP of [undefined, 1e-9, 0.3, 0.9, 0.999, 1]) settings.push({ temperature, topK, topP });
+      for (const topK of [undefined, 1, 2, 40, 200, 5000]) for (const topP of [undefined, 1e-9, 0.3, 0.9, 0.999, 1])
+        settings.push({ temperature, topK, topP });
     }
     const differing: string[] = [];
     for (const setting of settings) {
@@ -98,7 +99,8 @@ describe("selection", () => {
   });
 
   it.each([
-    [{ temperature: -1 }, /temperature -1/], [{ temperature: Number.NaN }, /temperature NaN/], [{ topK: 0.5 }, /topK 0.5/], [{ topP: 0 }, /topP 0/],
+    [{ temperature: -1 }, /temperature -1/], [{ temperature: Number.NaN }, /temperature NaN/], [{ topK: 0.5 }, /topK 0.5/],
+    [{ topP: 0 }, /topP 0/],
     [{ random: 1 }, /random 1/],
   ])("refuses %j", (options, message) => {
     expect(() => sample(LOGITS, { temperature: 1, random: 0, ...options })).toThrowError(
@@ -109,7 +111,8 @@ describe("selection", () => {
     expect(() => sample([], { temperature: 0, random: 0 })).toThrowError(expect.objectContaining({ code: "E_ARGUMENT" }));
     for (const bad of [Infinity, -Infinity, Number.NaN]) {
       for (const at of [0, 1, 2]) {
-        expect(() => sample([1, 2, 3].with(at, bad), { temperature: 0, random: 0 })).toThrowError(expect.objectContaining({ code: "E_NOT_FINITE" }));
+        expect(() => sample([1, 2, 3].with(at, bad), { temperature: 0, random: 0 }))
+          .toThrowError(expect.objectContaining({ code: "E_NOT_FINITE" }));
       }
     }
   });

@@ -19,7 +19,8 @@ export interface Sampling {
 export function checkSampling(who: string, { temperature, topK, topP }: Sampling): void {
   check(temperature >= 0 && Number.isFinite(temperature), "E_ARGUMENT", () =>
     `${who}: temperature ${temperature} must be a finite number of at least 0`);
-  check(topK === undefined || (Number.isInteger(topK) && topK >= 1), "E_ARGUMENT", () => `${who}: topK ${topK} must be a whole number of at least 1`);
+  check(topK === undefined || (Number.isInteger(topK) && topK >= 1), "E_ARGUMENT",
+    () => `${who}: topK ${topK} must be a whole number of at least 1`);
   check(topP === undefined || (topP > 0 && topP <= 1), "E_ARGUMENT", () => `${who}: topP ${topP} must be above 0 and at most 1`);
 }
 

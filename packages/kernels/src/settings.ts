@@ -23,7 +23,8 @@ export type Settings<Options> = { readonly [Name in keyof Options]: Setting<Opti
 export type SettingsTable = Readonly<Record<string, Setting>>;
 
 /** A finite number, within bounds. `meaning` is one sentence, as for all kinds of settings. */
-export function numberSetting(byDefault: number, meaning: string, bounds: { above?: number; from?: number; to?: number } = {}): Setting<number> {
+export function numberSetting(byDefault: number, meaning: string,
+  bounds: { above?: number; from?: number; to?: number } = {}): Setting<number> {
   const { above = -Infinity, from = -Infinity, to = Infinity } = bounds;
   const limits = [
     above > -Infinity ? `above ${above}` : "",

@@ -5,9 +5,11 @@
  *
  * A tensor is `TYPE[sizes]`:
  *  * TYPE is nothing for the device's real type (f32; f64 on `reference` where asked), `i32`, `weight` (real, or f16) or `any`.
- *  * A size is a name among the kernel's numbers, `name-1`, `name+1`, a whole number, or `a/b` for the quotient rounded up. `[*]` is for any
+ *  * A size is a name among the kernel's numbers, `name-1`, `name+1`, a whole number, or `a/b` for the quotient rounded up. `[*]` is
+ *    for any
  *    number of elements.
- *  * A `?` behind it: may be null. A `...` behind it: a list of tensors, whose i-th sees the i-th of numbers that are a list; `...?`: a list
+ *  * A `?` behind it: may be null. A `...` behind it: a list of tensors, whose i-th sees the i-th of numbers that are a list; `...?`: a
+ *    list
  *    of which each may be null.
  */
 import type { Layout } from "./ops/layout";
@@ -16,7 +18,8 @@ import type { Tensor } from "./tensor";
 
 /**
  * A number that goes with a launch: a whole one of at least 0 (`size`), any whole one (`int`), one that kernels take as f32 (`real`, where
- * a subnormal number may be 0) or as it is (`number`), a flag, or one of the given names. The others are lists, of which a kernel has at most one, its last number: `sizes`, `reals`, the two words of
+ * a subnormal number may be 0) or as it is (`number`), a flag, or one of the given names. The others are lists, of which a kernel has at
+ * most one, its last number: `sizes`, `reals`, the two words of
  * a random `key` (`key?`: none where it is null), a loop nest.
  */
 export type NumberKind = "size" | "int" | "real" | "number" | "flag" | readonly string[] | "sizes" | "reals" | "key" | "key?" | "nest";

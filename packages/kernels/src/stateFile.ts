@@ -86,7 +86,8 @@ export async function loadState<State extends Tree>(
   const empty = keep(model.initialState(1, device));
   try {
     const rows = checkLeaves(name, file, model, empty);
-    check(batch === undefined || rows === batch, "E_SHAPE", () => `${name}: holds the states of ${rows} streams side by side; ${batch} were expected`);
+    check(batch === undefined || rows === batch, "E_SHAPE", () =>
+      `${name}: holds the states of ${rows} streams side by side; ${batch} were expected`);
     check(!named || metadata["weights"] === (await weightsOf(model, parameters)), "E_WEIGHTS", () =>
       `${name}: is the state of a ${model.family} with other parameters; go on with the checkpoint that it was made with`);
     return { state: await loadLeaves(name, file, model, empty, device), place };
@@ -110,11 +111,13 @@ function weightsOf(model: Pick<SequenceModel, "parameterShapes">, parameters: Pa
 }
 
 /** Whether this is a state, of this version and this model; gives its place. */
-function checkMetadata(name: string, metadata: Readonly<Record<string, string>>, model: Pick<SequenceModel, "family" | "config" | "vocabulary">): StreamPlace {
+function checkMetadata(name: string, metadata: Readonly<Record<string, string>>, model: Pick<SequenceModel,
+  "family" | "config" | "vocabulary">): StreamPlace {
   const { format, version = "", family = "" } = metadata;
   check(format === FORMAT, "E_FORMAT", () => `${name}: is no saved state; its metadata lacks the format ${FORMAT}`);
   check(version === VERSION, "E_FORMAT", () => `${name}: is a state of version ${quote(version)}; this program reads ${VERSION}`);
-  check(family === model.family, "E_CONFIG", () => `${name}: is the state of a model of family ${quote(family)}; this one is a ${model.family}`);
+  check(family === model.family, "E_CONFIG",
+    () => `${name}: is the state of a model of family ${quote(family)}; this one is a ${model.family}`);
   const config = parseJson(metadata["config"] ?? "", `${name}: config`);
   check(isJsonObject(config), "E_FORMAT", () => `${name}: its config must be a JSON object`);
   const [theirs, ours] = [config, JSON.parse(JSON.stringify(model.config)) as Record<string, unknown>]
@@ -133,7 +136,8 @@ function placeFrom(json: Json, name: string, vocabulary: number): StreamPlace {
     `${name}: place must have the whole numbers read, seed and drawn`);
   const { read, seed, drawn, unread } = json as { read: number; seed: number; drawn: number; unread?: Json };
   if (unread === undefined) return { read, seed, drawn };
-  check(isJsonObject(unread) && isCount(unread["token"]) && unread["token"] < vocabulary && (unread["by"] === "prompt" || unread["by"] === "model"),
+  check(isJsonObject(unread) && isCount(unread["token"]) && unread["token"] < vocabulary
+    && (unread["by"] === "prompt" || unread["by"] === "model"),
     "E_FORMAT", () => `${name}: place: unread must have a token below ${vocabulary}, by prompt or model`);
   return { read, unread: { token: unread["token"], by: unread["by"] }, seed, drawn };
 }
@@ -144,12 +148,14 @@ function checkLeaves<State extends Tree>(name: string, { tensors }: Safetensors,
   const parts = leaves(empty);
   const batch = of(parts[0]!.path)[0] ?? 0;
   check(batch >= 1, "E_FORMAT", () => `${name}: tensor ${parts[0]!.path} should be there, with one row or more`);
-  const wanted = model.stateFiles?.shapes(batch, of) ?? Object.fromEntries(parts.map(({ path, tensor }) => [path, tensor.shape.with(0, batch)]));
+  const wanted = model.stateFiles?.shapes(batch, of)
+    ?? Object.fromEntries(parts.map(({ path, tensor }) => [path, tensor.shape.with(0, batch)]));
   for (const { path, tensor } of parts) {
     check(Object.hasOwn(tensors, path) && showShape(of(path)) === showShape(wanted[path]!), "E_FORMAT", () =>
       `${name}: tensor ${path} should have shape ${showShape(wanted[path]!)}, but ${Object.hasOwn(tensors, path) ? `has ${showShape(of(path))}` : "is missing"}`);
     const { dtype } = tensors[path]!;
-    check(tensor.dtype === "i32" ? dtype === "I32" : dtype === "F32" || dtype === "F64", "E_FORMAT", () => `${name}: tensor ${path} can't be ${dtype}`);
+    check(tensor.dtype === "i32" ? dtype === "I32" : dtype === "F32" || dtype === "F64", "E_FORMAT",
+      () => `${name}: tensor ${path} can't be ${dtype}`);
   }
   const unknown = Object.keys(tensors).find((path) => !Object.hasOwn(wanted, path));
   check(unknown === undefined, "E_FORMAT", () => `${name}: holds ${quote(unknown!)}, which is not part of a state of this model`);
@@ -162,7 +168,8 @@ async function loadLeaves<State extends Tree>(
   const loaded = await file.loadAll(device);
   try {
     const state = mapTree<unknown>(empty, (_, path): Tensor => loaded[path]!) as State;
-    check(file.metadata["state"] === undefined || file.metadata["state"] === (await digestOf(state)), "E_FORMAT", () => `${name}: its numbers are not those that were saved; the file is damaged`);
+    check(file.metadata["state"] === undefined || file.metadata["state"] === (await digestOf(state)), "E_FORMAT",
+      () => `${name}: its numbers are not those that were saved; the file is damaged`);
     await model.stateFiles?.check?.(state, name);
     return state;
   } catch (error) {

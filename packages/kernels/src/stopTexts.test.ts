@@ -10,7 +10,8 @@ function shown(text: string, stops: readonly string[], size: number): [string, s
   const decoder = new TextDecoder();
   const bytes = encode(text);
   let out = "";
-  for (let from = 0; from < bytes.length; from += size) out += decoder.decode(stop.push(bytes.subarray(from, from + size)), { stream: true });
+  for (let from = 0; from < bytes.length; from += size)
+    out += decoder.decode(stop.push(bytes.subarray(from, from + size)), { stream: true });
   return [out + decoder.decode(stop.rest()), stop.found];
 }
 

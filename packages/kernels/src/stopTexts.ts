@@ -21,7 +21,8 @@ export class StopTexts {
 
   /** Throws `E_ARGUMENT` for an empty text. No texts at all are never found. */
   constructor(texts: readonly string[]) {
-    check(texts.every((text) => text.length > 0), "E_ARGUMENT", () => "stop texts: one of them is empty; it would end everything before it begins");
+    check(texts.every((text) => text.length > 0), "E_ARGUMENT",
+      () => "stop texts: one of them is empty; it would end everything before it begins");
     // The longest first.
     this.#patterns = [...new Set(texts)].map(patternOf).sort((a, b) => b.bytes.length - a.bytes.length);
   }

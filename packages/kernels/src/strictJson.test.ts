@@ -13,7 +13,8 @@ describe("parseJson", () => {
 
   it.each([
     "", " ", "nul", "tru", "01", "+1", ".5", "1.", "1e", "--1", "0x1", "NaN", "Infinity", "'a'", '"a', '"\n"', String.raw`"\x"`,
-    String.raw`"\u12"`, "[", "[1", "[1,", "[1,]", "[,1]", "{", '{"a"', '{"a":', '{"a":1,', '{"a":1,}', "{a:1}", "{1:1}", "1 2", "[]]", "\ufeff{}", "/**/1",
+    String.raw`"\u12"`, "[", "[1", "[1,", "[1,]", "[,1]", "{", '{"a"', '{"a":', '{"a":1,', '{"a":1,}', "{a:1}", "{1:1}", "1 2", "[]]",
+    "\ufeff{}", "/**/1",
   ])("refuses what JSON.parse refuses: %s", (text) => {
     expect(() => JSON.parse(text)).toThrow(SyntaxError);
     expect(() => parseJson(text, "it")).toThrow(refused(/^it: not valid JSON at character \d+: found .* expected /));

@@ -97,7 +97,8 @@ class Parser {
     }
     const word = this.#match(/true|false|null/y);
     if (word !== undefined) return WORDS.get(word)!;
-    const number = (this.nonFinite ? this.#match(NON_FINITE) : undefined) ?? this.#match(/-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y);
+    const number = (this.nonFinite ? this.#match(NON_FINITE) : undefined)
+      ?? this.#match(/-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y);
     if (number === undefined) this.#fail("a value");
     return Number(number);
   }

@@ -72,7 +72,8 @@ eachDevice("the tape", (device) => {
 
   it("passes several outputs back, null for none", async () => {
     const gradients = scope(() => {
-      const { pullback } = vjp((x: Tensor) => ({ twice: combine(x, null, 2, 0), thrice: combine(x, null, 3, 0), same: x }), tensor(device, [1]));
+      const { pullback } = vjp((x: Tensor) => ({ twice: combine(x, null, 2, 0), thrice: combine(x, null, 3, 0), same: x }),
+        tensor(device, [1]));
       return pullback({ twice: full(device, [1], 1), thrice: null, same: full(device, [1], 10) });
     });
     expect(await gradients.read()).toEqual(new Float32Array([12]));
@@ -109,10 +110,12 @@ eachDevice("the tape", (device) => {
       const rowsOnly = vjp((x: Tensor) => ({ rows: firstRows(x, 1) }), x);
       return {
         row, both,
-        gradients: [first.pullback({ rows: row, whole: both }), last.pullback({ rows: row, whole: both }), rowsOnly.pullback({ rows: row })],
+        gradients: [first.pullback({ rows: row, whole: both }), last.pullback({ rows: row, whole: both }),
+          rowsOnly.pullback({ rows: row })],
       };
     });
-    expect(await Promise.all(result.gradients.map(async (g) => [...(await g.read())]))).toEqual([[23, 23, 20, 20], [23, 23, 20, 20], [1, 1, 0, 0]]);
+    expect(await Promise.all(result.gradients.map(async (g) => [...(await g.read())])))
+      .toEqual([[23, 23, 20, 20], [23, 23, 20, 20], [1, 1, 0, 0]]);
     result.gradients[2]!.write([5, 5, 5, 5]);
     expect([[...(await result.row.read())], [...(await result.both.read())]]).toEqual([[1, 1], [10, 10, 10, 10]]);
     dispose(result);

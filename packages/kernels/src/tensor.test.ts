@@ -62,8 +62,10 @@ eachDevice("tensors", (device) => {
     await Promise.all(reads);
     expect([into, await reads[1]]).toEqual([new Float32Array([9, 1.5, 4, 5, 6]), new Float32Array([1.5, -2, 0.1])]);
     expect(await n.read(new Int32Array(2))).toEqual(new Int32Array([7, -8]));
-    await expect(x.read(new Float32Array(4))).rejects.toMatchObject({ code: "E_SHAPE", message: expect.stringContaining("4 numbers do not hold a tensor [3, 1] of 3") });
-    await expect(x.read(new Int32Array(3))).rejects.toMatchObject({ code: "E_DTYPE", message: expect.stringContaining("f32 is read into a Float32Array, not a Int32Array") });
+    await expect(x.read(new Float32Array(4))).rejects.toMatchObject({ code: "E_SHAPE",
+      message: expect.stringContaining("4 numbers do not hold a tensor [3, 1] of 3") });
+    await expect(x.read(new Int32Array(3))).rejects.toMatchObject({ code: "E_DTYPE",
+      message: expect.stringContaining("f32 is read into a Float32Array, not a Int32Array") });
   });
 
   it("are not read into memory that is gone, and lose nothing", async () => {
@@ -107,9 +109,12 @@ eachDevice("tensors", (device) => {
   });
 
   it("refuse what is no number, or does not fit", () => {
-    for (const wrong of [1.5, 2 ** 31, Number.NaN, Infinity]) expect(() => tensor(device, [0, wrong], [2], "i32")).toThrow(/at place 1 is not a whole number/);
-    expect(() => tensor(device, BigInt64Array.of(1n) as unknown as number[], [1], "i32")).toThrow(/^write: 1 at place 0 is not a whole number/);
-    for (const wrong of ["1", 1n, undefined, null]) expect(() => tensor(device, [wrong] as unknown as number[])).toThrow(/at place 0 is not a number, as f32 holds/);
+    for (const wrong of [1.5, 2 ** 31, Number.NaN, Infinity])
+      expect(() => tensor(device, [0, wrong], [2], "i32")).toThrow(/at place 1 is not a whole number/);
+    expect(() => tensor(device, BigInt64Array.of(1n) as unknown as number[], [1], "i32"))
+      .toThrow(/^write: 1 at place 0 is not a whole number/);
+    for (const wrong of ["1", 1n, undefined, null])
+      expect(() => tensor(device, [wrong] as unknown as number[])).toThrow(/at place 0 is not a number, as f32 holds/);
     tensor(device, [-0, -(2 ** 31), 2 ** 31 - 1], [3], "i32").dispose();
     tensor(device, [Number.NaN, -Infinity]).dispose();
   });

@@ -66,10 +66,12 @@ export function hasDevice(kind: DeviceKind): boolean {
 }
 
 /** Instruction sets of the CPU device that this machine can run; empty without the CPU device. */
-export const instructionSets: readonly string[] = String(listings.find(({ name }) => name === "cpu")!.details.isas ?? "").split(", ").filter(Boolean);
+export const instructionSets: readonly string[] = String(listings.find(({ name }) => name === "cpu")!.details.isas ?? "").split(", ")
+  .filter(Boolean);
 if (hasDevice("cpu")) {
   for (const isa of process.arch === "x64" ? ["baseline", "avx2", "avx512"] : ["neon"]) {
-    if (!instructionSets.includes(isa)) console.warn(`tests of instruction set ${isa} do not run: this processor has ${instructionSets.join(", ")}`);
+    if (!instructionSets.includes(isa))
+      console.warn(`tests of instruction set ${isa} do not run: this processor has ${instructionSets.join(", ")}`);
   }
 }
 
@@ -172,7 +174,8 @@ export interface Evaluation {
  * `precise`; a given `cotangent` stands for all the random ones.
  */
 export async function evaluate(
-  device: Device, f: TestFunction, inputs: readonly HostTensor[], options: { precise?: boolean; gradients?: boolean; cotangent?: number } = {},
+  device: Device, f: TestFunction, inputs: readonly HostTensor[],
+  options: { precise?: boolean; gradients?: boolean; cotangent?: number } = {},
 ): Promise<Evaluation> {
   const { precise = false, gradients: wanted = true, cotangent: constant } = options;
   const held = scope(() => {
@@ -294,7 +297,8 @@ function sameBits(a: Evaluation, b: Evaluation): boolean {
   const words = ({ outputs, gradients }: Evaluation) =>
     [...outputs, ...gradients].map((values) => (values ? new Int32Array((values as Float32Array).slice().buffer) : new Int32Array()));
   const [left, right] = [words(a), words(b)];
-  return left.length === right.length && left.every((list, i) => list.length === right[i]!.length && list.every((word, j) => word === right[i]![j]));
+  return left.length === right.length
+    && left.every((list, i) => list.length === right[i]!.length && list.every((word, j) => word === right[i]![j]));
 }
 
 /** Expects that a call of `f` with its gradients leaves the device's memory as it was. */

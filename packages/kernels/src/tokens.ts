@@ -13,7 +13,10 @@ export interface TokenSource {
   read(start: number, into: Int32Array): void;
 }
 
-/** Copies tokens start, start + 1, ... of a sequence of either kind. Throws `E_ARGUMENT` for what is no token, such as a string's letters. */
+/**
+ * Copies tokens start, start + 1, ... of a sequence of either kind. Throws `E_ARGUMENT` for what is no token, such as a string's
+ * letters.
+ */
 export function readTokens(sequence: Tokens | TokenSource, start: number, into: Int32Array): void {
   if (sequence instanceof Uint8Array || sequence instanceof Int32Array) into.set(sequence.subarray(start, start + into.length));
   else if (isSource(sequence)) sequence.read(start, into);

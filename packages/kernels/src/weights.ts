@@ -27,7 +27,8 @@ export interface Weights extends Safetensors {
 }
 
 /**
- * Opens the weights of a checkpoint by a function that opens a file of its folder, and throws `E_MISSING` where there is none. One file goes
+ * Opens the weights of a checkpoint by a function that opens a file of its folder, and throws `E_MISSING` where there is none. One file
+ * goes
  * before several. Throws `E_MISSING` when a file is not there, `E_FORMAT` for a damaged file or an index that names none of its folder, and
  * `E_WEIGHTS` when index and files disagree: a tensor that is not where the index has it, or that two files hold.
  */
@@ -75,7 +76,8 @@ async function openAll(index: ByteSource, open: (name: string) => Promise<ByteSo
   const holders = new Map<string, { readonly name: string; readonly file: Safetensors }>();
   for (const name of names) {
     const source = await present(open(name));
-    check(!(source instanceof LenggenError), "E_MISSING", () => `${what}: lists the file ${quote(name)}, which is not there: ${(source as LenggenError).message}`);
+    check(!(source instanceof LenggenError), "E_MISSING", () =>
+      `${what}: lists the file ${quote(name)}, which is not there: ${(source as LenggenError).message}`);
     const file = await openSafetensors(source);
     for (const [tensor, about] of Object.entries(file.tensors)) {
       check(!holders.has(tensor), "E_WEIGHTS", () =>
@@ -92,7 +94,8 @@ async function openAll(index: ByteSource, open: (name: string) => Promise<ByteSo
   }
   const load: Safetensors["load"] = async (name, device, dtype) => {
     const holder = holders.get(name);
-    check(holder, "E_UNKNOWN_NAME", () => `${what}: there is no tensor named ${quote(name)} in its files; they hold ${holders.size} others`);
+    check(holder, "E_UNKNOWN_NAME",
+      () => `${what}: there is no tensor named ${quote(name)} in its files; they hold ${holders.size} others`);
     return holder.file.load(name, device, dtype);
   };
   return { tensors, metadata, load, loadAll: allBy(load, Object.keys(tensors)) };
@@ -100,7 +103,8 @@ async function openAll(index: ByteSource, open: (name: string) => Promise<ByteSo
 
 /** In which file each tensor is. */
 async function readIndex(index: ByteSource, what: string): Promise<ReadonlyMap<string, string>> {
-  check(index.size <= LARGEST_INDEX, "E_FORMAT", () => `${what}: has ${index.size} bytes, too many for an index (at most ${LARGEST_INDEX})`);
+  check(index.size <= LARGEST_INDEX, "E_FORMAT",
+    () => `${what}: has ${index.size} bytes, too many for an index (at most ${LARGEST_INDEX})`);
   const bytes = await index.read(0, index.size);
   const json = parseJsonBytes(bytes, what);
   const map = isJsonObject(json) ? json["weight_map"] : undefined;

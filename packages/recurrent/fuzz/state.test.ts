@@ -17,7 +17,8 @@ it(`a state is refused or goes on (${INPUTS} inputs, seed ${SEED})`, { timeout: 
   const parameters = model.init(key(1), device);
   const state = model.initialState(1, device);
   const bytes: number[] = [];
-  for await (const piece of saveState(model, parameters, state, { read: 3, unread: { token: 4, by: "model" }, seed: 0, drawn: 1 })) bytes.push(...piece);
+  for await (const piece of saveState(model, parameters, state, { read: 3, unread: { token: 4, by: "model" }, seed: 0, drawn: 1 }))
+    bytes.push(...piece);
   dispose(state);
   const seeds = [Uint8Array.from(bytes)];
   const before = device.memory().used;

@@ -1,7 +1,8 @@
 /** Recurrent sequence models in the layout of their published checkpoints. */
 export { type Mamba2Config, type Mamba2Json, type Mamba2Layout, mamba2Json, parseMamba2Config } from "./mamba2/config";
 export { type LoadedMamba2, loadMamba2, saveMamba2 } from "./mamba2/files";
-export { type Mamba2, mamba2, type Mamba2LayerState, type Mamba2Layouts, type Mamba2Options, mamba2ParameterCount, type Mamba2State } from "./mamba2/model";
+export { type Mamba2, mamba2, type Mamba2LayerState, type Mamba2Layouts, type Mamba2Options, mamba2ParameterCount,
+  type Mamba2State } from "./mamba2/model";
 export { MAMBA2_PRESETS, type Mamba2Preset } from "./mamba2/presets";
 export { RECURRENT_FAMILIES } from "./families";
 export { generate, type GenerateOptions } from "@lenggen/kernels";

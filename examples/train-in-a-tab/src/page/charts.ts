@@ -61,7 +61,8 @@ export function positionFigure({ project, plan }: PageState, size: Size): Figure
     markup: plotMarkup({
       ...size,
       x: { type: "log", domain: [first, longest], format: length },
-      y: { type: "linear", domain: around([...reference, ...lines].flatMap(({ points }) => points.map(([, y]) => y)), [1, 5]), format: short },
+      y: { type: "linear", domain: around([...reference, ...lines].flatMap(({ points }) => points.map(([, y]) => y)), [1, 5]),
+        format: short },
       xLabel: "position in the text, bytes \u2192",
       yLabel: "\u2191 loss, bits per byte",
       lines: [...reference, ...lines],
@@ -77,7 +78,8 @@ export function positionFigure({ project, plan }: PageState, size: Size): Figure
 export function positionLegend({ project }: PageState): { readonly name: string; readonly className: string }[] {
   const phases = measuredPhases(project);
   if (phases.length === 0) return [];
-  return [...phases.map((measured) => ({ name: measured.name, className: classOf(measured) })), { name: "same text, short memory", className: "reference" }];
+  return [...phases.map((measured) => ({ name: measured.name, className: classOf(measured) })),
+    { name: "same text, short memory", className: "reference" }];
 }
 
 /** The numbers behind the figure: a row for each length. */
@@ -101,7 +103,8 @@ export function lossFigure({ project, plan }: PageState, size: Size): Figure {
   const bounds: number[] = [];
   let latest: Point | undefined;
   (project?.phases ?? []).forEach((phase, i, phases) => {
-    const points: Point[] = phase.records.flatMap((record) => (record.kind === "step" ? [[offset + record.step, record.loss / NATS] as const] : []));
+    const points: Point[] = phase.records.flatMap((record) =>
+      (record.kind === "step" ? [[offset + record.step, record.loss / NATS] as const] : []));
     if (offset > 0 && points.length > 0) marks.push({ x: offset, label: METHOD_NAMES[phase.method] });
     const raw = thinned(points, MOST_POINTS);
     lines.unshift({ points: raw, className: `${phase.method} raw` });
@@ -118,7 +121,8 @@ export function lossFigure({ project, plan }: PageState, size: Size): Figure {
       y: { type: "linear", domain: around(bounds, [1, 8]), format: short },
       xLabel: "step \u2192", yLabel: "\u2191 loss, bits per byte", lines, marks, empty: NOTHING,
     }),
-    description: latest ? `Training loss by step: ${latest[1].toFixed(2)} bits per byte at step ${count(latest[0])}.` : "Training loss by step. Nothing yet.",
+    description: latest ? `Training loss by step: ${latest[1].toFixed(2)} bits per byte at step ${count(latest[0])}.`
+      : "Training loss by step. Nothing yet.",
   };
 }
 

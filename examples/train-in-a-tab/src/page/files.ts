@@ -9,7 +9,8 @@ const OF_A_RUN = /(^|\/)(run\.json|tab\.json|config\.json|metrics\.jsonl|README\
 
 /** The files of a chosen folder, with their paths below it. */
 export function chosenFiles(list: Iterable<File>): ChosenFile[] {
-  return [...list].map((file) => ({ path: file.webkitRelativePath || file.name, content: file })).filter(({ path }, _, all) => all.length === 1 || OF_A_RUN.test(path));
+  return [...list].map((file) => ({ path: file.webkitRelativePath || file.name, content: file }))
+    .filter(({ path }, _, all) => all.length === 1 || OF_A_RUN.test(path));
 }
 
 /** Reads a drop. Undefined when nothing of it is a file. */

@@ -119,7 +119,10 @@ export function thinned(points: readonly Point[], most: number): readonly Point[
   return means;
 }
 
-/** An exponential mean, so that the trend shows through the noise. Its memory grows to `memory` points, so that a steep beginning stays steep. */
+/**
+ * An exponential mean, so that the trend shows through the noise. Its memory grows to `memory` points, so that a steep beginning
+ * stays steep.
+ */
 export function smoothed(points: readonly Point[], memory: number): Point[] {
   let mean = 0;
   return points.map(([x, y], i) => {

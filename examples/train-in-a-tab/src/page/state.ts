@@ -40,7 +40,8 @@ export interface PageState {
 }
 
 export const FIRST_STATE: PageState = {
-  activity: "opening", devices: [], device: undefined, deviceName: undefined, lasting: true, elsewhere: false, text: undefined, plan: FAST_PLAN,
+  activity: "opening", devices: [], device: undefined, deviceName: undefined, lasting: true, elsewhere: false, text: undefined,
+  plan: FAST_PLAN,
   method: "zero", project: undefined, loaded: undefined, problem: undefined, fresh: true, measured: 0,
 };
 
@@ -79,7 +80,8 @@ export function received(state: PageState, message: FromWorker, wishes: Wishes):
     case "saved":
       return state;
     default: // failed
-      return { ...state, fresh: state.fresh || message.code === "E_DEVICE_LOST", activity: message.during === "save" || message.during === "stop" ? state.activity : "idle", problem: message };
+      return { ...state, fresh: state.fresh || message.code === "E_DEVICE_LOST",
+        activity: message.during === "save" || message.during === "stop" ? state.activity : "idle", problem: message };
   }
 }
 
@@ -93,7 +95,8 @@ export function withDevice(state: PageState, device: DeviceChoice | undefined): 
 function withProject(state: PageState, project: ProjectView | null): PageState {
   if (project === null) return { ...state, project: undefined };
   const last = project.phases.at(-1);
-  return { ...state, project, plan: project.plan, text: undefined, method: last && last.folder !== "0-loaded" ? last.method : state.method };
+  return { ...state, project, plan: project.plan, text: undefined,
+    method: last && last.folder !== "0-loaded" ? last.method : state.method };
 }
 
 function withEvent(state: PageState, event: Extract<FromWorker, { kind: "event" }>["event"]): PageState {
@@ -154,7 +157,8 @@ export function mainAction(state: PageState): MainAction {
   const { activity, device, elsewhere, project, text, method, loaded } = state;
   if (activity === "training" || activity === "measuring") return { kind: "stop" };
   const phase = currentPhase(state);
-  const label = activity === "stopping" ? "Stopping" : activity === "starting" ? "Starting" : labelOf(phase, method, loaded !== undefined && !project);
+  const label = activity === "stopping" ? "Stopping" : activity === "starting" ? "Starting"
+    : labelOf(phase, method, loaded !== undefined && !project);
   if (activity !== "idle") return { kind: "none", label, why: "" };
   if (elsewhere) return { kind: "none", label, why: "This page is open in another tab, which has the run." };
   if (device === undefined) return { kind: "none", label, why: "Choose above how to go on without a GPU." };

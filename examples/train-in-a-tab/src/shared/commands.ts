@@ -38,7 +38,8 @@ function resumeCommand(plan: Plan, phase: SavedPhase, text: SplitText): string {
     method: phase.method,
     ...(phase.base === undefined ? {} : { checkpoint: phase.base }),
     // The command line has no preset of that name; the checkpoint has the configuration.
-    ...(phase.base === undefined && plan.model !== "tiny-byte" ? { model: `${phase.folder}/checkpoints/step-${phase.saved}/config.json` } : {}),
+    ...(phase.base === undefined && plan.model !== "tiny-byte"
+      ? { model: `${phase.folder}/checkpoints/step-${phase.saved}/config.json` } : {}),
     steps, batch, context, seed,
     "learning-rate": schedule.learningRate,
     warmup: schedule.warmup,

@@ -12,7 +12,8 @@ export const MODELS = {
   /** For devices without a GPU: 40 times less work for each byte. */
   "mini-byte": {
     label: "mini-byte, 20,000 numbers",
-    config: { ...MAMBA2_PRESETS["tiny-byte"], d_model: 32, n_layer: 2, ssm_cfg: { ...MAMBA2_PRESETS["tiny-byte"].ssm_cfg, d_state: 16, headdim: 16, chunk_size: 32 } },
+    config: { ...MAMBA2_PRESETS["tiny-byte"], d_model: 32, n_layer: 2,
+      ssm_cfg: { ...MAMBA2_PRESETS["tiny-byte"].ssm_cfg, d_state: 16, headdim: 16, chunk_size: 32 } },
   },
 } as const satisfies Record<string, { label: string; config: Mamba2Json }>;
 
@@ -56,13 +57,15 @@ export const FIELDS: Readonly<Record<Exclude<keyof Plan, "model">, Field>> = {
   learningRate: { label: "Learning rate", hint: "The highest; it falls along half a cosine.", from: 0, to: 1, step: "any" },
   laterSteps: { label: "Steps", hint: "Updates after each turn of the switch.", from: 1, to: 1_000_000, step: 1 },
   laterRate: { label: "Learning rate", hint: "A tenth of the first is gentle enough.", from: 0, to: 1, step: "any" },
-  resetProbability: { label: "Reset probability", hint: "How often a sequence starts from zero all the same.", from: 0, to: 1, step: "any" },
+  resetProbability: { label: "Reset probability", hint: "How often a sequence starts from zero all the same.", from: 0, to: 1,
+    step: "any" },
   seed: { label: "Seed", hint: "The same seed gives the same run.", from: 0, to: 2 ** 31 - 1, step: 1 },
 };
 
 /** Found by trying: a tenth of the bytes of the full experiment, and collapse and recovery still show. */
 export const FAST_PLAN: Plan = {
-  model: "tiny-byte", context: 256, batch: 8, steps: 800, learningRate: 3e-3, laterSteps: 150, laterRate: 3e-4, resetProbability: 0.01, seed: 0,
+  model: "tiny-byte", context: 256, batch: 8, steps: 800, learningRate: 3e-3, laterSteps: 150, laterRate: 3e-4,
+  resetProbability: 0.01, seed: 0,
 };
 
 /** For the reference device, which computes in plain JavaScript. */

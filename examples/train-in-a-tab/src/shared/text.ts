@@ -38,7 +38,8 @@ export function splitText(name: string, bytes: Uint8Array, context: number): Spl
 
 /** Names of the two parts as files: plain letters only, since they become paths and words of a command. */
 export function textFiles(name: string): { trainName: string; heldOutName: string } {
-  const stem = name.replace(/\.[^.]*$/, "").normalize("NFKD").replace(/[^A-Za-z0-9]+/g, "-").replace(/^-+|-+$/g, "").toLowerCase().slice(0, 40) || "text";
+  const stem = name.replace(/\.[^.]*$/, "").normalize("NFKD").replace(/[^A-Za-z0-9]+/g, "-").replace(/^-+|-+$/g, "").toLowerCase()
+    .slice(0, 40) || "text";
   return { trainName: `${stem}.train.txt`, heldOutName: `${stem}.held-out.txt` };
 }
 

@@ -1,7 +1,8 @@
 /** One phase of training, on any device and into any store: what the worker runs, and the test runs in Node. */
 import { type LossByPosition, lossByPosition } from "@lenggen/evals";
 import {
-  adamWOptimizer, createIntervention, findIntervention, type JsonRecord, type RunStore, textBatches, train, type TrainEvent, type TrainResult,
+  adamWOptimizer, createIntervention, findIntervention, type JsonRecord, type RunStore, textBatches, train, type TrainEvent,
+  type TrainResult,
 } from "@lenggen/interventions";
 import type { Device, Parameters, SequenceModel } from "@lenggen/kernels";
 import { FAMILIES, type Method, MODELS, phaseOptions, type Plan } from "./plan";
@@ -35,7 +36,8 @@ export interface PhaseInput {
 }
 
 /** Trains, or goes on with the run in the store. The parameters of the result are the caller's to dispose. */
-export function trainPhase({ device, plan, phase, text, store, config, parameters, signal, onEvent, onMeasuring }: PhaseInput): Promise<TrainResult> {
+export function trainPhase({ device, plan, phase, text, store, config, parameters, signal, onEvent,
+  onMeasuring }: PhaseInput): Promise<TrainResult> {
   const options = phaseOptions(plan, phase.method, phase.first);
   const { steps, batch, context, seed, schedule, optimizer, methodOptions, measureEvery } = options;
   const model = FAMILIES.make(config ?? MODELS[plan.model].config, { unknownFields: "report" });
@@ -59,7 +61,8 @@ export function trainPhase({ device, plan, phase, text, store, config, parameter
 
 /** Loss by position over the held-out text, as metrics.jsonl records it. */
 export async function measure(
-  model: SequenceModel, parameters: Parameters, text: SplitText, context: number, onMeasuring?: (share: number) => void, signal?: AbortSignal,
+  model: SequenceModel, parameters: Parameters, text: SplitText, context: number, onMeasuring?: (share: number) => void,
+  signal?: AbortSignal,
 ): Promise<JsonRecord> {
   const { lengths, sequences } = measuredLengths(text.heldOut, context);
   onMeasuring?.(0);

@@ -16,7 +16,8 @@ const FOLDER = "train-in-a-tab";
 /** All files of the project, packed, with a note that says how to go on from the command line. */
 export async function pack(files: Files, note: string): Promise<Blob> {
   const packed = await snapshot(files);
-  return writeTar([{ path: "README.txt", content: new Blob([note]) }, ...packed].map(({ path, content }) => ({ path: `${FOLDER}/${path}`, content })), new Date());
+  return writeTar([{ path: "README.txt", content: new Blob([note]) }, ...packed]
+    .map(({ path, content }) => ({ path: `${FOLDER}/${path}`, content })), new Date());
 }
 
 /** Copies of all files at one moment. A checkpoint may be replaced meanwhile: then it begins again. */
@@ -55,8 +56,10 @@ export async function identify(chosen: readonly ChosenFile[]): Promise<Found> {
   if (described) {
     const project = parseProject(await described.content.text());
     const prefix = described.path.slice(0, -PROJECT_FILE.length);
-    const inside = files.filter(({ path }) => path.startsWith(prefix)).map(({ path, content }) => ({ path: path.slice(prefix.length), content }));
-    for (const { path } of inside) check(path.split("/").every((name) => name !== "" && name !== "." && name !== ".."), "E_FORMAT", () => `the path ${path} can't be unpacked`);
+    const inside = files.filter(({ path }) => path.startsWith(prefix))
+      .map(({ path, content }) => ({ path: path.slice(prefix.length), content }));
+    for (const { path } of inside) check(path.split("/").every((name) => name !== "" && name !== "." && name !== ".."), "E_FORMAT",
+      () => `the path ${path} can't be unpacked`);
     const { trainName, heldOutName } = textFiles(project.text);
     const bases = [...project.phases.flatMap(({ base }) => base ?? []), ...(project.loaded ? [project.loaded.checkpoint] : [])];
     for (const wanted of [trainName, heldOutName, ...bases.flatMap((base) => [`${base}/config.json`, `${base}/model.safetensors`])]) {
@@ -70,8 +73,10 @@ export async function identify(chosen: readonly ChosenFile[]): Promise<Found> {
 /** The last checkpoint of the one run among the files. */
 async function loadWeights(files: readonly TarFile[]): Promise<Found> {
   const WEIGHTS = "model.safetensors";
-  const folders = files.filter(({ path }) => path === WEIGHTS || path.endsWith(`/${WEIGHTS}`)).map(({ path }) => path.slice(0, -WEIGHTS.length));
-  check(folders.length > 0, "E_MISSING", () => `there is no ${WEIGHTS} in it: choose a run directory, a checkpoint's folder, or an archive of one`);
+  const folders = files.filter(({ path }) => path === WEIGHTS || path.endsWith(`/${WEIGHTS}`))
+    .map(({ path }) => path.slice(0, -WEIGHTS.length));
+  check(folders.length > 0, "E_MISSING",
+    () => `there is no ${WEIGHTS} in it: choose a run directory, a checkpoint's folder, or an archive of one`);
   const runs = [...new Set(folders.map(runOf))];
   check(runs.length === 1, "E_ARGUMENT", () => `it holds ${runs.length} runs (${runs.slice(0, 4).join(", ")}); choose one of them`);
   const folder = folders.sort((a, b) => stepOf(a) - stepOf(b)).at(-1)!;
@@ -93,7 +98,8 @@ async function vet(config: string, weights: Blob, folder: string): Promise<Seque
     const file = await openSafetensors(blobSource(weights, `${folder}model.safetensors`));
     const { model, parameters } = await FAMILIES.load(parseConfig(config, `${folder}config.json`), file, device);
     dispose(parameters);
-    check(model.vocabulary === 256, "E_CONFIG", () => `the model has a vocabulary of ${model.vocabulary.toLocaleString("en")}; this page reads text as bytes, a vocabulary of 256`);
+    check(model.vocabulary === 256, "E_CONFIG",
+      () => `the model has a vocabulary of ${model.vocabulary.toLocaleString("en")}; this page reads text as bytes, a vocabulary of 256`);
     return model;
   } finally {
     device.close();

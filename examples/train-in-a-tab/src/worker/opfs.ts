@@ -96,7 +96,8 @@ async function attempt<T>(path: string, body: () => Promise<T>): Promise<T> {
   } catch (error) {
     if (error instanceof LenggenError) throw error;
     const full = error instanceof DOMException && error.name === "QuotaExceededError";
-    const reason = full ? "the browser gives this page no more room; save the run and start over" : error instanceof Error ? error.message : String(error);
+    const reason = full ? "the browser gives this page no more room; save the run and start over" : error instanceof Error ? error.message
+      : String(error);
     throw new LenggenError("E_IO", `${path} can't be written to the browser's storage: ${reason}`, { cause: error });
   }
 }

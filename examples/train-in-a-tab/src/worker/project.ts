@@ -82,7 +82,8 @@ export class Project {
     }
     await files.write(text.trainName, new Blob([text.train as Uint8Array<ArrayBuffer>]));
     await files.write(text.heldOutName, new Blob([text.heldOut as Uint8Array<ArrayBuffer>]));
-    const project = new Project(files, { format: 1, text: text.name, plan, phases: [], ...(loaded && { loaded: { checkpoint: checkpoint!, about: loaded.about } }) }, text);
+    const project = new Project(files,
+      { format: 1, text: text.name, plan, phases: [], ...(loaded && { loaded: { checkpoint: checkpoint!, about: loaded.about } }) }, text);
     await project.#write();
     return project;
   }
@@ -106,7 +107,8 @@ export class Project {
     }
     if (last && last.method === method && (reached ?? 0) < this.#stepsOf(last)) return last;
     const base = last ? `${last.folder}/checkpoints/step-${reached}` : this.#file.loaded?.checkpoint;
-    const next: PhaseEntry = { folder: `${phases.length + 1}-${method}`, method, first: base === undefined, ...(base === undefined ? {} : { base }) };
+    const next: PhaseEntry = { folder: `${phases.length + 1}-${method}`, method, first: base === undefined,
+      ...(base === undefined ? {} : { base }) };
     this.#file = { ...this.#file, phases: [...phases, next] };
     await this.#write();
     return next;
@@ -147,9 +149,11 @@ export class Project {
     const views = await Promise.all(phases.map((phase) => this.viewOf(phase)));
     const first = loaded && (await this.#files.read(LOADED_RECORD));
     if (loaded) {
-      views.unshift({ folder: LOADED, method: "zero", steps: 0, saved: 0, records: first ? [JSON.parse(await first.text()) as PhaseRecord] : [] });
+      views.unshift({ folder: LOADED, method: "zero", steps: 0, saved: 0,
+        records: first ? [JSON.parse(await first.text()) as PhaseRecord] : [] });
     }
-    return { textName: text, textBytes: this.text.train.length + this.text.heldOut.length, plan, phases: views, loaded: loaded?.about ?? null };
+    return { textName: text, textBytes: this.text.train.length + this.text.heldOut.length, plan, phases: views,
+      loaded: loaded?.about ?? null };
   }
 
   async viewOf(phase: PhaseEntry): Promise<PhaseView> {
@@ -204,7 +208,8 @@ export function parseProject(json: string): ProjectFile {
   const whole = isJsonObject(file) && file["format"] === 1 && typeof file["text"] === "string" && isJsonObject(file["plan"])
     && Array.isArray(file["phases"]) && file["phases"].every((phase) => isJsonObject(phase)
       && (phase["method"] === "zero" || phase["method"] === "state-passing") && typeof phase["first"] === "boolean"
-      && typeof phase["folder"] === "string" && /^\d+-[a-z-]+$/.test(phase["folder"]) && (phase["base"] === undefined || isInside(phase["base"])))
+      && typeof phase["folder"] === "string" && /^\d+-[a-z-]+$/.test(phase["folder"])
+        && (phase["base"] === undefined || isInside(phase["base"])))
     && (file["loaded"] === undefined || (isJsonObject(file["loaded"]) && isInside(file["loaded"]["checkpoint"])));
   check(whole, "E_FORMAT", () => `${PROJECT_FILE} is not the description of a run of this page`);
   const project = file as unknown as ProjectFile;

@@ -102,7 +102,8 @@ export class Session {
       if (weights && (await project.wantsFirstMeasurement())) {
         const parameters = await weights(device);
         try {
-          const results = await measure(FAMILIES.make(config, { unknownFields: "report" }), parameters, project.text, project.plan.context, this.#tellMeasuring, training.signal);
+          const results = await measure(FAMILIES.make(config, { unknownFields: "report" }), parameters, project.text, project.plan.context,
+            this.#tellMeasuring, training.signal);
           const record: PhaseRecord = { kind: "evaluation", step: 0, name: LOSS_BY_POSITION, results };
           await project.keepFirstMeasurement(record);
           this.#tellEvent(record);

@@ -34,9 +34,11 @@ export interface MeasureOptions {
 }
 
 /** Whole models are timed by the clock, since so are their tokens per second; kernels by timestamps, where there are any. */
-export async function measure({ plain, stamped }: BenchDevices, item: BenchCase, { seed, effort, profiled }: MeasureOptions): Promise<Measured> {
+export async function measure({ plain, stamped }: BenchDevices, item: BenchCase,
+  { seed, effort, profiled }: MeasureOptions): Promise<Measured> {
   const whole = item.tokens !== undefined;
-  const stamps = stamped && (profiled || !whole) ? await onDevice(stamped, item, seed, (body) => bestKernelTimes(stamped, body, effort)) : undefined;
+  const stamps = stamped && (profiled || !whole)
+    ? await onDevice(stamped, item, seed, (body) => bestKernelTimes(stamped, body, effort)) : undefined;
   return onDevice(plain, item, seed, async (body) => {
     plain.resetProfile?.();
     let runs = 0;
@@ -44,7 +46,8 @@ export async function measure({ plain, stamped }: BenchDevices, item: BenchCase,
       runs++;
       return body();
     };
-    const time = stamps && !whole ? { ms: totalMs(stamps), clock: "timestamps" as const } : { ms: await bestTime(plain, counted, effort), clock: "wall" as const };
+    const time = stamps && !whole ? { ms: totalMs(stamps), clock: "timestamps" as const }
+      : { ms: await bestTime(plain, counted, effort), clock: "wall" as const };
     const profile = !profiled ? undefined : stamps ? shares(stamps, 1) : await plain.profile?.().then((times) => shares(times, runs));
     const counts = await countsOf(plain, body);
     return { ...time, ...(profile === undefined ? {} : { profile }), ...(counts === undefined ? {} : { counts }) };
@@ -73,5 +76,6 @@ async function countsOf(device: Device, body: () => unknown): Promise<LaunchCoun
   await device.synchronize();
   const after = device.counts();
   const since = (pick: (counts: LaunchCounts) => number): number => pick(after) - pick(before);
-  return { dispatches: since((c) => c.dispatches), copies: since((c) => c.copies), submissions: since((c) => c.submissions), allocations: since((c) => c.allocations) };
+  return { dispatches: since((c) => c.dispatches), copies: since((c) => c.copies), submissions: since((c) => c.submissions),
+    allocations: since((c) => c.allocations) };
 }

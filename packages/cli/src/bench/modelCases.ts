@@ -32,7 +32,8 @@ function operationsOf(model: Mamba2, batch: number, steps: number, fromZero: boo
   const weights = Object.entries(model.parameterShapes())
     .filter(([name, shape]) => shape.length === 2 && (tieEmbeddings || !name.includes("embedding")))
     .reduce((sum, [, [rows, columns]]) => sum + rows! * columns!, 0);
-  const scan = ssdOperations({ batch, steps, heads, headSize, groups, stateSize, chunk: model.settings.chunk, fromZero, finalUnused: true });
+  const scan = ssdOperations({ batch, steps, heads, headSize, groups, stateSize, chunk: model.settings.chunk, fromZero,
+    finalUnused: true });
   const products = 2 * weights * batch * steps;
   return { forward: products + layers * scan.forward, gradient: 2 * products + layers * scan.gradient };
 }
@@ -61,7 +62,8 @@ function trainingCase(model: Mamba2, { batch, context }: Pick<ModelSizes, "batch
       const optimizer = adamWOptimizer.create(model);
       optimizer.init(parameters);
       const run: StepContext<Mamba2State> = {
-        model, parameters, initialStates, optimizer, loss: crossEntropyLoss.create(model), microBatches: 1, skipsNotFinite: false, key: key(seed),
+        model, parameters, initialStates, optimizer, loss: crossEntropyLoss.create(model), microBatches: 1, skipsNotFinite: false,
+        key: key(seed),
         batches: { order: "independent", batch, context, settings: {}, at: () => ({ tokens, targets: tokens }) },
       };
       let step = 0;

@@ -1,6 +1,7 @@
 /** Single kernels: matrix products, the scan, and those that only move memory. */
 import {
-  attention, attentionOperations, causalConv, chunkAttention, chunkAttentionOperations, crossEntropy, type Device, dispose, DTYPES, foldIn, hostRandom, key,
+  attention, attentionOperations, causalConv, chunkAttention, chunkAttentionOperations, crossEntropy, type Device, dispose, DTYPES, foldIn,
+  hostRandom, key,
   layerNorm, linear, matmul, retrieve, retrieveOperations, rmsNorm, ssd, ssdOperations, type Tensor, tensor, uniform, vjp,
 } from "@lenggen/kernels";
 import type { BenchCase, BenchRun, Pass } from "./case";
@@ -12,7 +13,8 @@ const SPREAD = Math.sqrt(3);
 /** A case from inputs and a function of them; `both` runs the gradient of all inputs too. */
 function opCase<I extends Record<string, Tensor>>(
   about: Omit<BenchCase, "prepare">,
-  inputs: (random: (shape: number[], std?: number) => Tensor, device: Device, seed: number) => { tracked: I; fixed?: Record<string, Tensor> },
+  inputs: (random: (shape: number[], std?: number) => Tensor, device: Device,
+    seed: number) => { tracked: I; fixed?: Record<string, Tensor> },
   run: (tracked: I, fixed: Record<string, Tensor>) => Tensor,
 ): BenchCase {
   return {
@@ -20,7 +22,8 @@ function opCase<I extends Record<string, Tensor>>(
     prepare(device, seed): BenchRun {
       let drawn = 0;
       // Uniform, since normal numbers cost much more and no kernel is the faster for them.
-      const random = (shape: number[], std = 1): Tensor => uniform(foldIn(key(seed), drawn++), device, shape, { low: -SPREAD * std, high: SPREAD * std });
+      const random = (shape: number[], std = 1): Tensor => uniform(foldIn(key(seed), drawn++), device, shape,
+        { low: -SPREAD * std, high: SPREAD * std });
       const { tracked, fixed = {} } = inputs(random, device, seed);
       const forward = (): Tensor => run(tracked, fixed);
       const cotangent = about.pass === "both" ? likeOutput(forward(), random) : undefined;
@@ -45,7 +48,8 @@ function likeOutput(output: Tensor, random: (shape: number[]) => Tensor): Tensor
 function matmulCase(m: number, n: number, k: number, pass: Pass): BenchCase {
   const products = pass === "both" ? 3 : 1;
   return opCase(
-    { kernel: "matmul", shape: `${m}x${n}x${k}`, pass, operations: products * 2 * m * n * k, bytes: products * FLOAT * (m * n + m * k + n * k) },
+    { kernel: "matmul", shape: `${m}x${n}x${k}`, pass, operations: products * 2 * m * n * k,
+      bytes: products * FLOAT * (m * n + m * k + n * k) },
     (random) => ({ tracked: { a: random([m, k]), b: random([k, n]) } }),
     ({ a, b }) => matmul(a, b),
   );
@@ -136,7 +140,8 @@ function convCase(batch: number, steps: number, channels: number, pass: Pass): B
 function normCase(rows: number, width: number, pass: Pass): BenchCase {
   const numbers = rows * width;
   return opCase(
-    { kernel: "rmsNorm", shape: `${rows}x${width}`, pass, operations: (pass === "both" ? 12 : 4) * numbers, bytes: (pass === "both" ? 5 : 2) * FLOAT * numbers },
+    { kernel: "rmsNorm", shape: `${rows}x${width}`, pass, operations: (pass === "both" ? 12 : 4) * numbers,
+      bytes: (pass === "both" ? 5 : 2) * FLOAT * numbers },
     (random) => ({ tracked: { x: random([rows, width]), weight: random([width]) } }),
     ({ x, weight }) => rmsNorm(x, weight),
   );
@@ -145,7 +150,8 @@ function normCase(rows: number, width: number, pass: Pass): BenchCase {
 function layerNormCase(rows: number, width: number, pass: Pass): BenchCase {
   const numbers = rows * width;
   return opCase(
-    { kernel: "layerNorm", shape: `${rows}x${width}`, pass, operations: (pass === "both" ? 19 : 7) * numbers, bytes: (pass === "both" ? 5 : 2) * FLOAT * numbers },
+    { kernel: "layerNorm", shape: `${rows}x${width}`, pass, operations: (pass === "both" ? 19 : 7) * numbers,
+      bytes: (pass === "both" ? 5 : 2) * FLOAT * numbers },
     (random) => ({ tracked: { x: random([rows, width]), weight: random([width]), bias: random([width]) } }),
     ({ x, weight, bias }) => layerNorm(x, weight, bias),
   );
@@ -197,7 +203,8 @@ function attentionCase(steps: number, heads: number, headSize: number, window: n
       // The gradient reads all four again, and do, and writes three.
       operations: pass === "both" ? forward + gradient : forward, bytes: (pass === "both" ? 12 : 4) * FLOAT * numbers,
     },
-    (random) => ({ tracked: { q: random([1, steps, heads, headSize]), k: random([1, steps, heads, headSize]), v: random([1, steps, heads, headSize]) } }),
+    (random) => ({ tracked: { q: random([1, steps, heads, headSize]), k: random([1, steps, heads, headSize]),
+      v: random([1, steps, heads, headSize]) } }),
     (inputs) => attention(inputs, { window }),
   );
 }
@@ -222,7 +229,8 @@ function chunkAttentionCase(queries: number, heads: number, headSize: number, ch
       });
       const memory = [1, chunks, chunkSize, heads, headSize];
       return {
-        tracked: { q: random([1, queries, heads, headSize]), keys: random(memory), values: random(memory), weights: random([1, chunks, slots]) },
+        tracked: { q: random([1, queries, heads, headSize]), keys: random(memory), values: random(memory),
+          weights: random([1, chunks, slots]) },
         fixed: {
           indices: tensor(device, indices.flat(), [1, chunks, slots], "i32"),
           offsets: tensor(device, Array.from({ length: chunks + 1 }, (_, i) => i * chunkSize), [1, chunks + 1], "i32"),
@@ -241,8 +249,10 @@ export const OP_CASES: readonly BenchCase[] = [
   linearCase(2048, 648, 128, "both"),
   linearCase(2048, 128, 256, "both"),
   ...[1, 4].flatMap((rows) => (["f32", "f16"] as const).map((dtype) => tokenCase(rows, 32_768, 768, dtype))),
-  ...(["forward", "both"] as const).map((pass) => ssdCase({ batch: 1, steps: 4096, heads: 24, headSize: 64, groups: 1, stateSize: 128 }, pass)),
-  ...(["forward", "both"] as const).map((pass) => ssdCase({ batch: 16, steps: 128, heads: 8, headSize: 32, groups: 1, stateSize: 64 }, pass)),
+  ...(["forward", "both"] as const)
+    .map((pass) => ssdCase({ batch: 1, steps: 4096, heads: 24, headSize: 64, groups: 1, stateSize: 128 }, pass)),
+  ...(["forward", "both"] as const)
+    .map((pass) => ssdCase({ batch: 16, steps: 128, heads: 8, headSize: 32, groups: 1, stateSize: 64 }, pass)),
   ...[64, 256].flatMap((chunk) => (["forward", "both"] as const).map((pass) =>
     ssdCase({ batch: 1, steps: 512, heads: 24, headSize: 64, groups: 1, stateSize: 128 }, pass, { decay: 3, chunk }))),
   ...(["forward", "both"] as const).map((pass) => convCase(1, 4096, 1792, pass)),
@@ -259,7 +269,8 @@ export const OP_CASES: readonly BenchCase[] = [
 /** Sizes at which a GPU is busy. */
 export const GPU_OP_CASES: readonly BenchCase[] = [
   ...[2048, 4096].map((n) => matmulCase(n, n, n, "forward")),
-  ...(["forward", "both"] as const).map((pass) => ssdCase({ batch: 8, steps: 2048, heads: 24, headSize: 64, groups: 1, stateSize: 128 }, pass)),
+  ...(["forward", "both"] as const)
+    .map((pass) => ssdCase({ batch: 8, steps: 2048, heads: 24, headSize: 64, groups: 1, stateSize: 128 }, pass)),
   ...(["forward", "both"] as const).map((pass) => convCase(8, 2048, 1792, pass)),
   ...(["forward", "both"] as const).map((pass) => normCase(16384, 1536, pass)),
   ...(["forward", "both"] as const).map((pass) => layerNormCase(16384, 1536, pass)),

@@ -43,11 +43,14 @@ export const bench: CommandSpec = {
     const about = await lookAt(context);
     const cases = (about.gpu ? GPU_CASES : CASES).filter(({ kernel }) => wanted.length === 0 || wanted.includes(argumentOf(kernel)));
     // Only the cpu device has threads.
-    const threadCounts = about.kind !== "cpu" ? [1] : common.threads === undefined ? [...new Set([1, availableParallelism()])] : [common.threads];
+    const threadCounts = about.kind !== "cpu" ? [1] : common.threads === undefined ? [...new Set([1, availableParallelism()])]
+      : [common.threads];
     const profiled = options["profile"] === true;
     const composed = options["composed"] === true;
-    if (profiled && !about.profiles) out.note(`lenggen: --profile shows nothing: ${about.description} does not tell which kernels its time goes to`);
-    if (about.software) out.note("lenggen: this adapter is software: its times and shares say nothing of a GPU; operations, bytes and counts are the same on any");
+    if (profiled && !about.profiles)
+      out.note(`lenggen: --profile shows nothing: ${about.description} does not tell which kernels its time goes to`);
+    if (about.software) out.note(
+      "lenggen: this adapter is software: its times and shares say nothing of a GPU; operations, bytes and counts are the same on any");
     const how: MeasureOptions = { seed: common.seed, profiled, effort: about.software ? { ...LEAST_EFFORT, signal } : { signal } };
     const progress = new Progress("bench", cases.length * threadCounts.length, { unit: "cases", alike: false });
     const timings: { item: BenchCase; threads: number; measured: Measured }[] = [];
@@ -71,7 +74,8 @@ export const bench: CommandSpec = {
         timings.push({ item, threads, measured: await measure(open, item, how) });
         if (!other || !COMPOSED.some(({ op }) => op === item.kernel.split("+")[0])) continue;
         const twin = { ...item, kernel: `${item.kernel} composed` };
-        timings.push({ item: twin, threads, measured: await measure({ plain: other }, twin, { ...how, effort: { ...LEAST_EFFORT, signal } }) });
+        timings.push({ item: twin, threads, measured: await measure({ plain: other }, twin,
+          { ...how, effort: { ...LEAST_EFFORT, signal } }) });
       }
       open.plain.close();
       other?.close();
@@ -87,7 +91,8 @@ export const bench: CommandSpec = {
   },
 };
 
-async function withDevice<T>({ openDevice }: Context, options: Parameters<Context["openDevice"]>[0], work: (device: Device) => T | Promise<T>): Promise<T> {
+async function withDevice<T>({ openDevice }: Context, options: Parameters<Context["openDevice"]>[0],
+  work: (device: Device) => T | Promise<T>): Promise<T> {
   const device = await openDevice(options);
   try {
     return await work(device);
@@ -116,11 +121,13 @@ async function lookAt(context: Context): Promise<About> {
 
 function bestOf(ceilings: readonly Ceiling[]): Ceiling {
   const most = (pick: (ceiling: Ceiling) => number): number => Math.max(...ceilings.map(pick));
-  return { gflopsOneThread: most((c) => c.gflopsOneThread), gflopsAllThreads: most((c) => c.gflopsAllThreads), copyGBs: most((c) => c.copyGBs) };
+  return { gflopsOneThread: most((c) => c.gflopsOneThread), gflopsAllThreads: most((c) => c.gflopsAllThreads),
+    copyGBs: most((c) => c.copyGBs) };
 }
 
 function ceilingLine(kind: DeviceKind, { gflopsOneThread, gflopsAllThreads, copyGBs }: Ceiling): string {
-  const arithmetic = kind === "cpu" ? `${count(gflopsOneThread)} Gflop/s on one thread, ${count(gflopsAllThreads)} on all` : `${count(gflopsAllThreads)} Gflop/s`;
+  const arithmetic = kind === "cpu" ? `${count(gflopsOneThread)} Gflop/s on one thread, ${count(gflopsAllThreads)} on all`
+    : `${count(gflopsAllThreads)} Gflop/s`;
   return `ceiling ${arithmetic}; copy ${count(copyGBs)} GB/s`;
 }
 

@@ -23,7 +23,8 @@ export const doctor: CommandSpec = {
   name: "doctor",
   summary: "Show which devices work here, and for each that doesn't, why and how to get it.",
   examples: ["lenggen doctor", "lenggen doctor --kernels", "lenggen doctor --json"],
-  define: (command) => command.option("--kernels", "show for each kernel whether a device has it (fused), runs other ops in its place (composed), or can't"),
+  define: (command) => command.option("--kernels",
+    "show for each kernel whether a device has it (fused), runs other ops in its place (composed), or can't"),
   async run({ out, common }, _args, options) {
     const all = await devices();
     const names = all.map(({ name }) => name);
@@ -69,7 +70,8 @@ function kernelLines(kernels: Readonly<Record<string, readonly KernelSupport[]>>
   if (!first) return [];
   return ["", ...table(
     ["family", "kernel", ...names, "other ops can stand in"],
-    first.map(({ family, kernel, ops }, i) => [family, kernel, ...names.map((name) => kernels[name]![i]!.how), ops.length > 0 ? "yes" : "no"]),
+    first.map(({ family, kernel, ops }, i) => [family, kernel, ...names.map((name) => kernels[name]![i]!.how),
+      ops.length > 0 ? "yes" : "no"]),
   )];
 }
 

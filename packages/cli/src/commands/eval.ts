@@ -31,7 +31,8 @@ const names = Object.keys(MEASURES);
 export const evaluate: CommandSpec = {
   name: "eval",
   summary: "Measure a trained model at lengths far beyond its training.",
-  examples: ["lenggen eval loss-by-position --checkpoint runs/base --lengths 1k,4k,64k", "lenggen eval passkey --checkpoint runs/base --lengths 256,1k --samples 64 --json",
+  examples: ["lenggen eval loss-by-position --checkpoint runs/base --lengths 1k,4k,64k",
+    "lenggen eval passkey --checkpoint runs/base --lengths 256,1k --samples 64 --json",
     "lenggen eval key-retrieval --checkpoint runs/keys --set name-length=5 --depths 0.1,0.5,0.9 --lengths 1M --batch 1 --memory disk"],
   define: (command) =>
     command
@@ -39,19 +40,24 @@ export const evaluate: CommandSpec = {
       .argument("<measure>", `one of ${names.join(", ")}`)
       .requiredOption("--checkpoint <folder>", "a run directory (its last checkpoint) or a checkpoint's folder")
       .requiredOption("--lengths <list>", "lengths in bytes, such as 1k,4k,64k", (text: string) => parseLengths(text, "--lengths"))
-      .option("--text <source>", "held-out text, for measures that read one: a file, a folder, - for standard input, or a built-in corpus", "moby-dick")
-      .option("--train-length <n>", "length that the model was trained on; known for run directories", (text: string) => parseLength(text, "--train-length"))
+      .option("--text <source>",
+        "held-out text, for measures that read one: a file, a folder, - for standard input, or a built-in corpus", "moby-dick")
+      .option("--train-length <n>", "length that the model was trained on; known for run directories",
+        (text: string) => parseLength(text, "--train-length"))
       .option("--samples <n>", "sequences of text (at most as many as fit), or samples of a task", wholeNumber("--samples", 1))
-      .option("--ends <n>", "tasks, models with segments: how many end before a prompt's last token, 0 for none; 1 unless given", wholeNumber("--ends", 0, 2 ** 10))
+      .option("--ends <n>", "tasks, models with segments: how many end before a prompt's last token, 0 for none; 1 unless given",
+        wholeNumber("--ends", 0, 2 ** 10))
       .option("--set <name=value>", "a setting of the task, see below; can be repeated", repeated)
-      .option("--depths <list>", "tasks that hide something: the depths to ask at, from 0 (the start) to 1, such as 0.1,0.5,0.9, with so many samples at each; each sample draws its own unless given",
+      .option("--depths <list>",
+        "tasks that hide something: the depths to ask at, from 0 (the start) to 1, such as 0.1,0.5,0.9, with so many samples at each; each sample draws its own unless given",
         (text: string) => text.split(",").map(realNumber("--depths", { minimum: 0, maximum: 1 })))
       .option("--memory <tier>", TIERS_HELP, oneOf("--memory", TIERS), "device")
       .option("--chunk <n>", "tokens per forward pass; changes speed and memory, not results", wholeNumber("--chunk", 1))
       .option("--batch <n>", "sequences side by side", wholeNumber("--batch", 1))
       .option("--weights <type>", WEIGHTS_HELP, oneOf("--weights", WEIGHTS), "f32"),
   async run(context, [name], given) {
-    const { checkpoint, lengths, text: source, trainLength, samples, ends, set = [], depths, memory, chunk, batch, weights } = given as unknown as Options;
+    const { checkpoint, lengths, text: source, trainLength, samples, ends, set = [], depths, memory, chunk, batch, weights } =
+      given as unknown as Options;
     const measure = MEASURES[oneOf("measure", names)(name!)]!;
     const options = taskOptions(name!, measure.settings, set, "--set");
     check(depths === undefined || measure.hasDepth, "E_ARGUMENT", () =>
@@ -93,7 +99,8 @@ export const evaluate: CommandSpec = {
       out.print(`read: ${sequences} sequences, ${counted(bytes)} of the text's ${counted(text.tokens.length)} bytes${fewer}`);
     }
     out.document({ measure: name, checkpoint: folder, text: text?.source ?? null, lengths,
-      ...(text && read && { read: { ...read, textBytes: text.tokens.length } }), ...(set.length > 0 && { settings: options }), weights, memory, seed: common.seed, result });
+      ...(text && read && { read: { ...read, textBytes: text.tokens.length } }), ...(set.length > 0 && { settings: options }), weights,
+      memory, seed: common.seed, result });
   },
 };
 

@@ -36,7 +36,8 @@ export const generateText: CommandSpec = {
     command
       .argument("<checkpoint>", "a run directory (its last checkpoint) or a checkpoint's folder")
       .option("--prompt <text>", "what the model reads first", "")
-      .option("--prompt-file <text>", "what it reads before that, of any length: a file, a folder, - for standard input, or a built-in corpus (sotu, moby-dick)")
+      .option("--prompt-file <text>",
+        "what it reads before that, of any length: a file, a folder, - for standard input, or a built-in corpus (sotu, moby-dick)")
       .option("--tokens <n>", "how many bytes to write; 0 only reads, for --save-state", wholeNumber("--tokens", 0), 256)
       .option("--temperature <x>", "0 takes the likeliest always; above 1 is bolder", realNumber("--temperature", { minimum: 0 }), 1)
       .option("--top-k <n>", "choose among the k likeliest only", wholeNumber("--top-k", 1))
@@ -44,10 +45,12 @@ export const generateText: CommandSpec = {
       .option("--stop <text>", "end before this text; may be given several times", texts("--stop"), [])
       .option("--weights <type>", WEIGHTS_HELP, oneOf("--weights", WEIGHTS), "f32")
       .option("--memory <tier>", TIERS_HELP, oneOf("--memory", TIERS), "device")
-      .option("--state <file>", "go on where a --save-state ended, to the same bytes as in one go (with the same options; its seed unless --seed is given)")
+      .option("--state <file>",
+        "go on where a --save-state ended, to the same bytes as in one go (with the same options; its seed unless --seed is given)")
       .option("--save-state <file>", "save where this ends; with --memory host or disk, a folder"),
   async run(context, [path], given) {
-    const { prompt, promptFile, tokens: maxTokens, temperature, topK, topP, stop, weights, memory, state: from, saveState: to } = given as unknown as Options;
+    const { prompt, promptFile, tokens: maxTokens, temperature, topK, topP, stop, weights, memory, state: from, saveState: to } =
+      given as unknown as Options;
     const prompted = prompt.length > 0 || promptFile !== undefined;
     check(prompted || from !== undefined, "E_TEXT", () =>
       "--prompt is empty, and there is neither --prompt-file nor --state; the model needs at least one byte to go on from");
@@ -107,10 +110,12 @@ export const generateText: CommandSpec = {
     add(decoder.decode(stops.rest()));
     show("\n");
     const saved = to !== undefined && ending !== undefined;
-    if (to !== undefined) out.note(saved ? `lenggen: the state is in ${to}` : `lenggen: interrupted while the prompt was read: ${to} is not written`);
+    if (to !== undefined) out.note(saved ? `lenggen: the state is in ${to}`
+      : `lenggen: interrupted while the prompt was read: ${to} is not written`);
     const ended = stops.found !== undefined ? "stop" : signal.aborted && tokens.length < maxTokens ? "interrupted" : "length";
     out.document({
-      checkpoint: folder, prompt, promptFile: promptFile ?? null, promptBytes: read.length, text, tokens, seed, ended, stop: stops.found ?? null,
+      checkpoint: folder, prompt, promptFile: promptFile ?? null, promptBytes: read.length, text, tokens, seed, ended,
+      stop: stops.found ?? null,
       state: from ?? null, savedState: saved ? to : null,
     });
   },

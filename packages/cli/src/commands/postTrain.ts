@@ -20,7 +20,8 @@ export const postTrain: CommandSpec = {
     addTrainingOptions(
       command
         .requiredOption("--method <name>", `source of initial states: ${METHODS.join(", ")}`)
-        .option("--checkpoint <folder>", "where to start: a run directory (its last checkpoint) or a checkpoint's folder; not needed with --resume")
+        .option("--checkpoint <folder>",
+          "where to start: a run directory (its last checkpoint) or a checkpoint's folder; not needed with --resume")
         .option("--steps <n>", "updates in all; 5% of the base run's unless given", wholeNumber("--steps", 1)),
       { defaults: { learningRate: 3e-4 }, context: "bytes per sequence; the base run's unless given" },
     ),
@@ -77,7 +78,8 @@ async function newBase(checkpoint: string | undefined, signal: AbortSignal): Pro
 }
 
 /** The base of a run that goes on and needs it no more: it may be gone. Throws `E_CONFIG` when another one is given. */
-async function baseOfBegun(folder: string, { settings }: BegunRun, checkpoint: string | undefined, { out, signal }: Context): Promise<Base> {
+async function baseOfBegun(folder: string, { settings }: BegunRun, checkpoint: string | undefined,
+  { out, signal }: Context): Promise<Base> {
   const { weights } = (settings["base"] ?? {}) as { weights?: string };
   const place = checkpoint === undefined ? undefined : await findIfThere(checkpoint);
   if (checkpoint !== undefined && place === undefined) out.note(`${checkpoint} is gone; the run in ${folder} goes on without it`);
@@ -86,5 +88,6 @@ async function baseOfBegun(folder: string, { settings }: BegunRun, checkpoint: s
     check(given === weights, "E_CONFIG", () =>
       `the run in ${folder} began from other weights than those of ${place}; leave out --checkpoint to go on with it, or choose another --out`);
   }
-  return { weights, context: recordedCount(settings["data"] as JsonRecord | undefined, "context"), steps: recordedCount(settings, "steps") };
+  return { weights, context: recordedCount(settings["data"] as JsonRecord | undefined, "context"),
+    steps: recordedCount(settings, "steps") };
 }

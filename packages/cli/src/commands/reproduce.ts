@@ -24,14 +24,16 @@ const REPORT = "report.json";
 export const reproduce: CommandSpec = {
   name: "reproduce",
   summary: "Repeat an experiment from beginning to end, and write a report of what came out.",
-  examples: ["lenggen reproduce unexplored-states --preset quick", "lenggen reproduce unexplored-states --preset full --seed 1 --out runs/full-1", "lenggen reproduce gca-retrieval --preset quick"],
+  examples: ["lenggen reproduce unexplored-states --preset quick",
+    "lenggen reproduce unexplored-states --preset full --seed 1 --out runs/full-1", "lenggen reproduce gca-retrieval --preset quick"],
   define: (command) =>
     addSavingOptions(command)
       .argument("<experiment>", `one of ${NAMES.join(", ")}`)
       .option("--preset <name>", `size of the experiment: ${PRESETS.join(", ")}`, "quick")
       .option("--out <folder>", "where everything goes; a new folder below runs/ unless given. An interrupted run in it goes on")
       .option("--from-scratch", "train even where a checkpoint comes with this package", false)
-      .option("--only <models>", "do the part of these models alone, without a report; processes with the same --out may share the models of gca-retrieval so, and the command without --only then puts the report together")
+      .option("--only <models>",
+        "do the part of these models alone, without a report; processes with the same --out may share the models of gca-retrieval so, and the command without --only then puts the report together")
       .addHelpText("after", `\nExperiments:\n${NAMES.map((name) => `  ${name}: ${EXPERIMENTS[name]!.summary}`).join("\n")}`),
   async run(context, [experiment], given) {
     const options = given as unknown as Options;

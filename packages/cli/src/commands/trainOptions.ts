@@ -64,8 +64,10 @@ export function addTrainingOptions(command: Command, help: TrainingHelp): Comman
     .option("--join-documents", "tbtt: streams run on over the ends of documents, also of short ones; the default")
     .option("--no-join-documents", "tbtt: streams start anew at each document; what fills no --context is not used")
     .option("--task <name>", `train on samples of a task: ${TASK_NAMES.join(", ")}; the answer weighs as much as all the text before it`)
-    .option("--task-share <x>", "share of batches that are samples of the task, the others being text; 1 unless given", realNumber("--task-share", { above: 0, maximum: 1 }))
-    .option("--task-shortest <n>", "shortest sample in bytes; each batch draws its length from here to --context. Half of --context unless given",
+    .option("--task-share <x>", "share of batches that are samples of the task, the others being text; 1 unless given",
+      realNumber("--task-share", { above: 0, maximum: 1 }))
+    .option("--task-shortest <n>",
+      "shortest sample in bytes; each batch draws its length from here to --context. Half of --context unless given",
       (text: string) => parseLength(text, "--task-shortest"))
     .option("--task-set <name=value>", "a setting of the task, see below; can be repeated", repeated)
     .option("--set <name=value>", "a setting of the method, see below; can be repeated", repeated);
@@ -76,26 +78,31 @@ export function addTrainingOptions(command: Command, help: TrainingHelp): Comman
     .option("--loss-set <name=value>", "a setting of the loss, see below; can be repeated", repeated);
   addSavingOptions(command);
   addSettings(command, TRAINER_SETTINGS, help.defaults, help.unless);
-  const described = <Name extends string>(names: readonly Name[], of: (name: Name) => { summary: string; settings: SettingsTable }): string =>
+  const described = <Name extends string>(names: readonly Name[],
+    of: (name: Name) => { summary: string; settings: SettingsTable }): string =>
     names.flatMap((name) => [`  ${name}: ${of(name).summary}`, ...describeSettings(of(name).settings)]).join("\n");
   return command.addHelpText("after", [
-    "", "Methods, and their settings for --set:", described(METHODS, (name) => ({ ...findIntervention(name), settings: findIntervention(name).options })),
+    "", "Methods, and their settings for --set:",
+    described(METHODS, (name) => ({ ...findIntervention(name), settings: findIntervention(name).options })),
     "", "Optimisers, and their settings for --optimizer-set:",
     described(OPTIMIZER_NAMES, (name) => ({ ...findOptimizer(name), settings: ownSettings(name) })),
-    "", "Losses, and their settings for --loss-set:", described(LOSS_NAMES, (name) => ({ ...findLoss(name), settings: findLoss(name).options })),
+    "", "Losses, and their settings for --loss-set:",
+    described(LOSS_NAMES, (name) => ({ ...findLoss(name), settings: findLoss(name).options })),
     "", "Tasks, and their settings for --task-set:", ...describeTaskSettings(),
   ].join("\n"));
 }
 
 /** Settings of an optimiser that are not the trainer's, and so have no flags. */
 function ownSettings(name: OptimizerName): SettingsTable {
-  return Object.fromEntries(Object.entries<SettingsTable[string]>(OPTIMIZERS[name].options).filter(([option]) => !Object.hasOwn(TRAINER_SETTINGS, option)));
+  return Object.fromEntries(Object.entries<SettingsTable[string]>(OPTIMIZERS[name].options)
+    .filter(([option]) => !Object.hasOwn(TRAINER_SETTINGS, option)));
 }
 
 /** The plan's part that the flags decide, or the run that goes on. */
 export function sharedPlan(given: Readonly<Record<string, unknown>>, context: number, begun?: BegunRun) {
   const {
-    method: named, set = [], batch, joinDocuments, task: taskNamed, taskShare, taskShortest, taskSet, optimizerSet = [], lossSet = [], ...more
+    method: named, set = [], batch, joinDocuments, task: taskNamed, taskShare, taskShortest, taskSet, optimizerSet = [],
+    lossSet = [], ...more
   } = given as unknown as SharedOptions;
   const [optimizer, loss] = [oneOf("optimiser", OPTIMIZER_NAMES)(more.optimizer), oneOf("loss", LOSS_NAMES)(more.loss)];
   const method = oneOf("method", METHODS)(named);
@@ -109,7 +116,8 @@ export function sharedPlan(given: Readonly<Record<string, unknown>>, context: nu
   check(taskShortest === undefined || taskShortest <= context, "E_ARGUMENT", () =>
     `--task-shortest ${taskShortest} is longer than the context of ${context}`);
   const all = pickSettings(TRAINER_SETTINGS, given);
-  const pick = <T>(names: readonly (keyof T & string)[]): Partial<T> => Object.fromEntries(names.map((name) => [name, all[name]])) as Partial<T>;
+  const pick = <T>(names: readonly (keyof T & string)[]): Partial<T> =>
+    Object.fromEntries(names.map((name) => [name, all[name]])) as Partial<T>;
   return {
     method,
     methodOptions: parseAssignments(method, findIntervention(method).options, set),
@@ -134,7 +142,8 @@ export function sharedPlan(given: Readonly<Record<string, unknown>>, context: nu
 }
 
 /** Says how a run ended, to people and to programs. */
-export function reportTraining({ out }: Context, device: Device, folder: string, steps: number, outcome: TrainingOutcome & { readonly text: Text }): void {
+export function reportTraining({ out }: Context, device: Device, folder: string, steps: number,
+  outcome: TrainingOutcome & { readonly text: Text }): void {
   const { status, step, loss, tokens, tokensPerSecond, seconds, peakBytes, skipped, checkpoint, text, unused } = outcome;
   const facts = [
     step === steps ? `${count(steps)} steps` : `step ${count(step)} of ${count(steps)}`,
@@ -147,7 +156,8 @@ export function reportTraining({ out }: Context, device: Device, folder: string,
   out.print(`checkpoint: ${checkpoint}`);
   if (status === "interrupted") out.note("go on with the same command and --resume");
   out.document({
-    status, run: folder, device: device.description, checkpoint, step, steps, lossBitsPerByte: loss === null ? null : loss / Math.LN2, tokens, tokensPerSecond, seconds, peakBytes,
+    status, run: folder, device: device.description, checkpoint, step, steps, lossBitsPerByte: loss === null ? null : loss / Math.LN2,
+    tokens, tokensPerSecond, seconds, peakBytes,
     ...(skipped > 0 && { skipped }),
     textBytes: text.tokens.length, unusedBytes: unused,
   });

@@ -26,7 +26,8 @@ export async function trainSmall(device: Device, steps: number, onStep?: (step: 
       onStep?.(event.step);
     },
   });
-  const read = await Promise.all(leaves(parameters).map(async ({ path, tensor }) => [path, new Int32Array((await tensor.read()).slice().buffer)] as const));
+  const read = await Promise.all(leaves(parameters).map(async ({ path, tensor }) =>
+    [path, new Int32Array((await tensor.read()).slice().buffer)] as const));
   dispose(parameters);
   return { losses, parameters: Object.fromEntries(read) };
 }

@@ -33,7 +33,8 @@ describe("lineChart", () => {
 
   test("labels at the ends never overlap", () => {
     const svg = lineChart(charts(syntheticReport()).ratio!, { width: 760 });
-    const ys = [...svg.matchAll(/<text([^>]*)font-weight="600"([^>]*)>/g)].map((m) => Number(/\by="([\d.]+)"/.exec(m[0])![1])).sort((a, b) => a - b);
+    const ys = [...svg.matchAll(/<text([^>]*)font-weight="600"([^>]*)>/g)].map((m) => Number(/\by="([\d.]+)"/.exec(m[0])![1]))
+      .sort((a, b) => a - b);
     expect(ys).toHaveLength(6);
     ys.slice(1).forEach((y, i) => expect(y - ys[i]!).toBeGreaterThanOrEqual(14.9));
   });
@@ -83,8 +84,10 @@ describe("terminalChart", () => {
   });
 
   test("tells small values apart, and lines without a method", () => {
-    const lines = terminalChart({ ...chart, series: [1, 2].map((n) => ({ label: `line ${n}`, points: [{ x: 1, y: 0 }, { x: 2, y: n * 2e-4 }] })) }).split("\n");
-    expect(lines.filter((line) => line.includes("┤")).map((line) => line.split("┤")[0]!.trim())).toEqual(["0.00040", "0.00029", "0.00018", "0.00007", "0.00000"]);
+    const lines = terminalChart({ ...chart,
+      series: [1, 2].map((n) => ({ label: `line ${n}`, points: [{ x: 1, y: 0 }, { x: 2, y: n * 2e-4 }] })) }).split("\n");
+    expect(lines.filter((line) => line.includes("┤")).map((line) => line.split("┤")[0]!.trim()))
+      .toEqual(["0.00040", "0.00029", "0.00018", "0.00007", "0.00000"]);
     expect(lines.at(-1)).toBe("* line 1   o line 2");
   });
 
@@ -94,7 +97,8 @@ describe("terminalChart", () => {
 });
 
 test("numbers as people read them", () => {
-  expect([1, 999, 1000, 1024, 65536, 1048576, 1572864, 100000].map(formatLength)).toEqual(["1", "999", "1,000", "1k", "64k", "1M", "1.5M", "100,000"]);
+  expect([1, 999, 1000, 1024, 65536, 1048576, 1572864, 100000].map(formatLength))
+    .toEqual(["1", "999", "1,000", "1k", "64k", "1M", "1.5M", "100,000"]);
   expect([0.4, 59.6, 754, 7384].map(formatSeconds)).toEqual(["0 s", "1 min 0 s", "12 min 34 s", "2 h 3 min"]);
   expect(binaryTicks([16, 65536], 5)).toEqual([16, 256, 4096, 65536]);
   expect(decimalTicks([0.8, 2.2], 5)).toEqual([0.8, 1, 1.5, 2]);

@@ -43,7 +43,8 @@ const MANTISSAS = [[1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 4, 5, 6, 8], [1, 1.5, 2, 3
 
 /** Round numbers inside a domain for a logarithmic axis: the densest of a few patterns that needs at most `most` labels. */
 export function decimalTicks([low, high]: readonly [number, number], most: number): number[] {
-  const decades = Array.from({ length: Math.ceil(Math.log10(high)) - Math.floor(Math.log10(low)) + 1 }, (_, i) => Math.floor(Math.log10(low)) + i);
+  const decades = Array.from({ length: Math.ceil(Math.log10(high)) - Math.floor(Math.log10(low)) + 1 },
+    (_, i) => Math.floor(Math.log10(low)) + i);
   const patterns = MANTISSAS.map((mantissas) => decades
     .flatMap((decade) => mantissas.map((mantissa) => Number((mantissa * 10 ** decade).toPrecision(3))))
     .filter((tick) => tick >= low && tick <= high));

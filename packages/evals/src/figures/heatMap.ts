@@ -33,7 +33,8 @@ const NARROW_CELL = 26;
 export function heatMap(map: HeatMap, { width }: { readonly width: number }): string {
   const unique = (pick: (cell: HeatCell) => string, cells = map.cells) => [...new Set(cells.map(pick))];
   const panels = unique((cell) => cell.panel);
-  const left = CHARACTER * Math.max(...map.cells.map(({ row }) => row.length), map.rowLabel === undefined ? 0 : map.rowLabel.length + 2) + 12;
+  const left = CHARACTER * Math.max(...map.cells.map(({ row }) => row.length),
+    map.rowLabel === undefined ? 0 : map.rowLabel.length + 2) + 12;
   const drawings = panels.map((panel, index) => {
     const cells = map.cells.filter((cell) => cell.panel === panel);
     const rows = unique((cell) => cell.row, cells);
@@ -47,19 +48,24 @@ export function heatMap(map: HeatMap, { width }: { readonly width: number }): st
     const height = top + rows.length * ROW + bottom;
     const drawn = draw({
       width, height, marginLeft: left, marginTop: top, marginBottom: bottom, marginRight: 4, padding: 0.06,
-      x: { domain: columns, label: null, tickSize: 0, tickFormat: (name: string) => (named && (columns.length - 1 - columns.indexOf(name)) % apart === 0 ? name : "") },
+      x: { domain: columns, label: null, tickSize: 0, tickFormat: (name: string) =>
+        (named && (columns.length - 1 - columns.indexOf(name)) % apart === 0 ? name : "") },
       y: { domain: rows, label: null, tickSize: 0 },
       marks: [
-        Plot.cell(cells, { x: "column", y: "row", fill: "var(--lg-state-passing, #0067a8)", fillOpacity: (cell: HeatCell) => 0.06 + 0.94 * cell.value, rx: 2 }),
+        Plot.cell(cells, { x: "column", y: "row", fill: "var(--lg-state-passing, #0067a8)", fillOpacity: (cell: HeatCell) =>
+          0.06 + 0.94 * cell.value, rx: 2 }),
         // White on a strong tint, ink on a weak one.
         Plot.text(cells, {
-          x: "column", y: "row", text: (cell: HeatCell) => String(Math.floor(cell.value * 100 + 1e-9)), fontSize: cellWidth < NARROW_CELL ? 10 : TEXT_SIZE,
+          x: "column", y: "row", text: (cell: HeatCell) => String(Math.floor(cell.value * 100 + 1e-9)), fontSize: cellWidth < NARROW_CELL
+            ? 10 : TEXT_SIZE,
           fill: (cell: HeatCell) => (cell.value > 0.55 ? "var(--lg-ground, #fff)" : "var(--lg-ink, #1c1c1c)"),
         }),
       ],
     });
-    if (named) append(drawn, "text", { x: width - 4, y: height - 6, "text-anchor": "end", fill: "var(--lg-soft, #6b6b6b)" }, `${map.columnLabel} \u2192`);
-    if (named && map.rowLabel !== undefined) append(drawn, "text", { x: 4, y: height - 6, fill: "var(--lg-soft, #6b6b6b)" }, `\u2191 ${map.rowLabel}`);
+    if (named) append(drawn, "text", { x: width - 4, y: height - 6, "text-anchor": "end", fill: "var(--lg-soft, #6b6b6b)" },
+      `${map.columnLabel} \u2192`);
+    if (named && map.rowLabel !== undefined)
+      append(drawn, "text", { x: 4, y: height - 6, fill: "var(--lg-soft, #6b6b6b)" }, `\u2191 ${map.rowLabel}`);
     if (panels.length > 1) append(drawn, "text", { x: 4, y: 16, "font-weight": 600, fill: "var(--lg-ink, #1c1c1c)" }, panel);
     return { svg: serialize(drawn, `${map.id}-${panel}`, `${map.description} ${panel}`), height };
   });

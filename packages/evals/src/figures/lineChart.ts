@@ -85,7 +85,8 @@ export function lineChart(chart: LineChart, size: ChartSize): string {
   const labelAt = 14 + legend.length * LEGEND_ROW + (legend.length > 0 ? 6 : 0);
   const marginTop = labelAt + (single ? 12 : 30);
   const panelHeight = size.height ?? (single ? 340 : 170);
-  const domains = { x: chart.x.domain ?? extent(chart.series, "x", chart.x.type), y: chart.y.domain ?? extent(chart.series, "y", chart.y.type) };
+  const domains = { x: chart.x.domain ?? extent(chart.series, "x", chart.x.type),
+    y: chart.y.domain ?? extent(chart.series, "y", chart.y.type) };
   const place = (panel: string) => ({ fx: panels.indexOf(panel) % columns, fy: Math.floor(panels.indexOf(panel) / columns) });
   const facet = single ? {} : { fx: (d: { panel: string }) => place(d.panel).fx, fy: (d: { panel: string }) => place(d.panel).fy };
   const panelWidth = (size.width - LEFT - marginRight) / columns;
@@ -96,14 +97,16 @@ export function lineChart(chart: LineChart, size: ChartSize): string {
     marginTop, marginRight, marginBottom: BOTTOM, marginLeft: LEFT,
     x: { type: chart.x.type ?? "log", domain: [...domains.x], label: null },
     y: { type: chart.y.type ?? "linear", domain: [...domains.y], label: null },
-    ...(single ? {} : { fx: { axis: null, paddingOuter: 0, paddingInner: 0.14, domain: range(columns) }, fy: { axis: null, paddingOuter: 0, paddingInner: rows > 1 ? ROW_GAP / (panelHeight + ROW_GAP) : 0, domain: range(rows) } }),
+    ...(single ? {} : { fx: { axis: null, paddingOuter: 0, paddingInner: 0.14, domain: range(columns) },
+      fy: { axis: null, paddingOuter: 0, paddingInner: rows > 1 ? ROW_GAP / (panelHeight + ROW_GAP) : 0, domain: range(rows) } }),
     marks: [
       ...axes(chart, domains, panelWidth, panelHeight),
       ...(chart.marks ?? []).flatMap(({ x, y, label }) => [
         ...(x === undefined ? [] : [Plot.ruleX([x], { stroke: "var(--lg-soft, #6b6b6b)", strokeDasharray: "2 3" })]),
         ...(y === undefined ? [] : [Plot.ruleY([y], { stroke: "var(--lg-soft, #6b6b6b)", strokeWidth: 1 })]),
         ...(x === undefined || !label || !single ? [] : [Plot.text([label], {
-          x, frameAnchor: "top", ...besideRule(shareOf(x, domains.x, chart.x.type)), dy: 2, fill: "var(--lg-soft, #6b6b6b)", stroke: "var(--lg-ground, #fff)", strokeWidth: 4,
+          x, frameAnchor: "top", ...besideRule(shareOf(x, domains.x, chart.x.type)), dy: 2, fill: "var(--lg-soft, #6b6b6b)",
+          stroke: "var(--lg-ground, #fff)", strokeWidth: 4,
         })]),
       ]),
       ...chart.series.flatMap((s) => lines(s, facet)),
@@ -120,7 +123,8 @@ export function lineChart(chart: LineChart, size: ChartSize): string {
   return serialize(drawn, `${chart.id}-${size.width}`, chart.description);
 }
 
-function axes(chart: LineChart, domains: { x: readonly [number, number]; y: readonly [number, number] }, width: number, height: number): Plot.Markish[] {
+function axes(chart: LineChart, domains: { x: readonly [number, number]; y: readonly [number, number] }, width: number,
+  height: number): Plot.Markish[] {
   const most = Math.max(3, Math.floor(height / 48));
   const yTicks = chart.y.type === "log" ? decimalTicks(domains.y, most) : most;
   const xTicks = (chart.x.type ?? "log") === "log" ? binaryTicks(domains.x, width / 46) : undefined;
@@ -141,7 +145,8 @@ function lines(s: Series, facet: object): Plot.Markish[] {
   const banded = rows.filter((row) => row.interval);
   return [
     ...(banded.length > 1 ? [Plot.areaY(banded, {
-      ...facet, x: "x", y1: (row: Row) => row.interval![0], y2: (row: Row) => row.interval![1], fill: colorOf(s), fillOpacity: 0.13, clip: true,
+      ...facet, x: "x", y1: (row: Row) => row.interval![0], y2: (row: Row) => row.interval![1], fill: colorOf(s),
+      fillOpacity: 0.13, clip: true,
     })] : []),
     Plot.line(rows, {
       ...facet, x: "x", y: "y", stroke: colorOf(s), strokeWidth: s.faint ? 0.9 : 2, strokeOpacity: s.faint ? 0.55 : 1,
@@ -208,7 +213,8 @@ function legendRows(series: readonly Series[], width: number): LegendItem[][] {
 function drawLegendRow(drawn: Drawn, row: readonly LegendItem[], y: number): void {
   for (const { s, x } of row) {
     append(drawn, "path", {
-      d: `M${x},${y - 4}h22`, stroke: colorOf(s), "stroke-width": 2.4, fill: "none", ...(dashOf(s) ? { "stroke-dasharray": dashOf(s)! } : {}),
+      d: `M${x},${y - 4}h22`, stroke: colorOf(s), "stroke-width": 2.4, fill: "none",
+      ...(dashOf(s) ? { "stroke-dasharray": dashOf(s)! } : {}),
     });
     append(drawn, "text", { x: x + 28, y, fill: "var(--lg-ink, #1c1c1c)" }, s.label);
   }

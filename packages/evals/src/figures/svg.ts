@@ -48,7 +48,8 @@ export function draw(options: Plot.PlotOptions & { readonly height: number }): D
 /** Adds an SVG element with attributes and text. */
 export function append({ document, svg }: Drawn, name: string, attributes: Readonly<Record<string, string | number>>, text = ""): void {
   const node = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries({ ...(name === "text" ? { "text-anchor": "start" } : {}), ...attributes })) node.setAttribute(key, String(value));
+  for (const [key, value] of Object.entries({ ...(name === "text" ? { "text-anchor": "start" } : {}), ...attributes }))
+    node.setAttribute(key, String(value));
   if (text !== "") node.textContent = text;
   svg.appendChild(node);
 }

@@ -41,7 +41,8 @@ export function terminalChart(chart: LineChart, options: TerminalOptions = {}): 
   series.forEach((s, i) => canvas.line(s, xs, ys, styleOf(s, i)));
 
   const lines = canvas.rows().map((row, i) => `${labels[i]!.padStart(margin)} ${labels[i] === "" ? "│" : "┤"}${row}`);
-  const ticks = binaryTicks(xs.domain, columns / 9).map((value) => ({ at: Math.round(xs.at(value) * (columns - 1)), text: (chart.x.format ?? formatLength)(value) }));
+  const ticks = binaryTicks(xs.domain, columns / 9)
+    .map((value) => ({ at: Math.round(xs.at(value) * (columns - 1)), text: (chart.x.format ?? formatLength)(value) }));
   return [
     chart.y.label,
     ...lines.map((line) => line.trimEnd()),

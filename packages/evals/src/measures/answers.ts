@@ -3,7 +3,8 @@
  * length.
  */
 import {
-  advance, argmax, concat, dispose, disposeExcept, keep, linear, type Parameters, scope, type SequenceModel, slice, type Tensor, type Tree, withoutGradient,
+  advance, argmax, concat, dispose, disposeExcept, keep, linear, type Parameters, scope, type SequenceModel, slice, type Tensor, type Tree,
+  withoutGradient,
 } from "@lenggen/kernels";
 import { checkSignal, checkTokens, cut, DEFAULT_CHUNK, lossesOf, type RunOptions, stream } from "../stream";
 
@@ -61,7 +62,8 @@ async function teacherForced<State extends Tree>(
 
 /** Greedy: `count` tokens for each of `rows`. A chunk of them stays on the device before it is read, so that the device need not wait. */
 async function decode<State extends Tree>(
-  model: SequenceModel<State>, parameters: Parameters, rows: number, count: number, hidden: Tensor, state: State, { chunk = DEFAULT_CHUNK, signal }: Run,
+  model: SequenceModel<State>, parameters: Parameters, rows: number, count: number, hidden: Tensor, state: State,
+  { chunk = DEFAULT_CHUNK, signal }: Run,
 ): Promise<Int32Array[]> {
   const written = Array.from({ length: rows }, () => new Int32Array(count));
   const unread = [likeliest(model, parameters, hidden)]; // [B,1] each

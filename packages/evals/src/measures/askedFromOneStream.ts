@@ -96,7 +96,8 @@ async function ask<State extends Tree>(
   const last = prompt.length - 1;
   // The question's last token runs alone: the answer follows from its hidden state.
   const askFrom = async (before: State): Promise<Answered> => {
-    const asked = await forward(model, parameters, { ids: prompt.subarray(last), rows: 1, state: before, ends: Array<number>(ends).fill(0) });
+    const asked = await forward(model, parameters,
+      { ids: prompt.subarray(last), rows: 1, state: before, ends: Array<number>(ends).fill(0) });
     try {
       const [answered] = await answersFrom(model, parameters, [answer], asked.hidden, asked.state, options);
       return answered!;

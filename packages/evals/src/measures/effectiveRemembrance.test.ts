@@ -43,14 +43,16 @@ describe("effectiveRemembrance", () => {
     const parameters = model.init(key(0), device);
     const before = device.memory().used;
     let last = [0, 1];
-    await effectiveRemembrance(model, parameters, sequences, { length: 200, points: 6, batch: 1, chunk: 64, onProgress: (...p) => (last = p) });
+    await effectiveRemembrance(model, parameters, sequences,
+      { length: 200, points: 6, batch: 1, chunk: 64, onProgress: (...p) => (last = p) });
     expect(last[0]).toBe(last[1]);
     expect(device.memory().used).toBe(before);
   });
 
   test.each([{ length: 8 }, { length: 200, ts: [0] }, { length: 200, ts: [199] }, { length: 257 }])("refuses %j", async (options) => {
     const model = tinyModel();
-    await expect(effectiveRemembrance(model, model.init(key(0), device), sequences, options)).rejects.toThrow(/must be a whole number|needed/);
+    await expect(effectiveRemembrance(model, model.init(key(0), device), sequences,
+      options)).rejects.toThrow(/must be a whole number|needed/);
   });
 });
 

@@ -92,7 +92,8 @@ async function lastDistributions<State extends Tree>(
   length: number, ends: number, options: RunOptions, onTokens: (tokens: number) => void,
 ): Promise<TypedArray> {
   const stops = [length - ends];
-  for await (const chunk of stream(model, parameters, sequences, { ...options, chunk: Math.max(options.chunk ?? DEFAULT_CHUNK, ends), start, end: length, stops, losses: false })) {
+  for await (const chunk of stream(model, parameters, sequences,
+    { ...options, chunk: Math.max(options.chunk ?? DEFAULT_CHUNK, ends), start, end: length, stops, losses: false })) {
     onTokens(sequences.length * (chunk.end - chunk.start));
     if (chunk.end < length) continue;
     const logits = withoutGradient(() => keep(scope(() => linear(chunk.hidden, model.head(parameters)))));

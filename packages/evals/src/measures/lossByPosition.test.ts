@@ -9,7 +9,8 @@ beforeAll(async () => {
 });
 
 describe("the windows of the short-context reference", () => {
-  test.each([[256, 1000], [255, 1000], [2, 9], [16, 16], [16, 7], [7, 100]])("T = %i, L = %i: every position is scored once", (trainLength, length) => {
+  test.each([[256, 1000], [255, 1000], [2, 9], [16, 16], [16, 7], [7, 100]])("T = %i, L = %i: every position is scored once",
+    (trainLength, length) => {
     const scored = Array.from({ length }, () => 0);
     for (const { start, scoreFrom, scoreTo } of shortWindows(length, trainLength)) {
       expect(start).toBeGreaterThanOrEqual(0);
@@ -29,7 +30,8 @@ describe("lossByPosition", () => {
 
   test("a model that remembers less than T/2 tokens has a ratio of 1 everywhere", async () => {
     const model = tinyModel({ memory: 8, sharpness: 0.5 });
-    const { bins, lengths } = await lossByPosition(model, model.init(key(0), device), sequences, { trainLength: 16, lengths: [16, 1024], chunk: 50 });
+    const { bins, lengths } = await lossByPosition(model, model.init(key(0), device), sequences,
+      { trainLength: 16, lengths: [16, 1024], chunk: 50 });
     for (const bin of [...bins, ...lengths]) {
       expect(bin.ratio).toBeCloseTo(1, 5);
       expect(bin.bitsPerByte).toBeCloseTo(bin.referenceBitsPerByte, 5);
@@ -105,11 +107,13 @@ describe("lossByPosition", () => {
     expect(subwords.ratio).toBeCloseTo(bytes.ratio, 9);
   });
 
-  test.each([{ batch: 0 }, { batch: -1 }, { batch: Number.NaN }, { batch: 1.5 }, { bytesPerToken: 0 }, { bytesPerToken: Number.NaN }])("refuses %o, which would give a loss of 0 or none", async (wrong) => {
+  test.each([{ batch: 0 }, { batch: -1 }, { batch: Number.NaN }, { batch: 1.5 }, { bytesPerToken: 0 },
+    { bytesPerToken: Number.NaN }])("refuses %o, which would give a loss of 0 or none", async (wrong) => {
     const model = tinyModel({ memory: 2 });
     const parameters = model.init(key(0), device);
     const measured = lossByPosition(model, parameters, sequences, { trainLength: 16, lengths: [64], ...wrong });
-    await expect(measured).rejects.toMatchObject({ code: "E_ARGUMENT", message: expect.stringContaining(String(Object.values(wrong)[0])) as string });
+    await expect(measured).rejects.toMatchObject({ code: "E_ARGUMENT",
+      message: expect.stringContaining(String(Object.values(wrong)[0])) as string });
   });
 
   test("progress reaches its total; memory is as before", async () => {
@@ -117,14 +121,16 @@ describe("lossByPosition", () => {
     const parameters = model.init(key(0), device);
     const before = device.memory().used;
     const seen: [number, number][] = [];
-    await lossByPosition(model, parameters, sequences, { trainLength: 16, lengths: [500], batch: 2, chunk: 100, onProgress: (done, total) => seen.push([done, total]) });
+    await lossByPosition(model, parameters, sequences,
+      { trainLength: 16, lengths: [500], batch: 2, chunk: 100, onProgress: (done, total) => seen.push([done, total]) });
     expect(seen.at(-1)![0]).toBe(seen.at(-1)![1]);
     expect(seen.every(([done], i) => i === 0 || done > seen[i - 1]![0])).toBe(true);
     expect(device.memory().used).toBe(before);
   });
 
   test.each([
-    [{ trainLength: 1, lengths: [8] }, "training length"], [{ trainLength: 8, lengths: [] }, "lengths"], [{ trainLength: 8, lengths: [0] }, "lengths"],
+    [{ trainLength: 1, lengths: [8] }, "training length"], [{ trainLength: 8, lengths: [] }, "lengths"],
+    [{ trainLength: 8, lengths: [0] }, "lengths"],
     [{ trainLength: 8, lengths: [1025] }, "1026 are needed"],
   ])("refuses %j", async (options, words) => {
     const model = tinyModel();

@@ -50,7 +50,8 @@ export async function stateStatistics<State extends Tree>(
   const tables = new Map(positions.map((position) => [position, { heads: new Map<string, HeadSums>(), perSequence: [] as number[] }]));
   let done = 0;
   for (const group of groups(sequences, batch)) {
-    for await (const { start, end, state } of stream(model, parameters, group, { ...options, end: length, stops: positions, losses: false })) {
+    for await (const { start, end, state } of stream(model, parameters, group,
+      { ...options, end: length, stops: positions, losses: false })) {
       const table = tables.get(end);
       if (table) {
         const single = group.map(() => new Sums());

@@ -31,7 +31,8 @@ describe("taskAccuracy", () => {
     const { task, cells } = await taskAccuracy(model, model.init(key(0), device), planted,
       { key: key(1), lengths: [20, 100], depths: [0, 1], samples: 5, batch: 2, chunk: 16 });
     expect(task).toBe("planted");
-    expect(cells.map(({ length, depth, accuracy }) => [length, depth, accuracy])).toEqual([[20, 0, 0], [20, 1, 1], [100, 0, 0], [100, 1, 1]]);
+    expect(cells.map(({ length, depth, accuracy }) => [length, depth, accuracy]))
+      .toEqual([[20, 0, 0], [20, 1, 1], [100, 0, 0], [100, 1, 1]]);
     expect(cells[1]).toMatchObject({ samples: 5, correct: 5, characters: 1, teacherForced: 1 });
     // Told the first two letters, it has two of them among its four tokens, and knows the third.
     expect(cells[0]!.teacherForced).toBeCloseTo(1 / 3, 12);
@@ -56,12 +57,14 @@ describe("taskAccuracy", () => {
     expect(Math.max(...middle)).toBeLessThanOrEqual(0.6);
     expect(Math.max(...middle)).toBeGreaterThan(0.55);
     expect(Math.max(...end)).toBe(1);
-    await expect(taskAccuracy(model, model.init(key(0), device), noting, { ...options, spread: -1 })).rejects.toThrow(/spread must be from 0 to 1, not -1/);
+    await expect(taskAccuracy(model, model.init(key(0), device), noting, { ...options, spread: -1 })).rejects.toThrow(
+      /spread must be from 0 to 1, not -1/);
   });
 
   test("the loss of the right answer is that computed by hand", async () => {
     const model = tinyModel({ sharpness: 0.4 });
-    const { cells } = await taskAccuracy(model, model.init(key(0), device), planted, { key: key(2), lengths: [12], samples: 3, depth: 0.5 });
+    const { cells } = await taskAccuracy(model, model.init(key(0), device), planted,
+      { key: key(2), lengths: [12], samples: 3, depth: 0.5 });
     const counts = [0, 0, 0, 0, 0, 0, 0, 0];
     const { prompt } = planted.sample(key(0), 12, { depth: 0.5 });
     for (const id of prompt) counts[id >= 4 ? 4 : id]! += 1; // which letter it is does not matter
@@ -93,7 +96,8 @@ describe("taskAccuracy", () => {
     await taskAccuracy(model, parameters, planted, options);
     expect(last[0]).toBe(last[1]);
     expect(device.memory().used).toBe(before);
-    await expect(taskAccuracy(model, parameters, planted, { ...options, signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "E_INTERRUPTED" });
+    await expect(taskAccuracy(model, parameters, planted,
+      { ...options, signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "E_INTERRUPTED" });
     await expect(taskAccuracy(model, parameters, planted, { ...options, samples: 0 })).rejects.toThrow("samples must be");
   });
 
@@ -172,7 +176,8 @@ describe("taskAccuracy", () => {
       if (--left === 0) controller.abort();
       return model.forward(...given);
     } };
-    const stopped = taskAccuracy(counting, parameters, TASKS.copying, { key: key(1), lengths: [64], samples: 2, chunk: 16, signal: controller.signal });
+    const stopped = taskAccuracy(counting, parameters, TASKS.copying,
+      { key: key(1), lengths: [64], samples: 2, chunk: 16, signal: controller.signal });
     await expect(stopped).rejects.toMatchObject({ code: "E_INTERRUPTED" });
     expect(left).toBeGreaterThan(-16);
     expect(device.memory().used).toBe(before);

@@ -80,7 +80,8 @@ export async function taskAccuracy<State extends Tree>(
       const results: { exact: number; characters: number; bits: number; forced: number }[] = [];
       for (const group of groups(Array.from({ length: samples }, (_, i) => i), batch)) {
         const made = group.map(make);
-        const answered = await answerAll(model, parameters, made, length, options, (tokens) => options.onProgress?.((done += tokens), total));
+        const answered = await answerAll(model, parameters, made, length, options,
+          (tokens) => options.onProgress?.((done += tokens), total));
         results.push(...answered.map(({ generated, bits, forced }, i) => ({ ...task.score(made[i]!, generated), bits, forced })));
       }
       const correct = results.reduce((sum, { exact }) => sum + exact, 0);
@@ -105,7 +106,8 @@ function around(depth: number, spread: number, key: Key): number {
 
 /** Streams the prompts, then decodes and scores from the state they end in. */
 async function answerAll<State extends Tree>(
-  model: SequenceModel<State>, parameters: Parameters, samples: readonly (Sample | StreamedSample)[], length: number, options: TaskAccuracyOptions,
+  model: SequenceModel<State>, parameters: Parameters, samples: readonly (Sample | StreamedSample)[], length: number,
+  options: TaskAccuracyOptions,
   onTokens: (tokens: number) => void,
 ): Promise<Answered[]> {
   const prompts = samples.map(({ prompt }) => prompt);

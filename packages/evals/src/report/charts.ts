@@ -34,7 +34,8 @@ export function charts(report: UnexploredStatesReport): Partial<Record<ChartName
     const panel = METHOD_STYLES[m.method].label;
     return [
       { label: "", panel, points: shown(m.lossByPosition).map((l) => ({ x: centre(l), y: l.referenceBitsPerByte })) },
-      { label: panel, panel, method: m.method, points: shown(m.lossByPosition).map((l) => ({ x: centre(l), y: l.bitsPerByte, interval: l.ci95 })) },
+      { label: panel, panel, method: m.method, points: shown(m.lossByPosition)
+        .map((l) => ({ x: centre(l), y: l.bitsPerByte, interval: l.ci95 })) },
     ];
   });
   const remembrance = each((m) => m.effectiveRemembrance.map((p) => ({ x: p.t, y: p.distance, interval: p.ci95 })));
@@ -46,17 +47,20 @@ export function charts(report: UnexploredStatesReport): Partial<Record<ChartName
       x: xLoss, y: { label: "loss \u00f7 short-context reference", format: (v) => fixed(v, decimals(ratio)), ...around(ratio, 1) },
       series: ratio, marks: [...marks, { y: 1 }],
     },
-    loss: { id: "loss", description: "Bits per byte by position, for each model.", x: xLoss, y: { label: "bits per byte", ...around(loss) }, series: loss, marks },
+    loss: { id: "loss", description: "Bits per byte by position, for each model.", x: xLoss, y: { label: "bits per byte", ...around(loss) },
+      series: loss, marks },
     panels: {
       id: "panels", description: "Bits per byte by position beside the short-context reference, one panel for each model.",
       x: xLoss, y: { label: "bits per byte", ...around(panels) }, series: panels, marks,
     },
     remembrance: {
       id: "remembrance", description: "Effective Remembrance by the number of bytes cut off, for each model.",
-      x: { label: "t (bytes cut off)", type: "log" }, y: { label: "total variation", domain: [0, Math.min(1, 1.06 * highest(remembrance))] },
+      x: { label: "t (bytes cut off)", type: "log" },
+      y: { label: "total variation", domain: [0, Math.min(1, 1.06 * highest(remembrance))] },
       series: remembrance, marks,
     },
-    state: { id: "state", description: "Standard deviation of the full state by position, for each model.", x, y: { label: "standard deviation", ...around(state) }, series: state, marks },
+    state: { id: "state", description: "Standard deviation of the full state by position, for each model.", x,
+      y: { label: "standard deviation", ...around(state) }, series: state, marks },
     heads: headChart(models, x, marks),
   };
   return Object.fromEntries(Object.entries(made).filter(([, chart]) => chart.series.some((s) => s.points.length > 0)));
@@ -103,7 +107,8 @@ function headChart(models: readonly ReportModel[], x: LineChart["x"], marks: Lin
     }
     const name = METHOD_STYLES[model.method].label;
     return [...heads].map(([key, points]) => ({
-      label: name, method: model.method, faint: true, panel: `${name}, layer ${layerOf(key) + 1}`, points: points.sort((a, b) => a.x - b.x), layer: layerOf(key),
+      label: name, method: model.method, faint: true, panel: `${name}, layer ${layerOf(key) + 1}`, points: points.sort((a, b) => a.x - b.x),
+      layer: layerOf(key),
     }));
   }).sort((a, b) => a.layer - b.layer); // the models of a layer stand side by side
   return {

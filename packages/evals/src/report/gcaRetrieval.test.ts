@@ -27,11 +27,13 @@ describe("the report page", () => {
     const report = syntheticRetrieval();
     const bare: GcaRetrievalReport = {
       ...report, streaming: [], stream: undefined,
-      models: report.models.map(({ method, parameters, retrieval }) => ({ method, parameters, retrieval: retrieval.filter((cell) => !cell.aligned && cell.task === "key-retrieval") })),
+      models: report.models.map(({ method, parameters, retrieval }) => ({ method, parameters,
+        retrieval: retrieval.filter((cell) => !cell.aligned && cell.task === "key-retrieval") })),
     };
     const page = buildGcaRetrievalReport(bare);
     expect(page.match(/<figure>/g)).toHaveLength(2);
-    for (const absent of ["Reading one long stream", "Aligned and unaligned", "Training time by length", "Loss on held-out text", "Reading at equal cost", "NaN"]) expect(page).not.toContain(absent);
+    for (const absent of ["Reading one long stream", "Aligned and unaligned", "Training time by length", "Loss on held-out text",
+      "Reading at equal cost", "NaN"]) expect(page).not.toContain(absent);
     const nothing = buildGcaRetrievalReport({ ...bare, models: [] });
     expect(nothing).toContain("asked no questions");
     expect(nothing).not.toMatch(/NaN|undefined|Infinity/);

@@ -34,7 +34,8 @@ export function buildGcaRetrievalReport(report: GcaRetrievalReport): string {
     `<h1>Retrieval far beyond the training length</h1>`,
     paragraph([
       `Preset ${report.preset}`, `seed ${report.seed}`, `training length ${T}`,
-      ...(report.tokensTrained === undefined ? [] : [report.tokensTrained === 0 ? "trained before" : `${group(report.tokensTrained)} tokens trained`]),
+      ...(report.tokensTrained === undefined ? []
+        : [report.tokensTrained === 0 ? "trained before" : `${group(report.tokensTrained)} tokens trained`]),
       formatSeconds(report.seconds),
     ].join(" \u00b7 "), "byline"),
     stillRunning(report.pending),
@@ -68,18 +69,21 @@ export function buildGcaRetrievalReport(report: GcaRetrievalReport): string {
       `One stream, read to its end${report.stream ? ` by ${label(report.stream.method)}, its chunks on the ${report.stream.tier}` : ""}. `
         + `Every chunk scores the landmarks of all chunks before it, which is the one cost that grows; memory should grow by the landmarks alone.`,
       draw("speed", "Bytes read per second, by how much has been read.", "Over the last eighth of the stream so far."),
-      draw("memory", "Memory, by how much has been read.", "Of the whole process, of tensors on the device (a part of it on the CPU), and of the chunks on disk."),
+      draw("memory", "Memory, by how much has been read.",
+        "Of the whole process, of tensors on the device (a part of it on the CPU), and of the chunks on disk."),
     ),
     parts(
       "Loss on held-out text",
       "The models were trained to answer; how well they read text along the way.",
-      draw("loss", "Bits per byte by length.", `Mean over positions L/2 to L.${(report.sequences ?? 0) > 1 ? ` Bands: 95% t-intervals over ${report.sequences} held-out sequences.` : ""}`),
+      draw("loss", "Bits per byte by length.",
+        `Mean over positions L/2 to L.${(report.sequences ?? 0) > 1 ? ` Bands: 95% t-intervals over ${report.sequences} held-out sequences.` : ""}`),
     ),
     parts(
       "Reading at equal cost",
       "The same models from fresh parameters, trained on text alone and each for about as long as the others, so that a model whose steps cost more takes fewer.",
       readingTable(report),
-      draw("reading", "Bits per byte of held-out text by position.", `Bins of positions; those before 128 are left out. ${(report.readingSequences ?? 1) > 1 ? `Mean over ${report.readingSequences} held-out sequences, the same for all models.` : ""}`),
+      draw("reading", "Bits per byte of held-out text by position.",
+        `Bins of positions; those before 128 are left out. ${(report.readingSequences ?? 1) > 1 ? `Mean over ${report.readingSequences} held-out sequences, the same for all models.` : ""}`),
     ),
     section("Numbers", paragraph("Every number behind the figures."), ...numberTables(report)),
     section(
@@ -90,7 +94,8 @@ export function buildGcaRetrievalReport(report: GcaRetrievalReport): string {
         ...(report.device === undefined ? {} : { device: report.device }),
       }),
       ...(report.settings ? [details("Settings of the measures", settingsTable(report.settings))] : []),
-      ...report.models.filter((model) => model.settings).map((model) => details(`Settings of ${label(model.method)}`, settingsTable(model.settings!))),
+      ...report.models.filter((model) => model.settings)
+        .map((model) => details(`Settings of ${label(model.method)}`, settingsTable(model.settings!))),
     ),
     `<footer>Model and tasks after X. Hu and others, \u201cEfficient Length-Generalizable Attention via Causal Retrieval for Long-Context Language Modeling\u201d, ICML 2025. `
       + `Made by lenggen; every sentence and figure is computed from report.json.</footer>`,
@@ -107,7 +112,8 @@ function summaryTable(report: GcaRetrievalReport): string {
   return table(report.models, [
     { title: "Model", value: ({ method }) => label(method) },
     { title: "Parameters", value: ({ parameters }) => group(parameters), numeric: true },
-    ...tasksOf(report).map((task) => ({ title: capital(taskName(task)), value: (model: RetrievalModel) => describe(find(model, task)), numeric: true })),
+    ...tasksOf(report).map((task) => ({ title: capital(taskName(task)), value: (model: RetrievalModel) => describe(find(model, task)),
+      numeric: true })),
   ], "Questions answered exactly, at the longest length that each was asked at");
 }
 
@@ -166,9 +172,11 @@ function numberTables(report: GcaRetrievalReport): string[] {
       { title: "Length", value: ({ length }) => formatLength(length), numeric: true },
       { title: "Bytes/s", value: ({ tokensPerSecond }) => group(tokensPerSecond), numeric: true },
       { title: "Resident, MiB", value: ({ residentBytes }) => mebibytes(residentBytes), numeric: true },
-      { title: "At most, MiB", value: ({ mostResidentBytes }) => (mostResidentBytes === undefined ? NONE : mebibytes(mostResidentBytes)), numeric: true },
+      { title: "At most, MiB", value: ({ mostResidentBytes }) => (mostResidentBytes === undefined ? NONE : mebibytes(mostResidentBytes)),
+        numeric: true },
       { title: "Device, MiB", value: ({ deviceBytes }) => mebibytes(deviceBytes), numeric: true },
-      { title: "Landmarks, MiB", value: ({ landmarkBytes }) => (landmarkBytes === undefined ? NONE : mebibytes(landmarkBytes)), numeric: true },
+      { title: "Landmarks, MiB", value: ({ landmarkBytes }) => (landmarkBytes === undefined ? NONE : mebibytes(landmarkBytes)),
+        numeric: true },
       { title: "Disk, MiB", value: ({ diskBytes }) => mebibytes(diskBytes), numeric: true },
     ]))] : []),
     ...byLength("Loss on held-out text", ({ lossByLength }) => lossByLength),
@@ -186,13 +194,15 @@ function byLengthTable({ models }: GcaRetrievalReport, task: string): string {
 
 /** One row per length, one column per model. */
 function across(
-  models: readonly RetrievalModel[], place: string, caption: string, values: (model: RetrievalModel) => readonly (readonly [length: number, value: string])[],
+  models: readonly RetrievalModel[], place: string, caption: string,
+  values: (model: RetrievalModel) => readonly (readonly [length: number, value: string])[],
 ): string {
   const columns = models.map((model) => ({ method: model.method, values: new Map(values(model)) }));
   const lengths = [...new Set(columns.flatMap((column) => [...column.values.keys()]))].sort((a, b) => a - b);
   return table(lengths, [
     { title: place, value: (length) => formatLength(length), numeric: true },
-    ...columns.map(({ method, values: found }) => ({ title: label(method), value: (length: number) => found.get(length) ?? NONE, numeric: true })),
+    ...columns.map(({ method, values: found }) => ({ title: label(method), value: (length: number) => found.get(length) ?? NONE,
+      numeric: true })),
   ], caption);
 }
 
@@ -202,7 +212,8 @@ function cellTable(model: RetrievalModel): string {
     { title: "Task", value: ({ task }) => taskName(task) },
     { title: "Length", value: ({ length }) => formatLength(length), numeric: true },
     { title: "Depth", value: ({ depth }) => `${Math.round(depth * 100)}%`, numeric: true },
-    { title: "Question", value: ({ aligned, perStream }) => `${aligned ? "aligned" : "anywhere"}${perStream > 1 ? `, ${perStream} in a stream` : ""}` },
+    { title: "Question", value: ({ aligned, perStream }) =>
+      `${aligned ? "aligned" : "anywhere"}${perStream > 1 ? `, ${perStream} in a stream` : ""}` },
     { title: "Right", value: ({ correct, samples }) => `${correct}/${samples}`, numeric: true },
     { title: "Teacher-forced", value: ({ teacherForced }) => percent(teacherForced), numeric: true },
     { title: "Bits per byte", value: ({ answerBits }) => fixed(answerBits), numeric: true },

@@ -25,30 +25,36 @@ export function retrievalCharts(report: GcaRetrievalReport): Partial<Record<Retr
     .map((model) => ({ label: METHOD_STYLES[model.method].label, method: model.method, panel, points: points(model) }))
     .filter((series) => series.points.length > 0);
   const along = (value: (point: StreamingPoint) => number, panel?: string): Series =>
-    ({ label: stream ? METHOD_STYLES[stream.method].label : "", method: stream?.method ?? "drt-1", panel, points: streaming.map((point) => ({ x: point.length, y: value(point) })) });
+    ({ label: stream ? METHOD_STYLES[stream.method].label : "", method: stream?.method ?? "drt-1", panel,
+      points: streaming.map((point) => ({ x: point.length, y: value(point) })) });
 
   const rates = each((model) => (model.trainingSpeed ?? []).map(({ length, tokensPerSecond }) => ({ x: length, y: tokensPerSecond })));
   const speed = streaming.length === 0 ? [] : [along(({ tokensPerSecond }) => tokensPerSecond)];
   const places = ["in memory, all", "on the device", "on disk"] as const;
-  const sizes = [({ residentBytes }: StreamingPoint) => residentBytes, ({ deviceBytes }: StreamingPoint) => deviceBytes, ({ diskBytes }: StreamingPoint) => diskBytes];
+  const sizes = [({ residentBytes }: StreamingPoint) => residentBytes, ({ deviceBytes }: StreamingPoint) => deviceBytes,
+    ({ diskBytes }: StreamingPoint) => diskBytes];
   // A logarithmic axis has no place for a tier that holds nothing.
   const memory = places.map((panel, i) => along((point) => sizes[i]!(point) / MEBIBYTE, panel))
     .map((series) => ({ ...series, points: series.points.filter(({ y }) => y > 0) }))
     .filter(({ points }) => points.length > 0);
-  const loss = each((model) => (model.lossByLength ?? []).map(({ position, bitsPerByte, ci95 }) => ({ x: position, y: bitsPerByte, interval: ci95 })));
+  const loss = each((model) =>
+    (model.lossByLength ?? []).map(({ position, bitsPerByte, ci95 }) => ({ x: position, y: bitsPerByte, interval: ci95 })));
   // Without intervals: they tell how texts differ, which is the same for all models, and would hide how these do.
-  const reading = each((model) => (model.reading?.lossByPosition ?? []).filter(({ position }) => position >= SMOOTH).map(({ position, bitsPerByte }) => ({ x: position, y: bitsPerByte })));
+  const reading = each((model) => (model.reading?.lossByPosition ?? []).filter(({ position }) => position >= SMOOTH)
+    .map(({ position, bitsPerByte }) => ({ x: position, y: bitsPerByte })));
 
   const made: Record<RetrievalChartName, LineChart> = {
     accuracy: {
       id: "accuracy", description: "Share of questions answered exactly by length, for each model, one panel for each task.",
       x: x("length (bytes)"), y: { label: "answered exactly", type: "linear", domain: [0, 1], format: share },
-      series: tasks.flatMap((task) => each((model) => retrievalByLength(model, task).map(({ length, accuracy, ci95 }) => ({ x: length, y: accuracy, interval: ci95 })), capital(taskName(task)))),
+      series: tasks.flatMap((task) => each((model) => retrievalByLength(model, task)
+        .map(({ length, accuracy, ci95 }) => ({ x: length, y: accuracy, interval: ci95 })), capital(taskName(task)))),
       marks, columns: { wide: 2, narrow: 1 },
     },
     training: {
       id: "training", description: "Bytes trained on per second by the length of the sequences, for each model.",
-      x: x("length of a training sequence (bytes)"), y: { label: "bytes a second, trained on", type: "linear", domain: [0, highest(rates)], format: compact }, series: rates,
+      x: x("length of a training sequence (bytes)"),
+      y: { label: "bytes a second, trained on", type: "linear", domain: [0, highest(rates)], format: compact }, series: rates,
     },
     speed: {
       id: "speed", description: "Bytes read per second by how much of the stream has been read.",
@@ -56,15 +62,19 @@ export function retrievalCharts(report: GcaRetrievalReport): Partial<Record<Retr
     },
     memory: {
       id: "memory", description: "Memory of the process, of the device and on disk by how much of the stream has been read.",
-      x: x("bytes read"), y: { label: "MiB", type: "log", domain: around(memory), format: group }, series: memory, columns: { wide: 3, narrow: 1 },
+      x: x("bytes read"), y: { label: "MiB", type: "log", domain: around(memory), format: group }, series: memory,
+      columns: { wide: 3, narrow: 1 },
     },
     loss: {
       id: "loss", description: "Bits per byte of held-out text by length, for each model.",
-      x: x("length (bytes)"), y: { label: "bits per byte", type: "linear", format: (value) => fixed(value, spreadOf(loss) < 0.06 ? 3 : 2) }, series: loss, marks,
+      x: x("length (bytes)"), y: { label: "bits per byte", type: "linear", format: (value) => fixed(value, spreadOf(loss) < 0.06 ? 3 : 2) },
+      series: loss, marks,
     },
     reading: {
       id: "reading", description: "Bits per byte of held-out text by position, for each model trained on text alone.",
-      x: x("position (bytes)"), y: { label: "bits per byte", type: "linear", format: (value) => fixed(value, spreadOf(reading) < 0.06 ? 3 : 2) }, series: reading, marks,
+      x: x("position (bytes)"),
+      y: { label: "bits per byte", type: "linear", format: (value) => fixed(value, spreadOf(reading) < 0.06 ? 3 : 2) },
+      series: reading, marks,
     },
   };
   return Object.fromEntries(Object.entries(made).filter(([, chart]) => chart.series.some((s) => s.points.length > 0)));
@@ -90,7 +100,8 @@ export function depthMaps(report: GcaRetrievalReport): DepthMap[] {
       const place = { panel: METHOD_STYLES[method].label, row: `${Math.round(cell.depth * 100)}%`, column: formatLength(cell.length) };
       const name = Object.values(place).join("|");
       const before = merged.get(name);
-      merged.set(name, { ...place, length: cell.length, correct: (before?.correct ?? 0) + cell.correct, samples: (before?.samples ?? 0) + cell.samples });
+      merged.set(name, { ...place, length: cell.length, correct: (before?.correct ?? 0) + cell.correct,
+        samples: (before?.samples ?? 0) + cell.samples });
     }
     const all = [...merged.values()];
     const counts = all.map(({ samples }) => samples);

@@ -7,7 +7,8 @@ import { capital, list } from "./words";
 
 /** The tasks as people call them. */
 const TASK_NAMES: Readonly<Record<string, string>> = {
-  "key-retrieval": "one key", "many-key": "one of many keys", "two-hop": "two hops", "passkey-text": "passkey in real text", passkey: "passkey in filler",
+  "key-retrieval": "one key", "many-key": "one of many keys", "two-hop": "two hops", "passkey-text": "passkey in real text",
+  passkey: "passkey in filler",
 };
 
 export function taskName(task: string): string {
@@ -86,7 +87,8 @@ function aboutMain(found: readonly RetrievalFinding[], trainLength: number): str
     if (longest.length === first.length) return opening;
     const multiple = longest.length / trainLength;
     const far = i === 0 && multiple >= 2 ? `, ${group(multiple)} times as far` : "";
-    const least = worst.accuracy < Math.min(first.accuracy, longest.accuracy) ? ` (at its worst ${percent(worst.accuracy)}, at ${formatLength(worst.length)})` : "";
+    const least = worst.accuracy < Math.min(first.accuracy, longest.accuracy)
+      ? ` (at its worst ${percent(worst.accuracy)}, at ${formatLength(worst.length)})` : "";
     return `${opening} and ${percent(longest.accuracy)} at ${formatLength(longest.length)}${far}${least}`;
   });
   return `Trained on sequences of at most ${formatLength(trainLength)} bytes and asked for ${taskName(found[0]!.task)}: ${each.join("; ")}.`;
@@ -107,7 +109,8 @@ function aboutStream({ streaming, stream }: GcaRetrievalReport): string {
   if (!last) return "";
   const { near, speed, memory } = streamingChange(streaming);
   const reader = stream ? ` (${METHOD_STYLES[stream.method].label}, its chunks on the ${stream.tier})` : "";
-  if (near.length === last.length) return `Reading ${formatLength(last.length)} bytes${reader} went at ${group(last.tokensPerSecond)} bytes a second.`;
+  if (near.length === last.length)
+    return `Reading ${formatLength(last.length)} bytes${reader} went at ${group(last.tokensPerSecond)} bytes a second.`;
   return `Reading ${formatLength(last.length)} bytes${reader} went at ${group(last.tokensPerSecond)} bytes a second in the end, ${percent(speed)} of the rate at `
     + `${formatLength(near.length)}; the process held ${mebibytes(last.residentBytes)} MiB, ${fixed(memory, 2)} times what it held there, ${mebibytes(last.diskBytes)} MiB lay on disk.`;
 }
@@ -115,10 +118,12 @@ function aboutStream({ streaming, stream }: GcaRetrievalReport): string {
 /** The models that were trained on text alone, at the longest length that all were measured at. */
 function aboutReading({ models }: GcaRetrievalReport): string {
   const read = models.flatMap(({ method, reading }) => (reading?.lossByLength?.length ? [{ method, losses: reading.lossByLength }] : []));
-  const shared = (read[0]?.losses ?? []).map(({ position }) => position).filter((position) => read.every(({ losses }) => losses.some((loss) => loss.position === position)));
+  const shared = (read[0]?.losses ?? []).map(({ position }) => position)
+    .filter((position) => read.every(({ losses }) => losses.some((loss) => loss.position === position)));
   if (shared.length === 0) return "";
   const far = Math.max(...shared);
-  const each = read.map(({ method, losses }) => `${METHOD_STYLES[method].label} ${fixed(losses.find(({ position }) => position === far)!.bitsPerByte, 3)}`);
+  const each = read.map(({ method, losses }) =>
+    `${METHOD_STYLES[method].label} ${fixed(losses.find(({ position }) => position === far)!.bitsPerByte, 3)}`);
   return `Trained on text alone, all for about as long, and read to ${formatLength(far)}: ${list(each)} bits per byte.`;
 }
 

@@ -45,7 +45,8 @@ export interface Column<Row> {
 
 /** A table with one row for each item. */
 export function table<Row>(rows: readonly Row[], columns: readonly Column<Row>[], caption = ""): string {
-  const cell = (tag: "th" | "td", column: Column<Row>, text: string) => `<${tag}${column.numeric ? ' class="n"' : ""}>${escape(text)}</${tag}>`;
+  const cell = (tag: "th" | "td", column: Column<Row>, text: string) =>
+    `<${tag}${column.numeric ? ' class="n"' : ""}>${escape(text)}</${tag}>`;
   const head = columns.map((column) => cell("th", column, column.title)).join("");
   const body = rows.map((row) => `<tr>${columns.map((column) => cell("td", column, column.value(row))).join("")}</tr>`).join("");
   return `<div class="table"><table>${caption ? `<caption>${escape(caption)}</caption>` : ""}<thead><tr>${head}</tr></thead><tbody>${body}</tbody></table></div>`;
@@ -56,7 +57,8 @@ export function settingsTable(settings: Settings): string {
   const rows = (record: Settings, prefix: string): [string, string][] => Object.entries(record).flatMap(([name, value]) => {
     if (value === undefined) return [];
     if (Array.isArray(value) && value.every((item) => typeof item !== "object")) return [[prefix + name, value.join(", ")]];
-    if (value !== null && typeof value === "object") return rows(Array.isArray(value) ? numbered(value as Settings[]) : value as Settings, `${prefix}${name}.`);
+    if (value !== null && typeof value === "object")
+      return rows(Array.isArray(value) ? numbered(value as Settings[]) : value as Settings, `${prefix}${name}.`);
     return [[prefix + name, String(value ?? "none")]];
   });
   return table(rows(settings, ""), [{ title: "Setting", value: ([name]) => name }, { title: "Value", value: ([, value]) => value }]);

@@ -24,12 +24,14 @@ export function syntheticReport(options: { collapse?: boolean; trainLength?: num
       method, steps: index === 0 ? 4000 : 200, tokensTrained: index === 0 ? 16_384_000 : 819_200, seconds: 60,
       settings: { resetProbability: 0.1, noiseScale: method === "random-noise" ? 0.5 : null },
       lossByPosition: edges.map((position, i) => {
-        const excess = Math.max(0, Math.log2(position / trainLength)) * (collapse ? SLOPE[method] : SLOPE[method] / 40) * (1 + 0.05 * wobble());
+        const excess = Math.max(0, Math.log2(position / trainLength)) * (collapse ? SLOPE[method] : SLOPE[method] / 40)
+          * (1 + 0.05 * wobble());
         const reference = 2.08 + 3.1 * Math.exp(-Math.log2(position + 1) / 2.1) + 0.05 * text[i]! + (method === "random-noise" ? 0.03 : 0);
         const bitsPerByte = reference * (1 + excess);
         return {
           position, from: edges[i - 1] ?? 0, bitsPerByte, referenceBitsPerByte: reference, ratio: 1 + excess,
-          ci95: [bitsPerByte - 0.06, bitsPerByte + 0.06] as const, ratioCi95: [1 + excess - 0.2 * Math.abs(excess), 1 + excess + 0.2 * Math.abs(excess)] as const,
+          ci95: [bitsPerByte - 0.06, bitsPerByte + 0.06] as const,
+          ratioCi95: [1 + excess - 0.2 * Math.abs(excess), 1 + excess + 0.2 * Math.abs(excess)] as const,
         };
       }),
       effectiveRemembrance: logPositions(8000).map((t) => {
@@ -37,7 +39,8 @@ export function syntheticReport(options: { collapse?: boolean; trainLength?: num
         return { t, distance, ci95: [distance * 0.9, distance * 1.1] as const };
       }),
       stateStd: logPositions(length).flatMap((position) => [0, 1, 2, 3].flatMap((layer) => [0, 1, 2, 3].map((head) => ({
-        position, layer, head, std: (0.3 + 0.2 * head + 0.1 * layer) * (1 + (index < 2 ? 0.09 : 0.02) * Math.log2(position) + 0.03 * wobble()),
+        position, layer, head,
+        std: (0.3 + 0.2 * head + 0.1 * layer) * (1 + (index < 2 ? 0.09 : 0.02) * Math.log2(position) + 0.03 * wobble()),
       })))),
       statePooledStd: logPositions(length).map((position) => {
         const std = 0.8 + (index < 2 ? 0.09 : 0.02) * Math.log2(position) + 0.02 * index;
@@ -47,7 +50,8 @@ export function syntheticReport(options: { collapse?: boolean; trainLength?: num
         task,
         cells: [128, 256, 512, 1024, 2048, 4096, 8192, 16384].map((n, i) => {
           const correct = Math.round(32 * Math.max(0, Math.min(1, 1.1 - i * (0.28 - 0.035 * index) - 0.05 * k)));
-          return { length: n, depth: null, samples: 32, correct, accuracy: correct / 32, ci95: wilsonInterval(correct, 32), characters: correct / 32, answerBits: 4 - correct / 9, teacherForced: correct / 32 };
+          return { length: n, depth: null, samples: 32, correct, accuracy: correct / 32, ci95: wilsonInterval(correct, 32),
+            characters: correct / 32, answerBits: 4 - correct / 9, teacherForced: correct / 32 };
         }),
       })),
     })),

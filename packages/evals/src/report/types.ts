@@ -54,7 +54,8 @@ export interface ReportModel {
 }
 
 /** Named values for a table of settings; nested records, and lists of them, are shown with dotted names. */
-export type Settings = { readonly [name: string]: string | number | boolean | null | readonly (string | number)[] | Settings | readonly Settings[] };
+export type Settings = { readonly [name: string]: string | number | boolean | null | readonly (string | number)[] | Settings
+  | readonly Settings[] };
 
 /** What `report.json` holds. */
 export interface UnexploredStatesReport {

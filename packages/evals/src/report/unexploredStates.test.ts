@@ -38,7 +38,8 @@ describe("the report page", () => {
   test("leaves out what was not measured", () => {
     const report = syntheticReport();
     const bare: UnexploredStatesReport = {
-      ...report, models: report.models.map(({ method, lossByPosition }) => ({ method, lossByPosition, effectiveRemembrance: [], stateStd: [] })),
+      ...report, models: report.models.map(
+        ({ method, lossByPosition }) => ({ method, lossByPosition, effectiveRemembrance: [], stateStd: [] })),
     };
     const page = buildUnexploredStatesReport(bare);
     expect(page.match(/<figure>/g)).toHaveLength(3);

@@ -38,9 +38,11 @@ export function buildUnexploredStatesReport(report: UnexploredStatesReport): str
       "Loss by position",
       paragraph(`A text is harder in some places than in others, so that a loss by position says little alone. Each byte is therefore scored twice: `
         + `by the model that has read everything before it, and by the same model shown only the last ${window} bytes. Their ratio says what the long history did: above 1 it hurts.`),
-      draw("ratio", "Loss over its short-context reference, by position.", `Up to ${T} bytes both sides have the same history, so that the ratio is 1.${interval}`),
+      draw("ratio", "Loss over its short-context reference, by position.",
+        `Up to ${T} bytes both sides have the same history, so that the ratio is 1.${interval}`),
       draw("loss", "Loss by position.", "All models on the same held-out text, which is harder in some places than in others."),
-      draw("panels", "The interventions side by side.", `Line: loss by position. Dots: the same bytes with only the last ${window} bytes of history.${interval}`),
+      draw("panels", "The interventions side by side.",
+        `Line: loss by position. Dots: the same bytes with only the last ${window} bytes of history.${interval}`),
     ),
     section(
       "Effective Remembrance",
@@ -59,7 +61,8 @@ export function buildUnexploredStatesReport(report: UnexploredStatesReport): str
       paragraph(`Loss over long text rewards memory little. These tasks ask for it: a key to be found again, or a string to be copied, by the length of the prompt.${aboutRecall(report)}`),
       ...maps.map((map) => figure((size) => heatMap(map, size), `${map.title}.`, map.caption)),
     ),
-    section("Numbers", paragraph("Every number behind the figures; the state of each single head is in report.json."), ...numberTables(report)),
+    section("Numbers", paragraph("Every number behind the figures; the state of each single head is in report.json."),
+      ...numberTables(report)),
     section(
       "Settings",
       ...(report.command ? [`<p>Made by <code>${escape(report.command)}</code></p>`] : []),
@@ -67,7 +70,8 @@ export function buildUnexploredStatesReport(report: UnexploredStatesReport): str
         experiment: report.experiment, preset: report.preset, seed: report.seed, trainLength: report.trainLength,
         tokensTrained: report.tokensTrained, seconds: report.seconds, ...report.settings,
       }),
-      ...report.models.filter((model) => model.settings).map((model) => details(`Settings of ${label(model.method)}`, settingsTable(model.settings!))),
+      ...report.models.filter((model) => model.settings)
+        .map((model) => details(`Settings of ${label(model.method)}`, settingsTable(model.settings!))),
     ),
     `<footer>Hypothesis, interventions and measures after R. Buitrago Ruiz and A. Gu, \u201cUnderstanding and Improving Length Generalization in Recurrent Models\u201d, ICML 2025. `
       + `Made by lenggen; every sentence and figure is computed from report.json.</footer>`,
@@ -76,7 +80,8 @@ export function buildUnexploredStatesReport(report: UnexploredStatesReport): str
 
 /** Which models answered which tasks. */
 function aboutRecall({ models, recall }: UnexploredStatesReport): string {
-  const tasksOf = (results: readonly { readonly task: string }[]) => [...new Set(results.map(({ task }) => recallTitle(task).toLowerCase()))].join(", ");
+  const tasksOf = (results: readonly { readonly task: string }[]) =>
+    [...new Set(results.map(({ task }) => recallTitle(task).toLowerCase()))].join(", ");
   const own = tasksOf((recall ?? []).flatMap(({ results }) => results));
   const untrained = tasksOf(models.flatMap((model) => model.recall ?? []));
   return [
@@ -104,14 +109,21 @@ function numberTables({ models, recall }: UnexploredStatesReport): string[] {
   const byLength = models.filter((model) => model.lossByLength?.length);
   const state = models.filter((model) => model.statePooledStd?.length);
   return [
-    ...(byLength.length > 0 ? [matrix("Ratio by length L: mean over positions L/2 to L", byLength, (m) => m.lossByLength!.map((l) => [formatLength(l.position), fixed(ratioOf(l))]), true)] : []),
+    ...(byLength.length > 0 ? [matrix("Ratio by length L: mean over positions L/2 to L", byLength,
+      (m) => m.lossByLength!.map((l) => [formatLength(l.position), fixed(ratioOf(l))]), true)] : []),
     ...(loss.length > 0 ? [
-      matrix("Bits per byte by position, with half the 95% interval", loss, (m) => m.lossByPosition.map((l) => [formatLength(l.position), withHalf(l.bitsPerByte, l.ci95)])),
-      matrix("Bits per byte of the short-context reference", loss, (m) => m.lossByPosition.map((l) => [formatLength(l.position), fixed(l.referenceBitsPerByte)])),
-      matrix("Ratio by position, with half the 95% interval", loss, (m) => m.lossByPosition.map((l) => [formatLength(l.position), withHalf(ratioOf(l), l.ratioCi95)])),
+      matrix("Bits per byte by position, with half the 95% interval", loss,
+        (m) => m.lossByPosition.map((l) => [formatLength(l.position), withHalf(l.bitsPerByte, l.ci95)])),
+      matrix("Bits per byte of the short-context reference", loss,
+        (m) => m.lossByPosition.map((l) => [formatLength(l.position), fixed(l.referenceBitsPerByte)])),
+      matrix("Ratio by position, with half the 95% interval", loss,
+        (m) => m.lossByPosition.map((l) => [formatLength(l.position), withHalf(ratioOf(l), l.ratioCi95)])),
     ] : []),
-    ...(remembrance.length > 0 ? [matrix("Effective Remembrance by t", remembrance, (m) => m.effectiveRemembrance.map((p) => [group(p.t), fixed(p.distance)]))] : []),
-    ...(state.length > 0 ? [matrix("Standard deviation of the full state by position", state, (m) => m.statePooledStd!.map((p) => [formatLength(p.position), fixed(p.std)]))] : []),
+    ...(remembrance.length > 0
+      ? [matrix("Effective Remembrance by t", remembrance, (m) => m.effectiveRemembrance.map((p) => [group(p.t), fixed(p.distance)]))]
+        : []),
+    ...(state.length > 0 ? [matrix("Standard deviation of the full state by position", state,
+      (m) => m.statePooledStd!.map((p) => [formatLength(p.position), fixed(p.std)]))] : []),
     ...recallTables({ models, recall }),
   ];
 }
@@ -121,12 +133,14 @@ function withHalf(value: number, interval: Interval | null | undefined): string 
 }
 
 /** One row per place, one column per model. */
-function matrix(title: string, models: readonly ReportModel[], values: (model: ReportModel) => readonly (readonly [string, string])[], open = false): string {
+function matrix(title: string, models: readonly ReportModel[], values: (model: ReportModel) => readonly (readonly [string, string])[],
+  open = false): string {
   const columns = models.map((model) => ({ method: model.method, values: new Map(values(model)) }));
   const places = [...new Set(columns.flatMap((column) => [...column.values.keys()]))];
   const content = table(places, [
     { title: "Position", value: (place) => place, numeric: true },
-    ...columns.map(({ method, values: found }) => ({ title: label(method), value: (place: string) => found.get(place) ?? "\u2013", numeric: true })),
+    ...columns.map(({ method, values: found }) => ({ title: label(method), value: (place: string) => found.get(place) ?? "\u2013",
+      numeric: true })),
   ], open ? title : "");
   return open ? content : details(title, content);
 }
@@ -136,8 +150,10 @@ function recallTables({ models, recall }: Pick<UnexploredStatesReport, "models" 
   const measured = [...models.map((m) => ({ method: m.method, results: m.recall ?? [] })), ...(recall ?? [])];
   const tasks = [...new Set(measured.flatMap(({ results }) => results.map(({ task }) => task)))];
   return tasks.map((task) => {
-    const columns = measured.flatMap(({ method, results }) => results.filter((result) => result.task === task).map(({ cells }) => ({ method, cells })));
-    const places = [...new Map(columns.flatMap(({ cells }) => cells.map(({ length, depth }) => [`${length} ${depth}`, { length, depth }] as const))).values()];
+    const columns = measured.flatMap(({ method, results }) => results.filter((result) => result.task === task)
+      .map(({ cells }) => ({ method, cells })));
+    const places = [...new Map(columns.flatMap(({ cells }) =>
+      cells.map(({ length, depth }) => [`${length} ${depth}`, { length, depth }] as const))).values()];
     const deep = places.some(({ depth }) => depth !== null);
     const content = table(places, [
       { title: "Length", value: ({ length }) => group(length), numeric: true },

@@ -67,7 +67,8 @@ export function taskBatches(task: Task, options: TaskBatchOptions): { batch(step
       for (let row = 0; row < rows; row++) {
         const rowKey = foldIn(foldIn(key, step), row);
         const size = shared ?? drawn(rowKey);
-        const made = questions === undefined ? oneQuestion(task, foldIn(rowKey, 0), size, options) : severalQuestions(task, foldIn(rowKey, 0), size, questions, options);
+        const made = questions === undefined ? oneQuestion(task, foldIn(rowKey, 0), size, options)
+          : severalQuestions(task, foldIn(rowKey, 0), size, questions, options);
         ({ answers } = made);
         tokens.set(made.tokens, row * longest);
         weights.fill(promptWeight, row * length, row * length + made.tokens.length - 1);
@@ -93,7 +94,8 @@ function oneQuestion(task: Task, key: Key, size: number, options: TaskOptions): 
 function severalQuestions(task: Task, key: Key, size: number, count: number, options: TaskOptions): Row {
   const random = hostRandom(foldIn(key, 0));
   const depths = Array.from({ length: count }, () => random.uniform());
-  const sizes = task.haystack!(key, size, depths, options).questions.reduce((sum, { prompt, answer }) => sum + prompt.length + answer.length, 0);
+  const sizes = task.haystack!(key, size, depths, options).questions.reduce((sum, { prompt, answer }) =>
+    sum + prompt.length + answer.length, 0);
   const stream = task.haystack!(key, size - sizes, depths, options);
   const text = wholeOf(stream.tokens);
   const answers: { at: number; length: number }[] = [];

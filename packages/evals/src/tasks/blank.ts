@@ -1,5 +1,6 @@
 /**
- * Texts may hold what a task itself writes: `[[` in the notes of a wiki, or the words of its question. What is hidden would then stand beside
+ * Texts may hold what a task itself writes: `[[` in the notes of a wiki, or the words of its question. What is hidden would then stand
+ * beside
  * what only looks like it, and the question have two answers. So all that a text holds of this is blanked by spaces. The marks stay
  * those that models have learnt, and a text without them is as it was.
  */
@@ -14,7 +15,8 @@ export function blank(tokens: Int32Array | Uint8Array, phrases: readonly string[
   for (const wanted of phrases.map((phrase) => bytes(phrase).map(alike))) {
     const [first] = wanted;
     for (let at = 0; at + wanted.length <= tokens.length; at++) {
-      if (alike(tokens[at]!) === first && wanted.every((token, i) => alike(tokens[at + i]!) === token)) found.push({ at, length: wanted.length });
+      if (alike(tokens[at]!) === first && wanted.every((token, i) => alike(tokens[at + i]!) === token))
+        found.push({ at, length: wanted.length });
     }
   }
   for (const { at, length } of found) tokens.fill(SPACE, at, at + length); // after the search: "[[[" holds two of them

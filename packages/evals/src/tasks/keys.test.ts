@@ -53,8 +53,10 @@ describe("many keys", () => {
   });
 
   test("refuses more keys than there are names", () => {
-    expect(() => manyKey.sample(key(0), 5000, { text, nameLength: 2, nameLetters: 2, keys: 5 })).toThrow("can't be told apart by names of 2 letters out of 2");
-    for (const nameLetters of [0, 27, 1.5]) expect(() => manyKey.sample(key(0), 5000, { text, nameLetters })).toThrow("nameLetters must be a whole number from 1 to 26");
+    expect(() => manyKey.sample(key(0), 5000, { text, nameLength: 2, nameLetters: 2, keys: 5 }))
+      .toThrow("can't be told apart by names of 2 letters out of 2");
+    for (const nameLetters of [0, 27, 1.5])
+      expect(() => manyKey.sample(key(0), 5000, { text, nameLetters })).toThrow("nameLetters must be a whole number from 1 to 26");
     expect(() => manyKey.sample(key(0), 5000, { text, nameLength: 1, keys: 27 })).toThrow("can't be told apart by names of 1 letters");
     expect(() => manyKey.sample(key(0), 5000, { text, keys: 0 })).toThrow("keys must be a whole number of at least 1");
     expect(() => manyKey.sample(key(0), 5000, { text, keyLength: 0 })).toThrow("keyLength must be");
@@ -67,7 +69,8 @@ describe("two hops", () => {
     for (let seed = 0; seed < 20; seed++) {
       const { prompt, answer } = twoHop.sample(key(seed), LENGTH, { text, depth: 0.75 });
       const links = new Map([...written(prompt).matchAll(/\[\[([a-z]{2})>([a-z]{2})\]\]/g)].map((m) => [m[1]!, m[2]!]));
-      const values = new Map([...written(prompt).matchAll(/\[\[([a-z]{2})=([a-z]{3})\]\]/g)].map((m) => [m[1]!, { value: m[2]!, at: m.index }]));
+      const values = new Map([...written(prompt).matchAll(/\[\[([a-z]{2})=([a-z]{3})\]\]/g)]
+        .map((m) => [m[1]!, { value: m[2]!, at: m.index }]));
       expect([links.size, values.size]).toEqual([2, 2]);
       const [, asked] = /\[\[([a-z]{2})>$/.exec(written(prompt))!;
       const second = links.get(asked!)!;

@@ -42,7 +42,8 @@ interface Kind {
 export const keySettings = (nameLength: number, least = 0) => ({
   keyLength: countSetting(KEY_LENGTH, "Letters of a key.", 1),
   nameLength: countSetting(nameLength, "Letters of the name that a key is asked for by.", least),
-  nameLetters: countSetting(ALPHABET, "How many different letters names are made of, drawn for each text; the fewer, the more alike.", 1, ALPHABET),
+  nameLetters: countSetting(ALPHABET,
+    "How many different letters names are made of, drawn for each text; the fewer, the more alike.", 1, ALPHABET),
   filler: choiceSetting(["text", "noise"], "text", "What surrounds the keys: real text, or noise, random letters and spaces."),
 });
 
@@ -97,7 +98,8 @@ function makeKeyTask(kind: Kind): StreamingTask {
     const { keyLength, nameLength } = sizesOf(options);
     const marks = OPEN.length + CLOSE.length;
     const bound = nameLength === 0 ? 0 : nameLength + 1; // a name and its sign
-    return { pieces: count * (marks + bound + keyLength + (kind.hops === 2 ? marks + bound + nameLength : 0)), question: OPEN.length + bound };
+    return { pieces: count * (marks + bound + keyLength + (kind.hops === 2 ? marks + bound + nameLength : 0)),
+      question: OPEN.length + bound };
   };
 
   const task: StreamingTask = streaming({
@@ -170,10 +172,12 @@ export const keyRetrieval = makeKeyTask({
   settings: keySettings(0),
 });
 export const twoHop = makeKeyTask({
-  name: "two-hop", summary: "A name stands for a second name, and that one for three letters; both are asked for.", hops: 2, keys: ({ keys = 2 }) => keys, nameLength: 2,
+  name: "two-hop", summary: "A name stands for a second name, and that one for three letters; both are asked for.", hops: 2,
+  keys: ({ keys = 2 }) => keys, nameLength: 2,
   settings: { ...keySettings(2, 1), keys: countSetting(2, "How many chains there are; one is asked for.", 1) },
 });
 export const manyKey = makeKeyTask({
-  name: "many-key", summary: "Several named keys of three letters in real text, one of which is asked for.", hops: 1, keys: ({ keys = 4 }) => keys, nameLength: 2,
+  name: "many-key", summary: "Several named keys of three letters in real text, one of which is asked for.", hops: 1,
+  keys: ({ keys = 4 }) => keys, nameLength: 2,
   settings: { ...keySettings(2), keys: countSetting(4, "How many keys there are; one is asked for.", 1) },
 });

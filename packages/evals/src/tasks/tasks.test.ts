@@ -64,7 +64,8 @@ describe.each(all.filter((task) => task.needsText).map((task) => [task.name, tas
   });
 });
 
-describe.each(all.filter((task) => task.needsText).map((task) => [task.name, task] as const))("task in text that holds its marks: %s", (_, task) => {
+describe.each(all.filter((task) => task.needsText).map((task) => [task.name, task] as const))("task in text that holds its marks: %s",
+  (_, task) => {
   const notes = "see [[whale]], ]] and [[[ab=qzk]] [[ab>cd]]; The pass key is 12345, the PASS\nKEY; [a] x[0]; ";
   // A single bracket is no mark, also where a piece happens to stand beside it: of "[[[" the piece has the last two.
   const marks = task.name === "passkey-text" ? /pass\s*key/gi : /\[\[(?!\[)|\]\]/g;
@@ -81,8 +82,10 @@ describe.each(all.filter((task) => task.needsText).map((task) => [task.name, tas
 });
 
 // Of the version before marks were blanked: what was measured with such texts stays comparable.
-test.each([["recall", 0x4da0f807], ["passkey-text", 0xe8012a1], ["two-hop", 0xd50b76a9], ["many-key", 0x28031c32]] as const)("%s: a text without marks makes the samples that it always made", (name, hash) => {
-  const brackets = bytes("It was [a] dark and stormy night; x[0] = ]; the rain fell in torrents, except at occasional intervals. ".repeat(60));
+test.each([["recall", 0x4da0f807], ["passkey-text", 0xe8012a1], ["two-hop", 0xd50b76a9],
+  ["many-key", 0x28031c32]] as const)("%s: a text without marks makes the samples that it always made", (name, hash) => {
+  const brackets = bytes("It was [a] dark and stormy night; x[0] = ]; the rain fell in torrents, except at occasional intervals. ".repeat(
+    60));
   let words = 0x811c9dc5; // FNV-1a
   for (const length of [300, 2000, 9000]) {
     for (let seed = 0; seed < 8; seed++) {
@@ -94,7 +97,8 @@ test.each([["recall", 0x4da0f807], ["passkey-text", 0xe8012a1], ["two-hop", 0xd5
 });
 
 test("marks in a text become spaces, and all else stays", () => {
-  const around = (task: Task) => textOf(task.sample(key(1), task.shortest() + 66, { text: bytes("[[whale]] [a] x[0]] [[[b] The Pass\nKey is 1. "), depth: 1 }).prompt);
+  const around = (task: Task) =>
+    textOf(task.sample(key(1), task.shortest() + 66, { text: bytes("[[whale]] [a] x[0]] [[[b] The Pass\nKey is 1. "), depth: 1 }).prompt);
   expect(around(TASKS.recall)).toMatch(/^  whale   \[a\] x\[0      b\] The Pass\nKey is 1\. /);
   expect(around(TASKS["passkey-text"])).toMatch(/^\[\[whale\]\] \[a\] x\[0\]\] \[\[\[b\] The          is 1\. /);
 });
@@ -102,7 +106,8 @@ test("marks in a text become spaces, and all else stays", () => {
 describe.each(all.filter((task) => task.stream).map((task) => [task.name, task] as const))("streaming task %s", (_, task) => {
   const length = 20_000;
 
-  test.each([["a long text", text], ["a short one", text.subarray(0, 5000)]])("makes the same sample piece by piece, in any order, from %s", (_name, source) => {
+  test.each([["a long text", text], ["a short one", text.subarray(0, 5000)]])("makes the same sample piece by piece, in any order, from %s",
+    (_name, source) => {
     const whole = task.sample(key(8), length, { text: source });
     const { prompt, ...expected } = task.stream!(key(8), length, { text: source });
     expect(prompt.length).toBe(length);
@@ -211,7 +216,8 @@ describe("taskBatches", () => {
       }
     }
     expect(lengths.size).toBeGreaterThan(4);
-    expect(taskBatches(TASKS["key-retrieval"], { ...options, sharedLength: true, ends: 3 }).batch(2).ends).toEqual(Array(3).fill(source.batch(2).ends![0]));
+    expect(taskBatches(TASKS["key-retrieval"], { ...options, sharedLength: true, ends: 3 }).batch(2).ends)
+      .toEqual(Array(3).fill(source.batch(2).ends![0]));
     expect(taskBatches(TASKS["key-retrieval"], options).batch(0)).not.toHaveProperty("ends");
     expect(() => taskBatches(TASKS["key-retrieval"], { ...options, ends: 1 })).toThrow("together with sharedLength");
   });

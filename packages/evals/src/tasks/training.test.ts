@@ -3,7 +3,8 @@ import { describe, expect, it } from "vitest";
 import { TASKS } from ".";
 import { batchOfSamples, withTask } from "./training";
 
-const text = new TextEncoder().encode("It was a dark and stormy night; the rain fell in torrents, except at occasional intervals. ".repeat(20));
+const text = new TextEncoder()
+  .encode("It was a dark and stormy night; the rain fell in torrents, except at occasional intervals. ".repeat(20));
 const [batch, context] = [2, 64];
 /** Stands for a trainer's source: each batch begins where its number says. */
 const source = (order: BatchSource["order"]): BatchSource => ({
@@ -17,7 +18,8 @@ const windows = source("independent");
 const written = (tokens: ArrayLike<number>) => String.fromCharCode(...Array.from(tokens));
 
 describe("samples among a text", () => {
-  const among = (share: number, microBatches = 1) => withTask(windows, { task: TASKS["key-retrieval"], share, key: key(2), text, microBatches });
+  const among = (share: number, microBatches = 1) => withTask(windows,
+    { task: TASKS["key-retrieval"], share, key: key(2), text, microBatches });
 
   it("come as often as asked, the same ones for the same step", () => {
     const half = among(0.5);

@@ -26,7 +26,8 @@ describe("configurations of the DRT", () => {
     [{ top_k: undefined, topk: 4 }, /there is no field topk \(did you mean "top_k"\?\)/],
     [{ num_attention_heads: 5 }, /num_attention_heads 5 must divide hidden_size 64/],
   ])("%j is refused", (change, message) =>
-    expect(() => parseDrtConfig({ ...CONFIG, ...change })).toThrow(expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(message) })));
+    expect(() => parseDrtConfig({ ...CONFIG, ...change }))
+      .toThrow(expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(message) })));
 
   it.each(Object.entries(DRT_PRESETS))("preset %s comes back as it was given", (_, json) => {
     const settings = parseDrtConfig(json);

@@ -41,7 +41,8 @@ export function encodeChunks(
     : reshape(inEveryRow(chunks.device, layout.closed.map((tokens) => tokens + 1), batch), [batch * count]);
 
   const { encoder } = p;
-  let stream: Stream = { branch: rmsNorm(reshape(chunks, [batch * count, slots, width]), encoder.inputNorm.weight, { eps: c.normEps }), residual: null };
+  let stream: Stream = { branch: rmsNorm(reshape(chunks, [batch * count, slots, width]), encoder.inputNorm.weight, { eps: c.normEps }),
+    residual: null };
   for (const own of encoder.layers) stream = encoderLayer(layer, c, own, stream, lengths);
   const encoded = addRmsNorm(stream.branch, stream.residual, encoder.norm.weight, { eps: c.normEps }).normed;
   const tokens = slice(encoded, 1, 1); // [B·C,S,D]
@@ -54,7 +55,8 @@ export function encodeChunks(
 }
 
 /** A decoder's layer whose attention sees both ways. */
-function encoderLayer({ feedForward }: DecoderLayer, c: DrtConfig, p: LayerParameters, { branch, residual }: Stream, lengths: Tensor | null): Stream {
+function encoderLayer({ feedForward }: DecoderLayer, c: DrtConfig, p: LayerParameters, { branch, residual }: Stream,
+  lengths: Tensor | null): Stream {
   return scopeUnlessRecording(() => {
     const first = addRmsNorm(branch, residual, p.mixer.norm.weight, { eps: c.normEps });
     const { q, k, v } = project(c, p.mixer.block, first.normed);

@@ -3,7 +3,8 @@ import { layoutOf } from "./layout";
 
 /** A layout as letters: t a token, L a landmark, | between runs. */
 function drawn(tokens: number, size: number, pending = 0, ends: number[] = []): string {
-  return layoutOf(tokens, size, pending, ends).runs.map((run) => `${"t".repeat(run.tokens)}${run.closed ? "L" : ""}`.repeat(run.pieces)).join("|");
+  return layoutOf(tokens, size, pending, ends).runs.map((run) =>
+    `${"t".repeat(run.tokens)}${run.closed ? "L" : ""}`.repeat(run.pieces)).join("|");
 }
 
 describe("layout", () => {

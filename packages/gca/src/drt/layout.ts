@@ -87,7 +87,10 @@ function slotsOf({ tokens, closed }: Run): number {
   return tokens + (closed ? 1 : 0);
 }
 
-/** Where the rows of retrieval come into force: row i holds from place i of this list to the next. The first row is that of the pass before. */
+/**
+ * Where the rows of retrieval come into force: row i holds from place i of this list to the next. The first row is that of the pass
+ * before.
+ */
 export function rowPlaces({ borders, length }: Layout): number[] {
   return [0, ...borders, length];
 }

@@ -62,7 +62,8 @@ export const rememberAll: Remember = (memory, chunks, tokens) => {
   const before = chunksIn(memory);
   if (CONTENTS.some((name) => isRecorded(chunks[name]))) {
     const join = (name: Contents) => (before === 0 ? chunks[name] : concat([slice(memory[name], 1, 0, before), chunks[name]], 1));
-    return { lengths: moreLengths(memory.lengths, tokens, false), landmarks: join("landmarks"), keys: join("keys"), values: join("values") };
+    return { lengths: moreLengths(memory.lengths, tokens, false), landmarks: join("landmarks"), keys: join("keys"),
+      values: join("values") };
   }
   // One answer for all, which share their states.
   const free = isFreeBehind(memory.landmarks, before);

@@ -10,7 +10,8 @@ import { drt } from "./model";
 import type { DrtState } from "./state";
 
 const CONFIG = {
-  model_type: "drt", vocab_size: 30, hidden_size: 16, intermediate_size: 24, num_attention_heads: 2, num_key_value_heads: 1, lower_layers: 1,
+  model_type: "drt", vocab_size: 30, hidden_size: 16, intermediate_size: 24, num_attention_heads: 2, num_key_value_heads: 1,
+  lower_layers: 1,
   upper_groups: [1, 1], encoder_layers: 1, chunk_size: 4, window: 6, top_k: 2, softmax_off_by_one: true,
 };
 
@@ -25,7 +26,8 @@ describe.each(deviceCases)("DRT on $name", ({ name, dtype, tolerance }) => {
   const input = (total: number, rows = 2) => tokenTensor(device, ids(total, rows), [rows, total], 30);
 
   const UNEVEN = [[1, 2, 3, 9, 1, 10], [4, 4, 8, 10], Array<number>(19).fill(1)];
-  it.each(SEQUENCE_MODEL_LAWS)("keeps the law of %s", (law) => checkSequenceModel(drt(CONFIG), { device, dtype, tolerance, cuts: UNEVEN, laws: [law] }));
+  it.each(SEQUENCE_MODEL_LAWS)("keeps the law of %s", (law) =>
+    checkSequenceModel(drt(CONFIG), { device, dtype, tolerance, cuts: UNEVEN, laws: [law] }));
 
   it.each(["chunks", "gradients"] as const)("keeps the law of %s with segments that end early", (law) =>
     checkSequenceModel(drt(CONFIG), { device, dtype, tolerance, cuts: [[5, 6, 9]], ends: [5, 7, 11, 11], laws: [law] }));

@@ -11,7 +11,8 @@
  * own through the window, everything before that by retrieval.
  */
 import {
-  type Device, type DType, firstRows, type ForwardOptions, type ForwardResult, keep, LenggenError, type Parameters, type Prefill, scope, type SequenceModel,
+  type Device, type DType, firstRows, type ForwardOptions, type ForwardResult, keep, LenggenError, type Parameters, type Prefill, scope,
+  type SequenceModel,
   type Tensor, withoutGradient,
 } from "@lenggen/kernels";
 import type { ConfigOptions } from "@lenggen/kernels/nn";
@@ -64,7 +65,8 @@ export function drt(json: unknown, options: ConfigOptions = {}): Drt {
       ...model,
       stateFiles: stateFiles(settings, true),
       forward: () => {
-        throw new LenggenError("E_ARGUMENT", `this model's chunk memory is in a ${store.tier} store, which has to be waited for; call advance()`);
+        throw new LenggenError("E_ARGUMENT",
+          `this model's chunk memory is in a ${store.tier} store, which has to be waited for; call advance()`);
       },
       advance: (...given) => advanceStored(parts, store, ...given),
       prefill: { recent, read: (...given) => prefillStored(parts, store, ...given) },

@@ -1,9 +1,11 @@
 /**
- * What a DRT is made of: the decoder layer that lower and upper layers share, and the parameters of all. The embedding has one row more than
+ * What a DRT is made of: the decoder layer that lower and upper layers share, and the parameters of all. The embedding has one row more
+ * than
  * there are tokens: the landmark's. Keys and values of the memory are projected once and shared by all upper layers.
  */
 import type { DType, Parameters } from "@lenggen/kernels";
-import { type Bound, layerSpecs, matrix, normalInit, type ParameterSet, parameterSet, rmsNormBlock, stack, under } from "@lenggen/kernels/nn";
+import { type Bound, layerSpecs, matrix, normalInit, type ParameterSet, parameterSet, rmsNormBlock, stack,
+  under } from "@lenggen/kernels/nn";
 import { fanInInit } from "../layer/attention";
 import { decoderLayer, type DecoderLayer } from "../layer/layer";
 import { decoderLayers, type DrtConfig } from "./config";
@@ -22,7 +24,8 @@ function drtSpecs(c: DrtConfig, layer: DecoderLayer) {
   return {
     embedding: matrix("embedding.weight", [c.vocabulary + 1, c.width], normalInit(0.02)),
     lower: stack("lower", c.lower, () => layerSpecs(layer)),
-    encoder: under("encoder", { inputNorm: norm("input_norm"), layers: stack("layers", c.encoder, () => layerSpecs(layer)), norm: norm("norm") }),
+    encoder: under("encoder", { inputNorm: norm("input_norm"), layers: stack("layers", c.encoder, () => layerSpecs(layer)),
+      norm: norm("norm") }),
     memory: under("memory", {
       keys: matrix("keys.weight", [shared, c.width], fanInInit(c.width)),
       values: matrix("values.weight", [shared, c.width], fanInInit(c.width)),

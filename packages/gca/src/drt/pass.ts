@@ -94,7 +94,8 @@ export function choose({ config: c, parameters, before, options }: Pass, { retri
 }
 
 /** Runs the next group; `readable`: the chunks that `rows` names. */
-export function attend({ parts: { layer }, config: c, parameters, before, layout }: Pass, running: Running, rows: Retrieved, readable: Readable): Running {
+export function attend({ parts: { layer }, config: c, parameters, before, layout }: Pass, running: Running, rows: Retrieved,
+  readable: Readable): Running {
   const group = running.retrieved.length;
   const windows = [...running.windows];
   let { stream } = running;
@@ -125,7 +126,8 @@ export function finish({ config: c, parameters, layout }: Pass, running: Running
 }
 
 function upperLayer(
-  { mixer, feedForward }: DrtParts["layer"], c: DrtConfig, p: UpperParameters, stream: Stream, window: WindowState, rows: Retrieved, readable: Readable,
+  { mixer, feedForward }: DrtParts["layer"], c: DrtConfig, p: UpperParameters, stream: Stream, window: WindowState, rows: Retrieved,
+  readable: Readable,
   offsets: Tensor,
 ): { stream: Stream; state: WindowState } {
   return scopeUnlessRecording(() => {

@@ -1,6 +1,7 @@
 /** A stream whose far past was read for the memory alone goes on as one that was read in full, as soon as prefill.ts says so. */
 import {
-  advance, type Device, disposeExcept, generate, hostRandom, keep, key, open, type Parameters, type SequenceModel, scope, slice, tensor, type Tensor,
+  advance, type Device, disposeExcept, generate, hostRandom, keep, key, open, type Parameters, type SequenceModel, scope, slice,
+  tensor, type Tensor,
 } from "@lenggen/kernels";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { deviation, deviceCases } from "../devices.fixture";
@@ -9,7 +10,8 @@ import { type Drt, drt } from "./model";
 import type { DrtState } from "./state";
 
 const CONFIG = {
-  model_type: "drt", vocab_size: 30, hidden_size: 16, intermediate_size: 24, num_attention_heads: 2, num_key_value_heads: 1, lower_layers: 2,
+  model_type: "drt", vocab_size: 30, hidden_size: 16, intermediate_size: 24, num_attention_heads: 2, num_key_value_heads: 1,
+  lower_layers: 2,
   upper_groups: [1, 1], encoder_layers: 1, chunk_size: 4, window: 6, top_k: 3,
 };
 const TOTAL = 75;
@@ -74,7 +76,8 @@ describe.each(deviceCases)("prefill of a DRT on $name", ({ name, dtype, toleranc
       for (const part of hidden) {
         const to = from + part.shape[1]!;
         const first = Math.max(from, at + recent);
-        if (first < to) expect(await deviation(slice(part, 1, first - from), slice(wanted.hidden[0]!, 1, first, to))).toBeLessThan(tolerance);
+        if (first < to) expect(await deviation(slice(part, 1, first - from), slice(wanted.hidden[0]!, 1, first, to)))
+          .toBeLessThan(tolerance);
         from = to;
       }
       for (const [i, leaf] of memoryOf(state).entries()) expect(await deviation(leaf, memoryOf(wanted.state)[i]!)).toBeLessThan(tolerance);
@@ -101,7 +104,8 @@ describe.each(deviceCases)("prefill of a DRT on $name", ({ name, dtype, toleranc
     const [wanted, found] = [await inFull(model, parameters, 50, TOTAL, 8, here), await inFull(stored, parameters, 50, TOTAL, 8, there)];
     expect(fetched).toBeGreaterThan(0);
     for (const [i, hidden] of found.hidden.entries()) expect(await deviation(hidden, wanted.hidden[i]!)).toBe(0);
-    await expect(stored.prefill.read(parameters, tokens(0, 8), here)).rejects.toThrow(expect.objectContaining({ code: "E_ARGUMENT", message: expect.stringMatching(/not in this host store/) as string }));
+    await expect(stored.prefill.read(parameters, tokens(0, 8), here)).rejects.toThrow(
+      expect.objectContaining({ code: "E_ARGUMENT", message: expect.stringMatching(/not in this host store/) as string }));
     await store.close();
   });
 

@@ -16,7 +16,8 @@ export function stateFiles(c: DrtConfig, stored: boolean): Required<StateFiles<D
   };
 }
 
-function shapesOf(c: DrtConfig, stored: boolean, batch: number, of: (path: string) => readonly number[]): Record<string, readonly number[]> {
+function shapesOf(c: DrtConfig, stored: boolean, batch: number, of: (path: string) => readonly number[]): Record<string,
+  readonly number[]> {
   const chunks = of("memory.lengths")[1] ?? 0;
   const heads = [c.kvHeads, c.headSize];
   const window = [batch, Math.min(of("windows.0.k")[1] ?? 0, c.window - 1), ...heads];
@@ -35,13 +36,15 @@ function withoutSpareRoom(state: DrtState): DrtState {
   const { memory } = state;
   const count = chunksIn(memory);
   const cut = (t: Tensor) => (t.shape[1]! <= count ? t : slice(t, 1, 0, count));
-  return { ...state, memory: { lengths: memory.lengths, landmarks: cut(memory.landmarks), keys: cut(memory.keys), values: cut(memory.values) } };
+  return { ...state, memory: { lengths: memory.lengths, landmarks: cut(memory.landmarks), keys: cut(memory.keys),
+    values: cut(memory.values) } };
 }
 
 /** Throws `E_FORMAT` for lengths of chunks, or chunks that were retrieved, that can't be. */
 async function checkNumbers(c: DrtConfig, { memory, retrieved }: DrtState, name: string): Promise<void> {
   await checkRange(name, "memory.lengths", memory.lengths, 0, c.chunk);
-  for (const [group, { indices }] of retrieved.entries()) await checkRange(name, `retrieved.${group}.indices`, indices, -1, chunksIn(memory) - 1);
+  for (const [group, { indices }] of retrieved.entries())
+    await checkRange(name, `retrieved.${group}.indices`, indices, -1, chunksIn(memory) - 1);
 }
 
 async function checkRange(name: string, path: string, t: Tensor, least: number, most: number): Promise<void> {

@@ -10,7 +10,8 @@ import { type Drt, drt } from "./model";
 import type { DrtState } from "./state";
 
 const CONFIG = {
-  model_type: "drt", vocab_size: 30, hidden_size: 16, intermediate_size: 24, num_attention_heads: 2, num_key_value_heads: 1, lower_layers: 1,
+  model_type: "drt", vocab_size: 30, hidden_size: 16, intermediate_size: 24, num_attention_heads: 2, num_key_value_heads: 1,
+  lower_layers: 1,
   upper_groups: [1, 1], encoder_layers: 1, chunk_size: 4, window: 6, top_k: 2,
 };
 const model = drt(CONFIG);
@@ -28,7 +29,8 @@ function tokens(device: Device, from: number, to: number): Tensor {
 }
 
 /** Runs the stream in pieces and returns the hidden states of each, with the last state. */
-async function run(of: Drt, parameters: Parameters, device: Device, lengths: readonly number[]): Promise<{ hidden: Tensor[]; state: DrtState }> {
+async function run(of: Drt, parameters: Parameters, device: Device,
+  lengths: readonly number[]): Promise<{ hidden: Tensor[]; state: DrtState }> {
   const hidden: Tensor[] = [];
   let state: DrtState | undefined;
   let from = 0;
@@ -52,7 +54,8 @@ describe.each(deviceCases)("a memory in a store, on $name", ({ name }) => {
   });
   afterAll(() => device.close());
 
-  it.each(SPLITS.map((lengths) => [`${lengths.length} pieces`, lengths] as const))("f32 gives the numbers of the device's own memory, in %s", async (_, lengths) => {
+  it.each(SPLITS.map((lengths) => [`${lengths.length} pieces`, lengths] as const))(
+    "f32 gives the numbers of the device's own memory, in %s", async (_, lengths) => {
     const parameters = model.init(key(3), device);
     const store = hostStore();
     const wanted = await run(model, parameters, device, lengths);
@@ -84,11 +87,13 @@ describe.each(deviceCases)("a memory in a store, on $name", ({ name }) => {
     const parameters = model.init(key(5), device);
     const store = hostStore();
     const stored = model.withMemory(store);
-    const go = (from: number, to: number, state?: DrtState) => advance(stored as SequenceModel<DrtState>, parameters, tokens(device, from, to), state);
+    const go = (from: number, to: number, state?: DrtState) =>
+      advance(stored as SequenceModel<DrtState>, parameters, tokens(device, from, to), state);
     const shared = (await go(0, 21)).state; // 5 chunks
     const one = await go(21, 40, shared);
     const other = await go(30, 41, shared); // 3 chunks more
-    const refused = expect.objectContaining({ code: "E_ARGUMENT", message: expect.stringMatching(/of its 10 chunks the host store has only 5 left/) });
+    const refused = expect.objectContaining({ code: "E_ARGUMENT",
+      message: expect.stringMatching(/of its 10 chunks the host store has only 5 left/) });
     await expect(go(40, 50, one.state)).rejects.toThrow(refused);
     await go(41, 43, other.state);
     const again = await go(21, 40, shared);
@@ -107,7 +112,8 @@ describe.each(deviceCases)("a memory in a store, on $name", ({ name }) => {
     const parameters = model.init(key(5), device);
     const store = hostStore();
     const stored = model.withMemory(store);
-    const go = (from: number, to: number, state?: DrtState) => advance(stored as SequenceModel<DrtState>, parameters, tokens(device, from, to), state);
+    const go = (from: number, to: number, state?: DrtState) =>
+      advance(stored as SequenceModel<DrtState>, parameters, tokens(device, from, to), state);
     const { state } = await go(0, 21);
     const wanted = [(await go(21, 40, state)).hidden, (await go(30, 41, state)).hidden];
     const found = await Promise.all([go(21, 40, state), go(30, 41, state)]);
@@ -194,7 +200,8 @@ describe("half precision in a store", () => {
     const stored = model.withMemory(hostStore({ dtype: "f16" }));
     const first = await stored.advance!(parameters, tokens(device, 0, 3));
     await expect(stored.advance!(parameters, tokens(device, 3, 20), first.state)).rejects.toThrow(expect.objectContaining({
-      code: "E_NOT_FINITE", message: expect.stringMatching(/chunk 0 has keys or values that f16 can't hold .*; the stream had reached chunk 0, token 3/),
+      code: "E_NOT_FINITE", message: expect.stringMatching(
+        /chunk 0 has keys or values that f16 can't hold .*; the stream had reached chunk 0, token 3/),
     }));
     device.close();
   });

@@ -5,7 +5,8 @@
  * Chunks of this very pass go the same way, so that what attention sees is always what was stored, wherever the stream is cut.
  */
 import {
-  disposeExcept, type DType, DTYPES, type ForwardOptions, type ForwardResult, keep, LenggenError, type Parameters, scope, tensor, type Tensor,
+  disposeExcept, type DType, DTYPES, type ForwardOptions, type ForwardResult, keep, LenggenError, type Parameters, scope,
+  tensor, type Tensor,
   type TypedArray, withoutGradient,
 } from "@lenggen/kernels";
 import { decodeRecord, encodeRecords, recordBytes } from "../memory/records";
@@ -42,7 +43,8 @@ export function prefillStored(...given: Given): Promise<DrtState> {
 type Given = [parts: DrtParts, store: ChunkStore, parameters: Parameters, tokens: Tensor, state?: DrtState, options?: ForwardOptions];
 
 /** Runs one pass on a store, when its turn comes. */
-function onStore<R>([parts, store, parameters, tokens, state, options]: Given, run: (pass: Pass, store: ChunkStore, place: Place) => Promise<R>): Promise<R> {
+function onStore<R>([parts, store, parameters, tokens, state, options]: Given,
+  run: (pass: Pass, store: ChunkStore, place: Place) => Promise<R>): Promise<R> {
   return exclusively(store, async () => {
     const fresh = state ? null : stage(() => emptyState(parts, tokens.shape[0]!, tokens.device, computedIn(parts, parameters)));
     const before = state ?? fresh!;
@@ -66,8 +68,12 @@ function readBack(store: ChunkStore, { keys, values }: EncodedChunks): [keys: Pr
   return [keys.read(scratch.numbers("keys", keys.dtype, keys.size)), values.read(scratch.numbers("values", values.dtype, values.size))];
 }
 
-/** Puts the chunks of a pass into the store. Every pass waits until they are in their place, so that all may take them from the same memory. */
-function append(pass: Pass, store: ChunkStore, { chunks }: Place, { keys: { dtype } }: EncodedChunks, keys: TypedArray, values: TypedArray): void {
+/**
+ * Puts the chunks of a pass into the store. Every pass waits until they are in their place, so that all may take them from the same
+ * memory.
+ */
+function append(pass: Pass, store: ChunkStore, { chunks }: Place, { keys: { dtype } }: EncodedChunks, keys: TypedArray,
+  values: TypedArray): void {
   const [format, { closed }] = [formatOf(pass), pass.layout];
   const bytes = format.batch * closed.length * recordBytes(format, store.dtype);
   const records = scratchOf(store).bytes("appended", bytes);
@@ -76,7 +82,8 @@ function append(pass: Pass, store: ChunkStore, { chunks }: Place, { keys: { dtyp
 }
 
 /** Waits for what was put into the store, and notes that a state stands behind it. */
-async function settled({ layout: { closed } }: Pass, store: ChunkStore, { tokens }: Place, { memory: { lengths } }: DrtState): Promise<void> {
+async function settled({ layout: { closed } }: Pass, store: ChunkStore, { tokens }: Place,
+  { memory: { lengths } }: DrtState): Promise<void> {
   await store.settled();
   if (closed.length > 0) recordPlace(store, lengths, { chunks: lengths.shape[1]!, tokens: tokens + closed.reduce((sum, n) => sum + n, 0) });
 }
@@ -175,7 +182,8 @@ function replaced<R>(old: unknown, next: R, before: DrtState): R {
 
 /** The chunks that rows name: numbers of the records by row, and a small memory with them, indices following. */
 async function fetched(
-  { tokens: { device }, layout, parameters }: Pass, store: ChunkStore, format: StreamFormat, { indices: { shape } }: Retrieved, indices: Int32Array,
+  { tokens: { device }, layout, parameters }: Pass, store: ChunkStore, format: StreamFormat, { indices: { shape } }: Retrieved,
+  indices: Int32Array,
 ): Promise<{ rows: number[][]; readable: Readable }> {
   const [batch, rowCount, slots] = shape as [number, number, number];
   const { chunk, kvHeads, headSize } = format;

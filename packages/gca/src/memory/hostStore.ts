@@ -18,7 +18,8 @@ export function hostStore({ dtype = "f32" }: HostStoreOptions = {}): ChunkStore 
   let format: StreamFormat | null = null;
   let [bytes, perBlock, records, closed] = [0, 0, 0, false];
   const blocks: Uint8Array[] = [];
-  const at = (number: number) => blocks[Math.floor(number / perBlock)]!.subarray((number % perBlock) * bytes, (number % perBlock + 1) * bytes);
+  const at = (number: number) => blocks[Math.floor(number / perBlock)]!.subarray((number % perBlock) * bytes,
+    (number % perBlock + 1) * bytes);
   const checkOpen = () => check(!closed, "E_ARGUMENT", () => "host store: it has been closed");
   const keep = (count: number) => {
     records = Math.min(records, count);

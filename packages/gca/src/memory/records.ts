@@ -34,7 +34,8 @@ export function recordBytes(sizes: Sizes, dtype: StoreDType): number {
  * begins at a multiple of 8 bytes; `tokens` of each chunk. Throws `E_NOT_FINITE` for a number that f16 can't hold.
  */
 export function encodeRecords(
-  format: StreamFormat, dtype: StoreDType, keys: TypedArray, values: TypedArray, from: DType, tokens: readonly number[], first: number, out: Uint8Array,
+  format: StreamFormat, dtype: StoreDType, keys: TypedArray, values: TypedArray, from: DType, tokens: readonly number[], first: number,
+  out: Uint8Array,
 ): void {
   const { batch } = format;
   const count = tokens.length;

@@ -41,7 +41,10 @@ export interface ChunkStore {
   begin(format: StreamFormat): Promise<void>;
   /** Keeps the first `records` records. */
   cut(records: number): Promise<void>;
-  /** Adds whole records behind the last one and returns at once. The bytes must stay as they are until {@link settled} tells whether it went well. */
+  /**
+   * Adds whole records behind the last one and returns at once. The bytes must stay as they are until {@link settled} tells whether
+   * it went well.
+   */
   append(records: Uint8Array): void;
   /** Resolves when everything appended is in its place; rejects with what went wrong since the last call. */
   settled(): Promise<void>;

@@ -89,7 +89,8 @@ export async function writeAll(file: OpenedFile, path: string, bytes: Uint8Array
 
 /** The header of a file of such records, with its length before it. */
 export function encodeHeader({ batch, chunk, kvHeads, headSize, config }: StreamFormat, dtype: StoreDType): Uint8Array {
-  const json = new TextEncoder().encode(JSON.stringify({ format: FORMAT, version: VERSION, dtype, batch, chunk, keyHeads: kvHeads, headSize, config }));
+  const json = new TextEncoder()
+    .encode(JSON.stringify({ format: FORMAT, version: VERSION, dtype, batch, chunk, keyHeads: kvHeads, headSize, config }));
   const length = Math.ceil(json.length / 8) * 8;
   const bytes = new Uint8Array(8 + length).fill(0x20);
   new DataView(bytes.buffer).setBigUint64(0, BigInt(length), true);
@@ -116,15 +117,18 @@ export async function readHeader(file: OpenedFile, path: string, size: number): 
   const bytes = new Uint8Array(length);
   await readAll(file, path, bytes, 8);
   const header = parseJsonBytes(bytes, `${path}: header`, { maxDepth: 8 });
-  check(isJsonObject(header) && header["format"] === FORMAT, "E_FORMAT", () => `${path}: is no chunk memory (its header lacks format "${FORMAT}")`);
+  check(isJsonObject(header) && header["format"] === FORMAT, "E_FORMAT",
+    () => `${path}: is no chunk memory (its header lacks format "${FORMAT}")`);
   check(header["version"] === VERSION, "E_FORMAT", () =>
     `${path}: has version ${JSON.stringify(header["version"])} of the format; this program reads version ${VERSION}`);
   const { dtype, config } = header;
-  check(dtype === "f32" || dtype === "f16" || dtype === "bf16", "E_FORMAT", () => `${path}: header: dtype ${JSON.stringify(dtype)} must be f32, f16 or bf16`);
+  check(dtype === "f32" || dtype === "f16" || dtype === "bf16", "E_FORMAT",
+    () => `${path}: header: dtype ${JSON.stringify(dtype)} must be f32, f16 or bf16`);
   check(isJsonObject(config ?? null), "E_FORMAT", () => `${path}: header: config must be an object`);
   const count = (name: string) => checkedCount(header, name, path);
   return {
-    format: { batch: count("batch"), chunk: count("chunk"), kvHeads: count("keyHeads"), headSize: count("headSize"), config: config as JsonObject },
+    format: { batch: count("batch"), chunk: count("chunk"), kvHeads: count("keyHeads"), headSize: count("headSize"),
+      config: config as JsonObject },
     dtype,
     start: 8 + length,
   };

@@ -41,7 +41,8 @@ function filesWith(change: (file: OpenedFile) => Partial<OpenedFile>): FileSyste
 }
 
 const failed = (code: string) => Promise.reject(Object.assign(new Error(`${code}: made by this test`), { code }));
-const refused = (code: string, message: RegExp) => expect.objectContaining({ name: "LenggenError", code, message: expect.stringMatching(message) });
+const refused = (code: string, message: RegExp) =>
+  expect.objectContaining({ name: "LenggenError", code, message: expect.stringMatching(message) });
 
 /** The stream again, from files whose reads are counted and with nothing in the cache. */
 async function resumedWith(store: ChunkStore, state: DrtState) {
@@ -83,7 +84,8 @@ describe("a chunk memory on disk", () => {
 
   it("removes a file that has a name at the end, also after an error", async () => {
     const files: FileSystem = {
-      ...filesWith((file) => ({ write: (bytes, position) => (position + bytes.length > 4000 ? failed("ENOSPC") : file.write(bytes, position)) })),
+      ...filesWith((file) => ({ write: (bytes, position) => (position + bytes.length > 4000 ? failed("ENOSPC")
+        : file.write(bytes, position)) })),
       remove: () => failed("EPERM"), // as Windows does with open files
     };
     const store = await diskStore({ folder, files });
@@ -116,7 +118,8 @@ describe("a chunk memory on disk", () => {
     let full = false;
     const store = await diskStore({ folder, files: filesWith((file) => ({
       // A full disk takes what still fits.
-      write: (bytes, position) => (full ? (bytes.length > 100 ? file.write(bytes.subarray(0, 100), position) : failed("ENOSPC")) : file.write(bytes, position)),
+      write: (bytes, position) => (full ? (bytes.length > 100 ? file.write(bytes.subarray(0, 100), position) : failed("ENOSPC"))
+        : file.write(bytes, position)),
     })) });
     const stored = model.withMemory(store);
     const { state } = await go(stored, parameters, device, 0, 50);
@@ -150,7 +153,8 @@ describe("a chunk memory on disk", () => {
   });
 
   it.each([
-    ["ends early", (file: OpenedFile) => ({ read: (into: Uint8Array, at: number) => file.read(into.subarray(0, Math.max(0, Math.min(into.length, 500 - at))), at) }), /ends early: \d+ of \d+ bytes/],
+    ["ends early", (file: OpenedFile) => ({ read: (into: Uint8Array, at: number) =>
+      file.read(into.subarray(0, Math.max(0, Math.min(into.length, 500 - at))), at) }), /ends early: \d+ of \d+ bytes/],
     ["can't be read", () => ({ read: () => failed("EIO") }), /can't be read: EIO/],
     ["holds something else", () => ({ read: async (into: Uint8Array) => into.fill(7).length }), /is not what was written there/],
   ])("says how far the stream had come when its file %s", async (_, change, message) => {
@@ -166,7 +170,8 @@ describe("a chunk memory on disk", () => {
     ["no folder", { folder: join(tmpdir(), "lenggen-nowhere", "x") }, "E_MISSING", /can't be made: there is no such file or folder/],
     ["an unknown type", { folder: tmpdir(), dtype: "f64" as "f32" }, "E_ARGUMENT", /dtype "f64" must be one of f32, f16, bf16/],
     ["a cache of less than nothing", { folder: tmpdir(), cacheMiB: -1 }, "E_ARGUMENT", /cacheMiB -1/],
-    ["a disk that takes no file", { folder: tmpdir(), files: { ...nodeFiles, open: () => failed("EROFS") } }, "E_IO", /can't be made: the file system is read-only/],
+    ["a disk that takes no file", { folder: tmpdir(), files: { ...nodeFiles, open: () => failed("EROFS") } }, "E_IO",
+      /can't be made: the file system is read-only/],
   ] as const)("is refused with %s", async (_, options, code, message) =>
     expect(diskStore(options)).rejects.toThrow(refused(code, message)));
 
@@ -178,7 +183,8 @@ describe("a chunk memory on disk", () => {
 
   it("does not go to the disk for each token", async () => {
     let reads = 0;
-    const store = await diskStore({ folder, files: filesWith((file) => ({ read: (into, position) => (reads++, file.read(into, position)) })) });
+    const store = await diskStore({ folder,
+      files: filesWith((file) => ({ read: (into, position) => (reads++, file.read(into, position)) })) });
     const stored = model.withMemory(store);
     let { state } = await go(stored, parameters, device, 0, 80, undefined, 20);
     expect(reads).toBe(0); // what has been written lately is there too

@@ -83,7 +83,8 @@ class FileStore implements DiskStore {
 
   constructor(
     private readonly file: OpenedFile, readonly path: string, readonly dtype: StoreDType, private readonly cacheBytes: number,
-    private readonly how: { readonly files: FileSystem; readonly keep: boolean; readonly named: boolean }, private readonly saved: SavedRecords | null,
+    private readonly how: { readonly files: FileSystem; readonly keep: boolean; readonly named: boolean },
+    private readonly saved: SavedRecords | null,
   ) {
     if (saved) this.#prepare(saved.header.format, saved.records);
   }

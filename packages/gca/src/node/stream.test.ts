@@ -32,7 +32,8 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const numbers = async (t: Tensor) => [...(await t.read())];
-const refused = (code: string, message: RegExp) => expect.objectContaining({ name: "LenggenError", code, message: expect.stringMatching(message) });
+const refused = (code: string, message: RegExp) =>
+  expect.objectContaining({ name: "LenggenError", code, message: expect.stringMatching(message) });
 
 /** Saves a stream after `SAVED` tokens and returns the hidden states of what follows, by going on. */
 async function save(store: ChunkStore | null): Promise<number[]> {
@@ -92,7 +93,8 @@ describe("a saved stream", () => {
       const anew = await go(resumed.model, parameters, device, 0, TOTAL);
       const control = await go(model.withMemory(hostStore({ dtype: "bf16" })), parameters, device, 0, TOTAL);
       expect(await numbers(anew.hidden)).toEqual(await numbers(control.hidden));
-      await expect(go(resumed.model, parameters, device, SAVED, TOTAL, resumed.state)).rejects.toThrow(refused("E_ARGUMENT", /has only 0 left/));
+      await expect(go(resumed.model, parameters, device, SAVED, TOTAL, resumed.state)).rejects.toThrow(refused("E_ARGUMENT",
+        /has only 0 left/));
       await resumed.store!.close();
     }
     expect(contents()).toEqual(before);
@@ -138,15 +140,19 @@ describe("a saved stream", () => {
     const { state } = await go(model, parameters, device, 0, 8);
     await expect(saveStream(saved, model, parameters, state)).rejects.toThrow(refused("E_EXISTS", /is there already/));
     const failing = { ...nodeFiles, open: async (path: string, mode: "new" | "read") => ({
-      ...(await nodeFiles.open(path, mode)), read: () => Promise.reject(Object.assign(new Error("EIO: made by this test"), { code: "EIO" })),
+      ...(await nodeFiles.open(path, mode)),
+      read: () => Promise.reject(Object.assign(new Error("EIO: made by this test"), { code: "EIO" })),
     }) };
     const store = await diskStore({ folder, cacheMiB: 0, files: failing });
     const first = await go(model.withMemory(store), parameters, device, 0, 4);
-    await expect(saveStream(join(folder, "other"), model, parameters, first.state, store)).rejects.toThrow(refused("E_IO", /can't be read: EIO/));
+    await expect(saveStream(join(folder, "other"), model, parameters, first.state, store)).rejects.toThrow(refused("E_IO",
+      /can't be read: EIO/));
     await store.close();
     expect(readdirSync(folder)).toEqual(["saved"]);
-    await expect(saveStream(join(folder, "other"), model, parameters, first.state, hostStore())).rejects.toThrow(refused("E_ARGUMENT", /not in this host store/));
-    await expect(saveStream(join(folder, "other"), model, parameters, first.state)).rejects.toThrow(refused("E_ARGUMENT", /are in a store/));
+    await expect(saveStream(join(folder, "other"), model, parameters, first.state, hostStore())).rejects.toThrow(refused("E_ARGUMENT",
+      /not in this host store/));
+    await expect(saveStream(join(folder, "other"), model, parameters, first.state)).rejects.toThrow(refused("E_ARGUMENT",
+      /are in a store/));
   });
 });
 
@@ -164,20 +170,26 @@ describe("what is no saved stream of this model", () => {
     ["a folder that is not there", () => rmSync(saved, { recursive: true }), "E_MISSING", /stream\.json: can't be read/],
     ["a folder without the memory", () => rmSync(file("memory.chunks")), "E_MISSING", /memory\.chunks: can't be read/],
     ["a description that is no JSON", () => writeFileSync(file("stream.json"), "{"), "E_FORMAT", /stream\.json: not valid JSON/],
-    ["a description of something else", () => replace("stream.json", "lenggen-stream", "lenggen-string"), "E_FORMAT", /does not describe a saved stream/],
+    ["a description of something else", () => replace("stream.json", "lenggen-stream", "lenggen-string"), "E_FORMAT",
+      /does not describe a saved stream/],
     ["a description without a model", () => replace("stream.json", "\"config\"", "\"confix\""), "E_FORMAT", /lacks config/],
-    ["a memory with bytes less", () => truncateSync(file("memory.chunks"), statSync(file("memory.chunks")).size - 1), "E_FORMAT", /cut short/],
+    ["a memory with bytes less", () => truncateSync(file("memory.chunks"), statSync(file("memory.chunks")).size - 1),
+      "E_FORMAT", /cut short/],
     ["a memory with bytes more", () => writeFileSync(file("memory.chunks"), "x", { flag: "a" }), "E_FORMAT", /was changed/],
     ["a memory without a header", () => truncateSync(file("memory.chunks"), 5), "E_FORMAT", /has 5 bytes/],
-    ["a memory with a header of any length", () => put("memory.chunks", 0, "\xff\xff\xff"), "E_FORMAT", /claims a header of 16777215 bytes/],
+    ["a memory with a header of any length", () => put("memory.chunks", 0, "\xff\xff\xff"), "E_FORMAT",
+      /claims a header of 16777215 bytes/],
     ["a memory of another format", () => replace("memory.chunks", "lenggen-chunk", "lenggen-chalk"), "E_FORMAT", /is no chunk memory/],
     ["a memory of another version", () => replace("memory.chunks", "\"version\":1", "\"version\":2"), "E_FORMAT", /has version 2/],
     ["a memory of another type", () => replace("memory.chunks", "\"f32\"", "\"f64\""), "E_FORMAT", /dtype "f64" must be/],
     ["a memory of nothing", () => replace("memory.chunks", "\"batch\":2", "\"batch\":0"), "E_FORMAT", /batch 0 must be a whole number/],
-    ["a memory of another batch", () => replace("memory.chunks", "\"batch\":2", "\"batch\":3"), "E_FORMAT", /batch is 3, but the stream's is 2/],
-    ["a memory of another model", () => replace("memory.chunks", "\"top_k\":3", "\"top_k\":4"), "E_CONFIG", /memory\.chunks: is of another model: its "top_k" is 4, that of this model 3/],
+    ["a memory of another batch", () => replace("memory.chunks", "\"batch\":2", "\"batch\":3"), "E_FORMAT",
+      /batch is 3, but the stream's is 2/],
+    ["a memory of another model", () => replace("memory.chunks", "\"top_k\":3", "\"top_k\":4"), "E_CONFIG",
+      /memory\.chunks: is of another model: its "top_k" is 4, that of this model 3/],
     ["a state with a tensor renamed", () => replace("state.safetensors", "memory.lengths", "memory.breadth"), "E_FORMAT", /./],
-    ["a state of another shape", () => replace("state.safetensors", "[2,5,1,8]", "[2,5,8,1]"), "E_FORMAT", /windows\.0\.k should have shape/],
+    ["a state of another shape", () => replace("state.safetensors", "[2,5,1,8]", "[2,5,8,1]"), "E_FORMAT",
+      /windows\.0\.k should have shape/],
   ] as const)("%s is refused", async (_, damage, code, message) => {
     await save(hostStore());
     damage();
@@ -194,7 +206,8 @@ describe("what is no saved stream of this model", () => {
   it("a stream of the same model with other parameters is refused", async () => {
     await save(hostStore());
     const others = model.init(key(4), device);
-    await expect(resumeStream(saved, model, others)).rejects.toThrow(refused("E_WEIGHTS", /state\.safetensors: is the state of a drt with other parameters/));
+    await expect(resumeStream(saved, model, others)).rejects.toThrow(refused("E_WEIGHTS",
+      /state\.safetensors: is the state of a drt with other parameters/));
     dispose(others);
   });
 
@@ -209,6 +222,7 @@ describe("what is no saved stream of this model", () => {
     const { state } = await go(other.withMemory(store), otherParameters, device, 0, 60);
     await saveStream(theirs, other, otherParameters, state, store);
     copyFileSync(join(theirs, "memory.chunks"), join(mine, "memory.chunks"));
-    await expect(resumeStream(saved, model, parameters)).rejects.toThrow(refused("E_CONFIG", /memory\.chunks: is of another model: its "chunk_size" is 5/));
+    await expect(resumeStream(saved, model, parameters)).rejects.toThrow(refused("E_CONFIG",
+      /memory\.chunks: is of another model: its "chunk_size" is 5/));
   });
 });

@@ -34,7 +34,8 @@ const PIECE = 1 << 22;
 
 /**
  * Saves a state, and the chunks that it stands behind, into a new folder; `store`: the one that the state was made with, null for a
- * memory on the device; `place`: where it stands, for who goes on generating. State and store stay as they are. Throws `E_EXISTS` when there is something of that name, `E_ARGUMENT` for
+ * memory on the device; `place`: where it stands, for who goes on generating. State and store stay as they are. Throws `E_EXISTS` when
+ * there is something of that name, `E_ARGUMENT` for
  * a state that is not the store's, `E_IO` when a file fails.
  */
 export async function saveStream(
@@ -45,7 +46,8 @@ export async function saveStream(
   return write(folder, model, state, null, bytes());
 }
 
-async function write(folder: string, model: Drt, state: DrtState, store: ChunkStore | null, bytes: AsyncIterable<Uint8Array>): Promise<void> {
+async function write(folder: string, model: Drt, state: DrtState, store: ChunkStore | null,
+  bytes: AsyncIterable<Uint8Array>): Promise<void> {
   const { lengths } = state.memory;
   if (store) placeOf(store, lengths);
   else checkAllHere(state.memory);
@@ -109,9 +111,11 @@ export interface ResumedStream {
 
 /**
  * Loads a stream that {@link saveStream} saved; what was saved stays as it is, however the stream goes on. Throws `E_MISSING` when there
- * is none, `E_CONFIG` when it is another model's, `E_WEIGHTS` when that model had other parameters, `E_FORMAT` for damaged files, `E_IO` when a file fails.
+ * is none, `E_CONFIG` when it is another model's, `E_WEIGHTS` when that model had other parameters, `E_FORMAT` for damaged files, `E_IO`
+ * when a file fails.
  */
-export async function resumeStream(folder: string, model: Drt, parameters: Parameters, options: ResumeStreamOptions = {}): Promise<ResumedStream> {
+export async function resumeStream(folder: string, model: Drt, parameters: Parameters,
+  options: ResumeStreamOptions = {}): Promise<ResumedStream> {
   const stored = await readAbout(join(folder, ABOUT), model);
   const { state, place } = await loadPart(join(folder, STATE), withChunksIn(model, stored), parameters);
   try {
@@ -143,7 +147,8 @@ async function readAbout(path: string, model: Drt): Promise<boolean> {
 
 /** Throws `E_CONFIG` naming the first field that differs. */
 function checkModel(path: string, saved: object, model: Drt): void {
-  const [theirs, ours] = [saved, model.config].map((config) => new Map(Object.entries(config).map(([name, value]) => [name, JSON.stringify(value)])));
+  const [theirs, ours] = [saved, model.config]
+    .map((config) => new Map(Object.entries(config).map(([name, value]) => [name, JSON.stringify(value)])));
   for (const name of new Set([...ours!.keys(), ...theirs!.keys()])) {
     check(ours!.get(name) === theirs!.get(name), "E_CONFIG", () =>
       `${path}: is of another model: its ${quote(name)} is ${theirs!.get(name) ?? "absent"}, that of this model ${ours!.get(name) ?? "absent"}`);
@@ -165,7 +170,8 @@ async function loadPart(path: string, model: Drt, parameters: Parameters): Promi
 }
 
 /** A store that begins with the records of a file. */
-async function reopen(path: string, model: Drt, [batch, chunks]: readonly number[], options: ResumeStreamOptions & { folder: string }): Promise<ChunkStore> {
+async function reopen(path: string, model: Drt, [batch, chunks]: readonly number[],
+  options: ResumeStreamOptions & { folder: string }): Promise<ChunkStore> {
   const { tier = "disk", files = nodeFiles } = options;
   const file = await files.open(path, "read").catch((error: unknown) => Promise.reject(fileError("read", path, error)));
   let kept = false;
@@ -175,7 +181,8 @@ async function reopen(path: string, model: Drt, [batch, chunks]: readonly number
     checkModel(path, header.format.config, model);
     const format = streamFormat(model.settings, batch!);
     for (const name of ["batch", "chunk", "kvHeads", "headSize"] as const) {
-      check(header.format[name] === format[name], "E_FORMAT", () => `${path}: header: ${name} is ${header.format[name]}, but the stream's is ${format[name]}`);
+      check(header.format[name] === format[name], "E_FORMAT",
+        () => `${path}: header: ${name} is ${header.format[name]}, but the stream's is ${format[name]}`);
     }
     const bytes = recordBytes(format, header.dtype);
     const [records, wanted] = [batch! * chunks!, header.start + batch! * chunks! * bytes];

@@ -25,9 +25,11 @@ export interface TransformerConfig extends LayerSettings {
 /** Throws `E_CONFIG` naming the field, its value and what it may be, or the field that there is none of. */
 export function parseTransformerConfig(json: unknown, options: ConfigOptions = {}): TransformerConfig {
   const parsed = readConfig({ fields: FIELDS }, json, options);
-  check(parsed.window === null || parsed.window >= 2, "E_CONFIG", () => "config: window 1 sees nothing but the token itself; it must be at least 2");
+  check(parsed.window === null || parsed.window >= 2, "E_CONFIG",
+    () => "config: window 1 sees nothing but the token itself; it must be at least 2");
   return {
-    ...layerSettings(parsed), vocabulary: parsed.vocab_size, layers: parsed.num_hidden_layers, window: parsed.window, position: parsed.position,
+    ...layerSettings(parsed), vocabulary: parsed.vocab_size, layers: parsed.num_hidden_layers, window: parsed.window,
+    position: parsed.position,
   };
 }
 

@@ -22,7 +22,8 @@ describe.each(deviceCases)("baselines on $name", ({ name, dtype, tolerance }) =>
   ])("with %s", (_, settings) => {
     const model = transformer({ ...CONFIG, ...settings });
     it.each(SEQUENCE_MODEL_LAWS)("keep the law of %s", (law) =>
-      checkSequenceModel(model, { device, dtype, tolerance, key: key(2), cuts: [[1, 2, 5, 10, 1], Array<number>(9).fill(1)], laws: [law] }));
+      checkSequenceModel(model,
+        { device, dtype, tolerance, key: key(2), cuts: [[1, 2, 5, 10, 1], Array<number>(9).fill(1)], laws: [law] }));
 
     it("hold as many keys and values as can still be seen", () => scope(() => {
       const { state } = model.forward(model.init(key(2), device, dtype), tokenTensor(device, Array<number>(38).fill(1), [2, 19], 30));

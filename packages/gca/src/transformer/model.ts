@@ -32,7 +32,8 @@ export function transformer(json: unknown, options: ConfigOptions = {}): Transfo
     ...parts,
     stateFiles: stateFiles(settings, parts.stateLeaves),
   };
-  return window === null ? model : { ...model, prefill: prefillOf(model, settings.layers * (window - 1), (given) => parameters.bind(given).norm.weight.dtype) };
+  return window === null ? model
+    : { ...model, prefill: prefillOf(model, settings.layers * (window - 1), (given) => parameters.bind(given).norm.weight.dtype) };
 }
 
 function transformerDecoder(c: TransformerConfig) {

@@ -36,7 +36,8 @@ eachDevice("state-norm", (device) => {
         return { loss: value, aux: { state, terms } };
       }, parameters);
       const both = stateNormLoss.create(model, { weight });
-      const penalty = valueAndGradient((p: Parameters) => ({ loss: sum(square(model.forward(p, batch.tokens).state.layers[0].sum)) }), parameters);
+      const penalty = valueAndGradient((p: Parameters) => ({ loss: sum(square(model.forward(p, batch.tokens).state.layers[0].sum)) }),
+        parameters);
       return { both: of(both), plain: of(crossEntropyLoss.create(model)), penalty };
     }));
     const { both, plain, penalty } = found;
@@ -93,6 +94,7 @@ eachDevice("state-norm", (device) => {
       },
     });
     const [whole, parted] = [await tinyTrain(run({ steps: 3, ...parts(1) })), await tinyTrain(run({ steps: 3, ...parts(2) }))];
-    for (const [name, values] of Object.entries(whole.parameters)) values.forEach((value, i) => expect(parted.parameters[name]![i]).toBeCloseTo(value, 5));
+    for (const [name, values] of Object.entries(whole.parameters))
+      values.forEach((value, i) => expect(parted.parameters[name]![i]).toBeCloseTo(value, 5));
   });
 });

@@ -38,7 +38,8 @@ function start(accident: Partial<Accident> & { folder: string }): ChildProcess {
 }
 
 /** Waits for the end. `output` is undefined for a process that was killed. */
-async function end(child: ChildProcess): Promise<{ signal: string | null; output?: { operations?: number; code?: string; message?: string } }> {
+async function end(child: ChildProcess): Promise<{ signal: string | null;
+  output?: { operations?: number; code?: string; message?: string } }> {
   let text = "";
   child.stdout!.on("data", (chunk: Buffer) => (text += chunk.toString()));
   const signal = await new Promise<string | null>((resolve) => child.on("close", (_, why) => resolve(why)));
@@ -47,7 +48,8 @@ async function end(child: ChildProcess): Promise<{ signal: string | null; output
 
 async function finalBits(folder: string, step: number): Promise<string> {
   const hash = createHash("sha256");
-  for (const file of ["model.safetensors", "optimizer.safetensors"]) hash.update(await readFile(join(folder, "checkpoints", `step-${step}`, file)));
+  for (const file of ["model.safetensors", "optimizer.safetensors"])
+    hash.update(await readFile(join(folder, "checkpoints", `step-${step}`, file)));
   return hash.digest("hex");
 }
 
@@ -56,7 +58,8 @@ async function expectWhole(folder: string): Promise<void> {
   const checkpoints = join(folder, "checkpoints");
   for (const name of await readdir(checkpoints).catch(() => [])) {
     if (name.startsWith(".")) continue;
-    expect((await readdir(join(checkpoints, name))).toSorted()).toEqual(["config.json", "model.safetensors", "optimizer.safetensors", "trainer.json"]);
+    expect((await readdir(join(checkpoints, name))).toSorted())
+      .toEqual(["config.json", "model.safetensors", "optimizer.safetensors", "trainer.json"]);
   }
   const run = await readFile(join(folder, "run.json"), "utf8").catch(() => "{}");
   expect(() => JSON.parse(run) as unknown).not.toThrow();
@@ -77,11 +80,13 @@ describe("a run directory", () => {
       // What is resumed here may be killed again on its way: at another place each time.
       await end(start({ folder, kind: "kill", at: 10 + (at % 17) }));
       await expectWhole(folder);
-      await tinyTrain({ device, method: "state-passing", steps: 5, checkpointEvery: 2, keepCheckpoints: 1, store: runDirectory(folder), resume: true });
+      await tinyTrain({ device, method: "state-passing", steps: 5, checkpointEvery: 2, keepCheckpoints: 1, store: runDirectory(folder),
+        resume: true });
       expect(await finalBits(folder, 5)).toBe(expected);
       expect((await readdir(folder)).toSorted()).toEqual(["checkpoints", "metrics.jsonl", "run.json"]);
       expect(await readdir(join(folder, "checkpoints"))).toEqual(["step-5"]);
-      const steps = (await readFile(join(folder, "metrics.jsonl"), "utf8")).trimEnd().split("\n").map((line) => (JSON.parse(line) as { step: number }).step);
+      const steps = (await readFile(join(folder, "metrics.jsonl"), "utf8")).trimEnd().split("\n")
+        .map((line) => (JSON.parse(line) as { step: number }).step);
       expect(steps).toEqual([1, 2, 3, 4, 5]);
     }
   }, 300_000);
@@ -127,7 +132,8 @@ describe("a run directory", () => {
     while ((await metrics()).split("\n").length < 60) await new Promise((resolve) => setTimeout(resolve, 20));
     for (const resume of [true, false]) {
       await expect(tinyTrain({ device, ...run, method: "state-passing", store: runDirectory(folder), resume })).rejects.toMatchObject({
-        code: "E_LOCKED", message: expect.stringContaining(`${folder} is in use: process ${child.pid} on ${hostname()} works there since `) as string,
+        code: "E_LOCKED", message: expect.stringContaining(
+          `${folder} is in use: process ${child.pid} on ${hostname()} works there since `) as string,
       });
     }
     child.kill("SIGKILL");

@@ -28,9 +28,11 @@ eachDevice("a step that is not finite", (device) => {
     };
   }
 
-  it.each(METHODS)("is skipped with %s where that is asked for: counted, reported, saved, and the run resumes to the same bits", async (method) => {
+  it.each(METHODS)("is skipped with %s where that is asked for: counted, reported, saved, and the run resumes to the same bits",
+    async (method) => {
     const [straight, broken] = [await temporaryFolder(), await temporaryFolder()];
-    const run: TinyRun = { device, method, ...micro, batches: poisoned(method, 1, 4, 5, 9), steps: 9, skipNotFinite: 2, checkpointEvery: 3 };
+    const run: TinyRun = { device, method, ...micro, batches: poisoned(method, 1, 4, 5, 9), steps: 9, skipNotFinite: 2,
+      checkpointEvery: 3 };
     const events: TrainEvent[] = [];
     const whole = await tinyTrain({ ...run, store: runDirectory(straight), onEvent: (event) => events.push(event) });
     expect(whole.status).toBe("done");
@@ -40,7 +42,8 @@ eachDevice("a step that is not finite", (device) => {
     expect(skips[0]!.why).toBe("the loss is NaN");
     const reported = (await metrics(straight)).map(({ step, loss, skipped }) => [step, typeof loss, skipped]);
     expect(reported).toEqual([
-      [1, "undefined", 1], [2, "number", 1], [3, "number", 1], [4, "undefined", 2], [5, "undefined", 3], [6, "number", 3], [7, "number", 3], [8, "number", 3],
+      [1, "undefined", 1], [2, "number", 1], [3, "number", 1], [4, "undefined", 2], [5, "undefined", 3], [6, "number", 3], [7, "number", 3],
+      [8, "number", 3],
       [9, "undefined", 4],
     ]);
     const trainer = JSON.parse(await readFile(join(straight, "checkpoints", "step-9", "trainer.json"), "utf8")) as object;
@@ -60,7 +63,8 @@ eachDevice("a step that is not finite", (device) => {
     expect(await digests(skipping, 3)).toEqual(await digests(plain, 3));
     expect(await weights(skipping, 5)).toEqual(await weights(plain, 3));
     // A run that ended for such a step goes on when it may skip it.
-    await expect(tinyTrain({ ...run, schedule, steps: 5, store: runDirectory(plain), resume: true })).rejects.toEqual(coded("E_NOT_FINITE", "at step 4"));
+    await expect(tinyTrain({ ...run, schedule, steps: 5, store: runDirectory(plain), resume: true })).rejects.toEqual(coded("E_NOT_FINITE",
+      "at step 4"));
     await tinyTrain({ ...run, schedule, steps: 5, skipNotFinite: 2, store: runDirectory(plain), resume: true });
     expect(await digests(plain, 5)).toEqual(await digests(skipping, 5));
   });

@@ -36,7 +36,8 @@ describe("a run directory", () => {
     const run = JSON.parse(await readFile(join(folder, "run.json"), "utf8")) as { settings: object; about: object };
     expect(run).toMatchObject({
       format: 1, about: { version: "1", device: device.description },
-      settings: { text: "tiny", seed: 4, steps: 7, initialStates: { name: "state-passing", resetProbability: 0.1 }, optimizer: { beta2: 0.95 } },
+      settings: { text: "tiny", seed: 4, steps: 7, initialStates: { name: "state-passing", resetProbability: 0.1 },
+        optimizer: { beta2: 0.95 } },
     });
     const config = JSON.parse(await readFile(join(folder, "checkpoints", "step-7", "config.json"), "utf8")) as object;
     expect(config).toEqual(tinyModel().config);
@@ -93,7 +94,8 @@ describe("a run directory", () => {
       const long = { device, steps: 3, schedule: { schedule, warmup: 4, learningRate: 0.03 } };
       const refusal = coded("E_CONFIG", "warmup is 4, longer than the run of 3 steps");
       await expect(tinyTrain(long)).rejects.toEqual(refusal);
-      for (const resume of [false, true]) await expect(tinyTrain({ ...long, store: runDirectory(folder), resume })).rejects.toEqual(refusal);
+      for (const resume of [false, true])
+        await expect(tinyTrain({ ...long, store: runDirectory(folder), resume })).rejects.toEqual(refusal);
       expect(await readdir(folder)).toEqual(["checkpoints"]);
     }
   });
@@ -106,11 +108,13 @@ describe("a run directory", () => {
     await writeFile(file, (await readFile(file, "utf8")).replace(/,\s*"scheduleSteps": 9/, ""));
     const rates: number[] = [];
     const onEvent = (event: TrainEvent) => { if (event.kind === "step") rates.push(event.learningRate); };
-    expect((await tinyTrain({ device, steps: 4, schedule: warmup, store: runDirectory(folder), resume: true, onEvent })).status).toBe("done");
+    expect((await tinyTrain({ device, steps: 4, schedule: warmup, store: runDirectory(folder), resume: true, onEvent })).status)
+      .toBe("done");
     expect(rates).toEqual([(0.03 * 3) / 9, (0.03 * 4) / 9]);
   });
 
-  it.each([{ schedule: "constant" }, { schedule: "cosine", scheduleSteps: 7 }] as const)("that is done goes on for more steps, to the bits of one that took them all: %j", async (kind) => {
+  it.each([{ schedule: "constant" }, { schedule: "cosine", scheduleSteps: 7 }] as const)(
+    "that is done goes on for more steps, to the bits of one that took them all: %j", async (kind) => {
     const [folder, straight] = [await temporaryFolder(), await temporaryFolder()];
     const run = { device, method: "state-passing", schedule: { ...kind, learningRate: 0.03, warmup: 2 } } as const;
     const at = (steps: number, where: string) => tinyTrain({ ...run, steps, store: runDirectory(where), resume: true });
@@ -129,11 +133,13 @@ describe("a run directory", () => {
       tinyTrain({ device, steps, store: runDirectory(folder), resume: true, schedule: { learningRate: 0.03, warmup: 2, scheduleSteps } });
     await at(4);
     const before = await readFile(join(folder, "run.json"), "utf8");
-    await expect(at(6)).rejects.toEqual(coded("E_CONFIG", "falls over 4 steps", "other rates", "Give 4 as the schedule's length (scheduleSteps, --schedule-steps) for 6 steps"));
+    await expect(at(6)).rejects.toEqual(coded("E_CONFIG", "falls over 4 steps", "other rates",
+      "Give 4 as the schedule's length (scheduleSteps, --schedule-steps) for 6 steps"));
     await expect(at(6, 6)).rejects.toEqual(coded("E_CONFIG", "over 6 they would have had other rates"));
     expect(await readFile(join(folder, "run.json"), "utf8")).toBe(before);
     for (const given of [4, undefined]) expect((await at(6, given)).step).toBe(6); // once it is known, it need not be said again
-    expect((await metrics(folder)).slice(3).map(({ learningRate }) => learningRate)).toEqual(Array<unknown>(3).fill(expect.closeTo(0.003, 12)));
+    expect((await metrics(folder)).slice(3).map(({ learningRate }) => learningRate))
+      .toEqual(Array<unknown>(3).fill(expect.closeTo(0.003, 12)));
   });
 
   it("refuses damaged files and weights of another model", async () => {
@@ -186,7 +192,8 @@ eachDevice("numbers that are not finite", (device) => {
     const { batches } = tinyOptions({ device });
     return {
       ...batches,
-      at: (now, part) => ({ ...batches.at(now, part), ...(now + 1 === step ? { weights: new Float32Array(18).fill(1).fill(Infinity, 0, 1) } : {}) }),
+      at: (now, part) => ({ ...batches.at(now, part),
+        ...(now + 1 === step ? { weights: new Float32Array(18).fill(1).fill(Infinity, 0, 1) } : {}) }),
     };
   }
 
@@ -194,7 +201,8 @@ eachDevice("numbers that are not finite", (device) => {
     for (const step of [1, 5, 6, 8, 9]) {
       const folder = await temporaryFolder();
       const last = step - 1 - ((step - 1) % 4);
-      await expect(tinyTrain({ device, batches: poisoned(step), steps: 9, checkpointEvery: 4, store: runDirectory(folder) })).rejects.toEqual(
+      await expect(tinyTrain({ device, batches: poisoned(step), steps: 9, checkpointEvery: 4,
+        store: runDirectory(folder) })).rejects.toEqual(
         coded("E_NOT_FINITE", `at step ${step}`, join(folder, "checkpoints", `step-${last}`)));
       expect((await runDirectory(folder).checkpoints()).at(-1)).toBe(last);
       expect((await metrics(folder).catch(() => [])).every(({ loss }) => Number.isFinite(loss))).toBe(true);

@@ -7,7 +7,8 @@ import { tinyModel } from "../../test/tinyModel";
 import { adamWOptimizer } from "./adamW";
 
 it("refuses options by name", () => {
-  expect(() => adamWOptimizer.create(tinyModel(), { beta1: 1 })).toThrow(coded("E_CONFIG", "optimizer: beta1 is 1; it must be a number from 0 to 0.999999"));
+  expect(() => adamWOptimizer.create(tinyModel(), { beta1: 1 }))
+    .toThrow(coded("E_CONFIG", "optimizer: beta1 is 1; it must be a number from 0 to 0.999999"));
 });
 
 eachDevice("the optimiser AdamW", (device) => {

@@ -37,7 +37,8 @@ describe("muon", () => {
   it("refuses options by name, and a model that does not name its tables of tokens", () => {
     expect(() => muonOptimizer.create(model, { iterations: 0 })).toThrow(coded("E_CONFIG", "muon: iterations is 0"));
     const { tokenTables: _, ...unnamed } = tinyModel();
-    expect(() => muonOptimizer.create(unnamed)).toThrow(coded("E_CONFIG", "family tiny does not say which parameters are tables of tokens"));
+    expect(() => muonOptimizer.create(unnamed))
+      .toThrow(coded("E_CONFIG", "family tiny does not say which parameters are tables of tokens"));
   });
 });
 
@@ -48,7 +49,8 @@ eachDevice("muon", (device) => {
     const u = normal(key(3), device, [rows, columns], { std: 40 });
     const x = orthogonalized(u, 5);
     const found = rowsOf(await numbersOf(x), columns);
-    iterated(rowsOf(await numbersOf(u), columns), 5).forEach((row, i) => row.forEach((value, j) => expect(found[i]![j]).toBeCloseTo(value, 4)));
+    iterated(rowsOf(await numbersOf(u), columns), 5)
+      .forEach((row, i) => row.forEach((value, j) => expect(found[i]![j]).toBeCloseTo(value, 4)));
     const inner = rows <= columns ? times(found, turned(found)) : times(turned(found), found);
     inner.forEach((row, i) => row.forEach((value, j) => expect(Math.abs(value - (i === j ? 1 : 0))).toBeLessThan(0.6)));
     dispose([u, x]);
@@ -98,7 +100,8 @@ eachDevice("muon", (device) => {
     const [muon, adamW] = [muonOptimizer.create(model, { adamWShare: 0.25 }), adamWOptimizer.create(model)];
     muon.init(ours);
     adamW.init(theirs);
-    expect(Object.keys(muon.save())).toEqual(["momentum.head.weight", ...names.map((name) => `m.${name}`), ...names.map((name) => `v.${name}`)]);
+    expect(Object.keys(muon.save()))
+      .toEqual(["momentum.head.weight", ...names.map((name) => `m.${name}`), ...names.map((name) => `v.${name}`)]);
     scope(() => {
       const gradients = model.init(key(5), device);
       const gradientNorm = globalNorm(gradients);
@@ -120,7 +123,8 @@ eachDevice("muon", (device) => {
       const skip = tensor(device, [bad], [1], "i32");
       optimizer.update(parameters, gradients, { step: 1, learningRate: 0.04, gradientNorm: globalNorm(gradients), skip });
     });
-    const all = async (): Promise<number[][]> => Promise.all([...Object.values(parameters), ...Object.values(optimizer.save())].map(numbersOf));
+    const all = async (): Promise<number[][]> =>
+      Promise.all([...Object.values(parameters), ...Object.values(optimizer.save())].map(numbersOf));
     update(0);
     const before = await all();
     update(3);
@@ -144,7 +148,8 @@ eachDevice("muon", (device) => {
     const store = memoryStore();
     await run(store, 15);
     expect(await run(store, 40)).toEqual(straight);
-    await expect(run(store, 41, { optimizer: adamWOptimizer.create(model) })).rejects.toEqual(coded("E_CONFIG", 'optimizer.name: "muon" there, nothing here'));
+    await expect(run(store, 41, { optimizer: adamWOptimizer.create(model) })).rejects.toEqual(coded("E_CONFIG",
+      'optimizer.name: "muon" there, nothing here'));
     expect(device.memory().used).toBe(0);
   });
 });

@@ -131,8 +131,10 @@ void Allocator::free(double id) {
 
 Buffer Allocator::window(double id, double offset, double bytes) const {
   const Block& block = blocks_[slotOf(id)];
-  if (!(offset >= 0 && bytes >= 0 && offset + bytes <= static_cast<double>(block.bytes)) || offset != std::floor(offset) || bytes != std::floor(bytes)) {
-    throw Failure("E_ARGUMENT", "bytes " + std::to_string(offset) + " to " + std::to_string(offset + bytes) + " lie outside of a buffer of " +
+  if (!(offset >= 0 && bytes >= 0 && offset + bytes <= static_cast<double>(block.bytes)) || offset != std::floor(offset)
+      || bytes != std::floor(bytes)) {
+    throw Failure("E_ARGUMENT", "bytes " + std::to_string(offset) + " to " + std::to_string(offset + bytes)
+        + " lie outside of a buffer of " +
                                     std::to_string(block.bytes));
   }
   return {static_cast<char*>(block.data) + static_cast<size_t>(offset), static_cast<size_t>(bytes)};
@@ -142,7 +144,8 @@ size_t Allocator::slotOf(double id) const {
   if (id >= 0 && id < 9007199254740992.0) {
     const uint64_t whole = static_cast<uint64_t>(id);
     const uint64_t slot = whole % SLOT_LIMIT;
-    if (static_cast<double>(whole) == id && slot < blocks_.size() && blocks_[slot].data != nullptr && blocks_[slot].generation == whole / SLOT_LIMIT) {
+    if (static_cast<double>(whole) == id && slot < blocks_.size() && blocks_[slot].data != nullptr
+        && blocks_[slot].generation == whole / SLOT_LIMIT) {
       return slot;
     }
   }
@@ -150,7 +153,8 @@ size_t Allocator::slotOf(double id) const {
 }
 
 std::vector<Allocator::Pooled>& Allocator::pool(size_t capacity) {
-  const auto at = std::lower_bound(classes_.begin(), classes_.end(), capacity, [](const SizeClass& size, size_t wanted) { return size.capacity < wanted; });
+  const auto at = std::lower_bound(classes_.begin(), classes_.end(), capacity,
+      [](const SizeClass& size, size_t wanted) { return size.capacity < wanted; });
   if (at != classes_.end() && at->capacity == capacity) return at->blocks;
   return classes_.insert(at, SizeClass{capacity, {}})->blocks;
 }
@@ -169,7 +173,8 @@ void Allocator::dropOldest() {
 void Allocator::dropIdle() {
   for (SizeClass& size : classes_) {
     size_t idle = 0;
-    while (idle < size.blocks.size() && size.blocks[idle].since + IDLE_FREES < clock_) queue_.release(size.blocks[idle++].data, size.capacity);
+    while (idle < size.blocks.size() && size.blocks[idle].since + IDLE_FREES < clock_) queue_.release(size.blocks[idle++].data,
+        size.capacity);
     size.blocks.erase(size.blocks.begin(), size.blocks.begin() + static_cast<std::ptrdiff_t>(idle));
     pooled_ -= idle * size.capacity;
   }

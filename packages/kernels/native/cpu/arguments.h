@@ -45,7 +45,8 @@ inline double numberArgument(const Napi::CallbackInfo& info, size_t i, const cha
 inline int wholeArgument(const Napi::CallbackInfo& info, size_t i, const char* name, int least, int most) {
   const double value = numberArgument(info, i, name);
   if (!(value >= least && value <= most) || value != std::floor(value)) {
-    throw Failure("E_ARGUMENT", std::string(name) + " must be a whole number from " + std::to_string(least) + " to " + std::to_string(most) +
+    throw Failure("E_ARGUMENT", std::string(name) + " must be a whole number from " + std::to_string(least) + " to "
+        + std::to_string(most) +
                                     ", not " + std::to_string(value));
   }
   return static_cast<int>(value);
@@ -54,7 +55,8 @@ inline int wholeArgument(const Napi::CallbackInfo& info, size_t i, const char* n
 // A number of bytes, at least 1.
 inline size_t bytesArgument(const Napi::CallbackInfo& info, size_t i, const char* name) {
   const double value = numberArgument(info, i, name);
-  if (!(value >= 1 && value <= 9007199254740991.0)) throw Failure("E_ARGUMENT", std::string(name) + " must be a number of bytes of at least 1");
+  if (!(value >= 1 && value <= 9007199254740991.0)) throw Failure("E_ARGUMENT",
+      std::string(name) + " must be a number of bytes of at least 1");
   return static_cast<size_t>(value);
 }
 
@@ -67,7 +69,8 @@ inline std::string stringArgument(const Napi::CallbackInfo& info, size_t i, cons
 inline void* arrayArgument(const Napi::CallbackInfo& info, size_t i, const char* name, napi_typedarray_type type, size_t* length) {
   napi_typedarray_type actual = napi_int8_array;
   void* data = nullptr;
-  if (i >= info.Length() || napi_get_typedarray_info(info.Env(), info[i], &actual, length, &data, nullptr, nullptr) != napi_ok || actual != type) {
+  if (i >= info.Length() || napi_get_typedarray_info(info.Env(), info[i], &actual, length, &data, nullptr, nullptr) != napi_ok
+      || actual != type) {
     throw Failure("E_ARGUMENT", std::string(name) + " must be a typed array of the right type");
   }
   return data;

@@ -101,10 +101,12 @@ void forwardTile(const Forward& f, const Tile& tile, float* scratch) {
   std::fill_n(w.total, COLUMNS, 0.0f);
   eachBlock(s, tile, 0, s.length(f.lengths, tile.batch), [&](const Block& block) {
     const int64_t at = s.key(tile.batch, block.first, tile.keyHead), columns = block.to - block.from;
-    gemmSmall(block.count, columns, s.headSize, {f.k + at, s.keyRow(), 1}, w.queries + block.from, COLUMNS, w.scores + block.from, COLUMNS, false);
+    gemmSmall(block.count, columns, s.headSize, {f.k + at, s.keyRow(), 1}, w.queries + block.from, COLUMNS, w.scores + block.from,
+        COLUMNS, false);
     const auto softmax = block.all && !tile.sloped ? softmaxColumns<true> : softmaxColumns<false>;
     for (int64_t c = block.from; c < block.to; c += WIDTH) softmax(s, tile, block, c, w);
-    gemmSmall(s.headSize, columns, block.count, {f.v + at, 1, s.keyRow()}, w.scores + block.from, COLUMNS, w.out + block.from, COLUMNS, true);
+    gemmSmall(s.headSize, columns, block.count, {f.v + at, 1, s.keyRow()}, w.scores + block.from, COLUMNS, w.out + block.from,
+        COLUMNS, true);
   });
   writeTile(f, tile, w);
 }
@@ -114,7 +116,8 @@ void runForward(const AttentionArgs& args, Pool& pool) {
   const AttentionSizes& s = f.s;
   const Tiles tiles(s);
   pool.parallel(tiles.count, [&](int64_t item, int worker) {
-    const int64_t batch = item / tiles.perHead / s.keyHeads, keyHead = item / tiles.perHead % s.keyHeads, first = item % tiles.perHead * COLUMNS;
+    const int64_t batch = item / tiles.perHead / s.keyHeads, keyHead = item / tiles.perHead % s.keyHeads,
+    first = item % tiles.perHead * COLUMNS;
     const int64_t columns = s.steps * s.share(), last = std::min(columns, first + COLUMNS);
     const int64_t live = std::min(last, s.length(f.lengths, batch) == s.keys ? columns : s.length(f.lengths, batch) * s.share());
     if (first < live) forwardTile(f, Tile(s, f.slopes, batch, keyHead, first, live - first), pool.scratch(worker, Workspace::floats(s)));

@@ -102,8 +102,10 @@ void gradientTile(const Gradient& f, const Tile& tile, int64_t low, int64_t high
     gemmSmall(block.count, columns, s.headSize, {f.v + at, row, 1}, w.doutT + from, COLUMNS, w.dscores + from, COLUMNS, false);
     const auto turn = block.all && !tile.sloped ? gradientColumns<true> : gradientColumns<false>;
     for (int64_t c = from; c < block.to; c += WIDTH) turn(s, tile, block, c, w);
-    gemmSmall(block.count, s.headSize, columns, {w.scores + from, COLUMNS, 1}, w.dout + from * s.vectorRow(), s.vectorRow(), f.dv + at, row, true);
-    gemmSmall(block.count, s.headSize, columns, {w.dscores + from, COLUMNS, 1}, w.queries + from * s.vectorRow(), s.vectorRow(), f.dk + at, row, true);
+    gemmSmall(block.count, s.headSize, columns, {w.scores + from, COLUMNS, 1}, w.dout + from * s.vectorRow(), s.vectorRow(),
+        f.dv + at, row, true);
+    gemmSmall(block.count, s.headSize, columns, {w.dscores + from, COLUMNS, 1}, w.queries + from * s.vectorRow(), s.vectorRow(),
+        f.dk + at, row, true);
     gemmSmall(s.headSize, columns, block.count, {f.k + at, 1, row}, w.dscores + from, COLUMNS, w.dqueriesT + from, COLUMNS, true);
   });
   addQueries(f, tile, w);

@@ -92,7 +92,8 @@ void attend(const Forward& f, const QueryTile& tile, const Workspace& w, const V
   std::fill(w.largest, w.largest + w.width, s.offByOne ? 0.0f : -std::numeric_limits<float>::infinity());
   chunkProduct(length, tile.rows, D, {f.keys + visit.memory, row, 1}, w.turned, w.width, StoreMax{w.scores, w.largest, w.width}, &ahead);
   softmaxColumns(s, w, tile.rows, length, weight, f.logSums != nullptr);
-  chunkProduct<true>(tile.rows, D, length, {w.scores, 1, w.width}, f.values + visit.memory, row, AddRows{w.out, w.factor, s.vectorRow(), add}, &ahead);
+  chunkProduct<true>(tile.rows, D, length, {w.scores, 1, w.width}, f.values + visit.memory, row,
+      AddRows{w.out, w.factor, s.vectorRow(), add}, &ahead);
 }
 
 // The same for up to DOT_ROWS queries.

@@ -62,14 +62,16 @@ struct StoreAndProject {
 struct Rows {
   float *q, *dout;  // [rows, vectorRow]
   static int64_t floats(const ChunkAttentionSizes& s, int64_t width) { return 2 * width * s.vectorRow(); }
-  Rows(Arena& arena, const ChunkAttentionSizes& s, int64_t width) : q(arena.take(width * s.vectorRow())), dout(arena.take(width * s.vectorRow())) {}
+  Rows(Arena& arena, const ChunkAttentionSizes& s, int64_t width)
+      : q(arena.take(width * s.vectorRow())), dout(arena.take(width * s.vectorRow())) {}
 };
 
 // What one slot leaves for the sums: p and dz [S, width].
 struct Pair {
   float *p, *dz;
   static int64_t floats(const ChunkAttentionSizes& s, int64_t width) { return 2 * s.chunkSize * width; }
-  Pair(Arena& arena, const ChunkAttentionSizes& s, int64_t width) : p(arena.take(s.chunkSize * width)), dz(arena.take(s.chunkSize * width)) {}
+  Pair(Arena& arena, const ChunkAttentionSizes& s, int64_t width)
+      : p(arena.take(s.chunkSize * width)), dz(arena.take(s.chunkSize * width)) {}
 };
 
 // Working memory for one tile.
@@ -88,7 +90,8 @@ void prepare(const Gradient& f, const QueryTile& tile, int64_t keyHead, const Ro
 }
 
 // p and dz of one slot k, and its part of dq and of dw, which is returned.
-float slotGradient(const Gradient& f, const QueryTile& tile, int64_t keyHead, int64_t k, const Visit& visit, const Workspace& w, const Pair& pair,
+float slotGradient(const Gradient& f, const QueryTile& tile, int64_t keyHead, int64_t k, const Visit& visit, const Workspace& w,
+    const Pair& pair,
                    bool add, Ahead& ahead) {
   const ChunkAttentionSizes& s = f.s;
   const int64_t D = s.headSize, row = s.positionRow(), width = padded(tile.rows), length = visit.length;
@@ -104,7 +107,8 @@ float slotGradient(const Gradient& f, const QueryTile& tile, int64_t keyHead, in
       for (int64_t j = 0, at = i * width; j < tile.rows; j += WIDTH, at += WIDTH)
         store(pair.dz + at, load(pair.p + at) * (load(pair.dz + at) - load(w.delta + j)));
   }
-  if (f.dq) chunkProduct<true>(tile.rows, D, length, {pair.dz, 1, width}, keys, row, AddTimes{w.dq, s.vectorRow(), f.weights[visit.slot], add}, &ahead);
+  if (f.dq) chunkProduct<true>(tile.rows, D, length, {pair.dz, 1, width}, keys, row,
+      AddTimes{w.dq, s.vectorRow(), f.weights[visit.slot], add}, &ahead);
   double total = 0;
   for (int64_t i = 0; i < tile.rows; i++) total += w.delta[i];
   return static_cast<float>(total);
@@ -115,7 +119,8 @@ void addToMemory(const Gradient& f, const QueryTile& tile, const Visit& visit, c
   const ChunkAttentionSizes& s = f.s;
   const int64_t D = s.headSize, row = s.positionRow(), width = padded(tile.rows);
   const auto addProduct = [&](float* to, const float* a, const float* b) {
-    if (to) chunkProduct(visit.length, D, tile.rows, {a, width, 1}, b, s.vectorRow(), AddTimes{to + visit.memory, row, f.weights[visit.slot], add}, &ahead);
+    if (to) chunkProduct(visit.length, D, tile.rows, {a, width, 1}, b, s.vectorRow(),
+        AddTimes{to + visit.memory, row, f.weights[visit.slot], add}, &ahead);
   };
   addProduct(f.dkeys, pair.dz, rows.q);
   addProduct(f.dvalues, pair.p, rows.dout);
@@ -190,7 +195,8 @@ void walkHead(Run& run, int64_t batch, int64_t keyHead, float* scratch) {
       if (f.following(tile, keyHead, k, next, keyHead, later)) askChunk(ahead, f, later, f.keys), askChunk(ahead, f, later, f.values);
       if (k + 1 == s.slots) {
         askRows(ahead, f, tile, keyHead, f.dq);
-        if (next) askRows(ahead, f, *next, keyHead, f.q), askRows(ahead, f, *next, keyHead, f.dout), askSums(ahead, f, *next, keyHead, f.logSums);
+        if (next) askRows(ahead, f, *next, keyHead, f.q), askRows(ahead, f, *next, keyHead, f.dout),
+            askSums(ahead, f, *next, keyHead, f.logSums);
       }
       const int64_t sums = (f.dkeys ? 1 : 0) + (f.dvalues ? 1 : 0);
       ahead.spread(slotSteps(f, tile.rows, visit.length) + sums * stepsOf(visit.length, s.headSize, tile.rows));
@@ -206,12 +212,14 @@ void walkHead(Run& run, int64_t batch, int64_t keyHead, float* scratch) {
 // The tiles [first, end) of the way by segments.
 class Segment {
  public:
-  Segment(Run& run, int64_t first, int64_t end, float* stored) : run_(run), f_(run.f), s_(run.f.s), first_(first), end_(end), stored_(stored) {}
+  Segment(Run& run, int64_t first, int64_t end, float* stored)
+      : run_(run), f_(run.f), s_(run.f.s), first_(first), end_(end), stored_(stored) {}
 
   // p and dz of all slots, and dq.
   void visitTiles() const {
     run_.pool.parallel((end_ - first_) * s_.keyHeads, [&](int64_t item, int worker) {
-      visitTile(first_ + item / s_.keyHeads, item % s_.keyHeads, run_.pool.scratch(worker, Workspace::floats(s_, run_.width) + Pair::floats(s_, run_.width)));
+      visitTile(first_ + item / s_.keyHeads, item % s_.keyHeads,
+          run_.pool.scratch(worker, Workspace::floats(s_, run_.width) + Pair::floats(s_, run_.width)));
     });
   }
 

@@ -20,7 +20,8 @@ struct ConvSizes {
   int64_t batch, steps, channels, width;
   bool silu;
   template <typename Args>
-  explicit ConvSizes(const Args& args) : batch(args.batch), steps(args.steps), channels(args.channels), width(args.width), silu(args.silu) {}
+  explicit ConvSizes(const Args& args)
+      : batch(args.batch), steps(args.steps), channels(args.channels), width(args.width), silu(args.silu) {}
   int64_t past() const { return width - 1; }  // rows of state
   int64_t tileRows() const { return (steps + ROWS - 1) / ROWS; }
 };

@@ -154,7 +154,8 @@ Napi::Value CpuDevice::write(const Napi::CallbackInfo& info) {
     requireOpen();
     size_t length = 0;
     const void* bytes = arrayArgument(info, 2, "bytes", napi_uint8_array, &length);
-    const Buffer target = allocator_->window(numberArgument(info, 0, "id"), numberArgument(info, 1, "byteOffset"), static_cast<double>(length));
+    const Buffer target = allocator_->window(numberArgument(info, 0, "id"), numberArgument(info, 1, "byteOffset"),
+        static_cast<double>(length));
     queue_->write(target.data, bytes, length);
     return {};
   });
@@ -167,7 +168,8 @@ Napi::Value CpuDevice::read(const Napi::CallbackInfo& info) {
   return guarded(env, [&]() -> Napi::Value {
     requireOpen();
     const double id = numberArgument(info, 0, "id");
-    const Buffer source = id == -1 ? Buffer{nullptr, 0} : allocator_->window(id, numberArgument(info, 1, "byteOffset"), numberArgument(info, 2, "byteLength"));
+    const Buffer source = id == -1 ? Buffer{nullptr, 0} : allocator_->window(id, numberArgument(info, 1, "byteOffset"),
+        numberArgument(info, 2, "byteLength"));
     auto read = std::make_unique<Read>(env);
     read->bytes = source.bytes;
     Napi::Uint8Array array;
@@ -175,7 +177,8 @@ Napi::Value CpuDevice::read(const Napi::CallbackInfo& info) {
     if (info.Length() > 3 && !info[3].IsUndefined()) {
       size_t length = 0;
       arrayArgument(info, 3, "into", napi_uint8_array, &length);
-      if (length != source.bytes) throw Failure("E_ARGUMENT", "into has " + std::to_string(length) + " bytes for " + std::to_string(source.bytes));
+      if (length != source.bytes) throw Failure("E_ARGUMENT",
+          "into has " + std::to_string(length) + " bytes for " + std::to_string(source.bytes));
       array = info[3].As<Napi::Uint8Array>();
       read->staging = takeStaging(length);
       target = read->staging.data.get();

@@ -114,7 +114,8 @@ void transpose(int64_t rows, int64_t columns, const float* from, int64_t fromRow
   }
 }
 
-void gemmSmall(int64_t m, int64_t n, int64_t k, Operand a, const float* b, int64_t bRow, float* c, int64_t cRow, bool accumulate, Skip skip, Ahead* ahead) {
+void gemmSmall(int64_t m, int64_t n, int64_t k, Operand a, const float* b, int64_t bRow, float* c, int64_t cRow, bool accumulate, Skip skip,
+    Ahead* ahead) {
   const int64_t tiles = ceilDiv(m, TILE_ROWS);
   for (int64_t t = 0; t < tiles; t++) {
     const Range r = share(m, tiles, t);
@@ -176,9 +177,11 @@ void packedProduct(float* scratch, int64_t m, int64_t n, int64_t k, Operand a, O
         Operand part = from(a, rows.from, steps.from);
         if (copiesA(n, a)) part = copyA(part, rows.size(), steps.size(), copy);
         const bool more = i + 1 < rowBlocks, last = !more && p + 1 == blocks.count;
-        const Range nextRows = last ? Range{0, 0} : share(m, rowBlocks, more ? i + 1 : 0), nextSteps = last ? steps : blocks[more ? p : p + 1];
+        const Range nextRows = last ? Range{0, 0} : share(m, rowBlocks, more ? i + 1 : 0), nextSteps = last
+            ? steps : blocks[more ? p : p + 1];
         block(rows.size(), columns, steps.size(), part, scratch, c + rows.from * cRow + column, cRow, accumulate || p > 0,
-              asked(from(a, nextRows.from, nextSteps.from), nextRows.size(), nextSteps.size()), last ? nullptr : c + nextRows.from * cRow + column);
+              asked(from(a, nextRows.from, nextSteps.from), nextRows.size(), nextSteps.size()), last
+                  ? nullptr : c + nextRows.from * cRow + column);
       }
     }
   }
@@ -215,7 +218,8 @@ struct Split {
     for (int64_t r = 1; r <= most && r <= ceilDiv(m, TILE_ROWS); r++)
       for (int64_t c = std::min(most / r, panelCount(n)); c > 0; c--) {
         const double height = static_cast<double>(ceilDiv(m, r)), width = static_cast<double>(ceilDiv(panelCount(n), c) * TILE_COLUMNS);
-        const double time = static_cast<double>(ceilDiv(r * c, threads)) * (height * width / WIDTH / 2 + PACK_COST * width + READ_COST * height);
+        const double time = static_cast<double>(ceilDiv(r * c, threads))
+            * (height * width / WIDTH / 2 + PACK_COST * width + READ_COST * height);
         // Of two that are as good, the one with more blocks.
         if (time < best * (r * c > rows * columns ? 1.001 : 1)) best = time, rows = r, columns = c;
       }

@@ -12,7 +12,8 @@ namespace LENGGEN_ISA {
 namespace {
 
 template <bool RAGGED, int CACHE, int ROWS, int VECTORS, typename Finish>
-void tileThen(int64_t i, int64_t j, int64_t k, Operand a, const float* b, int64_t bRow, int64_t last, const AheadPart& ahead, const Finish& finish) {
+void tileThen(int64_t i, int64_t j, int64_t k, Operand a, const float* b, int64_t bRow, int64_t last, const AheadPart& ahead,
+    const Finish& finish) {
   vf sums[ROWS][VECTORS] = {};
   multiply<RAGGED, CACHE>(sums, k, a.data + i * a.row, a.row, a.column, b + j, bRow, last, ahead);
   finish(i, j, sums, last);

@@ -17,7 +17,8 @@ constexpr int64_t TILE_AHEAD = 8;
 // sums += A·B. Element (i, p) of A is a[i * aRow + p * aStep], rows of B are contiguous; with RAGGED they have `last` floats in
 // their last vector. Asks for `ahead` meanwhile, to be brought into the cache of level CACHE.
 template <bool RAGGED, int CACHE = 2, int ROWS, int VECTORS>
-LENGGEN_INLINE void multiply(vf (&sums)[ROWS][VECTORS], int64_t k, const float* a, int64_t aRow, int64_t aStep, const float* b, int64_t bRow,
+LENGGEN_INLINE void multiply(vf (&sums)[ROWS][VECTORS], int64_t k, const float* a, int64_t aRow, int64_t aStep, const float* b,
+    int64_t bRow,
                              int64_t last, AheadPart ahead) {
   // Every third row gets a pointer; the two after it are reached by index. One pointer a row would not fit the registers.
   constexpr int POINTERS = (ROWS + 2) / 3;

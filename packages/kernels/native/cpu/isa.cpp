@@ -57,7 +57,8 @@ const Isa& findIsa(const std::string& name) {
     if (isa.supported) widest = &isa;
   }
   if (!widest) {
-    throw Failure("E_DEVICE_UNAVAILABLE", "this addon was compiled for " + listed(false) + " alone, which this processor does not have" + REBUILD);
+    throw Failure("E_DEVICE_UNAVAILABLE", "this addon was compiled for " + listed(false)
+        + " alone, which this processor does not have" + REBUILD);
   }
   if (name.empty()) return *widest;
   for (const Isa& isa : isas()) {
@@ -66,7 +67,8 @@ const Isa& findIsa(const std::string& name) {
     }
   }
   if (isKnown(name)) {
-    throw Failure("E_DEVICE_UNAVAILABLE", "this addon was compiled for " + listed(false) + " alone, not for the instruction set " + name + REBUILD);
+    throw Failure("E_DEVICE_UNAVAILABLE", "this addon was compiled for " + listed(false) + " alone, not for the instruction set "
+        + name + REBUILD);
   }
   throw Failure("E_ARGUMENT", "no instruction set is named \"" + name + "\"; this processor has " + listed(true));
 }

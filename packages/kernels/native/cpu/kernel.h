@@ -44,7 +44,8 @@ class Pool {
   virtual float* shared(size_t floats) = 0;
 };
 
-// A launch's arguments in the order in which they are declared (an absent optional buffer has data == nullptr and bytes == 0), numbers all as
+// A launch's arguments in the order in which they are declared (an absent optional buffer has data == nullptr and bytes == 0), numbers
+// all as
 // doubles, in which whole ones are exact. Kernels see them by name: signature.h.
 struct Launch {
   const Buffer* buffers;

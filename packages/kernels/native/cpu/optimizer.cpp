@@ -85,7 +85,8 @@ void clipFactor(const ClipFactorArgs& args, Pool&) {
 }
 
 void checkUnlessCounted(const UnlessCountedArgs& args) {
-  require(args.out.bytes >= args.x.bytes && (args.otherwise.data == nullptr || args.otherwise.bytes >= args.x.bytes), "all must be as long as x");
+  require(args.out.bytes >= args.x.bytes && (args.otherwise.data == nullptr || args.otherwise.bytes >= args.x.bytes),
+      "all must be as long as x");
 }
 
 void unlessCounted(const UnlessCountedArgs& args, Pool& pool) {
@@ -103,7 +104,8 @@ void checkAdamW(const AdamWArgs& args) {
   require(args.weightDecays.count == args.parameters.count, "takes a weight decay for each tensor");
   for (int64_t i = 0; i < args.parameters.count; i++) {
     const int64_t size = args.parameters[i].size;
-    require(args.gradients[i].size >= size && args.m[i].size >= size && args.v[i].size >= size, "gradient and moments must be as long as their parameter");
+    require(args.gradients[i].size >= size && args.m[i].size >= size && args.v[i].size >= size,
+        "gradient and moments must be as long as their parameter");
   }
 }
 

@@ -38,7 +38,8 @@ void* orNull(void* mapped) { return mapped == MAP_FAILED ? nullptr : mapped; }
 
 // Addresses for `capacity` bytes that begin with a huge page; null when there are none.
 void* reserve(size_t capacity, int protection) {
-  void* found = orNull(mmap(nullptr, capacity + HUGE_PAGE, protection, MAP_PRIVATE | MAP_ANONYMOUS | (protection == PROT_NONE ? MAP_NORESERVE : 0), -1, 0));
+  void* found = orNull(mmap(nullptr, capacity + HUGE_PAGE, protection,
+      MAP_PRIVATE | MAP_ANONYMOUS | (protection == PROT_NONE ? MAP_NORESERVE : 0), -1, 0));
   if (found == nullptr) return nullptr;
   char* const begin = static_cast<char*>(found);
   const size_t before = (HUGE_PAGE - reinterpret_cast<uintptr_t>(found) % HUGE_PAGE) % HUGE_PAGE;

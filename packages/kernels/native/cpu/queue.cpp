@@ -112,12 +112,14 @@ void Queue::perform(Task& task) {
     case Task::Kind::launch:
       if (dropped) break;
       try {
-        const Launch launch{task.buffers.data(), static_cast<int>(task.buffers.size()), task.numbers.data(), static_cast<int>(task.numbers.size())};
+        const Launch launch{task.buffers.data(), static_cast<int>(task.buffers.size()), task.numbers.data(),
+            static_cast<int>(task.numbers.size())};
         const auto begin = std::chrono::steady_clock::now();
         task.kernel->run(launch, pool_);
         count(*task.usage, std::chrono::steady_clock::now() - begin);
       } catch (const std::bad_alloc&) {
-        if (!failure_) failure_.emplace("E_MEMORY", std::string(task.kernel->name) + ": the machine has no room for this kernel's scratch memory");
+        if (!failure_) failure_.emplace("E_MEMORY", std::string(task.kernel->name)
+            + ": the machine has no room for this kernel's scratch memory");
       } catch (const std::exception& error) {
         if (!failure_) failure_.emplace("E_DEVICE", std::string(task.kernel->name) + ": " + error.what());
       }

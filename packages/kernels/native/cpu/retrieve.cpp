@@ -57,7 +57,8 @@ LENGGEN_INLINE uint32_t lanesOf(vi mask) {
 struct Sizes {
   int64_t batch, queries, landmarks, width, k;
   template <typename Args>
-  explicit Sizes(const Args& args) : batch(args.batch), queries(args.queryCount), landmarks(args.landmarkCount), width(args.width), k(args.k) {}
+  explicit Sizes(const Args& args)
+      : batch(args.batch), queries(args.queryCount), landmarks(args.landmarkCount), width(args.width), k(args.k) {}
   int64_t rows() const { return batch * queries; }
 };
 
@@ -148,7 +149,8 @@ void scan(Block& block, const Sizes& sizes, int64_t row, int64_t from, int64_t c
       const vf score = scale * load(block.scores + j * block.padded + v);
       vf rank = score;
       if constexpr (NOISY) rank += noise.of(from + j);
-      const vi passing = (rank > threshold) & (limit > static_cast<int32_t>(from + j)) & (abs(score) < std::numeric_limits<float>::infinity());
+      const vi passing = (rank > threshold) & (limit > static_cast<int32_t>(from + j)) & (
+          abs(score) < std::numeric_limits<float>::infinity());
       for (uint32_t bits = lanesOf(passing); bits != 0; bits &= bits - 1) {
         const int lane = __builtin_ctz(bits);
         Best& best = block.best[v + lane];
@@ -164,7 +166,8 @@ struct Cut {
   int64_t blocks, stretches, stretch;
   Cut(const Sizes& sizes, int64_t visible, int64_t threads) : blocks(ceilDiv(sizes.queries, QUERY_BLOCK)) {
     const int64_t items = std::max<int64_t>(1, sizes.batch * blocks);
-    const int64_t wanted = threads == 1 ? 1 : std::max<int64_t>(1, std::min(ceilDiv(ITEMS_PER_THREAD * threads, items), visible / LEAST_STRETCH));
+    const int64_t wanted = threads == 1
+        ? 1 : std::max<int64_t>(1, std::min(ceilDiv(ITEMS_PER_THREAD * threads, items), visible / LEAST_STRETCH));
     stretch = std::max<int64_t>(1, ceilDiv(ceilDiv(visible, wanted), LANDMARK_TILE) * LANDMARK_TILE);
     stretches = std::max<int64_t>(1, ceilDiv(visible, stretch));
   }
@@ -206,7 +209,8 @@ void forward(const RetrieveArgs& args, Pool& pool) {
   const Cut cut(sizes, sizes.queries == 0 ? 0 : visible(sizes.queries - 1), pool.threads());
   // Per query and stretch up to k candidates, and how many there are.
   const int64_t lists = sizes.rows() * cut.stretches;
-  Candidate* const found = reinterpret_cast<Candidate*>(pool.shared(static_cast<size_t>(lists * k) * CANDIDATE_FLOATS + static_cast<size_t>(lists)));
+  Candidate* const found = reinterpret_cast<Candidate*>(pool.shared(static_cast<size_t>(lists * k) * CANDIDATE_FLOATS
+      + static_cast<size_t>(lists)));
   int32_t* const counts = reinterpret_cast<int32_t*>(found + lists * k);
   pool.parallel(sizes.batch * cut.blocks * cut.stretches, [&](int64_t item, int worker) {
     // Later queries see more: they come first.
@@ -234,7 +238,8 @@ void forward(const RetrieveArgs& args, Pool& pool) {
       Ahead ahead;
       ahead.add(own + count * width, next * width);
       ahead.spread(ceilDiv(count, TILE_ROWS) * ceilDiv(block.padded, TILE_COLUMNS) * width);
-      gemmSmall(count, block.padded, width, {own, width, 1}, block.queries, block.padded, block.scores, block.padded, false, Skip::None, &ahead);
+      gemmSmall(count, block.padded, width, {own, width, 1}, block.queries, block.padded, block.scores, block.padded, false,
+          Skip::None, &ahead);
       (noisy ? scan<true> : scan<false>)(block, sizes, row, j, count, key);
     }
     for (int64_t i = 0; i < block.count; i++) {
@@ -319,7 +324,8 @@ void gradient(const RetrieveGradientArgs& args, Pool& pool) {
       const int32_t* end = listStarts + b * starts + j;
       const int32_t begin = j == 0 ? 0 : end[-1];
       const int32_t* list = lists + b * entries + begin;
-      weightedSum(dlandmarks + row * width, width, *end - begin, [&](int64_t i) { return queries + (b * sizes.queries + list[i] / k) * width; },
+      weightedSum(dlandmarks + row * width, width, *end - begin,
+          [&](int64_t i) { return queries + (b * sizes.queries + list[i] / k) * width; },
                   [&](int64_t i) { return ds[b * entries + list[i]]; });
     }
   });

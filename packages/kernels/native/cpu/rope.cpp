@@ -17,7 +17,8 @@ int64_t fineRows(const RopeArgs& args) { return std::min(args.steps, FINE); }
 void checkRope(const RopeArgs& args) {
   require(args.headSize % 2 == 0, "heads must have an even size");
   const int64_t rows = fineRows(args) + (args.steps + FINE - 1) / FINE;
-  require(args.table.size >= product({rows, args.headSize}), "table must have a row for each of the first positions, and for each block of them");
+  require(args.table.size >= product({rows, args.headSize}),
+      "table must have a row for each of the first positions, and for each block of them");
 }
 
 void runRope(const RopeArgs& args, Pool& pool) {

@@ -18,7 +18,8 @@ std::string shown(double value) {
 bool isWhole(double value, double least, double most) { return value >= least && value <= most && value == std::floor(value); }
 
 void requireNumber(const char* name, NumberKind kind, int choices, double value) {
-  const auto refuse = [&](const char* what) { throw std::invalid_argument(std::string(name) + " must be " + what + ", not " + shown(value)); };
+  const auto refuse = [&](const char* what) { throw std::invalid_argument(std::string(name) + " must be " + what + ", not " + shown(value));
+      };
   switch (kind) {
     case NumberKind::size:
     case NumberKind::sizes:
@@ -66,12 +67,14 @@ void requireTensor(const Signature& signature, const Launch& launch, const Tenso
   const auto refuse = [&](const std::string& what) { throw std::invalid_argument(std::string(row.name) + " " + row.text + " " + what); };
   if (buffer.data == nullptr) refuse("is missing");
   const bool half = buffer.type == BufferType::f16;
-  const bool fits = row.type == TensorType::any || (row.type == TensorType::weight && half) || (buffer.type == BufferType::i32) == (row.type == TensorType::i32);
+  const bool fits = row.type == TensorType::any || (row.type == TensorType::weight && half)
+      || (buffer.type == BufferType::i32) == (row.type == TensorType::i32);
   if (!fits || (half && row.type == TensorType::real)) refuse("has another type");
   if (row.rank < 0) return;
   int64_t elements = 1;
   for (int i = 0; i < row.rank; i++) elements = product({elements, sizeOf(signature, launch, row.sizes[i], item)});
-  if (elements > elementsOf(buffer)) refuse("has " + std::to_string(elementsOf(buffer)) + " elements, but " + std::to_string(elements) + " are needed");
+  if (elements > elementsOf(buffer)) refuse("has " + std::to_string(elementsOf(buffer)) + " elements, but " + std::to_string(elements)
+      + " are needed");
 }
 
 }  // namespace
@@ -80,8 +83,10 @@ void requireSignature(const Signature& signature, const Launch& launch) {
   const int plain = signature.plainNumbers(), spread = launch.bufferCount - signature.single;
   const bool enough = signature.endsInList() ? launch.numberCount >= plain : launch.numberCount == plain;
   if (!enough || spread < 0 || (signature.lists == 0 ? spread != 0 : spread % signature.lists != 0)) {
-    throw std::invalid_argument("takes " + std::to_string(signature.single) + (signature.lists ? " or more" : "") + " buffers and " + std::to_string(plain) +
-                                (signature.endsInList() ? " or more" : "") + " numbers, not " + std::to_string(launch.bufferCount) + " and " +
+    throw std::invalid_argument("takes " + std::to_string(signature.single) + (signature.lists ? " or more" : "") + " buffers and "
+        + std::to_string(plain) +
+                                (signature.endsInList() ? " or more" : "") + " numbers, not "
+                                    + std::to_string(launch.bufferCount) + " and " +
                                 std::to_string(launch.numberCount));
   }
   for (int i = 0; i < launch.numberCount; i++) {
@@ -95,7 +100,8 @@ void requireSignature(const Signature& signature, const Launch& launch) {
     for (int k = 0; k < row.rank; k++) {
       for (const Term& term : {row.sizes[k].left, row.sizes[k].right}) {
         const bool each = term.number >= 0 && signature.endsInList() && term.number == plain;
-        if (each && launch.numberCount - plain != items) throw std::invalid_argument(std::string(row.name) + ": there must be one for each of " + signature.numbers[plain].name);
+        if (each && launch.numberCount - plain != items) throw std::invalid_argument(std::string(row.name)
+            + ": there must be one for each of " + signature.numbers[plain].name);
       }
     }
     for (int64_t i = 0; i < items; i++) requireTensor(signature, launch, row, launch.buffers[signature.single + list * items + i], i);

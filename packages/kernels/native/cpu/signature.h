@@ -67,7 +67,8 @@ inline int64_t elementsOf(const Buffer& buffer) { return static_cast<int64_t>(bu
 // For a tensor of any number of elements, of which `there` are: as many as are needed.
 inline void requireElements(const char* name, int64_t there, int64_t needed) {
   if (needed > there) {
-    throw std::invalid_argument(std::string(name) + " has " + std::to_string(there) + " elements, but " + std::to_string(needed) + " are needed");
+    throw std::invalid_argument(std::string(name) + " has " + std::to_string(there) + " elements, but " + std::to_string(needed)
+        + " are needed");
   }
 }
 

@@ -23,7 +23,8 @@ void computeScores(const SsdSizes& s, const float* b, const float* c, int64_t le
   ahead.add(c + length * s.sharedRow(), s.stateSize, s.sharedRow(), next);
   ahead.spread(stepsOf(length, length, s.stateSize) / 2);
   transpose(length, s.stateSize, b, s.sharedRow(), transposedB, s.chunkRow());
-  gemmSmall(length, length, s.stateSize, {c, s.sharedRow(), 1}, transposedB, s.chunkRow(), scores, s.chunkRow(), false, Skip::LowerC, &ahead);
+  gemmSmall(length, length, s.stateSize, {c, s.sharedRow(), 1}, transposedB, s.chunkRow(), scores, s.chunkRow(), false,
+      Skip::LowerC, &ahead);
 }
 
 // masked[t,u] = scores[t,u] exp(s(t) - s(u)) for u <= t, 0 above.
@@ -84,7 +85,8 @@ void scanChunk(const Forward& f, Workspace& w, int64_t batch, int64_t head, int6
     for (int64_t t = 0; t < length; t++) scaled(w.rows + t * s.valueRow(), w.rows + t * s.valueRow(), w.decays.fromStart[t], P);
   }
   maskScores(s, w.decays, scores, length, w.masked);
-  gemmSmall(length, P, length, {w.masked, s.chunkRow(), 1}, w.values, s.valueRow(), w.rows, s.valueRow(), state != nullptr, Skip::LowerA, &ahead);
+  gemmSmall(length, P, length, {w.masked, s.chunkRow(), 1}, w.values, s.valueRow(), w.rows, s.valueRow(), state != nullptr,
+      Skip::LowerA, &ahead);
   writeOutputs(s, w.rows, x, f.d ? f.d[head] : 0.0f, length, y);
 
   for (int64_t t = 0; t < length; t++) scaled(w.values + t * s.valueRow(), w.values + t * s.valueRow(), w.decays.toEnd[t], P);
@@ -172,7 +174,8 @@ void runForward(const SsdArgs& args, Pool& pool) {
   pool.parallel(s.batch * s.groups * chunks, [&](int64_t item, int worker) {
     const int64_t k = item % chunks, group = item / chunks % s.groups, batch = item / chunks / s.groups;
     const int64_t at = s.shared(batch, k, group);
-    computeScores(s, f.b + at, f.c + at, s.length(k), k + 1 < chunks ? s.length(k + 1) : 0, pool.scratch(worker, s.stateSize * s.chunkRow()), scores + item * square);
+    computeScores(s, f.b + at, f.c + at, s.length(k), k + 1 < chunks ? s.length(k + 1)
+        : 0, pool.scratch(worker, s.stateSize * s.chunkRow()), scores + item * square);
   });
   const HeadBlocks blocks(s, pool.threads());
   pool.parallel(blocks.count, [&](int64_t item, int worker) {

@@ -196,9 +196,11 @@ void headGradient(const Gradient& f, Workspace& w, int64_t batch, int64_t k, int
   gemmSmall(length, length, P, {w.dy, s.valueRow(), 1}, w.valuesT, s.chunkRow(), w.dmasked, s.chunkRow(), false, Skip::LowerC, &ahead);
   maskGradient(s, w, length);
 
-  if (E) gemmSmall(length, P, N, {f.b + s.shared(batch, k, group), s.sharedRow(), 1}, E, P, w.dvalues, s.valueRow(), false, Skip::None, &ahead);
+  if (E) gemmSmall(length, P, N, {f.b + s.shared(batch, k, group), s.sharedRow(), 1}, E, P, w.dvalues, s.valueRow(), false,
+      Skip::None, &ahead);
   for (int64_t t = 0; t < length && E; t++) scaled(w.dvalues + t * s.valueRow(), w.dvalues + t * s.valueRow(), w.decays.toEnd[t], P);
-  gemmSmall(length, P, length, {w.masked, 1, s.chunkRow()}, w.dy, s.valueRow(), w.dvalues, s.valueRow(), E != nullptr, Skip::UpperA, &ahead);
+  gemmSmall(length, P, length, {w.masked, 1, s.chunkRow()}, w.dy, s.valueRow(), w.dvalues, s.valueRow(), E != nullptr,
+      Skip::UpperA, &ahead);
 
   std::fill(w.throughStart, w.throughStart + s.chunkRow(), 0.0f);
   std::fill(w.throughEnd, w.throughEnd + s.chunkRow(), 0.0f);
@@ -268,7 +270,8 @@ void runGradient(const SsdGradientArgs& args, Pool& pool) {
   for (int64_t end = chunks; end > 0; end -= segment) {
     const int64_t first = std::max<int64_t>(0, end - segment), count = end - first;
     pool.parallel(blocks.count, [&](int64_t item, int worker) {
-      walkHeads(f, blocks.batch(item), blocks.first(item), blocks.end(item), first, end, segment, E, ends, pool.scratch(worker, walkScratch(s)));
+      walkHeads(f, blocks.batch(item), blocks.first(item), blocks.end(item), first, end, segment, E, ends,
+          pool.scratch(worker, walkScratch(s)));
     });
     pool.parallel(s.batch * s.groups * count, [&](int64_t item, int worker) {
       const int64_t k = first + item % count, group = item / count % s.groups, batch = item / count / s.groups;

@@ -9,7 +9,8 @@ import { addRmsNorm, gatedRmsNorm, rmsNorm } from "../ops/norm";
 import { rope } from "../ops/rope";
 import { ssd } from "../ops/ssd";
 import {
-  checkLeaks, compareWithReference, eachDevice, evaluate, expectClose, type HostTensor, integers, normals, referenceDevice, type TestFunction, uniforms,
+  checkLeaks, compareWithReference, eachDevice, evaluate, expectClose, type HostTensor, integers, normals, referenceDevice,
+  type TestFunction, uniforms,
 } from "../testing";
 import { COMPOSED, formsFor, kernelSupport, runComposed } from "./index";
 
@@ -21,7 +22,8 @@ interface Case {
 
 const [B, T, H, P, G, N] = [2, 7, 4, 3, 2, 5];
 const scanInputs = [
-  normals(1, [B, T, H, P]), uniforms(2, [B, T, H], 0.1, 1), uniforms(3, [B, T, H], -2, 0), normals(4, [B, T, G, N]), normals(5, [B, T, G, N]),
+  normals(1, [B, T, H, P]), uniforms(2, [B, T, H], 0.1, 1), uniforms(3, [B, T, H], -2, 0), normals(4, [B, T, G, N]),
+  normals(5, [B, T, G, N]),
   normals(6, [H]), normals(7, [B, H, P, N]),
 ];
 const scan = (count: number): TestFunction => (x, dt, a, b, c, d, state) => {
@@ -39,7 +41,8 @@ const CASES: readonly Case[] = [
       return [normed, residual];
     },
   },
-  { op: "gatedRmsNorm", f: (y, z, w) => gatedRmsNorm(y, z, w, { groups: 3 }), inputs: [normals(1, [2, 3, 12]), normals(3, [2, 3, 12]), normals(2, [12])] },
+  { op: "gatedRmsNorm", f: (y, z, w) => gatedRmsNorm(y, z, w, { groups: 3 }),
+    inputs: [normals(1, [2, 3, 12]), normals(3, [2, 3, 12]), normals(2, [12])] },
   { op: "layerNorm", f: (x, w, b) => layerNorm(x, w, b), inputs: [normals(1, [3, 5, 12], 2, 1), normals(2, [12]), normals(3, [12])] },
   { op: "layerNorm", f: (x, w) => layerNorm(x, w), inputs: [normals(1, [4, 6]), normals(2, [6])] },
   { op: "ssd", f: scan(7), inputs: scanInputs },
@@ -58,7 +61,8 @@ const CASES: readonly Case[] = [
       return [...outputs, state];
     },
   },
-  { op: "crossEntropy", f: (h, w, t) => crossEntropy(h, w, t), inputs: [normals(1, [3, 4, 6]), normals(2, [10, 6]), integers(3, [3, 4], -1, 12)] },
+  { op: "crossEntropy", f: (h, w, t) => crossEntropy(h, w, t),
+    inputs: [normals(1, [3, 4, 6]), normals(2, [10, 6]), integers(3, [3, 4], -1, 12)] },
   {
     op: "ssmGates", inputs: [normals(1, [3, 5, 4], 3), normals(2, [4]), normals(3, [4])],
     f: (raw, bias, aLog) => {
@@ -77,7 +81,8 @@ it("a form says the same as the reference's kernels, in float64", async () => {
   const device = await open("reference");
   runComposed(device);
   for (const { op, f, inputs } of CASES) {
-    const [one, other] = [await evaluate(device, f, inputs, { precise: true }), await evaluate(referenceDevice, f, inputs, { precise: true })];
+    const [one, other] = [await evaluate(device, f, inputs, { precise: true }),
+      await evaluate(referenceDevice, f, inputs, { precise: true })];
     one.outputs.forEach((values, i) => expectClose(values, other.outputs[i]!, 1e-12, `${op}: output ${i}`));
     one.gradients.forEach((values, i) => values && expectClose(values, other.gradients[i]!, 1e-11, `${op}: gradient ${i}`));
   }
@@ -119,7 +124,8 @@ eachDevice("what a device has of kernels", ({ kind }) => {
     expect(kernelSupport(device).filter(({ how }) => how !== "fused")).toEqual([]);
     runComposed(device, ["ssd", "rmsNorm"]);
     // The kernels of rmsNorm are addRmsNorm's too, which still runs them.
-    expect(kernelSupport(device).filter(({ how }) => how !== "fused").map(({ kernel, how }) => [kernel, how])).toEqual([["ssd", "composed"], ["ssdGradient", "composed"]]);
+    expect(kernelSupport(device).filter(({ how }) => how !== "fused").map(({ kernel, how }) => [kernel, how]))
+      .toEqual([["ssd", "composed"], ["ssdGradient", "composed"]]);
     device.close();
   });
 });

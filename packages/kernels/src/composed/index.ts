@@ -18,7 +18,10 @@ export { composed, formsFor, type Composed, type ComposedForm } from "./form";
 /** All composed forms there are. */
 export const COMPOSED: readonly Composed[] = [...convForms, ...crossEntropyForms, ...gatesForms, ...normForms, ...ropeForms, ...ssdForms];
 
-/** From now on the device runs these ops (all that have a form unless given) in composed form: to compare both. Ops that are running stay. */
+/**
+ * From now on the device runs these ops (all that have a form unless given) in composed form: to compare both. Ops that are running
+ * stay.
+ */
 export function runComposed(device: Device, ops: readonly string[] = COMPOSED.map(({ op }) => op)): void {
   const chosen = COMPOSED.filter(({ op }) => ops.includes(op)).map(({ op, form }) => [op, form] as const);
   Object.assign(device, { composed: new Map([...(device.composed ?? []), ...chosen]) });
@@ -38,6 +41,7 @@ export function kernelSupport(device: Device): KernelSupport[] {
   return Object.entries<Family>(FAMILIES).flatMap(([family, kernels]) => Object.keys(kernels).map((kernel) => {
     const ops = COMPOSED.filter((form) => form.kernels.includes(kernel)).map(({ op }) => op);
     const composedNow = ops.length > 0 && ops.every((op) => device.composed?.has(op));
-    return { family, kernel, ops, how: composedNow ? "composed" as const : kernel in device.kernels ? "fused" as const : "absent" as const };
+    return { family, kernel, ops, how: composedNow ? "composed" as const : kernel in device.kernels ? "fused" as const
+      : "absent" as const };
   }));
 }

@@ -1,7 +1,8 @@
 import { describe, expect, expectTypeOf, it } from "vitest";
 import { expectError } from "../testing";
 import {
-  choiceField, type ConfigInput, type ConfigOutput, flagField, listField, nullableField, numberField, optionalField, pairField, readConfig, sectionField, wholeField,
+  choiceField, type ConfigInput, type ConfigOutput, flagField, listField, nullableField, numberField, optionalField, pairField, readConfig,
+  sectionField, wholeField,
 } from "./config";
 
 const FORM = {
@@ -13,7 +14,8 @@ const FORM = {
     window: optionalField(nullableField(wholeField({ from: 2, to: 9 }), Infinity), Infinity),
     groups: optionalField(listField(wholeField({ to: 4 }), { to: 3 }), []),
     limit: optionalField(pairField(numberField({ from: 0 }), numberField({ from: 0, to: 8, infinite: true })), [0, 8]),
-    part: optionalField(sectionField({ size: wholeField({ to: 8 }), depth: optionalField(wholeField({ to: 8 }), 2) }, ["note"]), { size: 1, depth: 2 }),
+    part: optionalField(sectionField({ size: wholeField({ to: 8 }), depth: optionalField(wholeField({ to: 8 }), 2) }, ["note"]),
+      { size: 1, depth: 2 }),
   },
   ignored: ["dtype"],
 };
@@ -24,7 +26,8 @@ describe("readConfig", () => {
     const least = { ...LEAST, eps: 1e-5, tied: true, window: Infinity, groups: [], limit: [0, 8], part: { size: 1, depth: 2 } };
     expect(readConfig(FORM, LEAST)).toEqual(least);
     expect(readConfig(FORM, { ...LEAST, eps: undefined, dtype: 3, window: null })).toEqual(least);
-    expect(readConfig(FORM, { ...LEAST, kind: "b", eps: 1, tied: false, window: 4, groups: [1, 4], limit: [-0, 1], part: { size: 3, note: "" } }))
+    expect(readConfig(FORM, { ...LEAST, kind: "b", eps: 1, tied: false, window: 4, groups: [1, 4], limit: [-0, 1],
+      part: { size: 3, note: "" } }))
       .toEqual({ width: 8, kind: "b", eps: 1, tied: false, window: 4, groups: [1, 4], limit: [0, 1], part: { size: 3, depth: 2 } });
     expectTypeOf<ConfigOutput<typeof FORM.fields>["limit"]>().toEqualTypeOf<readonly [number, number]>();
     expectTypeOf<{ width: number; kind: "a" }>().toExtend<ConfigInput<typeof FORM.fields>>();
@@ -51,14 +54,16 @@ describe("readConfig", () => {
     [{ ...LEAST, part: { depth: 2 } }, /part\.size is missing/],
     [{ ...LEAST, part: null }, /part: expected an object, got null$/],
     [{ widht: 8, kind: "a" }, /^config: there is no field widht \(did you mean "width"\?\); correct or remove it$/],
-    [{ ...LEAST, part: { size: 1, siez: 2, dept: 3 } }, /^config: there are no fields part\.siez, part\.dept \(did you mean "depth"\?\); correct or remove them$/],
+    [{ ...LEAST, part: { size: 1, siez: 2, dept: 3 } },
+      /^config: there are no fields part\.siez, part\.dept \(did you mean "depth"\?\); correct or remove them$/],
     [JSON.parse('{"width": 8, "kind": "a", "__proto__": 1, "a\\nb": 2}'), /no fields __proto__, "a\\nb"/],
   ])("refuses %j", (json, message) => expectError(() => readConfig(FORM, json), "E_CONFIG", message));
 
   it("reports what it does not know where it is told to, and reads on", () => {
     const reports: string[] = [];
     const options = { unknownFields: "report", warn: (message: string) => reports.push(message) } as const;
-    expect(readConfig(FORM, { ...LEAST, tide: false, part: { size: 1, more: 1 } }, options)).toEqual(readConfig(FORM, { ...LEAST, part: { size: 1 } }));
+    expect(readConfig(FORM, { ...LEAST, tide: false, part: { size: 1, more: 1 } }, options))
+      .toEqual(readConfig(FORM, { ...LEAST, part: { size: 1 } }));
     expect(reports).toEqual(['config: ignored what lenggen does not know: tide (did you mean "tied"?), part.more']);
     expectError(() => readConfig(FORM, { kind: "a", widht: 3 }, options), "E_CONFIG", /width is missing/);
     expect(reports).toHaveLength(1);

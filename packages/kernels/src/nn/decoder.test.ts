@@ -1,4 +1,7 @@
-/** A decoder from every block there is, shaped as RWKV is: states in mixer and feed-forward part, layer norms, values of the first layer beside the stream. */
+/**
+ * A decoder from every block there is, shaped as RWKV is: states in mixer and feed-forward part, layer norms, values of the first
+ * layer beside the stream.
+ */
 import { describe, expect, it } from "vitest";
 import { checkSequenceModel, SEQUENCE_MODEL_LAWS } from "../laws";
 import type { SequenceModel } from "../model";
@@ -44,7 +47,8 @@ function mixer(first: boolean) {
       const keys = convolution.forward(p.conv, linear(mixed, p.keys), before?.conv, { silu: true });
       const dt = sigmoid(linear(u, p.steps));
       const heads = (x: Tensor) => reshape(x, [batch, time, HEADS, SIZE]);
-      const scan = ssd({ x: heads(values), dt, a: sub(sub(dt, dt), dt), b: heads(keys.outputs[0]!), c: heads(u), state: before?.scan ?? null });
+      const scan = ssd({ x: heads(values), dt, a: sub(sub(dt, dt), dt), b: heads(keys.outputs[0]!), c: heads(u),
+        state: before?.scan ?? null });
       const out = linear(reshape(scan.y, [batch, time, WIDTH]), p.out);
       return { out, state: { scan: scan.state, conv: keys.state, shift }, ...(first && { beside: own }) };
     },
@@ -54,7 +58,8 @@ function mixer(first: boolean) {
 
 /** A feed-forward part with a state of its own. */
 function channelMix() {
-  const parameters = { key: matrix("key.weight", [12, WIDTH], normalInit(0.4)), value: matrix("value.weight", [WIDTH, 12], normalInit(0.4)) };
+  const parameters = { key: matrix("key.weight", [12, WIDTH], normalInit(0.4)),
+    value: matrix("value.weight", [WIDTH, 12], normalInit(0.4)) };
   const block: Block<typeof parameters, { shiftBelow: StatePart }> = {
     parameters,
     state: { shiftBelow: shiftState(WIDTH) },
@@ -67,7 +72,8 @@ function channelMix() {
 }
 
 function model(tied: boolean, last: "channelMix" | "swiGlu" | "none" = "channelMix"): SequenceModel {
-  const mlp = swiGlu({ in: "mlp.in.weight", out: "mlp.out.weight" }, { width: WIDTH, intermediateSize: 12, init: { in: normalInit(0.4), out: normalInit(0.4) } });
+  const mlp = swiGlu({ in: "mlp.in.weight", out: "mlp.out.weight" },
+    { width: WIDTH, intermediateSize: 12, init: { in: normalInit(0.4), out: normalInit(0.4) } });
   const { parameters: _, ...parts } = decoder({
     embedding: matrix("emb.weight", [12, WIDTH], normalInit(1)),
     inputNorm: layerNormBlock("blocks.0.ln0", WIDTH, 1e-5),
@@ -98,11 +104,15 @@ describe("a decoder of all blocks", () => {
 
   it("is described by its parts, in the order in which they were written", () => {
     const { stateLeaves, parameterShapes } = model(true, "swiGlu");
-    const own = (i: number) => [`blocks.${i}.ln1.weight`, `blocks.${i}.ln1.bias`, ...["mix", "keys.weight", "values.weight", "steps.weight", "conv.weight", "out.weight",
-      ...(i === 0 ? [] : ["borrowed"])].map((name) => `blocks.${i}.att.${name}`), `blocks.${i}.mlp.in.weight`, `blocks.${i}.mlp.out.weight`, `blocks.${i}.ln2.weight`];
-    expect(Object.keys(parameterShapes())).toEqual(["emb.weight", "blocks.0.ln0.weight", "blocks.0.ln0.bias", ...own(0), ...own(1), "ln_out.weight", "ln_out.bias"]);
+    const own = (i: number) => [`blocks.${i}.ln1.weight`, `blocks.${i}.ln1.bias`,
+      ...["mix", "keys.weight", "values.weight", "steps.weight", "conv.weight", "out.weight",
+      ...(i === 0 ? [] : ["borrowed"])].map((name) => `blocks.${i}.att.${name}`), `blocks.${i}.mlp.in.weight`, `blocks.${i}.mlp.out.weight`,
+      `blocks.${i}.ln2.weight`];
+    expect(Object.keys(parameterShapes()))
+      .toEqual(["emb.weight", "blocks.0.ln0.weight", "blocks.0.ln0.bias", ...own(0), ...own(1), "ln_out.weight", "ln_out.bias"]);
     expect(stateLeaves.slice(0, 3)).toEqual([
-      { path: "layers.0.scan", kind: "recurrent", layer: 0, headAxis: 1 }, { path: "layers.0.conv", kind: "window", layer: 0 }, { path: "layers.0.shift", kind: "window", layer: 0 },
+      { path: "layers.0.scan", kind: "recurrent", layer: 0, headAxis: 1 }, { path: "layers.0.conv", kind: "window", layer: 0 },
+      { path: "layers.0.shift", kind: "window", layer: 0 },
     ]);
   });
 
@@ -111,7 +121,8 @@ describe("a decoder of all blocks", () => {
     const clash = { ...below, state: { shift: below.state.shiftBelow } } as unknown as typeof below;
     const norm = rmsNormBlock("n", WIDTH, 1e-5);
     expectError(() => decoder({
-      embedding: matrix("emb.weight", [12, WIDTH], normalInit(1)), layers: [{ mixer: { norm, block: mixer(true) }, feedForward: { norm: rmsNormBlock("m", WIDTH, 1e-5), block: clash } }],
+      embedding: matrix("emb.weight", [12, WIDTH], normalInit(1)),
+      layers: [{ mixer: { norm, block: mixer(true) }, feedForward: { norm: rmsNormBlock("m", WIDTH, 1e-5), block: clash } }],
       layerNames: "blocks", norm, head: null, vocabulary: 12, stateName: "layers",
     }), "E_ARGUMENT", /both have a state called shift/);
   });

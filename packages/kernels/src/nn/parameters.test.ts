@@ -6,7 +6,8 @@ import { constantInit, elementsInit, normalInit, uniformInit } from "./init";
 import { matrix, parameter, parameterSet, stack, under } from "./parameters";
 
 const specs = {
-  embedding: parameter({ own: "model.embedding.weight", other: "model.embeddings.weight" }, [5, 4], { init: normalInit(0.02), decay: true, half: true, copies: ["head.weight"] }),
+  embedding: parameter({ own: "model.embedding.weight", other: "model.embeddings.weight" }, [5, 4],
+    { init: normalInit(0.02), decay: true, half: true, copies: ["head.weight"] }),
   layers: stack({ own: "model.layers", other: "blocks" }, 2, (i) => ({
     mixer: under({ own: "mixer", other: "att" }, {
       a: parameter("A", [3], { init: elementsInit((random, n) => n + random.uniform()) }),
@@ -25,17 +26,21 @@ describe("parameters by specification", () => {
       ["model.layers.1.mixer.A", [3]], ["model.layers.1.mixer.out.weight", [4, 3]],
     ]);
     const names = Object.keys(set.shapes);
-    expect(names.filter(set.decays)).toEqual(["model.embedding.weight", "model.layers.0.mixer.out.weight", "model.layers.1.mixer.out.weight"]);
+    expect(names.filter(set.decays))
+      .toEqual(["model.embedding.weight", "model.layers.0.mixer.out.weight", "model.layers.1.mixer.out.weight"]);
     expect(names.filter(set.halves)).toEqual(names.filter(set.decays));
-    expectError(() => set.decays("model.layers.0.mixer.B"), "E_UNKNOWN_NAME", /none called model\.layers\.0\.mixer\.B \(did you mean "model\.layers\.0\.mixer\.A"\?\)/);
+    expectError(() => set.decays("model.layers.0.mixer.B"), "E_UNKNOWN_NAME",
+      /none called model\.layers\.0\.mixer\.B \(did you mean "model\.layers\.0\.mixer\.A"\?\)/);
   });
 
   it("are called in files as each layout has it, and are read by all names", () => {
     const read = {
       "model.embeddings.weight": "model.embedding.weight", "head.weight": "model.embedding.weight",
-      "blocks.0.att.A": "model.layers.0.mixer.A", "blocks.0.att.out.weight": "model.layers.0.mixer.out.weight", "model.layers.0.mixer.o": "model.layers.0.mixer.out.weight",
+      "blocks.0.att.A": "model.layers.0.mixer.A", "blocks.0.att.out.weight": "model.layers.0.mixer.out.weight",
+      "model.layers.0.mixer.o": "model.layers.0.mixer.out.weight",
       "blocks.0.bias": "model.layers.0.bias",
-      "blocks.1.att.A": "model.layers.1.mixer.A", "blocks.1.att.out.weight": "model.layers.1.mixer.out.weight", "model.layers.1.mixer.o": "model.layers.1.mixer.out.weight",
+      "blocks.1.att.A": "model.layers.1.mixer.A", "blocks.1.att.out.weight": "model.layers.1.mixer.out.weight",
+      "model.layers.1.mixer.o": "model.layers.1.mixer.out.weight",
     };
     expect(set.files("own").read).toEqual(read);
     expect(Object.keys(set.files("own").written)).toEqual([...Object.keys(set.shapes), "head.weight"]);
@@ -48,7 +53,8 @@ describe("parameters by specification", () => {
   });
 
   it("may not share a name", () => {
-    expectError(() => parameterSet({ a: matrix("w", [2, 2], constantInit(1)), b: matrix("w", [2, 2], constantInit(1)) }), "E_ARGUMENT", /two are called w/);
+    expectError(() => parameterSet({ a: matrix("w", [2, 2], constantInit(1)), b: matrix("w", [2, 2], constantInit(1)) }), "E_ARGUMENT",
+      /two are called w/);
     expectError(() => parameterSet({ a: matrix("w", [2, 1.5], constantInit(1)) }), "E_SHAPE", /parameter w/);
   });
 });

@@ -56,7 +56,8 @@ describe("a file as tokens", () => {
   it("says what is wrong", async () => {
     const path = join(folder, "short.txt");
     await expect(files.open(path)).rejects.toMatchObject({ code: "E_MISSING", message: expect.stringContaining(path) as string });
-    await expect(files.open(folder)).rejects.toMatchObject({ code: "E_IO", message: expect.stringContaining("not a regular file") as string });
+    await expect(files.open(folder)).rejects.toMatchObject({ code: "E_IO",
+      message: expect.stringContaining("not a regular file") as string });
     writeFileSync(path, "0123456789");
     const text = await files.open(path);
     truncateSync(path, 5);

@@ -40,7 +40,8 @@ afterEach(() => {
 const bytes = (text: string) => new TextEncoder().encode(text);
 
 function refused(code: string, path: string, message: RegExp) {
-  return expect.objectContaining({ name: "LenggenError", code, message: expect.stringMatching(new RegExp(`^${path}: .*${message.source}`)) });
+  return expect.objectContaining({ name: "LenggenError", code,
+    message: expect.stringMatching(new RegExp(`^${path}: .*${message.source}`)) });
 }
 
 describe("openFile", () => {
@@ -90,7 +91,8 @@ describe("writeWhole", () => {
 
   it("names the path and the reason, and cleans up", async () => {
     const lost = join(folder, "none", "file");
-    await expect(writeWhole(lost, [bytes("x")])).rejects.toEqual(refused("E_MISSING", lost, /can't be written: there is no such file or folder/));
+    await expect(writeWhole(lost, [bytes("x")])).rejects.toEqual(refused("E_MISSING", lost,
+      /can't be written: there is no such file or folder/));
     const taken = join(folder, "taken");
     mkdirSync(join(taken, "inside"), { recursive: true });
     await expect(writeWhole(taken, [bytes("x")])).rejects.toEqual(refused("E_IO", taken, /can't be written: /));
@@ -157,6 +159,7 @@ describe("makeFolder", () => {
       console.warn("the test of a folder that takes no new ones does not run: there is no /proc here");
       skip();
     }
-    await expect(makeFolder("/proc/none/deep")).rejects.toMatchObject({ code: "E_IO", message: expect.stringMatching(/^\/proc\/none\/deep: can't be made/) as string });
+    await expect(makeFolder("/proc/none/deep")).rejects.toMatchObject({ code: "E_IO",
+      message: expect.stringMatching(/^\/proc\/none\/deep: can't be made/) as string });
   });
 });

@@ -76,7 +76,8 @@ async function writeChunks(path: string, chunks: AsyncIterable<Uint8Array> | Ite
   const handle = await open(path, "wx");
   try {
     for await (const chunk of chunks) {
-      for (let done = 0; done < chunk.length; ) done += (await handle.write(chunk, done, Math.min(MOST_AT_ONCE, chunk.length - done))).bytesWritten;
+      for (let done = 0; done < chunk.length; )
+        done += (await handle.write(chunk, done, Math.min(MOST_AT_ONCE, chunk.length - done))).bytesWritten;
     }
     await handle.sync();
   } finally {
@@ -105,7 +106,8 @@ export async function makeFolder(path: string): Promise<void> {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code !== "ENOENT") throw fileError("made", path, error);
-    const message = path === "" ? "a folder was asked for by an empty path" : `${path}: can't be made: nothing can be made in that place (ENOENT)`;
+    const message = path === "" ? "a folder was asked for by an empty path"
+      : `${path}: can't be made: nothing can be made in that place (ENOENT)`;
     throw new LenggenError("E_IO", message, { cause: error });
   }
 }

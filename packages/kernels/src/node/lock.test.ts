@@ -27,7 +27,8 @@ async function leave(owner: Partial<Owner>, id = "left"): Promise<void> {
   await writeFile(join(folder, ".lock"), text.padEnd(1024));
 }
 
-const inUse = (by: string) => expect.objectContaining({ code: "E_LOCKED", message: expect.stringMatching(new RegExp(`in use: ${by} works there since 2026`)) as string });
+const inUse = (by: string) => expect.objectContaining({ code: "E_LOCKED",
+  message: expect.stringMatching(new RegExp(`in use: ${by} works there since 2026`)) as string });
 
 /** A process that has ended, and its number. */
 async function ended(): Promise<number> {
@@ -42,7 +43,8 @@ describe("a folder's lock", () => {
   it("refuses a second one with the first one's process and host, until it is released", async () => {
     const first = await take();
     await expect(take()).rejects.toMatchObject({
-      code: "E_LOCKED", message: expect.stringContaining(`${folder} is in use: process ${process.pid} on ${hostname()} works there since `) as string,
+      code: "E_LOCKED", message: expect.stringContaining(
+        `${folder} is in use: process ${process.pid} on ${hostname()} works there since `) as string,
     });
     await first.check();
     await take({ name: ".lock-other" });
@@ -95,7 +97,8 @@ describe("a folder's lock", () => {
 
   it("of another machine is refused when a beat comes", async () => {
     await leave({ process: 7, ...elsewhere });
-    const beats = setTimeout(() => void readFile(join(folder, ".lock"), "utf8").then((text) => writeFile(join(folder, ".lock"), `${text}         1`)), 100);
+    const beats = setTimeout(() => void readFile(join(folder, ".lock"), "utf8")
+      .then((text) => writeFile(join(folder, ".lock"), `${text}         1`)), 100);
     await expect(take({ expiry: 5_000 })).rejects.toEqual(inUse("process 7 on elsewhere"));
     clearTimeout(beats);
   });
@@ -117,7 +120,8 @@ describe("a folder's lock", () => {
   it("that was taken over tells so, and harms the other one neither by its beats nor by its release", async () => {
     const lost = await take({ beat: 5 });
     await leave({ process: 7, ...elsewhere }, "other");
-    await expect(lost.check()).rejects.toMatchObject({ code: "E_LOCKED", message: expect.stringContaining("process 7 on elsewhere has taken it over") as string });
+    await expect(lost.check()).rejects.toMatchObject({ code: "E_LOCKED",
+      message: expect.stringContaining("process 7 on elsewhere has taken it over") as string });
     await new Promise((resolve) => setTimeout(resolve, 50));
     await lost.release();
     expect(JSON.parse(await readFile(join(folder, ".lock"), "utf8"))).toMatchObject({ id: "other" });
@@ -137,6 +141,7 @@ describe("a folder's lock", () => {
   });
 
   it("can't be made where there is no folder", async () => {
-    await expect(lockFolder(join(folder, "absent"))).rejects.toMatchObject({ code: "E_MISSING", message: expect.stringContaining("can't be locked") as string });
+    await expect(lockFolder(join(folder, "absent"))).rejects.toMatchObject({ code: "E_MISSING",
+      message: expect.stringContaining("can't be locked") as string });
   });
 });

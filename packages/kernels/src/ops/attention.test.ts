@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import {
-  checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectClose, expectError, type HostTensor, host, normals, referenceDevice,
+  checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectClose, expectError, type HostTensor, host,
+  normals, referenceDevice,
   type TestFunction,
 } from "../testing";
 import { detach } from "../tape";
@@ -37,7 +38,8 @@ const of = ({ H = 2, window, causal, alibi = false, lengths }: Case): TestFuncti
 };
 
 /** The definition, worked out once more and another way: all scores first, then a softmax over them. */
-function naive({ T, U = T, B = 2, H = 2, K = H, D = 16, window = U, causal = true, alibi = false, lengths }: Case, [q, k, v]: readonly HostTensor[]): number[] {
+function naive({ T, U = T, B = 2, H = 2, K = H, D = 16, window = U, causal = true, alibi = false, lengths }: Case,
+  [q, k, v]: readonly HostTensor[]): number[] {
   const out: number[] = [];
   for (let b = 0; b < B; b++) for (let t = 0; t < T; t++) for (let h = 0; h < H; h++) {
     const p = U - T + t;
@@ -71,7 +73,8 @@ describe("the reference attention", () => {
   });
 
   it.each<Case>([
-    { T: 4, H: 4, K: 2, D: 3, B: 1 }, { T: 3, U: 7, window: 3, alibi: true, D: 2 }, { T: 4, causal: false, D: 2, lengths: [4, 2] }, { T: 5, D: 2, lengths: [0, 3], window: 2, spread: 3 },
+    { T: 4, H: 4, K: 2, D: 3, B: 1 }, { T: 3, U: 7, window: 3, alibi: true, D: 2 }, { T: 4, causal: false, D: 2, lengths: [4, 2] },
+    { T: 5, D: 2, lengths: [0, 3], window: 2, spread: 3 },
   ])("has the gradient that finite differences give: %o", async (shape) => {
     await checkGradient(of(shape), inputs(shape));
   });
@@ -79,7 +82,8 @@ describe("the reference attention", () => {
 
 eachDevice("attention", (device) => {
   it.each<Case>([
-    { T: 1, U: 70, D: 6 }, { T: 1, U: 150, H: 6, K: 2, D: 64, B: 1, alibi: true }, { T: 5, U: 66, window: 64 }, { T: 70, D: 1 }, { T: 33, U: 97, D: 80, B: 1, alibi: true },
+    { T: 1, U: 70, D: 6 }, { T: 1, U: 150, H: 6, K: 2, D: 64, B: 1, alibi: true }, { T: 5, U: 66, window: 64 }, { T: 70, D: 1 },
+    { T: 33, U: 97, D: 80, B: 1, alibi: true },
     { T: 67, window: 2, H: 4, K: 1, D: 5 }, { T: 130, window: 63, B: 1, alibi: true }, { T: 130, U: 140, window: 64, B: 1, H: 4, K: 2 },
     { T: 150, window: 65, B: 1, D: 64, H: 3 }, { T: 90, window: 300, B: 1, H: 3, K: 1, alibi: true },
     { T: 75, causal: false, H: 4, K: 2, alibi: true }, { T: 70, causal: false, lengths: [70, 31], D: 6 },
@@ -94,7 +98,8 @@ eachDevice("attention", (device) => {
     }
     // Scores of 1e5, all of them equal: nothing overflows, and the mean of the values comes out.
     const q = host(new Array<number>(70 * 4).fill(500), [1, 70, 1, 4]);
-    const { outputs, gradients } = await evaluate(device, of({ T: 70, H: 1 }), [q, { ...q, data: q.data.map(() => 100) }, { ...q, data: q.data.map((_, i) => Math.floor(i / 4)) }]);
+    const { outputs, gradients } = await evaluate(device, of({ T: 70, H: 1 }),
+      [q, { ...q, data: q.data.map(() => 100) }, { ...q, data: q.data.map((_, i) => Math.floor(i / 4)) }]);
     expect(Math.abs(outputs[0]![69 * 4]! - 34.5)).toBeLessThan(1e-3);
     expect(gradients.every((values) => Array.from(values!).every(Number.isFinite))).toBe(true);
   });
@@ -104,7 +109,8 @@ eachDevice("attention", (device) => {
     await compareWithReference(device, scaled, inputs({ T: 20 }), { tolerance: 2e-5 });
   });
 
-  it.each<Case>([{ T: 1 }, { T: 1, causal: false }, { T: 67, window: 1, D: 6 }, { T: 3, U: 66, window: 1 }])("copies the value where one key alone is seen: %o", async (shape) => {
+  it.each<Case>([{ T: 1 }, { T: 1, causal: false }, { T: 67, window: 1, D: 6 },
+    { T: 3, U: 66, window: 1 }])("copies the value where one key alone is seen: %o", async (shape) => {
     const given = inputs(shape);
     const { outputs, gradients: [dq, dk, dv] } = await evaluate(device, of(shape), given, { cotangent: 1 });
     const { T, U = T, D = 16 } = shape;
@@ -144,7 +150,8 @@ eachDevice("attention", (device) => {
     const call = (changed: Partial<Record<"q" | "k" | "v" | "slopes", number[]>>, options = {}, lengths?: number[]) => () => {
       const { slopes, ...rest } = { ...shapes, slopes: undefined, ...changed };
       const [q, k, v] = [rest.q, rest.k, rest.v].map((shape) => zeros(device, shape));
-      attention({ q: q!, k: k!, v: v!, slopes: slopes && zeros(device, slopes), lengths: lengths && zeros(device, lengths, "i32") }, options);
+      attention({ q: q!, k: k!, v: v!, slopes: slopes && zeros(device, slopes), lengths: lengths && zeros(device, lengths, "i32") },
+        options);
     };
     expectError(call({ q: [4, 2, 3] }), "E_SHAPE", /q \[4, 2, 3\] must be \[B,T,Hq,D\]/);
     expectError(call({ q: [1, 0, 2, 3] }), "E_SHAPE", /at least one step/);
@@ -172,7 +179,8 @@ eachDevice("attention", (device) => {
 
 describe("attention on every instruction set", () => {
   it.each<Case>([
-    { T: 150, window: 70, H: 3, D: 24 }, { T: 400, window: 100, B: 1, H: 2, K: 1, D: 20, alibi: true }, { T: 90, causal: false, H: 4, K: 2, D: 64, lengths: [90, 41] }, { T: 1, U: 130, H: 5, D: 7 },
+    { T: 150, window: 70, H: 3, D: 24 }, { T: 400, window: 100, B: 1, H: 2, K: 1, D: 20, alibi: true },
+    { T: 90, causal: false, H: 4, K: 2, D: 64, lengths: [90, 41] }, { T: 1, U: 130, H: 5, D: 7 },
   ])("has the same bits with 1, 2 and 3 threads: %o", async (shape) => {
     await checkSameBits(of(shape), inputs(shape), { tolerance: 2e-5 });
   });
@@ -190,8 +198,10 @@ describe("attentionOperations", () => {
     return pairs;
   };
   it("counts the pairs that are seen", () => {
-    for (const [T, U, causal, window] of [[7, 7, true, 7], [7, 7, true, 3], [5, 9, true, 4], [5, 9, true, 7], [5, 9, true, 40], [6, 6, false, 6], [1, 8, true, 1]] as const) {
-      const { forward, gradient } = attentionOperations({ batch: 2, steps: T, keys: U, heads: 3, headSize: 5, causal, ...(causal ? { window } : {}) });
+    for (const [T, U, causal, window] of [[7, 7, true, 7], [7, 7, true, 3], [5, 9, true, 4], [5, 9, true, 7], [5, 9, true, 40],
+      [6, 6, false, 6], [1, 8, true, 1]] as const) {
+      const { forward, gradient } =
+        attentionOperations({ batch: 2, steps: T, keys: U, heads: 3, headSize: 5, causal, ...(causal ? { window } : {}) });
       expect(forward).toBe(2 * 3 * 5 * 4 * count(T, U, causal, window));
       expect(gradient).toBe(2.5 * forward);
     }

@@ -26,12 +26,14 @@ import { checkReal } from "./checks";
 
 /** `keys` are at least as many as `steps`; of them a query sees `window`, its own included: from 1 to all, and all when not causal. */
 const numbers = {
-  batch: "size", steps: "size", keys: "size", heads: "size", keyHeads: "size", headSize: "size", causal: "flag", window: "size", scale: "real",
+  batch: "size", steps: "size", keys: "size", heads: "size", keyHeads: "size", headSize: "size", causal: "flag", window: "size",
+  scale: "real",
 } as const;
 
 /** `lengths` are to be clamped to 0 ... keys; then steps = keys, keys from there on are not seen, and rows from there on are 0. */
 const inputs = {
-  q: "[batch,steps,heads,headSize]", k: "[batch,keys,keyHeads,headSize]", v: "[batch,keys,keyHeads,headSize]", slopes: "[heads]?", lengths: "i32[batch]?",
+  q: "[batch,steps,heads,headSize]", k: "[batch,keys,keyHeads,headSize]", v: "[batch,keys,keyHeads,headSize]", slopes: "[heads]?",
+  lengths: "i32[batch]?",
 } as const;
 
 /** L, with anything in rows beyond the length. */
@@ -69,7 +71,8 @@ interface AttentionAttributes {
 function sizesOf({ q, k }: AttentionInputs, { causal, window, scale }: AttentionAttributes): AttentionSizes {
   const [batch, steps, heads, headSize] = q.shape as [number, number, number, number];
   const [, keys, keyHeads] = k.shape as [number, number, number, number];
-  return { batch, steps, keys, heads, keyHeads, headSize, causal, window: Math.min(window ?? keys, keys), scale: scale ?? headSize ** -0.5 };
+  return { batch, steps, keys, heads, keyHeads, headSize, causal, window: Math.min(window ?? keys, keys),
+    scale: scale ?? headSize ** -0.5 };
 }
 
 function checkAttention({ q, k, v, slopes, lengths }: AttentionInputs, { causal, window, scale }: AttentionAttributes): void {
@@ -80,7 +83,8 @@ function checkAttention({ q, k, v, slopes, lengths }: AttentionInputs, { causal,
   check(k.shape.length === 4 && k.shape[0] === batch && k.shape[3] === headSize, "E_SHAPE", () =>
     `attention: k ${showShape(k.shape)} must be [B,U,Hk,D] with the B and D of q ${showShape(q.shape)}`);
   const [, keys, keyHeads] = k.shape as [number, number, number, number];
-  check(keys >= steps, "E_SHAPE", () => `attention: ${keys} keys (k ${showShape(k.shape)}) are fewer than the ${steps} queries (q ${showShape(q.shape)})`);
+  check(keys >= steps, "E_SHAPE",
+    () => `attention: ${keys} keys (k ${showShape(k.shape)}) are fewer than the ${steps} queries (q ${showShape(q.shape)})`);
   check(keyHeads >= 1 && heads % keyHeads === 0, "E_SHAPE", () =>
     `attention: ${heads} heads (q ${showShape(q.shape)}) do not divide over ${keyHeads} heads of keys (k ${showShape(k.shape)})`);
   const expect = (name: string, t: Tensor | null, shape: Shape) =>

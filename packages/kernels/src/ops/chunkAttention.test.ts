@@ -4,7 +4,8 @@ import { detach } from "../tape";
 import { scope, type Tensor, tensor } from "../tensor";
 import { zeros } from "./memory";
 import {
-  checkGradient, checkLeaks, checkSameBits, compareEvaluations, compareWithReference, eachDevice, evaluate, expectClose, expectError, type HostTensor, host,
+  checkGradient, checkLeaks, checkSameBits, compareEvaluations, compareWithReference, eachDevice, evaluate, expectClose, expectError,
+  type HostTensor, host,
   integers, normals, referenceDevice, type TestFunction, uniforms,
 } from "../testing";
 import { chunkAttention, chunkAttentionOperations } from "./chunkAttention";
@@ -42,11 +43,14 @@ function inputs({ B = 2, T, Hq = 2, Hk = 2, D = 8, M, S = 16, C = 3, K = 3, offs
   ];
 }
 
-const attend = (options: { offByOne?: boolean; scale?: number } = {}): TestFunction => (q, keys, values, indices, weights, offsets, lengths) =>
-  chunkAttention({ q: q!, keys: keys!, values: values!, indices: indices!, weights: weights!, offsets: offsets!, lengths: lengths ?? null }, options);
+const attend = (options: { offByOne?: boolean; scale?: number } = {}): TestFunction =>
+  (q, keys, values, indices, weights, offsets, lengths) =>
+  chunkAttention({ q: q!, keys: keys!, values: values!, indices: indices!, weights: weights!, offsets: offsets!, lengths: lengths ?? null },
+    options);
 
 describe("the reference chunk attention", () => {
-  it.each([{}, { offByOne: true }, { scale: 0.7 }])("has the gradient that finite differences give, weights included: %o", async (options) => {
+  it.each([{}, { offByOne: true }, { scale: 0.7 }])("has the gradient that finite differences give, weights included: %o",
+    async (options) => {
     await checkGradient(attend(options), inputs({ T: 7, D: 3, M: 4, S: 5, K: 4, Hq: 4, offsets: [1, 4, 4, 6] }));
   });
 });
@@ -114,7 +118,8 @@ eachDevice("chunkAttention", (device) => {
     const [actual, expected] = [await evaluate(device, attend(), spoilt), await evaluate(device, attend(), clean)];
     expect(actual.outputs).toEqual(expected.outputs);
     expect(actual.gradients).toEqual(expected.gradients);
-    for (const i of [1, 2]) Array.from(actual.gradients[i]!).forEach((x, j) => spare(j) && expect(x, `gradient of input ${i} at ${j}`).toBe(0));
+    for (const i of [1, 2]) Array.from(actual.gradients[i]!)
+      .forEach((x, j) => spare(j) && expect(x, `gradient of input ${i} at ${j}`).toBe(0));
   });
 
   it("gives exactly 0 where nothing is retrieved", async () => {
@@ -157,7 +162,8 @@ eachDevice("chunkAttention", (device) => {
   it.each([{ M: 0 }, { C: 0, offsets: [0] }, { K: 0 }, { T: 0 }, { B: 0 }])("gives zeros where there is nothing: %o", async (empty) => {
     const given = inputs({ T: 4, M: 2, ...empty });
     const { outputs, gradients } = await evaluate(device, attend(), given);
-    for (const values of [outputs[0]!, ...[0, 1, 2, 4].map((i) => gradients[i]!)]) expect(Array.from(values).every((x) => x === 0)).toBe(true);
+    for (const values of [outputs[0]!, ...[0, 1, 2, 4].map((i) => gradients[i]!)])
+      expect(Array.from(values).every((x) => x === 0)).toBe(true);
     expect(outputs[0]!.length).toBe(given[0]!.data.length);
   });
 
@@ -167,12 +173,14 @@ eachDevice("chunkAttention", (device) => {
 
   it("refuses what does not fit, naming it", () => {
     const shapes = {
-      q: [1, 4, 2, 3], keys: [1, 5, 6, 2, 3], values: [1, 5, 6, 2, 3], indices: [1, 2, 7], weights: [1, 2, 7], offsets: [1, 3], lengths: [1, 5],
+      q: [1, 4, 2, 3], keys: [1, 5, 6, 2, 3], values: [1, 5, 6, 2, 3], indices: [1, 2, 7], weights: [1, 2, 7], offsets: [1, 3],
+      lengths: [1, 5],
     };
     const of = (changed: Partial<typeof shapes>, options = {}, types: Partial<Record<keyof typeof shapes, DType>> = {}) => () => {
       const usual = (name: string) => (/indices|offsets|lengths/.test(name) ? "i32" : "f32");
       const make = ([name, shape]: [string, number[]]) => [name, zeros(device, shape, types[name as keyof typeof shapes] ?? usual(name))];
-      chunkAttention(Object.fromEntries(Object.entries({ ...shapes, ...changed }).map(make)) as Parameters<typeof chunkAttention>[0], options);
+      chunkAttention(Object.fromEntries(Object.entries({ ...shapes, ...changed }).map(make)) as Parameters<typeof chunkAttention>[0],
+        options);
     };
     scope(of({}));
     expectError(of({ q: [1, 4, 6] }), "E_SHAPE", /q \[1, 4, 6\] must be \[B,T,Hq,D\]/);

@@ -32,17 +32,20 @@ import type { memoryKernels } from "./memory";
 
 /** T, Hq, Hk, D, M, S, C, K are the numbers `queries` to `slots`. */
 const sizes = {
-  batch: "size", queries: "size", heads: "size", keyHeads: "size", headSize: "size", chunks: "size", chunkSize: "size", blocks: "size", slots: "size",
+  batch: "size", queries: "size", heads: "size", keyHeads: "size", headSize: "size", chunks: "size", chunkSize: "size", blocks: "size",
+  slots: "size",
 } as const;
 const settings = { offByOne: "flag", scale: "real" } as const;
 
 /**
  * Contents of integer tensors are not trusted. An index outside of 0 ... chunks - 1 is that of an empty slot, whose weight is not read.
- * Each offset is clamped to 0 ... queries, and to no less than the one before; a length to 0 ... chunkSize, and all are that without `lengths`. A
+ * Each offset is clamped to 0 ... queries, and to no less than the one before; a length to 0 ... chunkSize, and all are that without
+ * `lengths`. A
  * chunk of length 0 is an empty slot wherever it is retrieved. Chunks that no slot names, and positions past a length, are not read.
  */
 const inputs = {
-  q: "[batch,queries,heads,headSize]", keys: "[batch,chunks,chunkSize,keyHeads,headSize]", values: "[batch,chunks,chunkSize,keyHeads,headSize]",
+  q: "[batch,queries,heads,headSize]", keys: "[batch,chunks,chunkSize,keyHeads,headSize]",
+  values: "[batch,chunks,chunkSize,keyHeads,headSize]",
   indices: "i32[batch,blocks,slots]", weights: "[batch,blocks,slots]", offsets: "i32[batch,blocks+1]", lengths: "i32[batch,chunks]?",
 } as const;
 
@@ -64,7 +67,8 @@ export const chunkAttentionKernels = {
     reads: { ...inputs, dout: "[batch,queries,heads,headSize]" },
     saved: { logSums },
     writes: {
-      dq: "[batch,queries,heads,headSize]?", dkeys: "[batch,chunks,chunkSize,keyHeads,headSize]?", dvalues: "[batch,chunks,chunkSize,keyHeads,headSize]?",
+      dq: "[batch,queries,heads,headSize]?", dkeys: "[batch,chunks,chunkSize,keyHeads,headSize]?",
+      dvalues: "[batch,chunks,chunkSize,keyHeads,headSize]?",
       dweights: "[batch,blocks,slots]?",
     },
   },
@@ -114,7 +118,8 @@ function checkChunkAttention(given: ChunkAttentionInputs, { scale }: ChunkAttent
 /** Whether no query can retrieve anything, by the sizes alone. */
 const isEmpty = ({ batch, queries, chunks, blocks, slots }: ChunkAttentionSizes) => batch * queries * chunks * blocks * slots === 0;
 
-const chunkAttentionOp: Op<ChunkAttentionInputs, { out: Tensor }, ChunkAttentionAttributes, SavedFor<typeof chunkAttentionKernels.chunkAttentionGradient>> = {
+const chunkAttentionOp: Op<ChunkAttentionInputs, { out: Tensor }, ChunkAttentionAttributes,
+  SavedFor<typeof chunkAttentionKernels.chunkAttentionGradient>> = {
   name: "chunkAttention",
   outputs(given, attributes) {
     checkChunkAttention(given, attributes);
@@ -166,7 +171,8 @@ export function chunkAttention(
  * holds a full chunk, counting matrix products alone: two forward, five backward. What a benchmark divides by the measured time.
  */
 export function chunkAttentionOperations(
-  { batch, queries, heads, headSize, chunkSize, slots }: Pick<ChunkAttentionSizes, "batch" | "queries" | "heads" | "headSize" | "chunkSize" | "slots">,
+  { batch, queries, heads, headSize, chunkSize, slots }: Pick<ChunkAttentionSizes,
+  "batch" | "queries" | "heads" | "headSize" | "chunkSize" | "slots">,
 ): { forward: number; gradient: number } {
   const product = 2 * batch * queries * heads * slots * chunkSize * headSize;
   return { forward: 2 * product, gradient: 5 * product };

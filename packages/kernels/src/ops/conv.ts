@@ -21,7 +21,8 @@ import type { Tensor } from "../tensor";
 const numbers = { batch: "size", steps: "size", channels: "size", width: "size", silu: "flag", split: "sizes" } as const;
 
 /** A `state` that is null is zero. */
-const inputs = { x: "[batch,steps,channels]", weight: "[channels,width]", bias: "[channels]?", state: "[batch,width-1,channels]?" } as const;
+const inputs = { x: "[batch,steps,channels]", weight: "[channels,width]", bias: "[channels]?",
+  state: "[batch,width-1,channels]?" } as const;
 
 export const convKernels = {
   causalConv: {

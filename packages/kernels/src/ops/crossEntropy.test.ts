@@ -44,7 +44,8 @@ eachDevice("crossEntropy", (device) => {
     expect([some.outputs[0]![1], some.outputs[0]![2]]).toEqual([0, 0]);
     expect(Array.from(some.gradients[0]!).slice(6, 18).every((x) => x === 0)).toBe(true);
     const none = await evaluate(device, crossEntropy, [hidden!, weight!, { data: [-1, -1, -1, -1], shape: [4], kind: "integer" }]);
-    for (const values of [...none.outputs, none.gradients[0]!, none.gradients[1]!]) expect(Array.from(values).every((x) => x === 0)).toBe(true);
+    for (const values of [...none.outputs, none.gradients[0]!, none.gradients[1]!])
+      expect(Array.from(values).every((x) => x === 0)).toBe(true);
   });
 
   it("reads nothing out of bounds for a target beyond the vocabulary", async () => {

@@ -38,7 +38,8 @@ export const crossEntropyKernels = {
 
 const kernels = kernelsOf<typeof crossEntropyKernels>;
 
-export const crossEntropyOp: Op<{ hidden: Tensor; weight: Tensor; targets: Tensor }, { losses: Tensor }, undefined, SavedFor<typeof crossEntropyKernels.crossEntropyGradient>> = {
+export const crossEntropyOp: Op<{ hidden: Tensor; weight: Tensor; targets: Tensor }, { losses: Tensor }, undefined,
+  SavedFor<typeof crossEntropyKernels.crossEntropyGradient>> = {
   name: "crossEntropy",
   halves: ["weight"],
   outputs({ hidden: h, weight: w, targets: t }) {
@@ -67,7 +68,8 @@ function sizesOf(weight: Tensor, targets: Tensor): { rows: number; vocabulary: n
 /**
  * Negative log-likelihood -ln softmax(hidden · weightᵀ)[target] of each target, in nats:
  * hidden [..., D], weight [V, D], targets i32 [...] -> [...].
- * The weight may be f16. A negative target is ignored: its loss is 0. Targets beyond V - 1 count as V - 1 (check tokens when they are uploaded).
+ * The weight may be f16. A negative target is ignored: its loss is 0. Targets beyond V - 1 count as V - 1 (check tokens when they are
+ * uploaded).
  */
 export function crossEntropy(hidden: Tensor, weight: Tensor, targets: Tensor): Tensor {
   return apply(crossEntropyOp, { hidden, weight, targets }, undefined).losses;

@@ -1,7 +1,8 @@
 import { expect, it } from "vitest";
 import { dispose } from "../tensor";
 import {
-  checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectError, host, integers, normals, type TestFunction, upload,
+  checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectError, host, integers, normals,
+  type TestFunction, upload,
 } from "../testing";
 import { cumulativeSum } from "./cumulativeSum";
 

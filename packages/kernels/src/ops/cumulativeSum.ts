@@ -30,7 +30,8 @@ interface Attributes {
 function run(x: Tensor, y: Tensor, axis: number, reverse: boolean): void {
   if (x.size === 0) return;
   const { shape } = x;
-  kernels(x).cumulativeSum({ x, y, reverse, outer: sizeOf(shape.slice(0, axis)), length: shape[axis]!, inner: sizeOf(shape.slice(axis + 1)) });
+  kernels(x).cumulativeSum({ x, y, reverse, outer: sizeOf(shape.slice(0, axis)), length: shape[axis]!,
+    inner: sizeOf(shape.slice(axis + 1)) });
 }
 
 const cumulativeSumOp: Op<{ x: Tensor }, { y: Tensor }, Attributes> = {

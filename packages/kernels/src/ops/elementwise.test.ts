@@ -5,7 +5,8 @@ import {
   fromGolden, host, type HostTensor, mambaCases, normals, referenceDevice, uniforms, upload,
 } from "../testing";
 import { type Tensor, tensor } from "../tensor";
-import { add, addScalar, div, equal, exp, less, log, mul, neg, relu, scale, sigmoid, silu, softplus, sqrt, square, sub, tanh } from "./elementwise";
+import { add, addScalar, div, equal, exp, less, log, mul, neg, relu, scale, sigmoid, silu, softplus, sqrt, square, sub,
+  tanh } from "./elementwise";
 import { slice } from "./view";
 
 const ANYWHERE = { neg, exp, square, sigmoid, silu, softplus, tanh, relu };
@@ -101,7 +102,8 @@ eachDevice("elementwise functions", (device) => {
   });
 
   it("tells which is less, also of infinities, and never of what is not a number", async () => {
-    const pairs = [[1, 2], [2, 1], [2, 2], [-0, 0], [0, -0], [-2, -1], [-1, -2], [-1, 1], [-Infinity, -3e38], [3e38, Infinity], [Infinity, Infinity], [NaN, 1], [1, NaN], [NaN, NaN]] as const;
+    const pairs = [[1, 2], [2, 1], [2, 2], [-0, 0], [0, -0], [-2, -1], [-1, -2], [-1, 1], [-Infinity, -3e38], [3e38, Infinity],
+      [Infinity, Infinity], [NaN, 1], [1, NaN], [NaN, NaN]] as const;
     const [a, b] = [0, 1].map((side) => host(pairs.map((pair) => pair[side]!), [pairs.length]));
     const { outputs, gradients } = await evaluate(device, (x, y) => less(x, y), [a!, b!]);
     expect(Array.from(outputs[0]!)).toEqual([1, 0, 0, 0, 0, 1, 0, 1, 1, 1, 0, 0, 0, 0]);
@@ -113,7 +115,8 @@ eachDevice("elementwise functions", (device) => {
   });
 
   it("refuses shapes that do not broadcast, and integers", () => {
-    const of = (shape: number[], dtype: "f32" | "i32" = "f32") => tensor(device, new Array<number>(shape.reduce((a, b) => a * b, 1)).fill(1), shape, dtype);
+    const of = (shape: number[], dtype: "f32" | "i32" = "f32") =>
+      tensor(device, new Array<number>(shape.reduce((a, b) => a * b, 1)).fill(1), shape, dtype);
     expectError(() => add(of([2, 3]), of([2, 4])), "E_SHAPE", /add.*\[2, 3\].*\[2, 4\]/);
     expectError(() => exp(of([2], "i32")), "E_DTYPE", /exp: x is i32/);
     expectError(() => mul(of([2]), of([2], "i32")), "E_DTYPE", /b is i32/);
@@ -131,7 +134,8 @@ describe("elementwise gradients", () => {
 
   it("refuse operands of two types, and of two devices", async () => {
     const other = await open("reference");
-    expectError(() => add(upload(referenceDevice, host([1], [1])), upload(referenceDevice, host([1], [1]), true)), "E_DTYPE", /b is f64 but a is f32/);
+    expectError(() => add(upload(referenceDevice, host([1], [1])), upload(referenceDevice, host([1], [1]), true)), "E_DTYPE",
+      /b is f64 but a is f32/);
     expectError(() => add(upload(referenceDevice, host([1], [1])), upload(other, host([1], [1]))), "E_DEVICE");
     other.close();
   });

@@ -156,7 +156,8 @@ function binaryOp(op: BinaryName): Op<{ a: Tensor; b: Tensor }, { out: Tensor }>
         const rule = rules[operand];
         if (typeof rule === "number") return sameShape(dy.shape, target) ? scaled(dy, rule) : sumToShape(dy, target, rule);
         const full = like(dy);
-        kernels(dy).binaryGradient({ op: op as "mul" | "div", operand, a, b, dy, out: full, layout: broadcastLayout(a.shape, b.shape, dy.shape) });
+        kernels(dy).binaryGradient({ op: op as "mul" | "div", operand, a, b, dy, out: full,
+          layout: broadcastLayout(a.shape, b.shape, dy.shape) });
         // No `using`: what stands in for it until browsers have it is larger than all binary functions.
         const result = full.size === sizeOf(target) ? full.window(target) : sumToShape(full, target, 1);
         full.dispose();

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectError, host, integers, normals, upload } from "../testing";
+import { checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectError, host, integers, normals,
+  upload } from "../testing";
 import { tensor } from "../tensor";
 import { embedding, tokenTensor } from "./embedding";
 
@@ -49,7 +50,8 @@ eachDevice("embedding", (device) => {
     const t = tokenTensor(device, [0, 4, 2, 1], [2, 2], 5);
     expect(Array.from(await t.read())).toEqual([0, 4, 2, 1]);
     t.dispose();
-    for (const bad of [5, -1, 0.5, NaN]) expectError(() => tokenTensor(device, [1, bad], [2], 5), "E_ARGUMENT", new RegExp(`id ${bad} at place 1`));
+    for (const bad of [5, -1, 0.5, NaN])
+      expectError(() => tokenTensor(device, [1, bad], [2], 5), "E_ARGUMENT", new RegExp(`id ${bad} at place 1`));
     expectError(() => tokenTensor(device, [1, 2, 3], [2], 5), "E_SHAPE", /3 ids/);
   });
 

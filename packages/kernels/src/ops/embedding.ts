@@ -56,7 +56,10 @@ const embeddingOp: Op<{ weight: Tensor; tokens: Tensor }, { out: Tensor }> = {
   },
 };
 
-/** Rows of a matrix: weight [V, D], tokens i32 [...] -> [..., D]; of an f16 weight as f32. Make tokens with {@link tokenTensor}, which checks them. */
+/**
+ * Rows of a matrix: weight [V, D], tokens i32 [...] -> [..., D]; of an f16 weight as f32. Make tokens with {@link tokenTensor},
+ * which checks them.
+ */
 export function embedding(weight: Tensor, tokens: Tensor): Tensor {
   return apply(embeddingOp, { weight, tokens }, undefined).out;
 }

@@ -24,7 +24,10 @@ export function minimum(a: Tensor, b: Tensor): Tensor {
   return choose(less(b, a), a, b);
 }
 
-/** x between `low` and `high`, either of which may be infinite; the gradient is 0 where x lies beyond. Throws `E_ARGUMENT` when low is above high. */
+/**
+ * x between `low` and `high`, either of which may be infinite; the gradient is 0 where x lies beyond. Throws `E_ARGUMENT` when low
+ * is above high.
+ */
 export function clamp(x: Tensor, low: number, high: number): Tensor {
   check(low <= high, "E_ARGUMENT", () => `clamp: low ${low} must be at most high ${high}`);
   const limit = (value: number) => full(x.device, [1], value, x.dtype);

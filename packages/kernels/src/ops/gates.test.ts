@@ -20,7 +20,8 @@ describe("the reference gates", () => {
 
   it("follow the formula, and stop the gradient where dt is clamped", async () => {
     const given = [host([-20, 0, 20], [3, 1]), host([1], [1]), host([Math.log(2)], [1])];
-    const { outputs: [dt, a], gradients: [draw] } = await evaluate(referenceDevice, gates({ minDt: 0.001, maxDt: 10 }), given, { precise: true });
+    const { outputs: [dt, a], gradients: [draw] } = await evaluate(referenceDevice, gates({ minDt: 0.001, maxDt: 10 }), given,
+      { precise: true });
     expect(Array.from(dt!)).toEqual([0.001, Math.log1p(Math.E), 10]);
     expect(a![1]).toBeCloseTo(-2 * Math.log1p(Math.E), 6);
     expect([draw![0], draw![2]]).toEqual([0, 0]);

@@ -2,7 +2,8 @@ import { expect, it } from "vitest";
 import type { Shape } from "../shape";
 import { dispose, type Tensor } from "../tensor";
 import {
-  checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectError, host, type HostTensor, integers, normals,
+  checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectError, host, type HostTensor,
+  integers, normals,
   type TestFunction, upload,
 } from "../testing";
 import { gather } from "./gather";
@@ -22,7 +23,8 @@ eachDevice("gather", (device) => {
   });
 
   it("agrees with float64, and so does its gradient, where indices repeat, lack and lie beyond the end", async () => {
-    for (const [shape, axis, count] of [[[9], 0, 4], [[3, 5, 70], 1, 8], [[3, 5, 70], 2, 3], [[4, 130], 1, 1], [[200, 3], 0, 500]] as const) {
+    for (const [shape, axis, count] of [[[9], 0, 4], [[3, 5, 70], 1, 8], [[3, 5, 70], 2, 3], [[4, 130], 1, 1],
+      [[200, 3], 0, 500]] as const) {
       const indices = picks(shape.map((size, i) => (i === axis ? count : size)), shape[axis]!);
       await compareWithReference(device, along(axis), [normals(1, shape), indices]);
     }

@@ -55,7 +55,8 @@ const gatherOp: Op<{ x: Tensor; indices: Tensor }, { y: Tensor }, { readonly axi
 };
 
 /**
- * The elements of x that `indices` (i32) name along an axis (the last unless given): y[..., c, ...] = x[..., indices[..., c, ...], ...]. Indices
+ * The elements of x that `indices` (i32) name along an axis (the last unless given): y[..., c, ...] = x[..., indices[..., c, ...], ...].
+ * Indices
  * have the shape of x in all other axes. One below 0 gives 0 and passes no gradient; one beyond the last counts as the last. Throws
  * `E_SHAPE`, `E_DTYPE`.
  */

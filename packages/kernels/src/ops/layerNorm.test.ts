@@ -9,7 +9,8 @@ import { layerNorm } from "./layerNorm";
 const SHAPES: readonly (readonly number[])[] = [[4], [5], [1, 16], [3, 7], [2, 3, 33], [5, 64], [130, 24], [2, 4, 512], [1, 1000]];
 
 /** Rows with a mean of their own, so that it matters. */
-const inputs = (shape: readonly number[], mean = 3): HostTensor[] => [normals(1, shape, 2, mean), normals(2, [shape.at(-1)!], 0.5, 1), normals(3, [shape.at(-1)!])];
+const inputs = (shape: readonly number[], mean = 3): HostTensor[] =>
+  [normals(1, shape, 2, mean), normals(2, [shape.at(-1)!], 0.5, 1), normals(3, [shape.at(-1)!])];
 
 const FUNCTIONS: Readonly<Record<string, TestFunction>> = {
   layerNorm: (x, weight, bias) => layerNorm(x, weight, bias),
@@ -49,7 +50,8 @@ eachDevice("layer norm", (device) => {
   });
 
   it("gives the bias for rows that are all alike", async () => {
-    const { outputs, gradients } = await evaluate(device, FUNCTIONS["layerNorm"]!, [host([5, 5, 5, 0, 0, 0], [2, 3]), host([1, 2, 3], [3]), host([7, 8, 9], [3])]);
+    const { outputs, gradients } = await evaluate(device, FUNCTIONS["layerNorm"]!,
+      [host([5, 5, 5, 0, 0, 0], [2, 3]), host([1, 2, 3], [3]), host([7, 8, 9], [3])]);
     expect(Array.from(outputs[0]!)).toEqual([7, 8, 9, 7, 8, 9]);
     expect(gradients.every((g) => Array.from(g!).every(Number.isFinite))).toBe(true);
   });
@@ -81,7 +83,8 @@ eachDevice("layer norm", (device) => {
 
 describe("gradients of layer norm", () => {
   it("agree with finite differences", async () => {
-    for (const f of Object.values(FUNCTIONS)) for (const shape of SHAPES.slice(0, 6)) await checkGradient(f, inputs(shape), { samples: 12 });
+    for (const f of Object.values(FUNCTIONS)) for (const shape of SHAPES.slice(0, 6))
+      await checkGradient(f, inputs(shape), { samples: 12 });
     await checkGradient(withoutBias, inputs([3, 7]).slice(0, 2));
   });
 });

@@ -49,7 +49,8 @@ export const layerNormOp: Op<LayerNormInputs, { y: Tensor }, NormAttributes, Sav
       `layerNorm: bias ${showShape(bias!.shape)} must have the shape of weight ${showShape(weight.shape)}`);
     return { y: { shape: x.shape, dtype: x.dtype } };
   },
-  forward: ({ x, weight, bias }, { y }, { eps }, { recording }) => kernels(x).layerNorm({ x, weight, bias, y, eps, recording, ...rowsOf(x) }),
+  forward: ({ x, weight, bias }, { y }, { eps }, { recording }) =>
+    kernels(x).layerNorm({ x, weight, bias, y, eps, recording, ...rowsOf(x) }),
   gradient({ inputs: { x, weight, bias }, saved }, { y: dy }) {
     const [dx, dweight, dbias] = [like(x), like(weight), like(bias)];
     kernels(x).layerNormGradient({ x, weight, dy, saved, dx, dweight, dbias, ...rowsOf(x) });

@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import {
-  checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectClose, expectError, host, normals, type TestFunction, upload,
+  checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectClose, expectError, host, normals,
+  type TestFunction, upload,
 } from "../testing";
 import { linear, linearSplit, matmul, type MatmulOptions } from "./matmul";
 
@@ -86,7 +87,8 @@ eachDevice("matmul", (device) => {
 
   it("refuses operands that do not fit, naming the axes", () => {
     const t = (...shape: number[]) => upload(device, normals(1, shape));
-    expectError(() => matmul(t(2, 3), t(2, 3)), "E_SHAPE", /a \[2, 3\] times b \[2, 3\]: axis -1 of a and axis -2 of b must be equal, not 3 and 2/);
+    expectError(() => matmul(t(2, 3), t(2, 3)), "E_SHAPE",
+      /a \[2, 3\] times b \[2, 3\]: axis -1 of a and axis -2 of b must be equal, not 3 and 2/);
     expectError(() => matmul(t(2, 3), t(2, 3), { transposeA: true, transposeB: true }), "E_SHAPE", /\[2, 3\]ᵀ times/);
     expectError(() => matmul(t(3), t(3, 2)), "E_SHAPE", /at least two axes/);
     expectError(() => matmul(t(2, 4, 3), t(3, 3, 5)), "E_SHAPE", /leading axes/);

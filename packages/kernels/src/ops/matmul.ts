@@ -62,12 +62,14 @@ function sizes(a: Tensor, b: Tensor, { transposeA = false, transposeB = false }:
     `${shapes()}: axis ${transposeA ? -2 : -1} of a and axis ${transposeB ? -1 : -2} of b must be equal, not ${k} and ${inner}`);
   const lead = a.shape.slice(0, -2);
   const shared = b.shape.length === 2;
-  check(shared || sameShape(lead, b.shape.slice(0, -2)), "E_SHAPE", () => `${shapes()}: the leading axes must be equal, or b have two axes only`);
+  check(shared || sameShape(lead, b.shape.slice(0, -2)), "E_SHAPE",
+    () => `${shapes()}: the leading axes must be equal, or b have two axes only`);
   return { lead, batch: sizeOf(lead), m, n, k, shared };
 }
 
 /** One product through the kernel; sums over the batch where `out` is one matrix. */
-function launch(a: Tensor, b: Tensor, out: Tensor, s: Pick<Sizes, "batch" | "m" | "n" | "k">, options: MatmulOptions, accumulate = false): void {
+function launch(a: Tensor, b: Tensor, out: Tensor, s: Pick<Sizes, "batch" | "m" | "n" | "k">, options: MatmulOptions,
+  accumulate = false): void {
   const stride = (t: Tensor, matrix: number) => (s.batch !== 1 && t.size === matrix ? 0 : matrix);
   kernels(out).matmul({
     a, b, out, batch: s.batch, m: s.m, n: s.n, k: s.k,
@@ -125,7 +127,8 @@ const linearOp: Op<LinearInputs, { outputs: readonly Tensor[] }, LinearAttribute
     check(weight.shape.length === 2 && width === weight.shape[1], "E_SHAPE", () =>
       `${name}: weight ${showShape(weight.shape)} must be [N, K] with K the last axis of x ${showShape(x.shape)}`);
     checkHalf(name, weight, { x });
-    check(split.every((rows) => Number.isSafeInteger(rows) && rows >= 0) && split.reduce((a, b) => a + b, 0) === weight.shape[0], "E_SHAPE", () =>
+    check(split.every((rows) => Number.isSafeInteger(rows) && rows >= 0) && split.reduce((a, b) => a + b, 0) === weight.shape[0],
+      "E_SHAPE", () =>
       `${name}: the blocks ${showShape(split)} must be whole numbers that add up to the ${weight.shape[0]} rows of weight ${showShape(weight.shape)}`);
     return { outputs: split.map((rows) => ({ shape: [...x.shape.slice(0, -1), rows], dtype: x.dtype })) };
   },

@@ -93,12 +93,16 @@ export const rmsNormOp: Op<{ x: Tensor; weight: Tensor }, { y: Tensor }, NormAtt
   },
 };
 
-/** x / √(mean(x²) + eps) · weight over the last axis (Zhang & Sennrich 2019): x [..., D], weight [D] -> [..., D]. `eps` 1e-5 unless given. */
+/**
+ * x / √(mean(x²) + eps) · weight over the last axis (Zhang & Sennrich 2019): x [..., D], weight [D] -> [..., D]. `eps` 1e-5 unless
+ * given.
+ */
 export function rmsNorm(x: Tensor, weight: Tensor, options: { eps?: number } = {}): Tensor {
   return apply(rmsNormOp, { x, weight }, { eps: options.eps ?? 1e-5 }).y;
 }
 
-export const addRmsNormOp: Op<{ x: Tensor; residual: Tensor; weight: Tensor }, { normed: Tensor; residual: Tensor }, NormAttributes, Rstd> = {
+export const addRmsNormOp: Op<{ x: Tensor; residual: Tensor; weight: Tensor }, { normed: Tensor; residual: Tensor },
+  NormAttributes, Rstd> = {
   name: "addRmsNorm",
   outputs({ x, residual, weight }, { eps }) {
     checkReal("addRmsNorm", { x, residual, weight });
@@ -152,7 +156,8 @@ export const gatedRmsNormOp: Op<{ y: Tensor; gate: Tensor; weight: Tensor }, { o
 };
 
 /**
- * RMSNorm(y · silu(gate)) · weight (Dao & Gu 2024, section 7.1): y, gate [..., D], weight [D] -> [..., D]. Each of `groups` (1 unless given) blocks
+ * RMSNorm(y · silu(gate)) · weight (Dao & Gu 2024, section 7.1): y, gate [..., D], weight [D] -> [..., D]. Each of `groups` (1 unless
+ * given) blocks
  * of D/groups neighbours is normed on its own. `eps` 1e-5 unless given.
  */
 export function gatedRmsNorm(y: Tensor, gate: Tensor, weight: Tensor, options: { eps?: number; groups?: number } = {}): Tensor {

@@ -82,19 +82,22 @@ eachDevice("optimizer", (device) => {
 
   it("counts what is not finite", async () => {
     const clean = tree(device, 1);
-    const bad = { a: tensor(device, [1, NaN, Infinity, -Infinity, 3.4e38, -0]), b: tensor(device, Array.from({ length: 40_000 }, () => NaN)) };
+    const bad = { a: tensor(device, [1, NaN, Infinity, -Infinity, 3.4e38, -0]),
+      b: tensor(device, Array.from({ length: 40_000 }, () => NaN)) };
     using none = countNonFinite(clean);
     using some = countNonFinite([clean, bad]);
     expect([await none.item(), await some.item()]).toEqual([0, 40_003]);
     dispose([clean, bad]);
   });
 
-  it.each([true, false])("leaves parameters and moments as they are, to the bit, where a step is skipped; with clipping: %s", async (clips) => {
+  it.each([true, false])("leaves parameters and moments as they are, to the bit, where a step is skipped; with clipping: %s",
+    async (clips) => {
     const run = async (skipped: readonly boolean[]): Promise<number[]> => {
       const parameters = tree(device, 5);
       const moments = adamWMoments(parameters);
       skipped.forEach((bad, i) => scope(() => {
-        const gradients = bad ? { layers: SIZES.map((shape) => ({ w: tensor(device, new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(NaN), shape) })) } : tree(device, 50 + i);
+        const gradients = bad ? { layers: SIZES.map(
+          (shape) => ({ w: tensor(device, new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(NaN), shape) })) } : tree(device, 50 + i);
         const norm = globalNorm(gradients);
         const skip = countNonFinite([norm]);
         adamW(parameters, gradients, moments, { learningRate: 1e-2, step: i + 1, skip }, clips ? clipFactor(norm, 1) : null);
@@ -141,7 +144,8 @@ eachDevice("optimizer", (device) => {
     expectError(() => clipFactor(tensor(device, [1]), 0), "E_ARGUMENT", /maxNorm 0/);
     expectError(() => clipFactor(tensor(device, [1, 2]), 1), "E_SHAPE", /one number/);
     const wrong = [
-      ["step", 0], ["step", 1.5], ["learningRate", NaN], ["learningRate", -1], ["beta1", 1], ["beta2", -0.1], ["eps", 0], ["weightDecay", -1],
+      ["step", 0], ["step", 1.5], ["learningRate", NaN], ["learningRate", -1], ["beta1", 1], ["beta2", -0.1], ["eps", 0],
+      ["weightDecay", -1],
     ] as const;
     for (const [name, value] of wrong) {
       const p = scope(make);

@@ -25,12 +25,14 @@ export const optimizerKernels = {
   /** factor = min(1, maxNorm / norm); a norm that is not a number gives NaN. */
   clipFactor: { numbers: { maxNorm: "number" }, reads: { norm: "[1]" }, writes: { factor: "[1]" } },
   /**
-   * Updates parameter, m and v of every tensor in place: lists of equal lengths, tensors of equal sizes. factor scales the gradients; null: 1.
+   * Updates parameter, m and v of every tensor in place: lists of equal lengths, tensors of equal sizes. factor scales the gradients;
+   * null: 1.
    * Where skip is above 0 nothing changes; null: 0. The corrections are 1 - β₁ᵗ and 1 - β₂ᵗ; a weight decay is λ for its tensor.
    */
   adamW: {
     numbers: {
-      learningRate: "number", beta1: "number", beta2: "number", eps: "number", correction1: "number", correction2: "number", weightDecays: "reals",
+      learningRate: "number", beta1: "number", beta2: "number", eps: "number", correction1: "number", correction2: "number",
+      weightDecays: "reals",
     },
     reads: { factor: "[1]?", skip: "i32[1]?", gradients: "[*]..." },
     writes: { parameters: "[*]...", m: "[*]...", v: "[*]..." },
@@ -82,7 +84,8 @@ export function countNonFinite(tree: unknown): Tensor {
 }
 
 /**
- * `x` where `count` (a tensor [1] of i32, see {@link countNonFinite}) is 0, else `otherwise`, of the same shape and type; zeros unless given.
+ * `x` where `count` (a tensor [1] of i32, see {@link countNonFinite}) is 0, else `otherwise`, of the same shape and type; zeros unless
+ * given.
  * Bits are copied, and nothing is read back. No gradients flow through it.
  */
 export function unlessCounted(count: Tensor, x: Tensor, otherwise: Tensor | null = null): Tensor {
@@ -96,7 +99,8 @@ export function unlessCounted(count: Tensor, x: Tensor, otherwise: Tensor | null
 }
 
 function checkCount(name: string, count: Tensor): void {
-  check(count.dtype === "i32" && count.size === 1, "E_SHAPE", () => `${name} is ${count.dtype} ${showShape(count.shape)}; it must be one i32`);
+  check(count.dtype === "i32" && count.size === 1, "E_SHAPE",
+    () => `${name} is ${count.dtype} ${showShape(count.shape)}; it must be one i32`);
 }
 
 /** First and second moments, each a tree like the parameters. */
@@ -131,7 +135,8 @@ export interface AdamWOptions {
 }
 
 /**
- * One AdamW update (Loshchilov & Hutter 2019, algorithm 2) of `parameters` and `moments`, in place. `gradients` is a tree like the parameters;
+ * One AdamW update (Loshchilov & Hutter 2019, algorithm 2) of `parameters` and `moments`, in place. `gradients` is a tree like the
+ * parameters;
  * `factor` (a tensor [1], see {@link clipFactor}) scales them. Throws `E_ARGUMENT` when the trees differ.
  */
 export function adamW<P>(

@@ -106,7 +106,8 @@ eachDevice("reductions", (device) => {
   });
 
   it("leaves no memory behind", async () => {
-    await checkLeaks(device, (x) => [sum(x, { axes: [0, 2] }), mean(x), max(x, { axes: [0, 2] }), softmax(x), logSoftmax(x), argmax(x)], [normals(1, [4, 5, 6])]);
+    await checkLeaks(device, (x) => [sum(x, { axes: [0, 2] }), mean(x), max(x, { axes: [0, 2] }), softmax(x), logSoftmax(x), argmax(x)],
+      [normals(1, [4, 5, 6])]);
   });
 
   it("refuses wrong axes, integers and scalars", () => {

@@ -4,7 +4,8 @@ import { type Key, key, randomBits } from "../random";
 import { dispose, scope, type Tensor, tensor } from "../tensor";
 import { zeros } from "./memory";
 import {
-  checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectClose, expectError, hasDevice, host, type HostTensor,
+  checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectClose, expectError, hasDevice, host,
+  type HostTensor,
   normals, referenceDevice, type TestFunction, upload,
 } from "../testing";
 import { MOST_RETRIEVED, retrieve } from "./retrieve";
@@ -43,7 +44,8 @@ const inputs = ({ batch = 1, queries, landmarks, width }: Case): HostTensor[] =>
   [normals(1, [batch, queries, width]), normals(2, [batch, landmarks, width])];
 
 const both = ({ k, first, noise }: Case) => (...[queries, landmarks]: Tensor[]): [Tensor, Tensor] => {
-  const { indices, weights } = retrieve({ queries: queries!, landmarks: landmarks! }, { k, ...(first !== undefined && { first }), ...(noise && { noise }) });
+  const { indices, weights } = retrieve({ queries: queries!, landmarks: landmarks! },
+    { k, ...(first !== undefined && { first }), ...(noise && { noise }) });
   return [indices, weights];
 };
 
@@ -58,13 +60,15 @@ eachDevice("retrieve", (device) => {
   it("shows each query the landmarks of earlier chunks only, best first", async () => {
     // Scores are the landmarks' own numbers.
     const [queries, landmarks] = [host([1, 1, 1, 1, 1], [1, 5, 1]), host([3, 1, 4, 1.5, 5], [1, 5, 1])];
-    const { outputs: [indices, weights] } = await evaluate(device, both({ queries: 5, landmarks: 5, width: 1, k: 3 }), [queries, landmarks]);
+    const { outputs: [indices, weights] } = await evaluate(device, both({ queries: 5, landmarks: 5, width: 1, k: 3 }),
+      [queries, landmarks]);
     expect(rows(indices!, 3)).toEqual([[-1, -1, -1], [0, -1, -1], [0, 1, -1], [2, 0, 1], [2, 0, 3]]);
     const [a, b] = [1 / (1 + Math.exp(-2)), 1 / (1 + Math.exp(2))];
     expectClose(Array.from(weights!).slice(0, 9), [0, 0, 0, 1, 0, 0, a, b, 0], 1e-6);
     expect(rows(weights!, 3).map((row) => row.map((w) => w === 0))).toEqual(
       [[true, true, true], [false, true, true], [false, false, true], [false, false, false], [false, false, false]]);
-    const later = await evaluate(device, both({ queries: 2, landmarks: 5, width: 1, k: 3, first: 3 }), [host([1, 1], [1, 2, 1]), landmarks]);
+    const later = await evaluate(device, both({ queries: 2, landmarks: 5, width: 1, k: 3, first: 3 }),
+      [host([1, 1], [1, 2, 1]), landmarks]);
     expect(rows(later.outputs[0]!, 3)).toEqual([[2, 0, 1], [2, 0, 3]]);
   });
 
@@ -72,7 +76,8 @@ eachDevice("retrieve", (device) => {
     for (const landmarks of [50, 700, 5000]) {
       const values = Array.from({ length: landmarks }, (_, j) => (j % 7 === 3 ? 2 : 1));
       const { outputs: [indices] } = await evaluate(
-        device, both({ queries: 1, landmarks, width: 1, k: 12, first: landmarks }), [host([1], [1, 1, 1]), host(values, [1, landmarks, 1])], { gradients: false });
+        device, both({ queries: 1, landmarks, width: 1, k: 12, first: landmarks }), [host([1], [1, 1, 1]), host(values, [1, landmarks, 1])],
+        { gradients: false });
       const order = values.map((value, j) => [-value, j] as const).sort(([a, i], [b, j]) => a - b || i - j);
       expect(Array.from(indices!)).toEqual(order.slice(0, 12).map(([, j]) => j));
     }
@@ -83,8 +88,10 @@ eachDevice("retrieve", (device) => {
     for (const value of [(j: number) => j, (j: number) => -j, (j: number) => -Math.abs(j - 3000)]) {
       const values = Array.from({ length: landmarks }, (_, j) => value(j) / 64);
       const { outputs: [indices] } = await evaluate(
-        device, both({ queries: 2, landmarks, width: 1, k: 20, first: landmarks }), [host([1, -1], [1, 2, 1]), host(values, [1, landmarks, 1])], { gradients: false });
-      const best = (sign: number) => values.map((v, j) => [-sign * v, j] as const).sort(([a, i], [b, j]) => a - b || i - j).slice(0, 20).map(([, j]) => j);
+        device, both({ queries: 2, landmarks, width: 1, k: 20, first: landmarks }),
+        [host([1, -1], [1, 2, 1]), host(values, [1, landmarks, 1])], { gradients: false });
+      const best = (sign: number) => values.map((v, j) => [-sign * v, j] as const).sort(([a, i], [b, j]) => a - b || i - j).slice(0, 20)
+        .map(([, j]) => j);
       expect(rows(indices!, 20)).toEqual([best(1), best(-1)]);
     }
   });
@@ -124,7 +131,8 @@ eachDevice("retrieve", (device) => {
 
   it("takes nothing: no queries, no landmarks, no batch", async () => {
     for (const shape of [
-      { queries: 0, landmarks: 3, width: 2, k: 2 }, { queries: 3, landmarks: 0, width: 2, k: 2, first: 4 }, { batch: 0, queries: 3, landmarks: 3, width: 2, k: 2 },
+      { queries: 0, landmarks: 3, width: 2, k: 2 }, { queries: 3, landmarks: 0, width: 2, k: 2, first: 4 },
+      { batch: 0, queries: 3, landmarks: 3, width: 2, k: 2 },
     ]) {
       const { outputs, gradients } = await evaluate(device, both(shape), inputs(shape));
       expect(Array.from(outputs[0]!).every((i) => i === -1)).toBe(true);
@@ -137,7 +145,8 @@ eachDevice("retrieve", (device) => {
     const [batch, queries, landmarks, k] = [2, 3, 11, 4];
     const ones = (shape: number[]) => host(new Array<number>(shape.reduce((a, b) => a * b)).fill(1), shape);
     const { outputs: [indices, weights] } = await evaluate(
-      device, both({ batch, queries, landmarks, width: 2, k, first: 11, noise: key(11) }), [ones([batch, queries, 2]), ones([batch, landmarks, 2])]);
+      device, both({ batch, queries, landmarks, width: 2, k, first: 11, noise: key(11) }),
+      [ones([batch, queries, 2]), ones([batch, landmarks, 2])]);
     const words = randomBits(key(11), batch * queries * landmarks);
     const expected = Array.from({ length: batch * queries }, (_, row) =>
       Array.from({ length: landmarks }, (_, j) => j).sort((i, j) => words[row * landmarks + j]! - words[row * landmarks + i]!).slice(0, k));
@@ -152,7 +161,8 @@ eachDevice("retrieve", (device) => {
 
   it("refuses what does not fit", () => {
     const [queries, landmarks] = [zeros(device, [2, 3, 4]), zeros(device, [2, 5, 4])];
-    const call = (q = queries, l = landmarks, options: { k: number; first?: number } = { k: 2 }) => () => retrieve({ queries: q, landmarks: l }, options);
+    const call = (q = queries, l = landmarks, options: { k: number; first?: number } = { k: 2 }) => () =>
+      retrieve({ queries: q, landmarks: l }, options);
     scope(() => {
       expectError(call(zeros(device, [3, 4])), "E_SHAPE", /queries \[3, ?4\] must be \[B,C,D\]/);
       expectError(call(zeros(device, [2, 3, 0]), zeros(device, [2, 5, 0])), "E_SHAPE", /D >= 1/);
@@ -160,7 +170,8 @@ eachDevice("retrieve", (device) => {
       expectError(call(queries, zeros(device, [2, 5, 3])), "E_SHAPE", /landmarks/);
       expectError(call(queries, tensor(device, new Array<number>(40).fill(0), [2, 5, 4], "i32")), "E_DTYPE", /landmarks is i32/);
     });
-    for (const k of [0, -1, 1.5, NaN, MOST_RETRIEVED + 1]) expectError(call(queries, landmarks, { k }), "E_ARGUMENT", /k .* must be a whole number from 1 to 256/);
+    for (const k of [0, -1, 1.5, NaN, MOST_RETRIEVED + 1])
+      expectError(call(queries, landmarks, { k }), "E_ARGUMENT", /k .* must be a whole number from 1 to 256/);
     for (const first of [-1, 0.5, Infinity]) expectError(call(queries, landmarks, { k: 1, first }), "E_ARGUMENT", /first/);
     dispose([queries, landmarks]);
   });
@@ -171,12 +182,14 @@ describe("retrieve", () => {
 
   it("has the gradient of its weights", async () => {
     for (const shape of [
-      { batch: 2, queries: 5, landmarks: 7, width: 4, k: 3, first: 1 }, { queries: 4, landmarks: 9, width: 3, k: 6, first: 2, noise: key(3) },
+      { batch: 2, queries: 5, landmarks: 7, width: 4, k: 3, first: 1 },
+      { queries: 4, landmarks: 9, width: 3, k: 6, first: 2, noise: key(3) },
     ]) await checkGradient(weights(shape), inputs(shape));
   });
 
   it("has the same bits with any number of threads", async () => {
-    await checkSameBits(both({ batch: 2, queries: 150, landmarks: 260, width: 24, k: 9, first: 40, noise: key(4) }), inputs({ batch: 2, queries: 150, landmarks: 260, width: 24, k: 9 }));
+    await checkSameBits(both({ batch: 2, queries: 150, landmarks: 260, width: 24, k: 9, first: 40, noise: key(4) }),
+      inputs({ batch: 2, queries: 150, landmarks: 260, width: 24, k: 9 }));
     const long = { queries: 5, landmarks: 12_000, width: 12, k: 16, first: 12_000 };
     await checkSameBits(both(long), inputs(long));
   });
@@ -187,13 +200,15 @@ describe("retrieve", () => {
     const whole = await evaluate(referenceDevice, both(shape), [queries!, landmarks!], { gradients: false });
     for (let c = 0; c < 12; c++) {
       const one = await evaluate(
-        referenceDevice, both({ ...shape, queries: 1, first: 20 + c }), [host(queries!.data.slice(8 * c, 8 * c + 8), [1, 1, 8]), landmarks!], { gradients: false });
+        referenceDevice, both({ ...shape, queries: 1, first: 20 + c }),
+        [host(queries!.data.slice(8 * c, 8 * c + 8), [1, 1, 8]), landmarks!], { gradients: false });
       expect(Array.from(one.outputs[1]!)).toEqual(Array.from(whole.outputs[1]!).slice(5 * c, 5 * c + 5));
     }
   });
 
   // The reference's working memory is JavaScript's own, and not counted.
-  it.each((["cpu", "webgpu"] as const).filter(hasDevice))("does not hold all scores on %s: memory follows the lists, not queries times landmarks", async (kind) => {
+  it.each((["cpu", "webgpu"] as const)
+    .filter(hasDevice))("does not hold all scores on %s: memory follows the lists, not queries times landmarks", async (kind) => {
     const [queries, landmarks] = [96, 16_000];
     const fresh = await open(kind, { fallback: true });
     const [q, l] = [upload(fresh, normals(1, [1, queries, 4])), upload(fresh, normals(2, [1, landmarks, 4]))];

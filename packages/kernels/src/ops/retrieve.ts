@@ -78,7 +78,8 @@ const retrieveOp: Op<{ queries: Tensor; landmarks: Tensor }, { indices: Tensor; 
   outputs({ queries, landmarks }, { k, first }) {
     check(queries.shape.length === 3 && queries.shape[2]! >= 1, "E_SHAPE", () =>
       `retrieve: queries ${showShape(queries.shape)} must be [B,C,D] with D >= 1`);
-    check(landmarks.shape.length === 3 && landmarks.shape[0] === queries.shape[0] && landmarks.shape[2] === queries.shape[2], "E_SHAPE", () =>
+    check(landmarks.shape.length === 3 && landmarks.shape[0] === queries.shape[0] && landmarks.shape[2] === queries.shape[2],
+      "E_SHAPE", () =>
       `retrieve: landmarks ${showShape(landmarks.shape)} must be [B,M,D] with B and D as in queries ${showShape(queries.shape)}`);
     checkReal("retrieve", { queries, landmarks });
     check(Number.isSafeInteger(k) && k >= 1 && k <= MOST_RETRIEVED, "E_ARGUMENT", () =>
@@ -97,7 +98,8 @@ const retrieveOp: Op<{ queries: Tensor; landmarks: Tensor }, { indices: Tensor; 
     if (!dweights) return {};
     const dqueries = wanted.queries ? like(queries) : null;
     const dlandmarks = wanted.landmarks ? like(landmarks) : null;
-    kernels(queries).retrieveGradient({ queries, landmarks, indices, weights, dweights, dqueries, dlandmarks, ...sizesOf(queries, landmarks, k) });
+    kernels(queries).retrieveGradient({ queries, landmarks, indices, weights, dweights, dqueries, dlandmarks,
+      ...sizesOf(queries, landmarks, k) });
     return { queries: dqueries, landmarks: dlandmarks };
   },
 };

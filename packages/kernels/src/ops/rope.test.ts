@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { checkGradient, checkLeaks, compareWithReference, eachDevice, evaluate, expectClose, expectError, host, type HostTensor, normals, referenceDevice, type TestFunction } from "../testing";
+import { checkGradient, checkLeaks, compareWithReference, eachDevice, evaluate, expectClose, expectError, host, type HostTensor, normals,
+  referenceDevice, type TestFunction } from "../testing";
 import { zeros } from "./memory";
 import { rope } from "./rope";
 
@@ -25,7 +26,8 @@ describe("the reference rotation", () => {
 });
 
 eachDevice("rope", (device) => {
-  it.each([[1, 1, 2, 1], [5, 3, 6, 2], [64, 2, 16, 1], [65, 1, 10, 2], [200, 2, 80, 1]] as const)("is as on the reference: T = %i, %i heads of %i", async (T, H, D, B) => {
+  it.each([[1, 1, 2, 1], [5, 3, 6, 2], [64, 2, 16, 1], [65, 1, 10, 2],
+    [200, 2, 80, 1]] as const)("is as on the reference: T = %i, %i heads of %i", async (T, H, D, B) => {
     await compareWithReference(device, turn(), input(T, H, D, B), { tolerance: 1e-6 });
   });
 

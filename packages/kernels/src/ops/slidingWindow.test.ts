@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import {
-  checkGradient, checkLeaks, compareEvaluations, compareWithReference, eachDevice, evaluate, expectClose, expectError, type HostTensor, normals, type TestFunction,
+  checkGradient, checkLeaks, compareEvaluations, compareWithReference, eachDevice, evaluate, expectClose, expectError, type HostTensor,
+  normals, type TestFunction,
 } from "../testing";
 import { dispose, leakedTensors, tensor, type Tensor } from "../tensor";
 import { zeros } from "./memory";
@@ -34,7 +35,8 @@ const pieces = (shape: Case, lengths: readonly number[]): TestFunction => (q, k,
   let start = 0;
   for (const length of lengths) {
     const cut = (t: Tensor | undefined) => slice(t!, 1, start, start + length);
-    const result = slidingWindowAttention({ q: cut(q), k: cut(k), v: cut(v), slopes, state }, { window, ...(kind === "rotate" ? { rotate: { theta: 100 } } : {}) });
+    const result = slidingWindowAttention({ q: cut(q), k: cut(k), v: cut(v), slopes, state },
+      { window, ...(kind === "rotate" ? { rotate: { theta: 100 } } : {}) });
     outs.push(result.out);
     state = result.state;
     start += length;
@@ -51,7 +53,8 @@ describe("the reference sliding window", () => {
 
 eachDevice("slidingWindowAttention", (device) => {
   it.each<Case>([
-    { T: 9, window: 4 }, { T: 9, window: 4, P: 3, kind: "alibi", H: 4, K: 2 }, { T: 9, window: 2, kind: "alibi" }, { T: 8, window: 6, P: 2, kind: "rotate" }, { T: 7, window: 20, P: 5, kind: "rotate" },
+    { T: 9, window: 4 }, { T: 9, window: 4, P: 3, kind: "alibi", H: 4, K: 2 }, { T: 9, window: 2, kind: "alibi" },
+    { T: 8, window: 6, P: 2, kind: "rotate" }, { T: 7, window: 20, P: 5, kind: "rotate" },
     { T: 6, window: 3, P: 0, kind: "rotate" },
   ])("is the same at once, in chunks and step by step: %o", async (shape) => {
     const given = inputs(shape);
@@ -92,7 +95,8 @@ eachDevice("slidingWindowAttention", (device) => {
   it("refuses what does not fit, naming it", () => {
     const call = (options: { window: number; rotate?: object }, state?: number[], k = [1, 4, 2, 2], alibi = false) => () => {
       const past = state && { k: zeros(device, state), v: zeros(device, state) };
-      slidingWindowAttention({ q: zeros(device, [1, 4, 2, 2]), k: zeros(device, k), v: zeros(device, k), state: past, slopes: alibi ? zeros(device, [2]) : null }, options);
+      slidingWindowAttention({ q: zeros(device, [1, 4, 2, 2]), k: zeros(device, k), v: zeros(device, k), state: past,
+        slopes: alibi ? zeros(device, [2]) : null }, options);
     };
     expectError(call({ window: 0 }), "E_ARGUMENT", /window 0/);
     expectError(call({ window: 3, rotate: {} }, undefined, undefined, true), "E_ARGUMENT", /slopes and rotate/);

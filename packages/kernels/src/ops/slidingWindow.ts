@@ -29,7 +29,8 @@ export function slidingWindowAttention(
 ): { out: Tensor; state: { k: Tensor; v: Tensor } } {
   const { q, k, v, slopes, state } = inputs;
   const { window, scale, rotate } = options;
-  check(Number.isSafeInteger(window) && window >= 1, "E_ARGUMENT", () => `slidingWindowAttention: window ${window} must be a whole number of at least 1`);
+  check(Number.isSafeInteger(window) && window >= 1, "E_ARGUMENT",
+    () => `slidingWindowAttention: window ${window} must be a whole number of at least 1`);
   check(!rotate || !slopes, "E_ARGUMENT", () => "slidingWindowAttention: slopes and rotate exclude each other; give one of them");
   check(k.shape.length === 4 && q.shape.length === 4 && k.shape[1] === q.shape[1], "E_SHAPE", () =>
     `slidingWindowAttention: k ${showShape(k.shape)} must be [B,T,Hk,D] with the B, T and D of q ${showShape(q.shape)}`);

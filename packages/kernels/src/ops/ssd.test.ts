@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Device } from "../device";
-import { compareEvaluations, compareWithReference, checkGradient, checkLeaks, checkSameBits, eachDevice, evaluate, expectError, type HostTensor, host, normals, referenceDevice, type TestFunction, testRandom, uniforms } from "../testing";
+import { compareEvaluations, compareWithReference, checkGradient, checkLeaks, checkSameBits, eachDevice, evaluate, expectError,
+  type HostTensor, host, normals, referenceDevice, type TestFunction, testRandom, uniforms } from "../testing";
 import { detach } from "../tape";
 import type { Tensor } from "../tensor";
 import { zeros } from "./memory";
@@ -71,7 +72,8 @@ describe("the reference scan", () => {
     // S = 1·2·3 = 6, y = 6·5 + 7·2 = 44; then S = 6/2 + 0.5·4·1 = 5, y = 5·2 + 7·4 = 38.
     const one = (...data: number[]) => host(data, [1, 2, 1, 1]);
     const { outputs } = await evaluate(referenceDevice, full(), [
-      one(2, 4), host([1, 0.5], [1, 2, 1]), host([-3, Math.log(0.5)], [1, 2, 1]), one(3, 1), one(5, 2), host([7], [1]), host([0], [1, 1, 1, 1]),
+      one(2, 4), host([1, 0.5], [1, 2, 1]), host([-3, Math.log(0.5)], [1, 2, 1]), one(3, 1), one(5, 2), host([7], [1]),
+      host([0], [1, 1, 1, 1]),
     ], { precise: true, gradients: false });
     expect(outputs[0]![0]).toBe(44);
     expect(outputs[0]![1]).toBeCloseTo(38, 5);

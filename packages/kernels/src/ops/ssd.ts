@@ -52,7 +52,8 @@ export const ssdKernels = {
     saved: { starts },
     writes: {
       dx: "[batch,steps,heads,headSize]", ddt: "[batch,steps,heads]", da: "[batch,steps,heads]",
-      db: "[batch,steps,groups,stateSize]", dc: "[batch,steps,groups,stateSize]", dd: "[heads]?", dstate: "[batch,heads,headSize,stateSize]?",
+      db: "[batch,steps,groups,stateSize]", dc: "[batch,steps,groups,stateSize]", dd: "[heads]?",
+      dstate: "[batch,heads,headSize,stateSize]?",
     },
   },
 } as const satisfies Family;

@@ -30,7 +30,8 @@ const CASES: Readonly<Record<string, { f: TestFunction; inputs: HostTensor[] }>>
   "slice of the last axis": { f: (x) => slice(x, -1, -2), inputs: [normals(1, [3, 5])] },
   "slice of nothing": { f: (x) => slice(x, 0, 2, 2), inputs: [normals(1, [3, 5])] },
   "concat along the first axis": { f: (a, b) => concat([a, b], 0), inputs: [normals(1, [2, 5]), normals(2, [3, 5])] },
-  "concat along the last axis": { f: (a, b, c) => concat([a, b, c], -1), inputs: [normals(1, [2, 5]), normals(2, [2, 1]), normals(3, [2, 0])] },
+  "concat along the last axis": { f: (a, b, c) => concat([a, b, c], -1),
+    inputs: [normals(1, [2, 5]), normals(2, [2, 1]), normals(3, [2, 0])] },
   "concat of one tensor with itself": { f: (a) => concat([a, a], 1), inputs: [normals(1, [3, 4])] },
   "transpose of a matrix": { f: (x) => transpose(x), inputs: [normals(1, [37, 53])] },
   "transpose that keeps the last axis": { f: (x) => transpose(x, [0, 2, 1, 3]), inputs: [normals(1, [2, 3, 5, 7])] },
@@ -163,7 +164,8 @@ eachDevice("views", (device) => {
     });
     // A gradient of the rows arrives first, one of the whole after it, as they do for tied embeddings.
     const whole = (x: Tensor) => square(x);
-    expect(peakOf((x) => [square(firstRows(x, rows - 8)), whole(x)])).toBeLessThan(peakOf((x) => [square(slice(x, 0, 0, rows - 8)), whole(x)]) - x.byteLength / 2);
+    expect(peakOf((x) => [square(firstRows(x, rows - 8)), whole(x)]))
+      .toBeLessThan(peakOf((x) => [square(slice(x, 0, 0, rows - 8)), whole(x)]) - x.byteLength / 2);
     dispose([x, cotangent]);
   });
 

@@ -43,7 +43,8 @@ export function firstRows(x: Tensor, count: number): Tensor {
   const out = x.window(x.shape.with(0, count));
   const tape = activeTape();
   // As much as arrived: the tape knows what few rows mean, and makes no tensor of zeros and copies for the others.
-  if (tape?.tracks(x)) tape.note({ name: "firstRows", inputs: [x], outputs: [out], saved: [], gradient: ([dy]) => [dy!.window(dy!.shape)] });
+  if (tape?.tracks(x)) tape.note({ name: "firstRows", inputs: [x], outputs: [out], saved: [], gradient: ([dy]) =>
+    [dy!.window(dy!.shape)] });
   return out;
 }
 
@@ -73,7 +74,10 @@ const sliceOp: Op<{ x: Tensor }, { out: Tensor }, SliceAttributes> = {
   },
 };
 
-/** Elements `start` to `end` (not included) along one axis, copied. Both count from the end when negative; `end` is the axis' size unless given. */
+/**
+ * Elements `start` to `end` (not included) along one axis, copied. Both count from the end when negative; `end` is the axis' size
+ * unless given.
+ */
 export function slice(x: Tensor, axis: number, start: number, end?: number): Tensor {
   const at = normalizeAxis(axis, x.shape.length, "slice");
   const size = x.shape[at]!;
@@ -90,11 +94,13 @@ export function assignSlice(target: Tensor, x: Tensor, axis: number, start: numb
   const at = normalizeAxis(axis, target.shape.length, "assignSlice");
   const alike = x.shape.length === target.shape.length && sameShape(x.shape.with(at, 0), target.shape.with(at, 0));
   const rows = count ?? x.shape[at]!;
-  const fits = alike && [start, rows].every((n) => Number.isInteger(n) && n >= 0) && rows <= x.shape[at]! && start + rows <= target.shape[at]!;
+  const fits = alike && [start, rows].every((n) => Number.isInteger(n) && n >= 0) && rows <= x.shape[at]!
+    && start + rows <= target.shape[at]!;
   check(fits, "E_SHAPE", () =>
     `assignSlice: ${count === undefined ? "" : `${count} of `}${showShape(x.shape)} does not fit into ${showShape(target.shape)} from ${start} of axis ${at}`);
   check(x.dtype === target.dtype, "E_DTYPE", () => `assignSlice: x is ${x.dtype}, the target ${target.dtype}`);
-  check(!isRecorded(target) && !isRecorded(x), "E_SCOPE", () => "assignSlice: a tape is recording; write in place outside of it, or join tensors with concat");
+  check(!isRecorded(target) && !isRecorded(x), "E_SCOPE", () =>
+    "assignSlice: a tape is recording; write in place outside of it, or join tensors with concat");
   const strides = stridesOf(target.shape);
   copy(x, target, x.shape.with(at, rows), stridesOf(x.shape), strides, 0, start * strides[at]!);
 }
@@ -106,7 +112,8 @@ export function assignSlice(target: Tensor, x: Tensor, axis: number, start: numb
  */
 export function extended(x: Tensor, axis: number, size: number): Tensor {
   const at = normalizeAxis(axis, x.shape.length, "extended");
-  check(Number.isInteger(size) && size >= x.shape[at]!, "E_SHAPE", () => `extended: axis ${at} of ${showShape(x.shape)} can't be made ${size}`);
+  check(Number.isInteger(size) && size >= x.shape[at]!, "E_SHAPE",
+    () => `extended: axis ${at} of ${showShape(x.shape)} can't be made ${size}`);
   check(!isRecorded(x), "E_SCOPE", () => "extended: a tape is recording; join tensors with concat");
   const shape = x.shape.with(at, size);
   const longer = sizeOf(x.shape.slice(0, at)) === 1 ? x.lengthened(shape) : null;

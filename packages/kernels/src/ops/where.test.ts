@@ -1,14 +1,17 @@
 import { expect, it } from "vitest";
 import { dispose, type Tensor } from "../tensor";
-import { checkGradient, checkLeaks, compareWithReference, eachDevice, evaluate, expectError, host, integers, normals, type TestFunction, upload } from "../testing";
+import { checkGradient, checkLeaks, compareWithReference, eachDevice, evaluate, expectError, host, integers, normals, type TestFunction,
+  upload } from "../testing";
 import { where } from "./where";
 
 const choose: TestFunction = (condition, a, b) => where(condition, a, b);
-const mask = (shape: readonly number[]) => host(Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => [0, 1, -0, -2, 0.5][i % 5]!), shape);
+const mask = (shape: readonly number[]) =>
+  host(Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => [0, 1, -0, -2, 0.5][i % 5]!), shape);
 
 eachDevice("where", (device) => {
   it("takes a where the condition is not 0, and what is not chosen does not matter", async () => {
-    const { outputs, gradients } = await evaluate(device, choose, [host([1, 0, -0, NaN], [4]), host([1, NaN, Infinity, 4], [4]), host([NaN, 2, 3, Infinity], [4])], { cotangent: 1 });
+    const { outputs, gradients } = await evaluate(device, choose,
+      [host([1, 0, -0, NaN], [4]), host([1, NaN, Infinity, 4], [4]), host([NaN, 2, 3, Infinity], [4])], { cotangent: 1 });
     expect(Array.from(outputs[0]!)).toEqual([1, 2, 3, 4]);
     expect(gradients.slice(1).map((g) => Array.from(g!))).toEqual([[1, 0, 0, 1], [0, 1, 1, 0]]);
   });

@@ -38,7 +38,8 @@ describe("configurations", () => {
     expect(parseMamba2Config({ ...base, ssm_cfg: { ...base.ssm_cfg, dt_limit } })).toEqual(parseMamba2Config(base));
   });
 
-  const TRANSFORMERS = { model_type: "mamba2", hidden_size: 16, num_hidden_layers: 1, vocab_size: 9, state_size: 8, head_dim: 8, n_groups: 1 };
+  const TRANSFORMERS = { model_type: "mamba2", hidden_size: 16, num_hidden_layers: 1, vocab_size: 9, state_size: 8, head_dim: 8,
+    n_groups: 1 };
   it.each([
     ["vocab_size", Infinity, /^config: vocab_size: expected .*, got Infinity/],
     ["layer_norm_epsilon", Infinity, /^config: layer_norm_epsilon: expected .*, got Infinity/],
@@ -67,7 +68,8 @@ describe("configurations", () => {
   it("reports an unknown field of a checkpoint, and goes on", () => {
     const reports: string[] = [];
     const options = { unknownFields: "report", warn: (message: string) => reports.push(message) } as const;
-    expect(parseMamba2Config({ ...TRANSFORMERS, use_mambapy: false, transformers_version: "6.0.0" }, options)).toEqual(parseMamba2Config(TRANSFORMERS));
+    expect(parseMamba2Config({ ...TRANSFORMERS, use_mambapy: false, transformers_version: "6.0.0" }, options))
+      .toEqual(parseMamba2Config(TRANSFORMERS));
     expect(reports).toEqual(["config: ignored what lenggen does not know: use_mambapy"]);
   });
 
@@ -89,6 +91,7 @@ describe("configurations", () => {
     [{ ...MAMBA2_PRESETS["130m"], ssm_cfg: { layer: "Mamba2", A_init_range: [2, 1] } }, /A_init_range: 2 must not be above 1/],
     [{ ...MAMBA2_PRESETS["130m"], ssm_cfg: { layer: "Mamba2", bias: true } }, /ssm_cfg\.bias/],
   ])("refuses %j", (json, message) => {
-    expect(() => parseMamba2Config(json)).toThrowError(expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(message) }));
+    expect(() => parseMamba2Config(json))
+      .toThrowError(expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(message) }));
   });
 });

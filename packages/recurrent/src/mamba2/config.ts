@@ -7,7 +7,8 @@
  */
 import { check } from "@lenggen/kernels";
 import {
-  choiceField, type ConfigInput, type ConfigOptions, type ConfigOutput, flagField, listField, nullableField, numberField, optionalField, pairField,
+  choiceField, type ConfigInput, type ConfigOptions, type ConfigOutput, flagField, listField, nullableField, numberField,
+  optionalField, pairField,
   readConfig, sectionField, TRANSFORMERS_FIELDS, wholeField,
 } from "@lenggen/kernels/nn";
 
@@ -126,7 +127,8 @@ export type Mamba2Json = ConfigInput<typeof STATE_SPACES.fields>;
 
 /** Reads either published form. Throws `E_CONFIG` naming the field, its value and what it may be, or the field that there is none of. */
 export function parseMamba2Config(json: unknown, options: ConfigOptions = {}): Mamba2Config {
-  return layoutOf(json) === "transformers" ? fromTransformers(readConfig(TRANSFORMERS, json, options)) : fromStateSpaces(readConfig(STATE_SPACES, json, options));
+  return layoutOf(json) === "transformers" ? fromTransformers(readConfig(TRANSFORMERS, json, options))
+    : fromStateSpaces(readConfig(STATE_SPACES, json, options));
 }
 
 /** Which of the two published forms a configuration is in: that of mamba_ssm has a `d_model`, and no `model_type` of its own. */

@@ -1,12 +1,14 @@
 import {
-  check, countElements, type Device, encodeSafetensors, key, leaves, memorySource, open, openSafetensors, openWeights, type Parameters, parseConfig, tensor, zeros,
+  check, countElements, type Device, encodeSafetensors, key, leaves, memorySource, open, openSafetensors, openWeights, type Parameters,
+  parseConfig, tensor, zeros,
 } from "@lenggen/kernels";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { mamba2Json } from "./config";
 import { loadMamba2, saveMamba2 } from "./files";
 import { mamba2 } from "./model";
 
-const CONFIG = { d_model: 16, n_layer: 2, vocab_size: 30, pad_vocab_size_multiple: 16, ssm_cfg: { layer: "Mamba2", d_state: 8, headdim: 8 } };
+const CONFIG = { d_model: 16, n_layer: 2, vocab_size: 30, pad_vocab_size_multiple: 16,
+  ssm_cfg: { layer: "Mamba2", d_state: 8, headdim: 8 } };
 
 describe("checkpoints", () => {
   let device: Device;
@@ -45,34 +47,40 @@ describe("checkpoints", () => {
     const loaded = await loadMamba2(JSON.parse(JSON.stringify(mamba2Json(settings))), await write(parameters, "model.safetensors"), device);
     expect(loaded.model.settings).toEqual(settings);
     expect(await loaded.parameters["backbone.embedding.weight"]!.read()).toEqual(await parameters["backbone.embedding.weight"]!.read());
-    expect(await loaded.model.head(loaded.parameters).read()).toEqual((await parameters["backbone.embedding.weight"]!.read()).subarray(0, 30 * 16));
+    expect(await loaded.model.head(loaded.parameters).read())
+      .toEqual((await parameters["backbone.embedding.weight"]!.read()).subarray(0, 30 * 16));
   });
 
   it("with the names of transformers load too", async () => {
     const { "backbone.embedding.weight": embedding, ...rest } = fresh();
-    const file = await write({ "backbone.embeddings.weight": embedding!, ...rest, "lm_head.weight": embedding! }, "transformers.safetensors");
+    const file = await write({ "backbone.embeddings.weight": embedding!, ...rest, "lm_head.weight": embedding! },
+      "transformers.safetensors");
     const { parameters } = await loadMamba2(CONFIG, file, device);
     expect(await parameters["backbone.embedding.weight"]!.read()).toEqual(await embedding!.read());
   });
 
   it("with a missing tensor are refused", async () => {
     const { "backbone.norm_f.weight": _, ...rest } = fresh();
-    await expect(loadMamba2(CONFIG, await write(rest, "missing.safetensors"), device)).rejects.toThrowError(refusal("E_WEIGHTS", /asks for 1 tensor \(backbone.norm_f.weight\), not in the file/));
+    await expect(loadMamba2(CONFIG, await write(rest, "missing.safetensors"), device)).rejects.toThrowError(refusal("E_WEIGHTS",
+      /asks for 1 tensor \(backbone.norm_f.weight\), not in the file/));
   });
 
   it("with an unknown tensor are refused", async () => {
     const file = await write({ ...fresh(), extra: zeros(device, [1]) }, "unknown.safetensors");
-    await expect(loadMamba2(CONFIG, file, device)).rejects.toThrowError(refusal("E_WEIGHTS", /holds 1 tensor \(extra\), not asked for by the config/));
+    await expect(loadMamba2(CONFIG, file, device)).rejects.toThrowError(refusal("E_WEIGHTS",
+      /holds 1 tensor \(extra\), not asked for by the config/));
   });
 
   it("that fit another configuration are refused", async () => {
     const file = await write(fresh(), "other.safetensors");
-    await expect(loadMamba2({ ...CONFIG, d_model: 24 }, file, device)).rejects.toThrowError(refusal("E_WEIGHTS", /has shape \[32, 16\], the config asks for \[32, 24\]/));
+    await expect(loadMamba2({ ...CONFIG, d_model: 24 }, file, device)).rejects.toThrowError(refusal("E_WEIGHTS",
+      /has shape \[32, 16\], the config asks for \[32, 24\]/));
   });
 
   it("with NaN are refused", async () => {
     const bad = { ...fresh(), "backbone.norm_f.weight": tensor(device, Array.from({ length: 16 }, (_, i) => (i === 5 ? Number.NaN : 1))) };
-    await expect(loadMamba2(CONFIG, await write(bad, "nan.safetensors"), device)).rejects.toThrowError(refusal("E_WEIGHTS", /norm_f.*1 number that is NaN/));
+    await expect(loadMamba2(CONFIG, await write(bad, "nan.safetensors"), device)).rejects.toThrowError(refusal("E_WEIGHTS",
+      /norm_f.*1 number that is NaN/));
   });
 
   it("in shards load as those in one file do", async () => {
@@ -95,8 +103,10 @@ describe("checkpoints", () => {
     expect(parameters["backbone.embedding.weight"]!.size % 2).toBe(1);
     const { parameters: half } = await loadMamba2(ODD, await write(parameters, "odd.safetensors"), device, "f16");
     const embedding = half["backbone.embedding.weight"]!;
-    expect([embedding.dtype, await embedding.read()]).toEqual(["f16", await tensor(device, await parameters["backbone.embedding.weight"]!.read(), [31, 15], "f16").read()]);
-    const large = { ...parameters, "backbone.embedding.weight": tensor(device, Array.from({ length: 31 * 15 }, (_, i) => (i === 31 * 15 - 1 ? 7e4 : 1)), [31, 15]) };
+    expect([embedding.dtype, await embedding.read()])
+      .toEqual(["f16", await tensor(device, await parameters["backbone.embedding.weight"]!.read(), [31, 15], "f16").read()]);
+    const large = { ...parameters, "backbone.embedding.weight": tensor(device,
+      Array.from({ length: 31 * 15 }, (_, i) => (i === 31 * 15 - 1 ? 7e4 : 1)), [31, 15]) };
     await expect(loadMamba2(ODD, await write(large, "odd.safetensors"), device, "f16")).rejects.toThrowError(
       refusal("E_WEIGHTS", /embedding.weight holds 1 number that is NaN or infinite as f16/));
   });

@@ -18,7 +18,8 @@ describe.each(listings.filter(({ available }) => available))("generation on $nam
     const made: number[] = [];
     const parameters = model.init(key(5), device);
     try {
-      for await (const token of generate(model, parameters, options.prompt ?? [1, 2, 3, 4, 5, 6, 7], { maxTokens: 12, ...options } as never)) made.push(token);
+      for await (const token of generate(model, parameters, options.prompt ?? [1, 2, 3, 4, 5, 6, 7],
+        { maxTokens: 12, ...options } as never)) made.push(token);
     } finally {
       dispose(parameters);
     }
@@ -53,7 +54,8 @@ describe.each(listings.filter(({ available }) => available))("generation on $nam
     [{ topP: 1.5 }, /topP 1.5/],
     [{ prompt: [1, 99] }, /99/],
   ])("refuses %j", async (options, message) => {
-    await expect(run(options)).rejects.toThrowError(expect.objectContaining({ code: "E_ARGUMENT", message: expect.stringMatching(message) }));
+    await expect(run(options)).rejects.toThrowError(
+      expect.objectContaining({ code: "E_ARGUMENT", message: expect.stringMatching(message) }));
   });
 
   it("leaves nothing behind on the device", async () => {

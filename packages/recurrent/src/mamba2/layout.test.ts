@@ -24,7 +24,8 @@ async function fixture(file: string): Promise<Uint8Array> {
 
 const OWN = { d_model: 16, n_layer: 1, vocab_size: 30, pad_vocab_size_multiple: 16, ssm_cfg: { layer: "Mamba2", d_state: 8, headdim: 8 } };
 const withSsm = (change: object) => ({ ...OWN, ssm_cfg: { ...OWN.ssm_cfg, ...change } });
-const TRANSFORMERS = { model_type: "mamba2", hidden_size: 16, num_hidden_layers: 1, vocab_size: 64, state_size: 8, head_dim: 8, n_groups: 1 };
+const TRANSFORMERS = { model_type: "mamba2", hidden_size: 16, num_hidden_layers: 1, vocab_size: 64, state_size: 8, head_dim: 8,
+  n_groups: 1 };
 
 describe("checkpoints for other programs", () => {
   let device: Device;
@@ -39,7 +40,8 @@ describe("checkpoints for other programs", () => {
     return { config, json: parseConfig(config) as Record<string, unknown>, file, names: Object.keys(file.tensors) };
   }
 
-  it.each(Object.entries({ ...MAMBA2_PRESETS, untied: { ...OWN, tie_embeddings: false } }))("of %s have no field that mamba_ssm does not know", (_, preset) => {
+  it.each(Object.entries({ ...MAMBA2_PRESETS, untied: { ...OWN, tie_embeddings: false } }))(
+    "of %s have no field that mamba_ssm does not know", (_, preset) => {
     const { config } = mamba2(preset, { layout: "mamba_ssm" }).checkpoint;
     const json = JSON.parse(config) as { ssm_cfg: object };
     expect(Object.keys(json).filter((name) => !MAMBA_CONFIG.has(name))).toEqual([]);
@@ -55,10 +57,12 @@ describe("checkpoints for other programs", () => {
     expect(model.layout).toBe("mamba_ssm");
     expect(names.sort()).toEqual([
       "backbone.embedding.weight", "backbone.norm_f.weight", "lm_head.weight",
-      ...["norm.weight", ...["A_log", "D", "conv1d.bias", "conv1d.weight", "dt_bias", "in_proj.weight", "norm.weight", "out_proj.weight"].map((name) => `mixer.${name}`)]
+      ...["norm.weight", ...["A_log", "D", "conv1d.bias", "conv1d.weight", "dt_bias", "in_proj.weight", "norm.weight", "out_proj.weight"]
+        .map((name) => `mixer.${name}`)]
         .map((name) => `backbone.layers.0.${name}`),
     ].sort());
-    const [embedding, head] = await Promise.all(["backbone.embedding.weight", "lm_head.weight"].map(async (name) => (await file.load(name, device)).read()));
+    const [embedding, head] = await Promise.all(["backbone.embedding.weight", "lm_head.weight"]
+      .map(async (name) => (await file.load(name, device)).read()));
     expect(head).toEqual(embedding);
     const loaded = await loadMamba2(json, file, device);
     expect(loaded.model.config).toEqual(model.config);
@@ -82,15 +86,18 @@ describe("checkpoints for other programs", () => {
   });
 
   it("for transformers have a point in every float, since it tells whole numbers by that", () => {
-    const { config } = mamba2({ ...TRANSFORMERS, layer_norm_epsilon: 1, time_step_min: 1, time_step_max: 2, time_step_limit: [0, 1e21] }).checkpoint;
+    const { config } = mamba2({ ...TRANSFORMERS, layer_norm_epsilon: 1, time_step_min: 1, time_step_max: 2,
+      time_step_limit: [0, 1e21] }).checkpoint;
     expect(config).toContain('"layer_norm_epsilon": 1.0,');
     expect(config).toContain('"time_step_max": 2.0,');
     expect(config).toContain('"time_step_limit": [0.0, 1e+21]');
     expect(config).toContain('"vocab_size": 64,');
-    expect(mamba2({ ...TRANSFORMERS, time_step_limit: [1e-3, Infinity] }).checkpoint.config).toContain('"time_step_limit": [0.001, {"__float__": "Infinity"}]');
+    expect(mamba2({ ...TRANSFORMERS, time_step_limit: [1e-3, Infinity] }).checkpoint.config)
+      .toContain('"time_step_limit": [0.001, {"__float__": "Infinity"}]');
   });
 
-  it.each(Object.entries({ ...MAMBA2_PRESETS, own: OWN, untied: { ...OWN, tie_embeddings: false } }))("come back the same from either form: %s", (_, preset) => {
+  it.each(Object.entries({ ...MAMBA2_PRESETS, own: OWN, untied: { ...OWN, tie_embeddings: false } }))(
+    "come back the same from either form: %s", (_, preset) => {
     const settings = parseMamba2Config(preset);
     for (const layout of ["mamba_ssm", "transformers"] as const) {
       const { config } = mamba2(preset, { layout }).checkpoint;
@@ -103,19 +110,25 @@ describe("checkpoints for other programs", () => {
   it("of a padded vocabulary tell transformers of all rows, and us of the tokens", async () => {
     const model = mamba2(OWN);
     const { json, names, file } = await save(model, model.init(key(1), device), { layout: "transformers" });
-    expect(json).toMatchObject({ architectures: ["Mamba2ForCausalLM"], model_type: "mamba2", vocab_size: 32, unpadded_vocab_size: 30, tie_word_embeddings: true });
+    expect(json).toMatchObject({ architectures: ["Mamba2ForCausalLM"], model_type: "mamba2", vocab_size: 32, unpadded_vocab_size: 30,
+      tie_word_embeddings: true });
     expect(names).toContain("backbone.embeddings.weight");
     expect(names).not.toContain("lm_head.weight");
     expect((await loadMamba2(json, file, device)).model.vocabulary).toBe(30);
-    expect(() => parseMamba2Config({ ...json, unpadded_vocab_size: 12 })).toThrow(expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(/do not make a vocab_size of 32/) }));
+    expect(() => parseMamba2Config({ ...json, unpadded_vocab_size: 12 }))
+      .toThrow(expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(/do not make a vocab_size of 32/) }));
   });
 
   it.each([
-    ["mamba_ssm", { ...OWN, norm_epsilon: 1e-6 }, /for mamba_ssm: its norms have an epsilon of 0.00001, and this model's 0.000001; it can for transformers$/],
-    ["mamba_ssm", withSsm({ dt_limit: [0, 0.02] }), /for mamba_ssm: .* limits of dt, 0 to 0.02, when it generates token by token; it can for transformers$/],
+    ["mamba_ssm", { ...OWN, norm_epsilon: 1e-6 },
+      /for mamba_ssm: its norms have an epsilon of 0.00001, and this model's 0.000001; it can for transformers$/],
+    ["mamba_ssm", withSsm({ dt_limit: [0, 0.02] }),
+      /for mamba_ssm: .* limits of dt, 0 to 0.02, when it generates token by token; it can for transformers$/],
     ["mamba_ssm", { ...TRANSFORMERS, layer_norm_epsilon: 1e-6 }, /for mamba_ssm: its norms/],
-    ["mamba_ssm", withSsm({ expand: 1.5 }), /for mamba_ssm: its expand must be a whole number, and is 1.5; nor for transformers: its expand/],
-    ["transformers", withSsm({ ngroups: 2 }), /for transformers: it norms the gated output over its whole width, not in the 2 groups that this model has; it can for mamba_ssm$/],
+    ["mamba_ssm", withSsm({ expand: 1.5 }),
+      /for mamba_ssm: its expand must be a whole number, and is 1.5; nor for transformers: its expand/],
+    ["transformers", withSsm({ ngroups: 2 }),
+      /for transformers: it norms the gated output over its whole width, not in the 2 groups that this model has; it can for mamba_ssm$/],
     ["transformers", { ...withSsm({ ngroups: 2 }), norm_epsilon: 1e-6 }, /whole width.*; nor for mamba_ssm: its norms/],
   ] as const)("for %s is refused what it has no field for: %j", async (layout, config, message) => {
     const refusal = expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(message) });

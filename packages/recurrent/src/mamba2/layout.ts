@@ -1,5 +1,6 @@
 /**
- * Checkpoints that other programs load. mamba_ssm (2.2 and later) and transformers (4 and 5) want different fields in `config.json`, different
+ * Checkpoints that other programs load. mamba_ssm (2.2 and later) and transformers (4 and 5) want different fields in `config.json`,
+ * different
  * names in the file of weights, and compute different things from some settings, so that a checkpoint is for one of them; which one, its
  * `config.json` tells by its fields.
  *
@@ -32,7 +33,8 @@ export function checkpointForm<S extends Specs>(
 
 /** Throws `E_CONFIG` for settings that a program has no field for, or does something else with. */
 export function checkLayout(c: Mamba2Config, layout: Mamba2Layout): void {
-  check(layout === "mamba_ssm" || layout === "transformers", "E_ARGUMENT", () => `layout must be "mamba_ssm" or "transformers", not ${JSON.stringify(layout)}`);
+  check(layout === "mamba_ssm" || layout === "transformers", "E_ARGUMENT",
+    () => `layout must be "mamba_ssm" or "transformers", not ${JSON.stringify(layout)}`);
   const other = layout === "transformers" ? "mamba_ssm" : "transformers";
   const [reason, otherReason] = [reasonAgainst(c, layout), reasonAgainst(c, other)];
   check(reason === undefined, "E_CONFIG", () =>
@@ -106,7 +108,8 @@ const FLOATS = new Set(["layer_norm_epsilon", "time_step_min", "time_step_max", 
 
 /** JSON as transformers writes it. */
 function pythonText(json: Readonly<Record<string, unknown>>): string {
-  const lines = Object.entries(json).map(([name, value]) => `  ${JSON.stringify(name)}: ${FLOATS.has(name) ? floatText(value as Floats) : JSON.stringify(value)}`);
+  const lines = Object.entries(json)
+    .map(([name, value]) => `  ${JSON.stringify(name)}: ${FLOATS.has(name) ? floatText(value as Floats) : JSON.stringify(value)}`);
   return `{\n${lines.join(",\n")}\n}\n`;
 }
 

@@ -4,7 +4,8 @@
  */
 /// <reference types="vite/types/importMeta.d.ts" />
 import {
-  crossEntropy, type Device, type DeviceKind, type DType, devices, key, leaves, linear, mean, memorySource, open, openSafetensors, type Parameters,
+  crossEntropy, type Device, type DeviceKind, type DType, devices, key, leaves, linear, mean, memorySource, open, openSafetensors,
+  type Parameters,
   scope, slice, tensor, type Tensor, tokenTensor, valueAndGradient,
 } from "@lenggen/kernels";
 import { checkSequenceModel, SEQUENCE_MODEL_LAWS } from "@lenggen/kernels/laws";
@@ -14,7 +15,8 @@ import { mamba2 } from "./model";
 
 // As data URLs, which Node and browsers can read.
 const FIXTURES = import.meta.glob<string>("../../test/fixtures/mamba2-tiny/*", { query: "?url&inline", import: "default" });
-const fixture = async (file: string) => new Uint8Array(await (await fetch(await FIXTURES[`../../test/fixtures/mamba2-tiny/${file}`]!())).arrayBuffer());
+const fixture = async (file: string) =>
+  new Uint8Array(await (await fetch(await FIXTURES[`../../test/fixtures/mamba2-tiny/${file}`]!())).arrayBuffer());
 
 const listings = await devices({ fallback: true });
 for (const { name, available, reason } of listings) if (!available) console.warn(`tests on device ${name} do not run: ${reason}`);
@@ -80,7 +82,8 @@ describe.each(cases)("Mamba-2 on $name ($dtype)", ({ name, dtype, tolerance }) =
     const { model, parameters, read, inputs, targets } = await golden("f16");
     const types = Object.entries(parameters).map(([path, { dtype: type }]) => [path.split(".").slice(-2).join("."), type]);
     expect(new Map(types as [string, string][])).toEqual(new Map([
-      ["embedding.weight", "f16"], ["norm.weight", "f32"], ["in_proj.weight", "f16"], ["conv1d.weight", "f32"], ["conv1d.bias", "f32"], ["mixer.dt_bias", "f32"],
+      ["embedding.weight", "f16"], ["norm.weight", "f32"], ["in_proj.weight", "f16"], ["conv1d.weight", "f32"], ["conv1d.bias", "f32"],
+      ["mixer.dt_bias", "f32"],
       ["mixer.A_log", "f32"], ["mixer.D", "f32"], ["out_proj.weight", "f16"], ["norm_f.weight", "f32"],
     ]));
     const { hidden } = model.forward(parameters, inputs);
@@ -89,7 +92,8 @@ describe.each(cases)("Mamba-2 on $name ($dtype)", ({ name, dtype, tolerance }) =
     expect(off).toBeGreaterThan(1e-6);
     const losses = crossEntropy(hidden, model.head(parameters), targets);
     expect(Math.abs((await mean(losses).item()) - (await read("loss"))[0]!)).toBeLessThan(1e-3);
-    expect(() => valueAndGradient((p: Parameters) => ({ loss: mean(crossEntropy(model.forward(p, inputs).hidden, model.head(p), targets)) }), parameters))
+    expect(() => valueAndGradient(
+      (p: Parameters) => ({ loss: mean(crossEntropy(model.forward(p, inputs).hidden, model.head(p), targets)) }), parameters))
       .toThrow(/f16, through which no gradient is taken; load the model as f32 to train it/);
   });
 
@@ -130,7 +134,8 @@ describe.each(cases)("Mamba-2 on $name ($dtype)", ({ name, dtype, tolerance }) =
       const model = mamba2({ ...sizes, vocab_size: vocabulary, pad_vocab_size_multiple: 16 });
       const tokens = tokenTensor(device, Array.from({ length: 40 }, (_, i) => (i * 7919) % 20), [2, 20], 20);
       const { loss, gradients } = valueAndGradient((p: Parameters) =>
-        ({ loss: mean(crossEntropy(model.forward(p, tokens).hidden, slice(model.head(p), 0, 0, 20), tokens)) }), model.init(key(3), device, dtype));
+        ({ loss: mean(crossEntropy(model.forward(p, tokens).hidden, slice(model.head(p), 0, 0, 20), tokens)) }),
+          model.init(key(3), device, dtype));
       return [await loss.read(), ...(await Promise.all(leaves(gradients).map(({ tensor: t }) => t.read())))];
     };
     // 20 tokens in 32 rows, once as padding and once as tokens of which the loss takes the first 20.
@@ -144,8 +149,10 @@ describe.each(cases)("Mamba-2 on $name ($dtype)", ({ name, dtype, tolerance }) =
 
   // Around the borders of the scan's chunks of 64.
   const CUTS = [[1, 2, 3, 63, 64, 65], [64, 64, 70], [65, 1, 1, 131], Array<number>(70).fill(1)];
-  const GROUPED = { d_model: 24, n_layer: 2, vocab_size: 50, ssm_cfg: { layer: "Mamba2", d_state: 12, headdim: 8, ngroups: 2, chunk_size: 64 } };
-  it.each(SEQUENCE_MODEL_LAWS)("keeps the law of %s", (law) => checkSequenceModel(mamba2(GROUPED), { device, dtype, cuts: CUTS, tolerance, laws: [law] }));
+  const GROUPED = { d_model: 24, n_layer: 2, vocab_size: 50,
+    ssm_cfg: { layer: "Mamba2", d_state: 12, headdim: 8, ngroups: 2, chunk_size: 64 } };
+  it.each(SEQUENCE_MODEL_LAWS)("keeps the law of %s", (law) =>
+    checkSequenceModel(mamba2(GROUPED), { device, dtype, cuts: CUTS, tolerance, laws: [law] }));
 
   it("without gradients holds what lies inside one layer alone, however many there are", () => {
     const [batch, time] = [2, 64];

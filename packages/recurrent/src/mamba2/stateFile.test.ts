@@ -1,5 +1,6 @@
 import {
-  type Device, devices, dispose, encodeSafetensors, generate, key, loadState, memorySource, open, openSafetensors, saveState, type StreamPlace,
+  type Device, devices, dispose, encodeSafetensors, generate, key, loadState, memorySource, open, openSafetensors, saveState,
+  type StreamPlace,
 } from "@lenggen/kernels";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Mamba2, mamba2, type Mamba2State } from "./model";
@@ -33,7 +34,8 @@ describe.each(listings.filter(({ available }) => available))("a saved state on $
     let ended: { state: Mamba2State; place: StreamPlace } | undefined;
     const loaded = from && (await loadState(model, parameters, memorySource(from, "saved"), { batch: 1 }));
     const { onEnd: _, ...others } = options;
-    const given = { maxTokens, temperature: 0.9, topP: 0.95, ...loaded, ...others, onEnd: (state: Mamba2State, place: StreamPlace) => (ended = { state, place }) };
+    const given = { maxTokens, temperature: 0.9, topP: 0.95, ...loaded, ...others, onEnd: (state: Mamba2State, place: StreamPlace) =>
+      (ended = { state, place }) };
     for await (const token of generate(model, parameters, prompt, given as never)) made.push(token);
     if (ended) file = await bytesOf(saveState(model, parameters, ended.state, ended.place)) as typeof file;
     dispose([loaded?.state, ended?.state]);
@@ -65,7 +67,8 @@ describe.each(listings.filter(({ available }) => available))("a saved state on $
 
   it("is what a loop that breaks off leaves", async () => {
     let place: StreamPlace | undefined;
-    for await (const token of generate(model, parameters, [1, 2, 3], { onEnd: (state, at) => (dispose(state), (place = at)) })) if (token >= 0) break;
+    for await (const token of generate(model, parameters, [1, 2, 3], { onEnd: (state, at) => (dispose(state), (place = at)) }))
+      if (token >= 0) break;
     expect(place).toMatchObject({ read: 3, drawn: 1 });
   });
 
@@ -80,7 +83,8 @@ describe.each(listings.filter(({ available }) => available))("a saved state on $
     dispose(others);
     const changed = mamba2({ ...CONFIG, ssm_cfg: { ...CONFIG.ssm_cfg, d_state: 4 } });
     await refused(loadState(changed, parameters, source()), "E_CONFIG", /^saved: is of another model: its "ssm_cfg" is .*"d_state":8/);
-    await refused(loadState({ ...model, family: "mamba3" as never }, parameters, source()), "E_CONFIG", /family "mamba2"; this one is a mamba3/);
+    await refused(loadState({ ...model, family: "mamba3" as never }, parameters, source()), "E_CONFIG",
+      /family "mamba2"; this one is a mamba3/);
     await refused(loadState(model, parameters, source(), { batch: 2 }), "E_SHAPE", /1 streams side by side; 2 were expected/);
     await refused(loadState(model, parameters, source(file.slice(0, -1))), "E_FORMAT", /./);
     const flipped = file.slice();
@@ -88,13 +92,16 @@ describe.each(listings.filter(({ available }) => available))("a saved state on $
     await refused(loadState(model, parameters, source(flipped)), "E_FORMAT", /its numbers are not those that were saved/);
     const { metadata } = await openSafetensors(source());
     const state = model.initialState(1, device);
-    const made = async (tree: unknown, about: Record<string, string>) => source(await bytesOf(encodeSafetensors(tree, { ...metadata, ...about })));
+    const made = async (tree: unknown, about: Record<string, string>) =>
+      source(await bytesOf(encodeSafetensors(tree, { ...metadata, ...about })));
     await refused(loadState(model, parameters, source(await bytesOf(encodeSafetensors(state)))), "E_FORMAT", /is no saved state/);
     await refused(loadState(model, parameters, await made(state, { version: "2" })), "E_FORMAT", /version "2"; this program reads 1/);
-    await refused(loadState(model, parameters, await made({ layers: state.layers.slice(1) }, {})), "E_FORMAT", /layers\.1\.ssm should have shape .* but is missing/);
+    await refused(loadState(model, parameters, await made({ layers: state.layers.slice(1) }, {})), "E_FORMAT",
+      /layers\.1\.ssm should have shape .* but is missing/);
     await refused(loadState(model, parameters, await made({ ...state, more: state.layers[0]!.ssm }, {})), "E_FORMAT", /holds "more"/);
     await refused(loadState(model, parameters, await made(state, { place: '{"read":1}' })), "E_FORMAT", /place must have/);
-    await refused(loadState(model, parameters, await made(state, { place: '{"read":1,"seed":0,"drawn":0,"unread":{"token":30,"by":"model"}}' })), "E_FORMAT", /below 30/);
+    await refused(loadState(model, parameters,
+      await made(state, { place: '{"read":1,"seed":0,"drawn":0,"unread":{"token":30,"by":"model"}}' })), "E_FORMAT", /below 30/);
     dispose(state);
     expect(device.memory().used).toBe(before);
   });

@@ -19,7 +19,8 @@ export function stageBatches(
     order: "independent",
     batch,
     context: length,
-    settings: { kind: "samples of tasks", ...(JSON.parse(JSON.stringify({ stage, mix, answerShare })) as JsonObject), text: text.length, key: [...key] },
+    settings: { kind: "samples of tasks", ...(JSON.parse(JSON.stringify({ stage, mix, answerShare })) as JsonObject), text: text.length,
+      key: [...key] },
     at(step) {
       let left = hostRandom(foldIn(foldIn(key, mix.length), step)).uniform() * shares;
       const t = Math.max(0, mix.findIndex(({ share }) => (left -= share) < 0));
@@ -28,7 +29,8 @@ export function stageBatches(
   };
 }
 
-function samples({ length, batch, shortest }: TrainingStage, { task: name, ends = 1, questions, options = {} }: TrainedTask, answerShare: number, key: Key, text: Tokens | TokenSource) {
+function samples({ length, batch, shortest }: TrainingStage, { task: name, ends = 1, questions, options = {} }: TrainedTask,
+  answerShare: number, key: Key, text: Tokens | TokenSource) {
   const task = TASKS[name];
   const longest = length + 1;
   const prompt = task.promptLength(longest, options);

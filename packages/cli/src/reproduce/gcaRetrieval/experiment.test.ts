@@ -30,7 +30,8 @@ describe("reproduce gca-retrieval", () => {
     const { report, page, chart, summary } = await gcaRetrieval.run(input("whole"));
     expect(chart!.series.map(({ label }) => label)).toEqual(["DRT \u00d71", "DRT \u00d72", "sliding window", "full attention"]);
     const { models, streaming, ...rest } = report as GcaRetrievalReport;
-    expect(rest).toMatchObject({ experiment: "gca-retrieval", preset: "smoke", seed: 3, trainLength: 96, seconds: expect.any(Number) as number });
+    expect(rest).toMatchObject({ experiment: "gca-retrieval", preset: "smoke", seed: 3, trainLength: 96,
+      seconds: expect.any(Number) as number });
     expect(models.map(({ method }) => method)).toEqual(["drt-1", "drt-2", "sliding-window", "full-attention"]);
     for (const { parameters, tokensTrained } of models) {
       expect(parameters).toBeGreaterThan(1000);
@@ -38,8 +39,10 @@ describe("reproduce gca-retrieval", () => {
     }
     const places = models.map(({ retrieval }) => retrieval.map(({ task, length, depth, samples, aligned, perStream }) =>
       [task, length, depth, samples, aligned ? "aligned" : "", perStream > 1 ? `${perStream} in a stream` : ""].join(" ").trim()));
-    const oneKey = (aligned: string) => [64, 96].flatMap((length) => [0.25, 0.75].map((depth) => `key-retrieval ${length} ${depth} 2${aligned}`));
-    expect(places[0]).toEqual([...oneKey("").slice(0, 2), ...oneKey(" aligned").slice(0, 2), ...oneKey("").slice(2), ...oneKey(" aligned").slice(2), "two-hop 64 0.5 2",
+    const oneKey = (aligned: string) =>
+      [64, 96].flatMap((length) => [0.25, 0.75].map((depth) => `key-retrieval ${length} ${depth} 2${aligned}`));
+    expect(places[0]).toEqual([...oneKey("").slice(0, 2), ...oneKey(" aligned").slice(0, 2), ...oneKey("").slice(2),
+      ...oneKey(" aligned").slice(2), "two-hop 64 0.5 2",
       ...[0.25, 0.75].map((depth) => `many-key 1024 ${depth} 1  2 in a stream`)]);
     expect(places[1]!.slice(-2)).toEqual([0.25, 0.75].map((depth) => `many-key 512 ${depth} 2  2 in a stream`));
     expect(places[2]).toEqual(oneKey(""));
@@ -47,7 +50,8 @@ describe("reproduce gca-retrieval", () => {
       expect(Object.keys(cell).slice(0, 6)).toEqual(["task", "length", "depth", "samples", "accuracy", "aligned"]);
       expect(cell.answerBits).toBeGreaterThan(0);
     }
-    expect(models.map(({ reading }) => [reading!.steps, reading!.tokensTrained])).toEqual([2, 2, 3, 1].map((steps) => [steps, steps * 2 * 64]));
+    expect(models.map(({ reading }) => [reading!.steps, reading!.tokensTrained]))
+      .toEqual([2, 2, 3, 1].map((steps) => [steps, steps * 2 * 64]));
     for (const { reading } of models) {
       expect(reading!.lossByLength!.map(({ position }) => position)).toEqual([64, 128]);
       expect(reading!.lossByPosition!.at(-1)!.bitsPerByte).toBeGreaterThan(5);
@@ -58,7 +62,8 @@ describe("reproduce gca-retrieval", () => {
       for (const value of Object.values(point)) expect(value).toBeGreaterThan(0);
     }
     expect(streaming[2]!.diskBytes).toBeGreaterThan(1.8 * streaming[1]!.diskBytes);
-    expect((await readdir(join(folder, "whole"))).filter((name) => name.includes("stream"))).toEqual(["drt-1-stream.json"]); // no file of chunks is left
+    // no file of chunks is left
+    expect((await readdir(join(folder, "whole"))).filter((name) => name.includes("stream"))).toEqual(["drt-1-stream.json"]);
 
     expect(page).toContain("Retrieval far beyond the training length");
     const lines = summary("report.html");
@@ -74,7 +79,8 @@ describe("reproduce gca-retrieval", () => {
   it("goes on where it was interrupted", async () => {
     const stop = new AbortController();
     const stopped = gcaRetrieval.run(input("stopped", stop.signal));
-    const until = setInterval(() => void readdir(join(folder, "stopped", "answers")).then((names) => names.length > 1 && stop.abort(new Error("stopped")), () => {}), 5);
+    const until = setInterval(() => void readdir(join(folder, "stopped", "answers"))
+      .then((names) => names.length > 1 && stop.abort(new Error("stopped")), () => {}), 5);
     await expect(stopped).rejects.toThrow(/stopped|interrupted/);
     clearInterval(until);
     const { report } = await gcaRetrieval.run(input("stopped"));
@@ -86,8 +92,10 @@ describe("reproduce gca-retrieval", () => {
     const smoke = PRESETS["smoke"]!;
     const run = async (from: string, name: string, more: Partial<ReproductionInput> = {}) => {
       const checkpoints = { folder: join(folder, `committed-${from}`), fromScratch: "1 min" };
-      await cp(join(folder, "whole", from, "stage-3", "checkpoints", "step-2"), join(checkpoints.folder, "seed-3", "drt-1"), { recursive: true });
-      const settings = { ...smoke, models: [{ ...smoke.models[0]!, checkpoints }], questions: smoke.questions.slice(0, 1), loss: undefined, reading: undefined, speed: undefined, streaming: from === "drt-1" ? smoke.streaming : undefined };
+      await cp(join(folder, "whole", from, "stage-3", "checkpoints", "step-2"), join(checkpoints.folder, "seed-3", "drt-1"),
+        { recursive: true });
+      const settings = { ...smoke, models: [{ ...smoke.models[0]!, checkpoints }], questions: smoke.questions.slice(0, 1), loss: undefined,
+        reading: undefined, speed: undefined, streaming: from === "drt-1" ? smoke.streaming : undefined };
       return reproduceGcaRetrieval({ ...input(name), ...more, settings });
     };
     const notes: string[] = [];
@@ -100,7 +108,8 @@ describe("reproduce gca-retrieval", () => {
     const [scratch] = (await run("drt-1", "scratch", { fromScratch: true })).models;
     expect(scratch!.tokensTrained).toBeGreaterThan(0);
     expect(scratch!.retrieval).toEqual(committed!.retrieval);
-    await expect(run("drt-2", "other")).rejects.toMatchObject({ code: "E_CONFIG", message: expect.stringMatching(/is of another model than the settings of drt-1/) as string });
+    await expect(run("drt-2", "other")).rejects.toMatchObject({ code: "E_CONFIG",
+      message: expect.stringMatching(/is of another model than the settings of drt-1/) as string });
   });
 
   it.each([
@@ -109,7 +118,8 @@ describe("reproduce gca-retrieval", () => {
   ])("refuses a training with %s", async (name, stages, message) => {
     const smoke = PRESETS["smoke"]!;
     const settings = { ...smoke, models: smoke.models.slice(0, 1), training: { ...smoke.training, stages } };
-    await expect(reproduceGcaRetrieval({ ...input(name), settings })).rejects.toMatchObject({ code: "E_ARGUMENT", message: expect.stringContaining(message) as string });
+    await expect(reproduceGcaRetrieval({ ...input(name), settings })).rejects.toMatchObject({ code: "E_ARGUMENT",
+      message: expect.stringContaining(message) as string });
   });
 });
 

@@ -13,7 +13,8 @@ export const gcaRetrieval: Experiment = {
       const { buildGcaRetrievalReport } = await import("@lenggen/evals/figures");
       return { page: buildGcaRetrievalReport(report), chart: mainChart(report) };
     };
-    const report = await reproduceGcaRetrieval({ ...input, settings: PRESETS[input.preset]! }, async (soFar, done) => input.show(await view(soFar), done));
+    const report = await reproduceGcaRetrieval({ ...input, settings: PRESETS[input.preset]! },
+      async (soFar, done) => input.show(await view(soFar), done));
     return { report, ...await view(report), summary: (place) => summary(report, place) };
   },
 };
@@ -22,5 +23,6 @@ export const gcaRetrieval: Experiment = {
 function mainChart(report: GcaRetrievalReport): LineChart | undefined {
   const chart = retrievalCharts(report).accuracy;
   const main = chart?.series[0]?.panel;
-  return chart && { ...chart, y: { ...chart.y, label: `${chart.y.label}: ${main?.toLowerCase()}` }, series: chart.series.filter(({ panel }) => panel === main) };
+  return chart && { ...chart, y: { ...chart.y, label: `${chart.y.label}: ${main?.toLowerCase()}` },
+    series: chart.series.filter(({ panel }) => panel === main) };
 }

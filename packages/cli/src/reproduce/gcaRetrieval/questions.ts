@@ -89,14 +89,16 @@ async function askTexts(
     for (const [i, depth] of middles(depths).entries()) {
       const { cells } = await taskAccuracy(model, parameters, TASKS[task], {
         // Names and keys of its own at each depth: else all would have the same few.
-        ...options, key: foldIn(key, i), lengths: [tokens], depths: [depth], spread: 0.5 / depths, samples: count, text: heldOut, ends, signal,
+        ...options, key: foldIn(key, i), lengths: [tokens], depths: [depth], spread: 0.5 / depths, samples: count,
+        text: heldOut, ends, signal,
         chunk: settings.pass, batch, onProgress: (done) => onProgress(before + done, total),
       });
       found.push(...cells);
       before += tokens * count;
     }
   }
-  return middles(depths).map((depth) => cellOf(found.filter((cell) => cell.depth === depth), { task, length, depth, aligned, perStream: 1 }));
+  return middles(depths).map((depth) => cellOf(found.filter((cell) => cell.depth === depth),
+    { task, length, depth, aligned, perStream: 1 }));
 }
 
 /** Several questions to a stream. Depths are evenly spaced over all questions, and each stream has all kinds of them. */
@@ -116,17 +118,20 @@ function askStreams(examined: Examined, asked: Asked, streams: number, length: n
 /** One stream, with a key at each depth; `whole`: read in full all the way. */
 export async function askStream(
   { parameters, heldOut, settings, key, signal }: Examined, reader: LongReader, { task, ends, options }: Asked,
-  { number, length, depths, whole }: { readonly number: number; readonly length: number; readonly depths: readonly number[]; readonly whole?: boolean },
+  { number, length, depths, whole }: { readonly number: number; readonly length: number; readonly depths: readonly number[];
+    readonly whole?: boolean },
   onProgress: OnProgress,
 ): Promise<readonly AskedQuestion[]> {
   const { questions } = await askedFromOneStream(reader.model, parameters, TASKS[task], {
-    ...options, key: foldIn(foldIn(key, length), number), length, depths, whole, text: heldOut, ends, chunk: settings.pass, signal, onProgress,
+    ...options, key: foldIn(foldIn(key, length), number), length, depths, whole, text: heldOut, ends, chunk: settings.pass,
+    signal, onProgress,
   });
   return questions;
 }
 
 /** The answers of streams by depth. */
-export function cellsOfStreams({ task, depths }: Asked, length: number, answers: readonly AskedQuestion[], perStream: number): RetrievalCell[] {
+export function cellsOfStreams({ task, depths }: Asked, length: number, answers: readonly AskedQuestion[],
+  perStream: number): RetrievalCell[] {
   return middles(depths).map((depth, i) => {
     const here = answers.filter((answer) => Math.floor(answer.depth * depths) === i);
     return cellOf(here.map(asCell), { task, length, depth, aligned: false, perStream });
@@ -140,7 +145,8 @@ export function middles(count: number): number[] {
 
 type Part = Pick<TaskCell, "samples" | "correct" | "characters" | "answerBits" | "teacherForced">;
 
-const asCell = ({ exact, characters, answerBits, teacherForced }: AskedQuestion): Part => ({ samples: 1, correct: exact, characters, answerBits, teacherForced });
+const asCell = ({ exact, characters, answerBits, teacherForced }: AskedQuestion): Part => ({ samples: 1, correct: exact, characters,
+  answerBits, teacherForced });
 
 /** Answers of one depth together. */
 function cellOf(parts: readonly Part[], place: Pick<RetrievalCell, "task" | "length" | "depth" | "aligned" | "perStream">): RetrievalCell {

@@ -13,10 +13,12 @@ export type TextLosses = Pick<RetrievalModel, "lossByLength" | "lossByPosition">
 
 /** By length and by position. `trainLength`: of the sequences that the parameters were trained on, the settings' longest unless given. */
 export async function textLosses(
-  { method, model: either, heldOut, settings, signal }: Examined, parameters: Parameters, { lengths, sequences }: TextLoss, trainLength = trainLengthOf(settings),
+  { method, model: either, heldOut, settings, signal }: Examined, parameters: Parameters, { lengths, sequences }: TextLoss,
+  trainLength = trainLengthOf(settings),
 ): Promise<TextLosses> {
   const model: SequenceModel = either;
-  const found = await underBar(`${method}: loss`, (onProgress) => lossByPosition(model, parameters, cutSequences(heldOut, Math.max(...lengths) + 1, sequences), {
+  const found = await underBar(`${method}: loss`, (onProgress) =>
+    lossByPosition(model, parameters, cutSequences(heldOut, Math.max(...lengths) + 1, sequences), {
     trainLength, lengths, chunk: settings.pass, signal, onProgress,
   }));
   return { lossByLength: found.lengths, lossByPosition: found.bins };
@@ -24,7 +26,8 @@ export async function textLosses(
 
 /** The same model from fresh parameters, trained on text alone; its run directory stands beside its stages. */
 export async function readOnly(
-  examined: Examined, reading: NonNullable<GcaRetrievalSettings["reading"]>, { device, seed, text }: { device: Device; seed: number; text: Text },
+  examined: Examined, reading: NonNullable<GcaRetrievalSettings["reading"]>,
+  { device, seed, text }: { device: Device; seed: number; text: Text },
 ): Promise<NonNullable<RetrievalModel["reading"]>> {
   const { method, model, settings, folder, signal } = examined;
   const { length, batch, learningRate } = reading;

@@ -38,7 +38,8 @@ export async function reproduceGcaRetrieval(input: GcaRetrievalInput, onModel: O
   const { settings, seed, only } = input;
   const text = await readText(settings.trainingText, trainLengthOf(settings) + 1);
   const { tokens: heldOut } = await readText(settings.heldOutText, Math.max(1, ...(settings.loss?.lengths ?? [])) + 1);
-  const chunk = Math.max(1, ...settings.models.map((retriever) => modelOf(retriever)).filter(hasChunks).map((model) => model.settings.chunk));
+  const chunk = Math.max(1, ...settings.models.map((retriever) => modelOf(retriever)).filter(hasChunks)
+    .map((model) => model.settings.chunk));
 
   const models: RetrievalModel[] = [];
   let streamed: Stage<Streamed> | undefined;
@@ -58,17 +59,21 @@ export async function reproduceGcaRetrieval(input: GcaRetrievalInput, onModel: O
       streamed ??= stream;
       const stages = await examine(input, examined, text);
       models.push({
-        method: retriever.method, parameters: parameterCount(examined.model), retrieval: [...stages.asked.result, ...(stream?.result.cells ?? [])],
-        steps: trained.steps, tokensTrained: trained.tokens, seconds: trained.seconds, ...stages.loss?.result, reading: stages.reading?.result, trainingSpeed: stages.speed?.result, settings: trained.settings,
+        method: retriever.method, parameters: parameterCount(examined.model),
+        retrieval: [...stages.asked.result, ...(stream?.result.cells ?? [])],
+        steps: trained.steps, tokensTrained: trained.tokens, seconds: trained.seconds, ...stages.loss?.result,
+        reading: stages.reading?.result, trainingSpeed: stages.speed?.result, settings: trained.settings,
       });
-      seconds += [trained, stages.asked, stages.loss, stages.reading, stages.speed, stream].reduce((sum, stage) => sum + (stage?.seconds ?? 0), 0);
+      seconds += [trained, stages.asked, stages.loss, stages.reading, stages.speed, stream]
+        .reduce((sum, stage) => sum + (stage?.seconds ?? 0), 0);
       fresh = [stages.asked, stages.loss, stages.reading, stages.speed, stream].some((stage) => stage?.fresh);
     } finally {
       dispose(parameters);
     }
     const later = chosen.slice(i + 1).map(({ method }) => METHOD_STYLES[method].label);
     if (fresh && later.length > 0) {
-      await onModel(assembled(input, { models, streamed, seconds, chunk, pending: later }), `${METHOD_STYLES[retriever.method].label}: done`);
+      await onModel(assembled(input, { models, streamed, seconds, chunk, pending: later }),
+        `${METHOD_STYLES[retriever.method].label}: done`);
     }
   }
   return assembled(input, { models, streamed, seconds, chunk });
@@ -82,7 +87,8 @@ interface Parts {
   readonly pending?: readonly string[];
 }
 
-function assembled({ preset, settings, seed, device }: GcaRetrievalInput, { models, streamed, seconds, chunk, pending }: Parts): GcaRetrievalReport {
+function assembled({ preset, settings, seed, device }: GcaRetrievalInput,
+  { models, streamed, seconds, chunk, pending }: Parts): GcaRetrievalReport {
   const { models: _models, training: _training, ...measured } = settings;
   return {
     experiment: "gca-retrieval",
@@ -137,7 +143,8 @@ function committedCheckpoint({ method, checkpoints }: RetrieverSettings, seed: n
 }
 
 /** Stage after stage, each a run of its own in the model's folder. */
-async function trainOne({ settings, seed, folder, device, signal }: GcaRetrievalInput, retriever: RetrieverSettings, text: Text, steps: number): Promise<Trained> {
+async function trainOne({ settings, seed, folder, device, signal }: GcaRetrievalInput, retriever: RetrieverSettings, text: Text,
+  steps: number): Promise<Trained> {
   const { method } = retriever;
   const training = trainingOf(settings, retriever);
   const { stages, learningRate, warmup, weightDecay } = training;
@@ -151,8 +158,10 @@ async function trainOne({ settings, seed, folder, device, signal }: GcaRetrieval
       const from = parameters;
       const batches = stageBatches(stage, training, foldIn(foldIn(key(seed), SAMPLES), s), text.tokens);
       const outcome = await runTraining(device, {
-        label: `${method}, stage ${s + 1} of ${stages.length}`, model: modelOf(retriever, stage), text, batches, method: "zero", batch: stage.batch, context: stage.length,
-        steps: stage.steps, seed, alike: false, schedule: { learningRate: stage.learningRate ?? learningRate, schedule: stage.schedule ?? "constant", warmup }, optimizer: { name: "adamw", options: { weightDecay } },
+        label: `${method}, stage ${s + 1} of ${stages.length}`, model: modelOf(retriever, stage), text, batches, method: "zero",
+        batch: stage.batch, context: stage.length,
+        steps: stage.steps, seed, alike: false, schedule: { learningRate: stage.learningRate ?? learningRate,
+          schedule: stage.schedule ?? "constant", warmup }, optimizer: { name: "adamw", options: { weightDecay } },
         ...(from && { parameters: () => Promise.resolve(from) }), settings: { before: stages.slice(0, s) as unknown as JsonRecord[] },
         folder: join(folder, method, `stage-${s + 1}`), resume: true, again: "the same command", logEvery: 10, keepCheckpoints: 1,
       }, signal);
@@ -180,24 +189,29 @@ interface Examination {
   readonly speed?: Stage<RetrievalModel["trainingSpeed"]>;
 }
 
-async function examine({ settings, seed, device, folder, signal }: GcaRetrievalInput, examined: Examined, text: Text): Promise<Examination> {
+async function examine({ settings, seed, device, folder, signal }: GcaRetrievalInput, examined: Examined,
+  text: Text): Promise<Examination> {
   const { method, model, parameters, trained, heldOut } = examined;
   const { loss, reading, speed, pass } = settings;
   const read = [settings.heldOutText, heldOut.length];
   const asked = await askAll(examined);
   return {
     asked,
-    loss: loss && await resumable(join(folder, `${method}-loss.json`), { trained, loss, pass, text: read }, () => textLosses(examined, parameters, loss)),
+    loss: loss && await resumable(join(folder, `${method}-loss.json`), { trained, loss, pass, text: read },
+      () => textLosses(examined, parameters, loss)),
     reading: reading && await resumable(join(folder, `${method}-reading.json`), {
-      model: model.config as JsonRecord, seed, reading, pass, text: read, warmup: settings.training.warmup, weightDecay: settings.training.weightDecay, device: device.description,
+      model: model.config as JsonRecord, seed, reading, pass, text: read, warmup: settings.training.warmup,
+      weightDecay: settings.training.weightDecay, device: device.description,
     }, () => readOnly(examined, reading, { device, seed, text })),
-    speed: speed && await resumable(join(folder, `${method}-speed.json`), { model: model.config as JsonRecord, speed, device: device.description }, () =>
+    speed: speed && await resumable(join(folder, `${method}-speed.json`),
+      { model: model.config as JsonRecord, speed, device: device.description }, () =>
       trainingSpeed(model, device, speed, text.tokens, signal)),
   };
 }
 
 function streamOnce({ settings, device, folder }: GcaRetrievalInput, examined: Examined): Promise<Stage<Streamed>> {
   const streaming = settings.streaming!;
-  const decides = { trained: examined.trained, streaming, pass: settings.pass, device: device.description, text: [settings.heldOutText, examined.heldOut.length] };
+  const decides = { trained: examined.trained, streaming, pass: settings.pass, device: device.description,
+    text: [settings.heldOutText, examined.heldOut.length] };
   return resumable(join(folder, `${streaming.method}-stream.json`), decides, () => readStream(examined, streaming, device));
 }

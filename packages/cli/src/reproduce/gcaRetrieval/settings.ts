@@ -108,7 +108,8 @@ export interface GcaRetrievalSettings {
   readonly loss?: TextLoss;
   /**
    * Language modelling at equal cost: each model anew, trained on text alone for its number of steps (cosine, with warm-up and weight decay
-   * as in the other training), then its loss on held-out text. Steps are chosen so that all models train equally long; the report says how long.
+   * as in the other training), then its loss on held-out text. Steps are chosen so that all models train equally long; the report says
+   * how long.
    */
   readonly reading?: TextLoss & {
     readonly steps: Readonly<Record<Retriever, number>>;
@@ -156,15 +157,19 @@ type Named = typeof longNamed | typeof named | ReturnType<typeof alike>;
 const nameless = { task: "key-retrieval", share: 1, options: { keyLength: 12 } } as const;
 const oneNamed = { task: "key-retrieval", share: 2, ends: 2, options: named } as const;
 /** So many named keys in each sequence, all asked for. */
-const manyNamed = (questions: number, share: number, options: TaskSettings, ends?: number) => ({ task: "many-key", share, questions, ends, options }) as const;
+const manyNamed = (questions: number, share: number, options: TaskSettings,
+  ends?: number) => ({ task: "many-key", share, questions, ends, options }) as const;
 /** Some keys have one letter, so that only the name leads to them. */
-const manyLongNamed = (questions: number) => [manyNamed(questions, 1, { ...longNamed, keyLength: 1 }), manyNamed(questions, 2, longNamed)] as const;
+const manyLongNamed = (questions: number) => [manyNamed(questions, 1, { ...longNamed, keyLength: 1 }),
+  manyNamed(questions, 2, longNamed)] as const;
 /** Keys so long that many are cut by a chunk's border. */
 const longKeyed = (keyLength: number) => ({ ...named, keyLength });
 const chained = (questions: number, share: number, options: Named) => ({ task: "two-hop", share, ends: 2, questions, options }) as const;
 
-const copying = { steps: 3500, length: 160, shortest: 120, batch: 12, model: { chunk_size: 16, window: 33, gumbel_noise: true }, tasks: [nameless] } as const;
-const naming = { steps: 3500, length: 320, shortest: 240, batch: 8, model: { chunk_size: 32, window: 40 }, tasks: manyLongNamed(5) } as const;
+const copying = { steps: 3500, length: 160, shortest: 120, batch: 12, model: { chunk_size: 16, window: 33, gumbel_noise: true },
+  tasks: [nameless] } as const;
+const naming = { steps: 3500, length: 320, shortest: 240, batch: 8, model: { chunk_size: 32, window: 40 },
+  tasks: manyLongNamed(5) } as const;
 const whole = { steps: 3500, length: 2048, shortest: 1500, batch: 4, learningRate: 1e-3, schedule: "cosine" } as const;
 
 /**
@@ -174,7 +179,8 @@ const whole = { steps: 3500, length: 2048, shortest: 1500, batch: 4, learningRat
  * 3. Names are told apart by retrieval: there are more keys than chunks that may be retrieved.
  * 4. A name leads to a second name: at first where nearly all chunks may be retrieved.
  * 5. The same with whole chunks and the whole window.
- * 6. The second name is found by retrieval too: there are more pieces than chunks that may be retrieved, and at a lower rate it is not learnt.
+ * 6. The second name is found by retrieval too: there are more pieces than chunks that may be retrieved, and at a lower rate it is not
+ *    learnt.
  * 7. and 8. All of it at the full length, the second time from a high rate again. Questions end two segments: a landmark retrieves earlier
  *    chunks alone, so that the first can't find a key in the question's own chunk, and the second can; and it is the second that knows
  *    what the first hop has found.
@@ -187,14 +193,19 @@ const training = {
   stages: [
     copying,
     naming,
-    { steps: 2500, length: 640, shortest: 580, batch: 8, learningRate: 1e-3, model: { chunk_size: 32, window: 40, top_k: 4 }, tasks: manyLongNamed(12) },
-    { steps: 3000, length: 320, shortest: 280, batch: 8, model: { chunk_size: 32, window: 40 }, tasks: [chained(4, 3, longNamed), manyNamed(6, 1, longNamed, 2)] },
+    { steps: 2500, length: 640, shortest: 580, batch: 8, learningRate: 1e-3, model: { chunk_size: 32, window: 40, top_k: 4 },
+      tasks: manyLongNamed(12) },
+    { steps: 3000, length: 320, shortest: 280, batch: 8, model: { chunk_size: 32, window: 40 },
+      tasks: [chained(4, 3, longNamed), manyNamed(6, 1, longNamed, 2)] },
     { steps: 2500, length: 640, shortest: 560, batch: 8, learningRate: 1.5e-3, tasks: [chained(6, 2, named), manyNamed(12, 1, named, 2)] },
-    { steps: 2500, length: 320, shortest: 280, batch: 12, model: { chunk_size: 32, window: 40, top_k: 3 }, tasks: [chained(4, 3, named), manyNamed(8, 1, named, 2)] },
+    { steps: 2500, length: 320, shortest: 280, batch: 12, model: { chunk_size: 32, window: 40, top_k: 3 },
+      tasks: [chained(4, 3, named), manyNamed(8, 1, named, 2)] },
     whole,
     whole,
-    { steps: 2400, length: 160, shortest: 130, batch: 8, model: { chunk_size: 8, window: 40, top_k: 20 }, tasks: [manyNamed(3, 3, longKeyed(12), 2), manyNamed(3, 1, named, 2)] },
-    { steps: 1200, length: 240, shortest: 190, batch: 8, learningRate: 1.5e-3, model: { chunk_size: 16, window: 40, top_k: 16 }, tasks: [manyNamed(4, 3, longKeyed(12), 2), manyNamed(4, 1, named, 2)] },
+    { steps: 2400, length: 160, shortest: 130, batch: 8, model: { chunk_size: 8, window: 40, top_k: 20 },
+      tasks: [manyNamed(3, 3, longKeyed(12), 2), manyNamed(3, 1, named, 2)] },
+    { steps: 1200, length: 240, shortest: 190, batch: 8, learningRate: 1.5e-3, model: { chunk_size: 16, window: 40, top_k: 16 },
+      tasks: [manyNamed(4, 3, longKeyed(12), 2), manyNamed(4, 1, named, 2)] },
     {
       steps: 1800, length: 320, shortest: 280, batch: 8, learningRate: 1.5e-3, model: { chunk_size: 32, window: 40 },
       tasks: [manyNamed(5, 3, longKeyed(12), 2), manyNamed(5, 1, named, 2), chained(4, 1, named)],
@@ -205,12 +216,14 @@ const training = {
     },
     {
       ...whole, steps: 3000,
-      tasks: [oneNamed, { ...oneNamed, options: longKeyed(8) }, manyNamed(50, 3, named, 2), manyNamed(36, 2, longKeyed(8), 2), chained(20, 5, named)],
+      tasks: [oneNamed, { ...oneNamed, options: longKeyed(8) }, manyNamed(50, 3, named, 2), manyNamed(36, 2, longKeyed(8), 2),
+        chained(20, 5, named)],
     },
     {
       ...whole, steps: 1400,
       tasks: [
-        oneNamed, manyNamed(50, 2, named, 2), manyNamed(50, 3, alike(4), 2), manyNamed(12, 1, alike(3), 2), manyNamed(30, 3, { ...longKeyed(12), nameLetters: 8 }, 2),
+        oneNamed, manyNamed(50, 2, named, 2), manyNamed(50, 3, alike(4), 2), manyNamed(12, 1, alike(3), 2),
+        manyNamed(30, 3, { ...longKeyed(12), nameLetters: 8 }, 2),
         chained(20, 3, named), chained(20, 2, alike(6)),
       ],
     },
@@ -252,9 +265,11 @@ const manyKeys = { task: "many-key", ends: 2, options: { ...named, keys: 16 } } 
 const twoHops = { task: "two-hop", ends: 2, options: { ...named, keys: 24 } } as const;
 
 const smallDrt = {
-  ...DRT_PRESETS["drt-tiny"], hidden_size: 16, intermediate_size: 16, lower_layers: 1, upper_groups: [1], chunk_size: 8, window: 9, top_k: 2,
+  ...DRT_PRESETS["drt-tiny"], hidden_size: 16, intermediate_size: 16, lower_layers: 1, upper_groups: [1], chunk_size: 8,
+  window: 9, top_k: 2,
 } as const satisfies DrtJson;
-const smallTransformer = { ...TRANSFORMER_PRESETS["sliding-window-tiny"], hidden_size: 16, intermediate_size: 16, num_hidden_layers: 2, window: 9 } as const satisfies TransformerJson;
+const smallTransformer = { ...TRANSFORMER_PRESETS["sliding-window-tiny"], hidden_size: 16, intermediate_size: 16, num_hidden_layers: 2,
+  window: 9 } as const satisfies TransformerJson;
 
 export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
   /** A few seconds: shows that all parts work together, and nothing else. */
@@ -283,7 +298,8 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
     pass: 64,
     diskFrom: 512,
     loss: { lengths: [64, 128], sequences: 2 },
-    reading: { steps: { "drt-1": 2, "drt-2": 2, "sliding-window": 3, "full-attention": 1 }, length: 64, batch: 2, learningRate: 2e-3, lengths: [64, 128], sequences: 2 },
+    reading: { steps: { "drt-1": 2, "drt-2": 2, "sliding-window": 3, "full-attention": 1 }, length: 64, batch: 2, learningRate: 2e-3,
+      lengths: [64, 128], sequences: 2 },
     speed: { lengths: [32, 64], tokens: 64, steps: 1 },
     streaming: { method: "drt-1", ...shareStream, length: 1024, marks: [256, 512, 1024], warmUp: 256, depths: 2, samples: 1 },
   },
@@ -326,7 +342,8 @@ export const PRESETS: Readonly<Record<string, GcaRetrievalSettings>> = {
       lengths: doublings(K, 32 * K), sequences: 16,
     },
     speed: { lengths: [2 * K, 4 * K, 8 * K, 16 * K], tokens: 16 * K, steps: 4 },
-    streaming: { method: "drt-1", ...shareStream, length: 16 * M, marks: doublings(16 * K, 16 * M), warmUp: 512 * K, depths: 10, samples: 2 },
+    streaming: { method: "drt-1", ...shareStream, length: 16 * M, marks: doublings(16 * K, 16 * M), warmUp: 512 * K,
+      depths: 10, samples: 2 },
   },
 };
 

@@ -9,7 +9,8 @@ import type { GcaRetrievalSettings } from "./settings";
  * when the next one has been queued, and that must be so at both ends.
  */
 export async function trainingSpeed(
-  model: SequenceModel, device: Device, { lengths, tokens, steps }: NonNullable<GcaRetrievalSettings["speed"]>, text: Tokens | TokenSource, signal: AbortSignal,
+  model: SequenceModel, device: Device, { lengths, tokens, steps }: NonNullable<GcaRetrievalSettings["speed"]>, text: Tokens | TokenSource,
+  signal: AbortSignal,
 ): Promise<NonNullable<RetrievalModel["trainingSpeed"]>> {
   const found: { length: number; batch: number; tokensPerSecond: number }[] = [];
   for (const length of lengths) {

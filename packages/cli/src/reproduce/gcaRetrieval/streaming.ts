@@ -29,18 +29,21 @@ export function readStream(examined: Examined, settings: StreamingSettings, devi
   });
 }
 
-async function readWatched(examined: Examined, reader: LongReader, settings: StreamingSettings, device: Device, onProgress: OnProgress): Promise<Streamed> {
+async function readWatched(examined: Examined, reader: LongReader, settings: StreamingSettings, device: Device,
+  onProgress: OnProgress): Promise<Streamed> {
   const watch = new Watch(settings.marks, (length) => ({
     deviceBytes: device.memory().used,
     diskBytes: reader.diskBytes(),
     landmarkBytes: landmarkBytes(examined, length),
   }));
   const { length, depths, samples } = settings;
-  const answers = await askStream(examined, reader, settings, { number: 0, length, depths: middles(depths * samples), whole: true }, (done, total) => {
+  const answers = await askStream(examined, reader, settings, { number: 0, length, depths: middles(depths * samples), whole: true },
+    (done, total) => {
     watch.passed(done);
     onProgress(done, total);
   });
-  return { points: watch.points, cells: cellsOfStreams(settings, length, answers, answers.length), tier: reader.tier, seconds: watch.seconds };
+  return { points: watch.points, cells: cellsOfStreams(settings, length, answers, answers.length), tier: reader.tier,
+    seconds: watch.seconds };
 }
 
 function landmarkBytes({ model, parameters }: Examined, length: number): number {
@@ -87,7 +90,8 @@ class Watch {
     if (!this.marks.some((mark) => mark > before && mark <= length)) return;
     const from = this.#passes[0]!;
     const tokensPerSecond = ((length - from.at) * 1000) / Math.max(1e-3, ms - from.ms);
-    this.points.push({ length, tokensPerSecond, residentBytes: residentWithoutGarbage(), ...this.look(length), mostResidentBytes: this.#most });
+    this.points.push({ length, tokensPerSecond, residentBytes: residentWithoutGarbage(), ...this.look(length),
+      mostResidentBytes: this.#most });
     this.#most = 0;
   }
 }

@@ -1,6 +1,7 @@
 /** Everything that a report says about one model, measured now. */
 import {
-  effectiveRemembrance, lossByPosition, type Method, type ReportModel, stateStatistics, taskAccuracy, type TaskAccuracy, type TaskName, TASKS,
+  effectiveRemembrance, lossByPosition, type Method, type ReportModel, stateStatistics, taskAccuracy, type TaskAccuracy,
+  type TaskName, TASKS,
 } from "@lenggen/evals";
 import { foldIn, key, type Parameters, type SequenceModel, type TokenSource } from "@lenggen/kernels";
 import { cutSequences } from "../../measures";
@@ -20,17 +21,22 @@ export interface EvaluationInput {
 }
 
 /** Loss by position, Effective Remembrance, state statistics and recall of one model. */
-export async function evaluateModel({ method, model, parameters, heldOut, settings, seed, signal, onLosses }: EvaluationInput): Promise<ReportModel> {
+export async function evaluateModel({ method, model, parameters, heldOut, settings, seed, signal,
+  onLosses }: EvaluationInput): Promise<ReportModel> {
   const { trainLength, lengths, sequences, remembrance, states, recall, chunk } = settings;
-  const measured = <R>(what: string, run: (onProgress: (done: number, total: number) => void) => Promise<R>): Promise<R> => underBar(`${method}: ${what}`, run);
+  const measured = <R>(what: string, run: (onProgress: (done: number, total: number) => void) => Promise<R>): Promise<R> =>
+    underBar(`${method}: ${what}`, run);
   const { bins, lengths: byLength } = await measured("loss by position", (onProgress) =>
-    lossByPosition(model, parameters, cutSequences(heldOut, Math.max(...lengths) + 1, sequences), { trainLength, lengths, chunk, signal, onProgress }));
+    lossByPosition(model, parameters, cutSequences(heldOut, Math.max(...lengths) + 1, sequences),
+      { trainLength, lengths, chunk, signal, onProgress }));
   const losses = { lossByPosition: bins, lossByLength: byLength };
   await onLosses(losses);
   const remembered = await measured("Effective Remembrance", (onProgress) =>
-    effectiveRemembrance(model, parameters, cutSequences(heldOut, remembrance.length, remembrance.sequences), { length: remembrance.length, chunk, signal, onProgress }));
+    effectiveRemembrance(model, parameters, cutSequences(heldOut, remembrance.length, remembrance.sequences),
+      { length: remembrance.length, chunk, signal, onProgress }));
   const statistics = await measured("state statistics", (onProgress) =>
-    stateStatistics(model, parameters, cutSequences(heldOut, states.length, states.sequences), { length: states.length, chunk, signal, onProgress }));
+    stateStatistics(model, parameters, cutSequences(heldOut, states.length, states.sequences),
+      { length: states.length, chunk, signal, onProgress }));
   const recalled: TaskAccuracy[] = [];
   for (const task of recall.tasks) {
     recalled.push(await measured(task, (onProgress) =>

@@ -12,7 +12,8 @@ export const unexploredStates: Experiment = {
       const { buildUnexploredStatesReport } = await import("@lenggen/evals/figures");
       return { page: buildUnexploredStatesReport(report), chart: charts(report).ratio };
     };
-    const report = await reproduceUnexploredStates({ ...input, settings: PRESETS[input.preset]! }, async (soFar, done) => input.show(await view(soFar), done));
+    const report = await reproduceUnexploredStates({ ...input, settings: PRESETS[input.preset]! },
+      async (soFar, done) => input.show(await view(soFar), done));
     return { report, ...await view(report), summary: (place) => summary(report, place) };
   },
 };

@@ -51,12 +51,14 @@ export async function reproduceRecall(
     signal.throwIfAborted();
     if (method === "base") base = checkpoint;
     tokens += steps * batch * settings.trainLength;
-    const bar = new Progress(`recall, ${method}: asked`, settings.samples * settings.lengths.reduce((sum, length) => sum + length, 0), { unit: "tokens" });
+    const bar = new Progress(`recall, ${method}: asked`, settings.samples * settings.lengths.reduce((sum, length) => sum + length, 0),
+      { unit: "tokens" });
     try {
       recall.push({
         method,
         results: [await taskAccuracy(model, parameters, TASKS.recall, {
-          key: foldIn(key(seed), 7), lengths: settings.lengths, samples: settings.samples, text: heldOut, signal, onProgress: (done) => bar.update(done),
+          key: foldIn(key(seed), 7), lengths: settings.lengths, samples: settings.samples, text: heldOut, signal,
+          onProgress: (done) => bar.update(done),
         })],
       });
     } finally {

@@ -44,12 +44,14 @@ export async function reproduceUnexploredStates(
   const models: ReportModel[] = [];
   const spent = { tokens: 0, seconds: 0 };
   const label = (method: Method): string => METHOD_STYLES[method].label;
-  const reportOf = (more: Pick<UnexploredStatesReport, "models" | "recall" | "pending">): UnexploredStatesReport => assembled(input, model, spent, more);
+  const reportOf = (more: Pick<UnexploredStatesReport, "models" | "recall" | "pending">): UnexploredStatesReport =>
+    assembled(input, model, spent, more);
   const recallPending = settings.recallTraining ? ["recall"] : [];
 
   let base: Trained | undefined;
   for (const [i, method] of METHODS.entries()) {
-    const trained = base === undefined ? await trainOne(input, model, training, method, settings.base) : await trainFrom(input, model, training, base, method);
+    const trained = base === undefined ? await trainOne(input, model, training, method, settings.base)
+      : await trainFrom(input, model, training, base, method);
     base ??= trained;
     spent.tokens += trained.tokens;
     spent.seconds += trained.seconds;
@@ -57,21 +59,24 @@ export async function reproduceUnexploredStates(
     const evaluation = await evaluated(input, trained, heldOut, async (losses) => {
       if (i > 0) return; // of the first model alone: a reader has nothing yet
       const partly: ReportModel = { method, effectiveRemembrance: [], stateStd: [], ...losses };
-      await onPart(reportOf({ models: [partly], pending: [`other measures of ${label(method)}`, ...later] }), `${label(method)}: the loss by position is measured`);
+      await onPart(reportOf({ models: [partly], pending: [`other measures of ${label(method)}`, ...later] }),
+        `${label(method)}: the loss by position is measured`);
     });
     spent.seconds += evaluation.seconds;
     models.push(evaluation.result);
     if (evaluation.fresh && later.length > 0) await onPart(reportOf({ models, pending: later }), `${label(method)}: done`);
   }
   const recall = settings.recallTraining && await reproduceRecall(input, settings.recallTraining, training, heldOut, (soFar, later) =>
-    onPart(reportOf({ models, recall: soFar, pending: later.map((method) => `recall of ${label(method)}`) }), `recall, ${label(soFar.at(-1)!.method)}: done`));
+    onPart(reportOf({ models, recall: soFar, pending: later.map((method) => `recall of ${label(method)}`) }),
+      `recall, ${label(soFar.at(-1)!.method)}: done`));
   spent.tokens += recall?.tokens ?? 0;
   spent.seconds += recall?.seconds ?? 0;
   return reportOf({ models, recall: recall?.recall });
 }
 
 function assembled(
-  { preset, settings, seed, device }: UnexploredStatesInput, model: Mamba2, { tokens, seconds }: { readonly tokens: number; readonly seconds: number },
+  { preset, settings, seed, device }: UnexploredStatesInput, model: Mamba2,
+  { tokens, seconds }: { readonly tokens: number; readonly seconds: number },
   { models, recall, pending }: Pick<UnexploredStatesReport, "models" | "recall" | "pending">,
 ): UnexploredStatesReport {
   return {
@@ -120,7 +125,8 @@ async function trainOne(
 
 /** The evaluation of one model; an interrupted reproduction finds the finished ones on disk. */
 function evaluated(
-  { settings, seed, folder, device, signal }: UnexploredStatesInput, trained: Trained, heldOut: TokenSource, onLosses: EvaluationInput["onLosses"],
+  { settings, seed, folder, device, signal }: UnexploredStatesInput, trained: Trained, heldOut: TokenSource,
+  onLosses: EvaluationInput["onLosses"],
 ): Promise<Stage<ReportModel>> {
   const { method, checkpoint, steps, tokens, seconds } = trained;
   // What decides the numbers: how this model was trained and what is measured, but not how the others are trained.

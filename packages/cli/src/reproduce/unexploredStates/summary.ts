@@ -12,7 +12,8 @@ export function summary(report: UnexploredStatesReport, place: string): string[]
   const recallLength = asked[Math.floor(asked.length / 2)]?.length;
   const rows = found.map((finding) => {
     const { method, ratio, worstRatio, worstAt, insideBits, verdict } = finding;
-    const recalled = report.recall?.find((model) => model.method === method)?.results[0]?.cells.find(({ length }) => length === recallLength);
+    const recalled = report.recall?.find((model) => model.method === method)?.results[0]?.cells.find(({ length }) =>
+      length === recallLength);
     return [
       METHOD_STYLES[method].label, insideBits.toFixed(3), ratio.toFixed(3), `${worstRatio.toFixed(3)} at ${lengthName(worstAt)}`,
       recalled ? percent(recalled.accuracy) : "", verdict,

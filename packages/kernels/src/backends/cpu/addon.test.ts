@@ -26,7 +26,8 @@ it.each(["cjs", "esm"] as const)("gives a reason, and the other devices, in a bu
     target: "es2022", platform: "node", config: false, silent: true, shims: false, noExternal: [/.*/],
   });
   const file = join(folder, format === "cjs" ? "cjs.cjs" : "esm.mjs");
-  const { stdout, stderr } = spawnSync(process.execPath, [file], { encoding: "utf8", env: { ...process.env, LENGGEN_CPU_ADDON: undefined } });
+  const { stdout, stderr } = spawnSync(process.execPath, [file],
+    { encoding: "utf8", env: { ...process.env, LENGGEN_CPU_ADDON: undefined } });
   expect(stderr).toBe("");
   const { failure, names } = JSON.parse(stdout) as { failure: string; names: [string, boolean][] };
   expect(failure).toBe("E_DEVICE_UNAVAILABLE");

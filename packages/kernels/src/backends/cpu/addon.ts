@@ -107,5 +107,6 @@ export function withoutBinary(platform: string, musl: boolean): string {
 export function translated(error: unknown): LenggenError {
   if (error instanceof LenggenError) return error;
   const { code, message } = error as { code?: unknown; message?: unknown };
-  return new LenggenError(typeof code === "string" && code.startsWith("E_") ? (code as ErrorCode) : "E_DEVICE", `cpu: ${String(message)}`, { cause: error });
+  return new LenggenError(typeof code === "string" && code.startsWith("E_") ? (code as ErrorCode) : "E_DEVICE", `cpu: ${String(message)}`,
+    { cause: error });
 }

@@ -170,7 +170,8 @@ describe.runIf(loaded.addon)("the cpu device", () => {
     const { outputs, pullback } = vjp(([input, weight]) => rmsNorm(input, weight, { eps: 0 }), given);
     expect(await outputs.read()).toEqual(new Float32Array(32).fill(1));
     const gradients = pullback(given[0]);
-    await expect(gradients[0].read()).rejects.toMatchObject({ code: "E_MEMORY", message: expect.stringMatching(/rmsNormGradient.* scratch/) });
+    await expect(gradients[0].read()).rejects.toMatchObject({ code: "E_MEMORY",
+      message: expect.stringMatching(/rmsNormGradient.* scratch/) });
     await device.synchronize();
     expect(await outputs.read()).toEqual(new Float32Array(32).fill(1));
     dispose([given, outputs, gradients]);
@@ -184,24 +185,32 @@ describe.runIf(loaded.addon)("the cpu device", () => {
     const fill = (native["describe"]!() as { kernels: string[] }).kernels.indexOf("fill");
     const values = (...list: number[]) => Float64Array.from(list);
     const wrong: [string, ...unknown[]][] = [
-      ["launch"], ["launch", 1e9, values(), 0, 0], ["launch", -1, values(), 0, 0], ["launch", 0.5, values(), 0, 0], ["launch", fill, [], 0, 0],
-      ["launch", fill, new Float32Array(9), 1, 1], ["launch", fill, values(id, 0, 64, 0), 1, 1], ["launch", fill, values(id, 0, 68, 0, 1), 1, 1],
-      ["launch", fill, values(id, 64, 4, 0, 1), 1, 1], ["launch", fill, values(id, -4, 4, 0, 1), 1, 1], ["launch", fill, values(id, 0, NaN, 0, 1), 1, 1],
-      ["launch", fill, values(id, 0.5, 4, 0, 1), 1, 1], ["launch", fill, values(id + 1, 0, 4, 0, 1), 1, 1], ["launch", fill, values(NaN, 0, 4, 0, 1), 1, 1],
-      ["launch", fill, values(1e300, 0, 4, 0, 1), 1, 1], ["launch", fill, values(-1, 0, 0, 0, 1), 1, 1], ["launch", fill, values(id, 0, 64, 0), 1, 0],
+      ["launch"], ["launch", 1e9, values(), 0, 0], ["launch", -1, values(), 0, 0], ["launch", 0.5, values(), 0, 0],
+      ["launch", fill, [], 0, 0],
+      ["launch", fill, new Float32Array(9), 1, 1], ["launch", fill, values(id, 0, 64, 0), 1, 1],
+      ["launch", fill, values(id, 0, 68, 0, 1), 1, 1],
+      ["launch", fill, values(id, 64, 4, 0, 1), 1, 1], ["launch", fill, values(id, -4, 4, 0, 1), 1, 1],
+      ["launch", fill, values(id, 0, NaN, 0, 1), 1, 1],
+      ["launch", fill, values(id, 0.5, 4, 0, 1), 1, 1], ["launch", fill, values(id + 1, 0, 4, 0, 1), 1, 1],
+      ["launch", fill, values(NaN, 0, 4, 0, 1), 1, 1],
+      ["launch", fill, values(1e300, 0, 4, 0, 1), 1, 1], ["launch", fill, values(-1, 0, 0, 0, 1), 1, 1],
+      ["launch", fill, values(id, 0, 64, 0), 1, 0],
       ["allocate"], ["allocate", "7"], ["allocate", -1], ["allocate", NaN], ["allocate", 0.5],
       ["free"], ["free", id + 1], ["free", -1], ["free", NaN],
       ["write", id, 0], ["write", id, 0, new Uint8Array(65)], ["write", id, 64, new Uint8Array(1)], ["write", id, -1, new Uint8Array(1)],
       ["write", id, 0, new Float32Array(1)], ["write", 99, 0, new Uint8Array(1)],
       ["read", id, 0, 65], ["read", id, -1, 1], ["read", 99, 0, 1], ["read", id],
-      ["read", id, 0, 64, new Uint8Array(63)], ["read", id, 0, 64, new Float32Array(16)], ["read", id, 0, 64, new Float32Array(64)], ["read", id, 0, 64, 3],
+      ["read", id, 0, 64, new Uint8Array(63)], ["read", id, 0, 64, new Float32Array(16)], ["read", id, 0, 64, new Float32Array(64)],
+      ["read", id, 0, 64, 3],
     ];
     for (const [method, ...given] of wrong) {
-      expect(() => native[method]!(...given), `${method}(${given.map(String).join("; ")})`).toThrow(expect.objectContaining({ code: "E_ARGUMENT" }));
+      expect(() => native[method]!(...given), `${method}(${given.map(String).join("; ")})`)
+        .toThrow(expect.objectContaining({ code: "E_ARGUMENT" }));
     }
     expect(() => native["allocate"]!(2 ** 60)).toThrow(expect.objectContaining({ code: "E_MEMORY" }));
     for (const given of [[], ["2", "", 1, 1], [2, 3, 1, 1], [2, "", "x", 1], [2, "", 0, 1], [2, "", NaN, 1], [2, "", 1]]) {
-      expect(() => new (Native as unknown as new (...v: unknown[]) => unknown)(...given)).toThrow(expect.objectContaining({ code: "E_ARGUMENT" }));
+      expect(() => new (Native as unknown as new (...v: unknown[]) => unknown)(...given))
+        .toThrow(expect.objectContaining({ code: "E_ARGUMENT" }));
     }
     native["launch"]!(fill, values(id, 0, 64, 0, 1), 1, 1);
     native["free"]!(id);
@@ -263,7 +272,8 @@ describe.runIf(loaded.addon)("a process with cpu devices", () => {
     expect([status, stdout.trim(), stderr]).toEqual([0, "read", ""]);
   });
 
-  it.each(["process.exit(7)", "process.exitCode = 7", "setTimeout(() => process.exit(7), 5)"])("may exit in the middle of work: %s", (end) => {
+  it.each(["process.exit(7)", "process.exitCode = 7", "setTimeout(() => process.exit(7), 5)"])("may exit in the middle of work: %s",
+    (end) => {
     const { status, signal, stderr } = node(`${busy} work(3000); device.read(out, 0, size); ${end};`);
     expect([status, signal, stderr]).toEqual([7, null, ""]);
   });
@@ -272,7 +282,8 @@ describe.runIf(loaded.addon)("a process with cpu devices", () => {
     const { status, stderr } = node(`
       for (let i = 0; i < 200; i++) { const d = new addon.CpuDevice(2, "", 2 ** 30, 2 ** 30); d.write(d.allocate(1000), 0, new Uint8Array(1000)); }
       for (let i = 0; i < 5; i++) { gc(); }
-      setTimeout(() => gc(), 10);`.replace(/^/, "require('v8').setFlagsFromString('--expose-gc'); const gc = require('vm').runInNewContext('gc');"));
+      setTimeout(() => gc(), 10);`.replace(/^/,
+        "require('v8').setFlagsFromString('--expose-gc'); const gc = require('vm').runInNewContext('gc');"));
     expect([status, stderr]).toEqual([0, ""]);
   });
 
@@ -310,7 +321,8 @@ describe("a missing or broken addon", () => {
     try {
       const fresh = await import("../../open");
       const listing = (await fresh.devices()).find(({ name }) => name === "cpu")!;
-      await expect(fresh.open("cpu")).rejects.toMatchObject({ code: "E_DEVICE_UNAVAILABLE", message: expect.stringContaining(listing.reason) });
+      await expect(fresh.open("cpu")).rejects.toMatchObject({ code: "E_DEVICE_UNAVAILABLE",
+        message: expect.stringContaining(listing.reason) });
       (await fresh.open("reference")).close();
       return listing;
     } finally {
@@ -322,6 +334,7 @@ describe("a missing or broken addon", () => {
     const broken = join(folder, "broken.node");
     writeFileSync(broken, "not a binary");
     expect(await probe(broken)).toMatchObject({ available: false, reason: expect.stringMatching(/broken\.node does not load: .+/) });
-    expect(await probe(join(folder, "absent.node"))).toMatchObject({ available: false, reason: expect.stringMatching(/absent\.node does not load/) });
+    expect(await probe(join(folder, "absent.node")))
+      .toMatchObject({ available: false, reason: expect.stringMatching(/absent\.node does not load/) });
   });
 });

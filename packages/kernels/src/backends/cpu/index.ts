@@ -154,13 +154,15 @@ export const cpu: Backend = {
       name: "cpu",
       available: true,
       reason: "",
-      details: { processor: await processorName(), cores: availableParallelism(), isa: isas.at(-1) ?? "", isas: isas.join(", "), binary: loaded.path },
+      details: { processor: await processorName(), cores: availableParallelism(), isa: isas.at(-1) ?? "", isas: isas.join(", "),
+        binary: loaded.path },
     };
   },
   async open({ threads, isa, memoryLimit }) {
     const { availableParallelism } = await import("node:os");
     const count = threads ?? Math.min(availableParallelism(), 256);
-    check(Number.isInteger(count) && count >= 1 && count <= 256, "E_ARGUMENT", () => `threads must be a whole number from 1 to 256, not ${count}`);
+    check(Number.isInteger(count) && count >= 1 && count <= 256, "E_ARGUMENT",
+      () => `threads must be a whole number from 1 to 256, not ${count}`);
     const limit = await memoryLimitFrom(memoryLimit);
     const addon = await addonOrThrow();
     try {

@@ -28,11 +28,14 @@ describe("the C library", () => {
     expect(await isMusl(system(["/lib/x86_64-linux-gnu/libc.so.6"], "2.36", ["ld-musl-x86_64.so.1"]))).toBe(false);
     expect(await isMusl(system([]))).toBe(false);
     expect(await isMusl(system([], undefined, ["ld-musl-x86_64.so.1"], "darwin"))).toBe(false);
-    expect(await isMusl()).toBe((process.report.getReport() as { header: { glibcVersionRuntime?: string } }).header.glibcVersionRuntime === undefined && process.platform === "linux");
+    expect(await isMusl()).toBe(
+      (process.report.getReport() as { header: { glibcVersionRuntime?: string } }).header.glibcVersionRuntime === undefined
+        && process.platform === "linux");
   });
 
   it("is named in the reason, with what works and how to build", () => {
-    expect(withoutBinary("linux-x64", true)).toMatch(/linux-x64 on musl, Alpine.*reference device works.*node:20-slim.*apk add g\+\+.*build-native\.mjs.*LENGGEN_CPU_ADDON/);
+    expect(withoutBinary("linux-x64", true))
+      .toMatch(/linux-x64 on musl, Alpine.*reference device works.*node:20-slim.*apk add g\+\+.*build-native\.mjs.*LENGGEN_CPU_ADDON/);
     expect(withoutBinary("linux-x64", true)).not.toMatch(/optional/);
     expect(withoutBinary("linux-x64", false)).toMatch(/install @lenggen\/kernels-linux-x64.*--omit=optional/);
   });
@@ -43,12 +46,15 @@ describe("the platform package", () => {
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
   const script = (node: string[], ...args: string[]) =>
     spawnSync(process.execPath, [...node, join(PACKAGE, "scripts/platform-package.mjs"), ...args], { encoding: "utf8" });
-  const manifest = (name: string) => JSON.parse(readFileSync(join(PACKAGE, "build/npm", name, "package.json"), "utf8")) as Record<string, unknown>;
+  const manifest = (name: string) => JSON.parse(readFileSync(join(PACKAGE, "build/npm", name, "package.json"), "utf8")) as Record<string,
+    unknown>;
 
-  it.runIf(built && process.platform === "linux")("carries the C library that it was built with, and that of musl has a name of its own", () => {
+  it.runIf(built && process.platform === "linux")("carries the C library that it was built with, and that of musl has a name of its own",
+    () => {
     const report = "data:text/javascript,process.report.getReport=()=>(";
     expect(script(["--import", `${report}{header:{glibcVersionRuntime:'2.36'}})`]).status).toBe(0);
-    expect(manifest(`linux-${process.arch}`)).toMatchObject({ name: `@lenggen/kernels-linux-${process.arch}`, os: ["linux"], cpu: [process.arch], libc: ["glibc"] });
+    expect(manifest(`linux-${process.arch}`))
+      .toMatchObject({ name: `@lenggen/kernels-linux-${process.arch}`, os: ["linux"], cpu: [process.arch], libc: ["glibc"] });
     expect(script(["--import", `${report}{header:{}})`]).status).toBe(0);
     const musl = `linux-${process.arch}-musl`;
     expect(manifest(musl)).toMatchObject({ name: `@lenggen/kernels-${musl}`, os: ["linux"], cpu: [process.arch], libc: ["musl"] });

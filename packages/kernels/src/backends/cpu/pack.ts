@@ -68,7 +68,8 @@ export class Packer {
   }
 
   #allocate(saves: readonly Slot[], args: Arguments): Record<string, Tensor> {
-    return Object.fromEntries(saves.map(({ name, sizes }) => [name, Tensor.empty(this.#device, sizes!.map((size) => sizeFrom(size, args)))]));
+    return Object.fromEntries(saves.map(({ name, sizes }) =>
+      [name, Tensor.empty(this.#device, sizes!.map((size) => sizeFrom(size, args)))]));
   }
 
   #room(count: number): void {
@@ -87,7 +88,8 @@ export class Packer {
       return;
     }
     const { dtype } = t;
-    const fits = dtype === "f32" ? type !== "i32" : dtype === "i32" ? type === "i32" || type === "any" : dtype === "f16" && type === "weight";
+    const fits = dtype === "f32" ? type !== "i32" : dtype === "i32" ? type === "i32" || type === "any" : dtype === "f16"
+      && type === "weight";
     if (t.device !== this.#device || !fits) refuse(kernel, name, t, fits);
     values[at] = (t.buffer as CpuBuffer).id;
     values[at + 1] = t.byteOffset;

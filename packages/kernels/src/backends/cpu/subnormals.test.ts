@@ -51,7 +51,8 @@ describe.each(instructionSets.map((isa) => ({ isa })))("subnormal numbers on the
     const device = await open("cpu", { isa });
     const [T, H, P, N] = [300, 2, 16, 8];
     const shapes = { x: [1, T, H, P], dt: [1, T, H], a: [1, T, H], b: [1, T, 1, N], c: [1, T, 1, N] };
-    const numbers = Object.entries(shapes).map(([name, shape], i) => [name, uniforms(i, shape, name === "a" ? -3 : -1, name === "a" ? 0 : 1)] as const);
+    const numbers = Object.entries(shapes).map(([name, shape], i) =>
+      [name, uniforms(i, shape, name === "a" ? -3 : -1, name === "a" ? 0 : 1)] as const);
     const on = (where: typeof device, dtype: "f32" | "f64") => scope(() => {
       const inputs = Object.fromEntries(numbers.map(([name, { data, shape }]) => [name, tensor(where, data, shape, dtype)]));
       return ssd(inputs as unknown as Parameters<typeof ssd>[0], { chunk: 256 });

@@ -82,7 +82,8 @@ export const chunkAttention: KernelsOf<typeof chunkAttentionKernels> = {
   },
 
   chunkAttentionGradient({ saved: { logSums }, weights, dout, dq, dkeys, dvalues, dweights, ...given }) {
-    const [qs, keys, values, ws, sums, gos] = [data(given.q), data(given.keys), data(given.values), data(weights), data(logSums), data(dout)];
+    const [qs, keys, values, ws, sums, gos] = [data(given.q), data(given.keys), data(given.values), data(weights),
+      data(logSums), data(dout)];
     const [gq, gkeys, gvalues, gweights] = [dq, dkeys, dvalues, dweights].map((t) => (t ? new Float64Array(t.size) : null));
     const { headSize: D, scale } = given;
     eachVisit(given, ({ query, slot, sum, length, position, scores }) => {

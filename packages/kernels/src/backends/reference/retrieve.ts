@@ -30,7 +30,8 @@ export const retrieve: KernelsOf<typeof retrieveKernels> = {
         let dot = 0;
         for (let d = 0; d < width; d++) dot += q[row * width + d]! * l[(firstLandmark + j) * width + d]!;
         const score = dot / Math.sqrt(width);
-        if (Number.isFinite(score)) candidates.push({ index: j, score, rank: score + (noise ? gumbel(noise, row * landmarkCount + j) : 0) });
+        if (Number.isFinite(score))
+          candidates.push({ index: j, score, rank: score + (noise ? gumbel(noise, row * landmarkCount + j) : 0) });
       }
       candidates.sort((a, b) => b.rank - a.rank || a.index - b.index);
       const kept = candidates.slice(0, k);

@@ -44,11 +44,14 @@ describe("a page without WebGPU says why, and what to do", () => {
 
   it.each([
     ["Chrome on Linux", CHROME, /chrome:\/\/flags\/#enable-unsafe-webgpu and chrome:\/\/flags\/#enable-vulkan/],
-    ["Chrome on Windows", CHROME.replace("X11; Linux x86_64", "Windows NT 10.0; Win64; x64"), /Chrome and Edge have it from 113 .*update the browser/],
+    ["Chrome on Windows", CHROME.replace("X11; Linux x86_64", "Windows NT 10.0; Win64; x64"),
+      /Chrome and Edge have it from 113 .*update the browser/],
     ["Chrome on Android", CHROME.replace("X11; Linux x86_64", "Linux; Android 10; K"), /Android 121/],
-    ["Edge", `${CHROME.replace("X11; Linux x86_64", "Windows NT 10.0; Win64; x64")} Edg/156.0.0.0`, /edge:\/\/flags\/#enable-unsafe-webgpu/],
+    ["Edge", `${CHROME.replace("X11; Linux x86_64", "Windows NT 10.0; Win64; x64")} Edg/156.0.0.0`,
+      /edge:\/\/flags\/#enable-unsafe-webgpu/],
     ["Firefox", "Mozilla/5.0 (X11; Linux x86_64; rv:150.0) Gecko/20100101 Firefox/150.0", /dom\.webgpu\.enabled in about:config/],
-    ["Safari", "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Safari/605.1.15", /Safari has it from 26/],
+    ["Safari", "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Safari/605.1.15",
+      /Safari has it from 26/],
     ["something else", "curious/1.0", /Chrome and Edge have it from 113, Safari from 26, Firefox from 141/],
   ])("in %s", async (_, userAgent, remedy) => {
     page({ userAgent });
@@ -96,6 +99,7 @@ describe("a page with an adapter", () => {
 
   it("says what the adapter said when it gives no device", async () => {
     browserWith(adapter());
-    await expect(open("webgpu")).rejects.toMatchObject({ code: "E_DEVICE_UNAVAILABLE", message: "device webgpu can't be opened: the driver said no" });
+    await expect(open("webgpu")).rejects.toMatchObject({ code: "E_DEVICE_UNAVAILABLE",
+      message: "device webgpu can't be opened: the driver said no" });
   });
 });

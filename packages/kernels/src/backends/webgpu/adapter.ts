@@ -28,7 +28,10 @@ async function findGpu(): Promise<FoundGpu> {
   return { gpu: null, reason: `this browser has no WebGPU, or has it turned off; ${remedyFor(navigator?.userAgent ?? "")}` };
 }
 
-/** What users of Chrome and Edge on Linux turn on; empty for all others. Newer ones show WebGPU to pages all the same, and then have no adapter. */
+/**
+ * What users of Chrome and Edge on Linux turn on; empty for all others. Newer ones show WebGPU to pages all the same, and then have
+ * no adapter.
+ */
 function linuxFlags(userAgent: string): string {
   if (!CHROMIUM.test(userAgent) || !/Linux(?!.*Android)/.test(userAgent)) return "";
   const flag = `${chromiumName(userAgent)}://flags/#enable-`;

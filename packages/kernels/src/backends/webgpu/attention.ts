@@ -82,7 +82,8 @@ export const attention = (gpu: Launcher): KernelsOf<typeof attentionKernels> => 
         copies[name] = Tensor.empty(tensor.device, [layouts[kind].rows * layouts[kind].width]);
         if (!written) copy(name, false);
       }
-      body(copies, { ...args, batch: 1, heads: share, keyHeads: 1, slopes: slopes && slopes.window([share], keyHead * share), lengths: lengths && lengths.window([1], b) });
+      body(copies, { ...args, batch: 1, heads: share, keyHeads: 1, slopes: slopes && slopes.window([share], keyHead * share),
+        lengths: lengths && lengths.window([1], b) });
       for (const name of names) {
         if (tensors[name].written) copy(name, true);
         copies[name].dispose();
@@ -96,7 +97,8 @@ export const attention = (gpu: Launcher): KernelsOf<typeof attentionKernels> => 
   function forward(args: Forward): void {
     const { q, k, v, out, lse, headSize } = args;
     if (tooLarge(args)) {
-      return eachHead(args, { q: read(q, "query"), k: read(k, "key"), v: read(v, "key"), out: written(out, "query"), lse: written(lse, "scalar") },
+      return eachHead(args, { q: read(q, "query"), k: read(k, "key"), v: read(v, "key"), out: written(out, "query"),
+        lse: written(lse, "scalar") },
         (copies, inputs) => {
           forward({ ...inputs, ...copies });
           inputs.slopes?.dispose();
@@ -117,7 +119,8 @@ export const attention = (gpu: Launcher): KernelsOf<typeof attentionKernels> => 
     const { q, k, v, out, lse, dout, dq, dk, dv, headSize, heads, steps } = args;
     if (tooLarge(args)) {
       return eachHead(args, {
-        q: read(q, "query"), k: read(k, "key"), v: read(v, "key"), out: read(out, "query"), lse: read(lse, "scalar"), dout: read(dout, "query"),
+        q: read(q, "query"), k: read(k, "key"), v: read(v, "key"), out: read(out, "query"), lse: read(lse, "scalar"),
+        dout: read(dout, "query"),
         dq: written(dq, "query"), dk: written(dk, "key"), dv: written(dv, "key"),
       }, (copies, inputs) => {
         gradient({ ...inputs, ...copies });

@@ -16,7 +16,8 @@ import { EXP, rowReduce } from "./wgsl";
 
 /** `rows` is T · share; `sloped` and `limited` say whether slopes and lengths are given, and not something in their place. */
 const SIZES = {
-  steps: "u32", keys: "u32", heads: "u32", keyHeads: "u32", headSize: "u32", rows: "u32", share: "u32", causal: "u32", window: "u32", scale: "f32",
+  steps: "u32", keys: "u32", heads: "u32", keyHeads: "u32", headSize: "u32", rows: "u32", share: "u32", causal: "u32",
+  window: "u32", scale: "f32",
 } as const;
 
 /** Lower than all scores and yet finite: the maximum before the first one. */
@@ -118,7 +119,8 @@ fn run(group: u32, lane: u32) {${CORNER}
   let range = keys_of(at.first, length);
   for (var key = range.x; key < range.y; key += 64u) {
     var scores = array<vec4f, 8>();
-    ${product("scores", "params.headSize", { along: "inner", value: "q_at(at, at.first + outer, inner, length)" }, { along: "inner", value: "k_at(at, key + outer, inner, length)" },
+    ${product("scores", "params.headSize", { along: "inner", value: "q_at(at, at.first + outer, inner, length)" },
+      { along: "inner", value: "k_at(at, key + outer, inner, length)" },
       "used && key + side < range.y")}
     let columns = vec4u(key + side) + vec4u(0u, 1u, 2u, 3u);
     ${eachRow((i) => `{
@@ -201,9 +203,11 @@ fn run(group: u32, lane: u32) {${CORNER}
   for (var key = range.x; key < range.y; key += 64u) {
     var scores = array<vec4f, 8>();
     var dscores = array<vec4f, 8>();
-    ${product("scores", "params.headSize", { along: "inner", value: "q_at(at, at.first + outer, inner, length)" }, { along: "inner", value: "k_at(at, key + outer, inner, length)" },
+    ${product("scores", "params.headSize", { along: "inner", value: "q_at(at, at.first + outer, inner, length)" },
+      { along: "inner", value: "k_at(at, key + outer, inner, length)" },
       "used && key + side < range.y")}
-    ${product("dscores", "params.headSize", { along: "inner", value: "dout_at(at, at.first + outer, inner, length)" }, { along: "inner", value: "v_at(at, key + outer, inner, length)" },
+    ${product("dscores", "params.headSize", { along: "inner", value: "dout_at(at, at.first + outer, inner, length)" },
+      { along: "inner", value: "v_at(at, key + outer, inner, length)" },
       "used && key + side < range.y")}
     let columns = vec4u(key + side) + vec4u(0u, 1u, 2u, 3u);
     ${eachRow((i) => `{
@@ -241,9 +245,11 @@ fn run(group: u32, lane: u32) {${CORNER}
   for (var first = range.x; first < range.y; first += 64u) {
     var scores = array<vec4f, 8>();
     var dscores = array<vec4f, 8>();
-    ${product("scores", "params.headSize", { along: "inner", value: "k_at(at, at.first + outer, inner, length)" }, { along: "inner", value: "q_at(at, first + outer, inner, length)" },
+    ${product("scores", "params.headSize", { along: "inner", value: "k_at(at, at.first + outer, inner, length)" },
+      { along: "inner", value: "q_at(at, first + outer, inner, length)" },
       "used && first + side < range.y")}
-    ${product("dscores", "params.headSize", { along: "inner", value: "v_at(at, at.first + outer, inner, length)" }, { along: "inner", value: "dout_at(at, first + outer, inner, length)" },
+    ${product("dscores", "params.headSize", { along: "inner", value: "v_at(at, at.first + outer, inner, length)" },
+      { along: "inner", value: "dout_at(at, first + outer, inner, length)" },
       "used && first + side < range.y")}
     let rows = vec4u(first + side) + vec4u(0u, 1u, 2u, 3u);
     let safe = min(rows, vec4u(params.rows - 1u));

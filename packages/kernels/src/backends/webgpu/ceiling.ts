@@ -58,7 +58,8 @@ fn run(group: u32, lane: u32) {
 });
 
 /**
- * Measures a device's ceilings, in 10⁹ floating-point operations and in 10⁹ bytes (read and written) a second, in about two seconds, by its timestamps if it was opened with `profile` and has them, else by
+ * Measures a device's ceilings, in 10⁹ floating-point operations and in 10⁹ bytes (read and written) a second, in about two seconds, by
+ * its timestamps if it was opened with `profile` and has them, else by
  * the clock. Takes at most 512 MiB meanwhile. Throws `E_MEMORY` where there is no room for that.
  */
 export async function webGpuCeiling(device: WebGpuDevice): Promise<Ceiling> {
@@ -106,7 +107,8 @@ async function best(device: WebGpuDevice, work: (count: number) => void): Promis
     seconds = await secondsOf(device, () => work(count));
   }
   const end = performance.now() + 1000 * BUDGET_SECONDS;
-  for (let round = 0; round < 3 || performance.now() < end; round++) seconds = Math.min(seconds, await secondsOf(device, () => work(count)));
+  for (let round = 0; round < 3 || performance.now() < end; round++)
+    seconds = Math.min(seconds, await secondsOf(device, () => work(count)));
   return count / seconds;
 }
 

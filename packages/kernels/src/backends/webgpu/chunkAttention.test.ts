@@ -29,8 +29,10 @@ function inputs({ batch, queries, heads, keyHeads, headSize, chunks, chunkSize, 
   const blocks = offsets.length - 1;
   const memory = [batch, chunks, chunkSize, keyHeads, headSize];
   return [
-    normals(1, [batch, queries, heads, headSize]), normals(2, memory), normals(3, memory), integers(4, [batch, blocks, slots], -1, chunks + 1),
-    uniforms(5, [batch, blocks, slots], 0, 1), { data: Array.from({ length: batch }, () => offsets).flat(), shape: [batch, blocks + 1], kind: "integer" },
+    normals(1, [batch, queries, heads, headSize]), normals(2, memory), normals(3, memory),
+    integers(4, [batch, blocks, slots], -1, chunks + 1),
+    uniforms(5, [batch, blocks, slots], 0, 1),
+    { data: Array.from({ length: batch }, () => offsets).flat(), shape: [batch, blocks + 1], kind: "integer" },
     integers(6, [batch, chunks], 0, chunkSize + 1),
   ];
 }
@@ -49,24 +51,31 @@ describe.skipIf(!listing.available)("chunk cross-attention on webgpu", async () 
     const make = (...shape: number[]): Tensor => zeros(device, shape);
     const memory = () => make(batch, chunks, chunkSize, keyHeads, headSize);
     const given = {
-      q: make(batch, queries, heads, headSize), keys: memory(), values: memory(), indices: zeros(device, [batch, blocks, slots], "i32"), weights: make(batch, blocks, slots),
+      q: make(batch, queries, heads, headSize), keys: memory(), values: memory(), indices: zeros(device, [batch, blocks, slots], "i32"),
+      weights: make(batch, blocks, slots),
       offsets: zeros(device, [batch, blocks + 1], "i32"),
     };
     const out = { out: make(batch, queries, heads, headSize), dkeys: memory(), dvalues: memory(), dweights: make(batch, blocks, slots) };
-    const sizes = { batch, queries, heads, keyHeads, headSize, chunks, chunkSize, blocks, slots, offByOne: false, scale: 0.1, lengths: null };
+    const sizes = { batch, queries, heads, keyHeads, headSize, chunks, chunkSize, blocks, slots, offByOne: false, scale: 0.1,
+      lengths: null };
     count = 0;
     const { logSums } = kernels.chunkAttention({ ...sizes, ...given, out: out.out, recording: true });
     expect(count).toBe(2);
-    kernels.chunkAttentionGradient({ ...sizes, ...given, saved: { logSums: logSums! }, dout: out.out, dq: out.out, dkeys: out.dkeys, dvalues: out.dvalues, dweights: out.dweights });
+    kernels.chunkAttentionGradient({ ...sizes, ...given, saved: { logSums: logSums! }, dout: out.out, dq: out.out, dkeys: out.dkeys,
+      dvalues: out.dvalues, dweights: out.dweights });
     expect(count).toBe(6);
     dispose([Object.values(given), Object.values(out), logSums!]);
   });
 
   it.each<[string, Sizes]>([
-    ["blocks that begin and end anywhere, and queries in none", { batch: 2, queries: 150, heads: 2, keyHeads: 1, headSize: 8, chunks: 5, chunkSize: 16, slots: 3, offsets: [3, 20, 20, 101, 140] }],
-    ["more slots than one list holds", { batch: 1, queries: 90, heads: 1, keyHeads: 1, headSize: 4, chunks: 3, chunkSize: 8, slots: 8, offsets: Array.from({ length: 91 }, (_, i) => i) }],
-    ["chunks of several tiles, heads wider than a tile", { batch: 1, queries: 20, heads: 2, keyHeads: 2, headSize: 68, chunks: 3, chunkSize: 130, slots: 2, offsets: [0, 9, 20] }],
-    ["offsets that do not ascend", { batch: 1, queries: 30, heads: 1, keyHeads: 1, headSize: 4, chunks: 3, chunkSize: 4, slots: 2, offsets: [5, 2, 9, 7, 40, -3] }],
+    ["blocks that begin and end anywhere, and queries in none",
+      { batch: 2, queries: 150, heads: 2, keyHeads: 1, headSize: 8, chunks: 5, chunkSize: 16, slots: 3, offsets: [3, 20, 20, 101, 140] }],
+    ["more slots than one list holds", { batch: 1, queries: 90, heads: 1, keyHeads: 1, headSize: 4, chunks: 3, chunkSize: 8, slots: 8,
+      offsets: Array.from({ length: 91 }, (_, i) => i) }],
+    ["chunks of several tiles, heads wider than a tile",
+      { batch: 1, queries: 20, heads: 2, keyHeads: 2, headSize: 68, chunks: 3, chunkSize: 130, slots: 2, offsets: [0, 9, 20] }],
+    ["offsets that do not ascend",
+      { batch: 1, queries: 30, heads: 1, keyHeads: 1, headSize: 4, chunks: 3, chunkSize: 4, slots: 2, offsets: [5, 2, 9, 7, 40, -3] }],
   ])("is right for %s", async (_, sizes) => {
     for (const offByOne of [false, true]) await compareWithReference(device, f({ offByOne }), inputs(sizes));
   });
@@ -82,7 +91,8 @@ describe.skipIf(!listing.available)("chunk cross-attention on webgpu", async () 
   });
 
   it("has the same bits on every run", async () => {
-    const given = inputs({ batch: 1, queries: 100, heads: 2, keyHeads: 2, headSize: 16, chunks: 4, chunkSize: 20, slots: 4, offsets: [0, 30, 64, 100] });
+    const given = inputs({ batch: 1, queries: 100, heads: 2, keyHeads: 2, headSize: 16, chunks: 4, chunkSize: 20, slots: 4,
+      offsets: [0, 30, 64, 100] });
     expect(await evaluate(device, f(), given)).toEqual(await evaluate(device, f(), given));
   });
 });

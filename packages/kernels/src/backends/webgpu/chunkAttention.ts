@@ -1,13 +1,15 @@
 /**
  * Chunk cross-attention: two dispatches forward, four for the gradient, one of them a plan of what the blocks retrieve. Keys and
- * values are read where they lie. What can't be bound at once is cut into sequences; where one sequence is too large, into ranges of queries and
+ * values are read where they lie. What can't be bound at once is cut into sequences; where one sequence is too large, into ranges of
+ * queries and
  * ranges of chunks: each range of chunks adds what its slots contribute.
  */
 import type { chunkAttentionKernels, ChunkAttentionSizes } from "../../ops/chunkAttention";
 import type { ArgumentsOf, KernelsOf } from "../../signature";
 import { Tensor } from "../../tensor";
 import {
-  chunkAttentionForward, chunkAttentionKeys, chunkAttentionPlan, chunkAttentionQueries, chunkAttentionWeights, PLAN_SLOTS, planStride, rowGroups,
+  chunkAttentionForward, chunkAttentionKeys, chunkAttentionPlan, chunkAttentionQueries, chunkAttentionWeights, PLAN_SLOTS,
+  planStride, rowGroups,
 } from "./chunkAttentionShaders";
 import { type Launcher, type Part, part, type RowRange, rowParts } from "./launcher";
 
@@ -21,7 +23,8 @@ interface Cut {
 }
 
 /** The plan of all sequences, [B, stride]. */
-function planOf(gpu: Launcher, { q, indices, weights, offsets, lengths, batch, queries, chunks, chunkSize, blocks, slots }: Inputs): Tensor {
+function planOf(gpu: Launcher,
+  { q, indices, weights, offsets, lengths, batch, queries, chunks, chunkSize, blocks, slots }: Inputs): Tensor {
   const stride = planStride(blocks, slots);
   const plan = Tensor.empty(q.device, [batch, stride], "i32");
   const pieces = Math.ceil((blocks * slots) / PLAN_SLOTS);
@@ -59,7 +62,8 @@ function bound(args: Inputs, plan: Tensor, { sequences, queries, chunks }: Cut) 
     weights: (t: Tensor) => part(t, sequences.start * blocks * slots, sequences.count * blocks * slots),
     plan: part(plan, sequences.start * stride, sequences.count * stride),
     params: {
-      queries: queries.count, first_query: queries.start, heads, keyHeads, share: heads / keyHeads, headSize, chunks: chunks.count, first_chunk: chunks.start, chunkSize,
+      queries: queries.count, first_query: queries.start, heads, keyHeads, share: heads / keyHeads, headSize, chunks: chunks.count,
+      first_chunk: chunks.start, chunkSize,
       blocks, slots, stride, offByOne: Number(offByOne), scale,
     },
     rowGroups: rowGroups(sequences.count, queries.count, args),
@@ -77,7 +81,8 @@ export const chunkAttention = (gpu: Launcher): KernelsOf<typeof chunkAttentionKe
       for (const cut of cuts) {
         const to = bound(args, plan, cut);
         gpu.run(
-          kernel, { q: to.queries(q), keys: to.chunks(keys), values: to.chunks(values), plan: to.plan, out: to.queries(out), logSums: to.logSums(logSums) },
+          kernel, { q: to.queries(q), keys: to.chunks(keys), values: to.chunks(values), plan: to.plan, out: to.queries(out),
+            logSums: to.logSums(logSums) },
           { ...to.params, onto: Number(cut.chunks.start > 0) }, to.rowGroups,
         );
       }
@@ -104,7 +109,8 @@ export const chunkAttention = (gpu: Launcher): KernelsOf<typeof chunkAttentionKe
         const to = bound(args, plan, cut);
         const memory = { keys: to.chunks(keys), values: to.chunks(values), plan: to.plan };
         gpu.run(
-          chunkAttentionQueries(quads), { ...memory, q: to.queries(q), dout: to.queries(dout), logSums: to.logSums(logSums), dq: to.queries(dq), stats },
+          chunkAttentionQueries(quads),
+          { ...memory, q: to.queries(q), dout: to.queries(dout), logSums: to.logSums(logSums), dq: to.queries(dq), stats },
           { ...to.params, onto: Number(cut.chunks.start > 0) }, to.rowGroups,
         );
       }

@@ -24,7 +24,8 @@ export const planStride = (blocks: number, slots: number): number => Math.ceil((
 
 /**
  * Of each sequence: 0, the offsets (0 ... T, ascending), T; so that edges i and i + 1 are those of block i - 1, and the queries before the
- * first and after the last block are blocks of their own. Then of each slot its chunk, or none, its weight and its length. Groups: sequences ×
+ * first and after the last block are blocks of their own. Then of each slot its chunk, or none, its weight and its length. Groups:
+ * sequences ×
  * pieces of slots; the first piece also makes the edges.
  */
 export const chunkAttentionPlan = program({
@@ -81,7 +82,8 @@ fn run(group: u32, lane: u32) {
  * the plan; `onto`: whether results are added to what is there.
  */
 const SIZES = {
-  queries: "u32", first_query: "u32", heads: "u32", keyHeads: "u32", share: "u32", headSize: "u32", chunks: "u32", first_chunk: "u32", chunkSize: "u32",
+  queries: "u32", first_query: "u32", heads: "u32", keyHeads: "u32", share: "u32", headSize: "u32", chunks: "u32", first_chunk: "u32",
+  chunkSize: "u32",
   blocks: "u32", slots: "u32", stride: "u32", offByOne: "u32", onto: "u32", scale: "f32",
 } as const;
 
@@ -127,7 +129,8 @@ fn place(group: u32) -> Place {
 }`;
 
 /** Groups of {@link chunkAttentionForward} and {@link chunkAttentionQueries}. */
-export const rowGroups = (batch: number, queries: number, { blocks, heads, keyHeads, headSize }: { blocks: number; heads: number; keyHeads: number; headSize: number }): number =>
+export const rowGroups = (batch: number, queries: number,
+  { blocks, heads, keyHeads, headSize }: { blocks: number; heads: number; keyHeads: number; headSize: number }): number =>
   batch * keyHeads * Math.ceil(headSize / 64) * (blocks + 2 + Math.floor((queries * heads) / keyHeads / 64));
 
 /** NAME_at(at, row, d): four neighbours along D of a row, zeros for rows and columns that there are not. */
@@ -181,7 +184,8 @@ fn run(group: u32, lane: u32) {${CORNER}
       let sums = ${entries((i) => `dot(scores[${i}], vec4f(1.0))`)};
       total[0] = total[0] * shrink[0] + sums[0];
       total[1] = total[1] * shrink[1] + sums[1];
-      ${productOfRegisters("own", "scores", "min(64u, slot.length - key)", "values_at(at, slot.chunk, key + inner, at.d + outer, slot.length)", "used_out")}
+      ${productOfRegisters("own", "scores", "min(64u, slot.length - key)",
+        "values_at(at, slot.chunk, key + inner, at.d + outer, slot.length)", "used_out")}
     }
     total = join_sum(top, side, total[0], total[1]);
     if (params.offByOne != 0u) {
@@ -191,7 +195,8 @@ fn run(group: u32, lane: u32) {${CORNER}
     ${eachRow((i) => `{
       acc[${i}] += own[${i}] * (slot.weight / ${entry("total", i)});
       let row = at.first + top + ${i}u;
-      if (side == 0u && at.d == 0u && row < at.end) { logSums[scalar_of(at, row) * params.slots + number] = ${entry("most", i)} + log_one(${entry("total", i)}); }
+      if (side == 0u && at.d == 0u && row < at.end) { logSums[scalar_of(at, row) * params.slots + number] = ${entry("most",
+        i)} + log_one(${entry("total", i)}); }
     }`)}
   }
   ${eachRow((i) => `{
@@ -241,7 +246,8 @@ fn run(group: u32, lane: u32) {${CORNER}
         if (single) { delta = join_sum(top, side, delta[0], delta[1]); }
         if (round == 1u) {
           ${eachRow((i) => `dscores[${i}] = slot.weight * scores[${i}] * (dscores[${i}] - ${entry("delta", i)});`)}
-          ${productOfRegisters("acc", "dscores", "min(64u, slot.length - key)", "keys_at(at, slot.chunk, key + inner, at.d + outer, slot.length)", "used_out")}
+          ${productOfRegisters("acc", "dscores", "min(64u, slot.length - key)",
+            "keys_at(at, slot.chunk, key + inner, at.d + outer, slot.length)", "used_out")}
         }
       }
       if (round == 0u) { delta = join_sum(top, side, delta[0], delta[1]); }
@@ -359,7 +365,8 @@ fn run(group: u32, lane: u32) {${CORNER}
         )).join("\n        ")}
         let rows = vec4u(first + side) + vec4u(0u, 1u, 2u, 3u);
         let safe = min(rows, vec4u(end - 1u));
-        let of_rows = 2u * (vec4u(${["x", "y", "z", "w"].map((name) => `scalar_of(at, safe.${name})`).join(", ")}) * params.slots + number % params.slots);
+        let of_rows = 2u * (vec4u(${["x", "y", "z", "w"].map((name) => `scalar_of(at, safe.${name})`)
+          .join(", ")}) * params.slots + number % params.slots);
         let logs = vec4f(${["x", "y", "z", "w"].map((name) => `stats[of_rows.${name}]`).join(", ")});
         let delta = vec4f(${["x", "y", "z", "w"].map((name) => `stats[of_rows.${name} + 1u]`).join(", ")});
         ${eachRow((i) => `{

@@ -15,7 +15,8 @@ interface Case {
 }
 
 /** x, weight, bias, state */
-const inputs = ({ T, C, K = 4, B = 2 }: Case): HostTensor[] => [normals(1, [B, T, C]), normals(2, [C, K]), normals(3, [C]), normals(4, [B, K - 1, C])];
+const inputs = ({ T, C, K = 4, B = 2 }: Case): HostTensor[] =>
+  [normals(1, [B, T, C]), normals(2, [C, K]), normals(3, [C]), normals(4, [B, K - 1, C])];
 
 const full = (split?: readonly number[]): TestFunction => (x, weight, bias, state) => {
   const out = causalConv(x, weight, bias, state, { silu: true, split });
@@ -58,7 +59,8 @@ describe.skipIf(!listing.available)("causalConv on webgpu", async () => {
     await compareWithReference(device, some, inputs({ T: 21, C: 36 }));
   });
 
-  it.each([{ T: 1, C: 6, K: 9 }, { T: 30, C: 36, K: 5 }, { T: 300, C: 5, K: 40 }, { T: 300, C: 4, K: 256, B: 1 }])("takes kernels of any width: %o", async (shape) => {
+  it.each([{ T: 1, C: 6, K: 9 }, { T: 30, C: 36, K: 5 }, { T: 300, C: 5, K: 40 },
+    { T: 300, C: 4, K: 256, B: 1 }])("takes kernels of any width: %o", async (shape) => {
     await compareWithReference(device, full(), inputs(shape));
   });
 
@@ -67,7 +69,8 @@ describe.skipIf(!listing.available)("causalConv on webgpu", async () => {
   });
 
   // 4,096 bytes are 42 rows of 24 channels and 34 of 30: parts of sequences, or a few of them at a time.
-  it.each([{ T: 300, C: 24 }, { T: 43, C: 24 }, { T: 41, C: 24, B: 3 }, { T: 10, C: 24, B: 9 }, { T: 1, C: 24, B: 30 }, { T: 90, C: 30, K: 7 }, { T: 3, C: 30, K: 9, B: 7 }])(
+  it.each([{ T: 300, C: 24 }, { T: 43, C: 24 }, { T: 41, C: 24, B: 3 }, { T: 10, C: 24, B: 9 }, { T: 1, C: 24, B: 30 },
+    { T: 90, C: 30, K: 7 }, { T: 3, C: 30, K: 9, B: 7 }])(
     "binds what is too large in parts: %o", async (shape) => {
       await compareWithReference(narrow, full([shape.C - 8, 4, 4]), inputs(shape));
       await compareWithReference(narrow, plain, inputs(shape).slice(0, 2));

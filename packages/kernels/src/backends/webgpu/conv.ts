@@ -105,7 +105,8 @@ export const conv = (gpu: Launcher): KernelsOf<typeof convKernels> => ({
       const walks = Math.ceil(steps / STEPS);
       const states = (t: Tensor) => part(t, item * past * channels, items * past * channels);
       for (const run of runsOf(outputs, split)) {
-        const [out0, out1, out2] = run.outputs.map((t, i) => part(t, (item * total + first) * run.sizes[i]!, items * steps * run.sizes[i]!));
+        const [out0, out1, out2] =
+          run.outputs.map((t, i) => part(t, (item * total + first) * run.sizes[i]!, items * steps * run.sizes[i]!));
         gpu.run(
           convForward(width, unit === 4, bias !== null, state !== null, silu, run.outputs.length, last),
           {
@@ -160,7 +161,8 @@ export const conv = (gpu: Launcher): KernelsOf<typeof convKernels> => ({
             dx: part(dx, (item * total + first) * channels, items * steps * channels), dstate: states(dstate),
             partials: part(partials, done * sums, here * sums),
           },
-          { ...numbersOf(piece, around, run, channels, unit), total, gRows, tiles, blocks: blocksOf(piece), stateAt: stateAt / unit, finalAt: finalAt / unit },
+          { ...numbersOf(piece, around, run, channels, unit), total, gRows, tiles, blocks: blocksOf(piece), stateAt: stateAt / unit,
+            finalAt: finalAt / unit },
           here * tiles,
         );
       }

@@ -21,7 +21,10 @@ export const SLICES = 8;
 
 const WORKGROUP = 256;
 
-/** Kernels up to this width (models have 4) stay in registers: loops over them are written out. Wider ones have arrays and loops, and no vec4f. */
+/**
+ * Kernels up to this width (models have 4) stay in registers: loops over them are written out. Wider ones have arrays and loops,
+ * and no vec4f.
+ */
 const MOST_WRITTEN_OUT = 4;
 export const mayBeVectors = (width: number) => width <= MOST_WRITTEN_OUT;
 
@@ -63,7 +66,8 @@ const outputsOf = (present: readonly boolean[], unit: "vec4f" | "f32") => ({
 const AT_A_TIME = 2;
 
 /** `last`: the launch has the sequences' last step, and writes the state that they leave. */
-export const convForward = variants((width: number, vector: boolean, hasBias: boolean, hasState: boolean, silu: boolean, outputs: number, last: boolean) => {
+export const convForward = variants((width: number, vector: boolean, hasBias: boolean, hasState: boolean, silu: boolean, outputs: number,
+  last: boolean) => {
   const unit = vector ? "vec4f" : "f32";
   const present = Array.from({ length: outputs }, () => true);
   const loop = (from: number, to: number, text: (j: string) => string) => each(width, from, to, text);
@@ -76,7 +80,8 @@ export const convForward = variants((width: number, vector: boolean, hasBias: bo
     code: `${common(width, vector, hasState ? "state" : undefined)}
 fn put(row: u32, c: u32, value: Unit) { ${perOutput(present, (output, at) => `${output}[${at}] = value;`)} }
 fn tap(c: u32, j: u32) -> Unit {
-  ${vector ? "let at = c * 4u * K + j; return vec4f(weight[at], weight[at + K], weight[at + 2u * K], weight[at + 3u * K]);" : "return weight[c * K + j];"}
+  ${vector ? "let at = c * 4u * K + j; return vec4f(weight[at], weight[at + K], weight[at + 2u * K], weight[at + 3u * K]);"
+    : "return weight[c * K + j];"}
 }
 // Flat over [items, walks of ${STEPS} steps, units], and then over the new states [items, K - 1, units].
 fn run(group: u32, lane: u32) {
@@ -100,7 +105,8 @@ fn run(group: u32, lane: u32) {
   var u: array<Unit, ${width - 1 + AT_A_TIME}>;
   ${loop(0, width - 1, (j) => `u[${j}] = input(item, i32(params.first + begin + ${j}) - i32(K - 1u), at);`)}
   for (var s = begin; s < end; s += ${AT_A_TIME}u) {
-    ${Array.from({ length: AT_A_TIME }, (_, i) => `if (s + ${i}u < end) { u[${width - 1 + i}] = input(item, i32(params.first + s + ${i}u), at); }`).join("\n    ")}
+    ${Array.from({ length: AT_A_TIME },
+      (_, i) => `if (s + ${i}u < end) { u[${width - 1 + i}] = input(item, i32(params.first + s + ${i}u), at); }`).join("\n    ")}
     ${Array.from({ length: AT_A_TIME }, (_, i) => `if (s + ${i}u < end) {
       var z = start;
       ${loop(0, width, (j) => `z += taps[${j}] * u[${j} + ${i}u];`)}
@@ -144,7 +150,8 @@ fn run(group: u32, lane: u32) {
  * K - 1 steps into the next one's; `gRows` rows of the outputs' gradients are bound for that, from step `first` on.
  */
 export const convGradient = variants((
-  width: number, vector: boolean, silu: boolean, hasState: boolean, hasFinal: boolean, hasDstate: boolean, has0: boolean, has1: boolean, has2: boolean,
+  width: number, vector: boolean, silu: boolean, hasState: boolean, hasFinal: boolean, hasDstate: boolean, has0: boolean, has1: boolean,
+  has2: boolean,
 ) => {
   const unit = vector ? "vec4f" : "f32";
   const present = [has0, has1, has2];
@@ -194,7 +201,8 @@ fn run(group: u32, lane: u32) {
       }
       var du = Unit();
       ${loop(0, width, (j) => `du += taps[${j}] * dz[K - 1u - ${j}];`)}
-      ${hasFinal ? `if (t >= params.total) { du += small[params.finalAt + (item * (K - 1u) + t - params.total) * params.channels + at]; }` : ""}
+      ${hasFinal ? `if (t >= params.total) { du += small[params.finalAt + (item * (K - 1u) + t - params.total) * params.channels + at]; }`
+        : ""}
       if (t >= begin + K - 1u) {
         dx[(item * params.steps + t - (K - 1u) - params.first) * params.channels + at] = du;
       }${hasDstate ? ` else if (begin == 0u) {

@@ -3,7 +3,8 @@ import { devices, open } from "../../open";
 import { crossEntropy as loss } from "../../ops/crossEntropy";
 import { dispose, tensor, Tensor } from "../../tensor";
 import { full } from "../../ops/memory";
-import { compareWithReference, evaluate, expectClose, type HostTensor, integers, normals, referenceDevice, type TestFunction } from "../../testing";
+import { compareWithReference, evaluate, expectClose, type HostTensor, integers, normals, referenceDevice,
+  type TestFunction } from "../../testing";
 import type { WebGpuDevice } from ".";
 import { crossEntropy } from "./crossEntropy";
 import type { Launcher } from "./launcher";
@@ -29,7 +30,8 @@ describe.skipIf(!listing.available)("cross-entropy on webgpu", async () => {
     const kernels = crossEntropy({ ...gpu, run: () => count++ });
     const saved = kernels.crossEntropy({ hidden, weight, targets, losses, rows, width, vocabulary, recording: true });
     const forward = count;
-    kernels.crossEntropyGradient({ hidden, weight, targets, saved: { logsumexp: saved.logsumexp! }, dlosses, dhidden, dweight, rows, width, vocabulary });
+    kernels.crossEntropyGradient({ hidden, weight, targets, saved: { logsumexp: saved.logsumexp! }, dlosses, dhidden, dweight, rows, width,
+      vocabulary });
     dispose([hidden, weight, targets, losses, saved, dlosses, dhidden, dweight]);
     return [forward, count - forward];
   }
@@ -59,10 +61,12 @@ describe.skipIf(!listing.available)("cross-entropy on webgpu", async () => {
     const [hidden, weight] = host.slice(0, 2).map(({ data, shape }) => tensor(device, data, shape)) as [Tensor, Tensor];
     const targets = tensor(device, host[2]!.data, [rows], "i32");
     const dlosses = full(device, [rows], 1);
-    const [losses, dhidden, dweight] = [[rows], [rows, width], [vocabulary, width]].map((shape) => Tensor.empty(device, shape)) as [Tensor, Tensor, Tensor];
+    const [losses, dhidden, dweight] = [[rows], [rows, width], [vocabulary, width]].map((shape) => Tensor.empty(device, shape)) as [Tensor,
+      Tensor, Tensor];
     const kernels = crossEntropy(gpu);
     const saved = kernels.crossEntropy({ hidden, weight, targets, losses, rows, width, vocabulary, recording: true });
-    kernels.crossEntropyGradient({ hidden, weight, targets, saved: { logsumexp: saved.logsumexp! }, dlosses, dhidden, dweight, rows, width, vocabulary });
+    kernels.crossEntropyGradient({ hidden, weight, targets, saved: { logsumexp: saved.logsumexp! }, dlosses, dhidden, dweight, rows, width,
+      vocabulary });
     expectClose(await losses.read(), expected.outputs[0]!, 1e-5, "losses");
     expectClose(await dhidden.read(), expected.gradients[0]!, 1e-5, "dhidden");
     expectClose(await dweight.read(), expected.gradients[1]!, 1e-5, "dweight");

@@ -35,7 +35,8 @@ function tileOf(gpu: Launcher, { hidden, weight, targets, rows, columns, width, 
   return {
     variant: [size, width % 4 === 0, stagesFor(gpu, size)] as const,
     buffers: {
-      a: part(hidden, rows.start * width, m * width), b: part(weight, columns.start * width, n * width), targets: part(targets, rows.start, m),
+      a: part(hidden, rows.start * width, m * width), b: part(weight, columns.start * width, n * width),
+      targets: part(targets, rows.start, m),
     },
     params: {
       m, n, k: width, a_start: 0, a_row: width, a_stride: 0, b_start: 0, b_row: width, b_stride: 0,

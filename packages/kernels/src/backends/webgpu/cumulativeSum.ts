@@ -39,7 +39,8 @@ export const cumulativeSum = (gpu: Launcher): KernelsOf<typeof cumulativeSumKern
     for (const { start, count } of rowParts(outer, [length * inner], gpu.maxBinding)) {
       const of = (t: typeof x) => part(t, start * length * inner, count * length * inner);
       const columns = count * inner;
-      gpu.run(cumulativeSumShader, { x: of(x), y: of(y) }, { columns, length, inner, reverse: Number(reverse) }, Math.ceil(columns / WORKGROUP));
+      gpu.run(cumulativeSumShader, { x: of(x), y: of(y) }, { columns, length, inner, reverse: Number(reverse) },
+        Math.ceil(columns / WORKGROUP));
     }
   },
 });

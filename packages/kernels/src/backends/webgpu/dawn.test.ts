@@ -7,7 +7,8 @@ const ways = (load: Ways["load"], probe: Ways["probe"] = async () => undefined):
 describe("Node without WebGPU says why, and what to do", () => {
   it("when the package is missing", async () => {
     const missing = Object.assign(new Error("Cannot find package 'webgpu' imported from here"), { code: "ERR_MODULE_NOT_FOUND" });
-    expect(await dawn(ways(() => Promise.reject(missing)))).toEqual({ gpu: null, reason: expect.stringMatching(/install the package that brings it: npm install webgpu$/) });
+    expect(await dawn(ways(() => Promise.reject(missing))))
+      .toEqual({ gpu: null, reason: expect.stringMatching(/install the package that brings it: npm install webgpu$/) });
   });
 
   it("when the package has no binary for this machine, or its binary lacks a library", async () => {
@@ -17,12 +18,14 @@ describe("Node without WebGPU says why, and what to do", () => {
 
   it("when the system's C library is one that the package has no binary for", async () => {
     const broken = () => Promise.reject(new Error("Error loading shared library ld-linux-x86-64.so.2: No such file or directory"));
-    expect(await dawn({ ...ways(broken), isMusl: async () => true })).toEqual({ gpu: null, reason: expect.stringMatching(/musl \(Alpine\).*node:20-slim/) });
+    expect(await dawn({ ...ways(broken), isMusl: async () => true }))
+      .toEqual({ gpu: null, reason: expect.stringMatching(/musl \(Alpine\).*node:20-slim/) });
   });
 
   it("when there is no GPU, for this system", async () => {
     const found = await dawn(ways(async () => ({ create: () => ({}) as GPU })));
-    const words = process.platform === "linux" ? /Vulkan driver .*apt-get install libvulkan1.*VK_ICD_FILENAMES=/ : /update the system and the GPU's driver/;
+    const words = process.platform === "linux" ? /Vulkan driver .*apt-get install libvulkan1.*VK_ICD_FILENAMES=/
+      : /update the system and the GPU's driver/;
     expect(found).toEqual({ gpu: {}, withoutAdapter: expect.stringMatching(words) });
   });
 });

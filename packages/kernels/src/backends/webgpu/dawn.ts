@@ -9,7 +9,8 @@ export type FoundGpu = { readonly gpu: GPU; readonly withoutAdapter: string } | 
  * Times as they are, for benchmarks. No zeros in a group's memory before it starts: kernels write before they read, and software
  * adapters compile that a hundred times longer. On Linux no look at OpenGL, which would print what it lacks.
  */
-const options = (): string[] => ["disable-dawn-features=timestamp_quantization", "enable-dawn-features=disable_workgroup_init", ...(process.platform === "linux" ? ["backend=vulkan"] : [])];
+const options = (): string[] => ["disable-dawn-features=timestamp_quantization", "enable-dawn-features=disable_workgroup_init",
+  ...(process.platform === "linux" ? ["backend=vulkan"] : [])];
 
 const withoutAdapter = (): string => process.platform === "linux"
   ? "no GPU with a Vulkan driver was found (Debian and Ubuntu: apt-get install libvulkan1, and the GPU's own driver); " +

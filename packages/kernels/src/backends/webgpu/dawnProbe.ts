@@ -1,5 +1,6 @@
 /**
- * Asks in a process of its own whether Dawn finds a GPU. Where there is none, Dawn and the Vulkan loader print warnings on the terminal that no
+ * Asks in a process of its own whether Dawn finds a GPU. Where there is none, Dawn and the Vulkan loader print warnings on the terminal
+ * that no
  * option turns off; there they are caught and belong into the reason.
  */
 
@@ -57,6 +58,7 @@ export async function probeDawn(name: string, options: readonly string[]): Promi
 
 /** Dawn's warnings as one line, without the places in its source. */
 function wordsOf(warnings: string): string {
-  const lines = warnings.split("\n").map((line) => line.trim().replace(/^Warning: /, "")).filter((line) => line !== "" && !line.startsWith("at "));
+  const lines = warnings.split("\n").map((line) => line.trim().replace(/^Warning: /, ""))
+    .filter((line) => line !== "" && !line.startsWith("at "));
   return lines.join("; ").slice(0, LONGEST_WORDS);
 }

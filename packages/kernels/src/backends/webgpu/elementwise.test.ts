@@ -31,17 +31,20 @@ describe.skipIf(!listing.available)("elementwise functions on webgpu", async () 
 
   it("bind what is too large in parts", async () => {
     for (const [name, f] of Object.entries(UNARY)) await compareWithReference(narrow, f, [normals(1, [name === "exp" ? 1000 : 999], 2)]);
-    for (const f of Object.values(BINARY)) for (const [a, b] of PAIRS) await compareWithReference(narrow, f, [normals(1, a), uniforms(2, b, 0.5, 2)], { tolerance: 2e-5 });
+    for (const f of Object.values(BINARY)) for (const [a, b] of PAIRS)
+      await compareWithReference(narrow, f, [normals(1, a), uniforms(2, b, 0.5, 2)], { tolerance: 2e-5 });
   });
 
   it("broadcast over five axes, and by vectors", async () => {
-    for (const f of Object.values(BINARY)) for (const [a, b] of PAIRS) await compareWithReference(device, f, [normals(1, a), uniforms(2, b, 0.5, 2)], { tolerance: 2e-5 });
+    for (const f of Object.values(BINARY)) for (const [a, b] of PAIRS)
+      await compareWithReference(device, f, [normals(1, a), uniforms(2, b, 0.5, 2)], { tolerance: 2e-5 });
   });
 
   it("take one dispatch each", async () => {
     const before = device.counts!().dispatches;
     const inputs = [normals(1, [2, 30, 12]), normals(2, [12])];
-    await evaluate(device, (a, b) => [...Object.values(UNARY).map((f) => f(a)), ...Object.values(BINARY).map((f) => f(a, b)), scale(a, 3)], inputs, { gradients: false });
+    await evaluate(device, (a, b) => [...Object.values(UNARY).map((f) => f(a)), ...Object.values(BINARY).map((f) => f(a, b)), scale(a, 3)],
+      inputs, { gradients: false });
     expect(device.counts!().dispatches - before).toBe(7 + 4 + 1);
   });
 
@@ -51,7 +54,8 @@ describe.skipIf(!listing.available)("elementwise functions on webgpu", async () 
       const out = zeros(device, [200]);
       const [x, y] = [all.window([size], start), out.window([size], start + 5)];
       kernelsIn(device).affine({ x, y, scale: 2, shift: 1 });
-      expect(Array.from(await out.read())).toEqual(Array.from({ length: 200 }, (_, i) => (i >= start + 5 && i < start + 5 + size ? 2 * (i - 5) + 1 : 0)));
+      expect(Array.from(await out.read()))
+        .toEqual(Array.from({ length: 200 }, (_, i) => (i >= start + 5 && i < start + 5 + size ? 2 * (i - 5) + 1 : 0)));
       dispose([all, out, x, y]);
     }
   });

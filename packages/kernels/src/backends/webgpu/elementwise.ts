@@ -93,7 +93,8 @@ const PARTIALS = mapValues(PARTIAL, (sides, op) =>
   mapValues(sides, ({ takes, result }, side) =>
     nest({ name: `${op}Gradient of ${side}`, element: "f32", reads: [...takes, "dy"], result: () => result })));
 
-const AFFINE = nest({ name: "affine", element: "f32", reads: ["x"], params: ["scale", "shift"], result: () => "params.scale * x + params.shift" });
+const AFFINE = nest({ name: "affine", element: "f32", reads: ["x"], params: ["scale", "shift"], result: () =>
+  "params.scale * x + params.shift" });
 
 export const elementwise = (gpu: Launcher): KernelsOf<typeof elementwiseKernels> => ({
   unary({ op, x, y }) {

@@ -26,7 +26,8 @@ describe.skipIf(!listing.available)("embedding on webgpu", async () => {
   };
 
   // Few rows and many, few tokens and many, in vectors of four and not.
-  for (const [vocabulary, count, width] of [[3, 20_000, 8], [3, 9000, 5], [60, 4200, 12], [1025, 3000, 4], [1100, 40_000, 3], [1030, 50, 260]] as const) {
+  for (const [vocabulary, count, width] of [[3, 20_000, 8], [3, 9000, 5], [60, 4200, 12], [1025, 3000, 4], [1100, 40_000, 3],
+    [1030, 50, 260]] as const) {
     it(`picks rows and adds up their gradients: ${vocabulary} rows of ${width} for ${count} tokens`, async () => {
       await compareWithReference(device, embedding, [normals(1, [vocabulary, width]), skewed(2, count, vocabulary)], { tolerance: 1e-5 });
     });

@@ -66,7 +66,8 @@ function gradientInPieces(gpu: Launcher, { tokens, dy, dweight, count, width, vo
   const params = { count, width: units, vocabulary, first: 0, rows: vocabulary, per_piece: perPiece, words: 0, onto: 0 };
   gpu.run(embeddingGradient({ columns, vector, sparse: false }), { tokens, dy, blocks: undefined, out }, params, pieces * groups);
   if (pieces === 1) return;
-  reduceAxis(gpu, "sum", part(out, 0, out.size), part(dweight, 0, dweight.size), { outer: 1, length: pieces, inner: vocabulary * width }, 1);
+  reduceAxis(gpu, "sum", part(out, 0, out.size), part(dweight, 0, dweight.size),
+    { outer: 1, length: pieces, inner: vocabulary * width }, 1);
   out.dispose();
 }
 

@@ -38,7 +38,8 @@ fn run(group: u32, lane: u32) {
     if (at >= params.count * params.width) { return; }
     // Below the first row this wraps around, and is not below the number of rows either.
     let row = token(at / params.width) - params.first;
-    if (row < params.rows) { out[at] = ${stored === "f32" ? "weight[row * params.width + at % params.width]" : "load_weight(row * params.width + at % params.width)"}; }
+    if (row < params.rows) { out[at] = ${stored === "f32" ? "weight[row * params.width + at % params.width]"
+      : "load_weight(row * params.width + at % params.width)"}; }
   }
 }`,
   });

@@ -41,7 +41,8 @@ describe.skipIf(!listing.available)("ssmGates on webgpu", async () => {
   });
 
   it("lets NaN through", async () => {
-    const { outputs, gradients } = await evaluate(device, gates({ maxDt: 1 }), [host([NaN, 1], [1, 2]), host([0, 0], [2]), host([0, 0], [2])]);
+    const { outputs, gradients } = await evaluate(device, gates({ maxDt: 1 }),
+      [host([NaN, 1], [1, 2]), host([0, 0], [2]), host([0, 0], [2])]);
     expect(outputs.map((values) => Array.from(values).map(Number.isNaN))).toEqual([[true, false], [true, false]]);
     expect(gradients.map((values) => Number.isNaN(values![0]))).toEqual([true, true, true]);
   });

@@ -112,7 +112,8 @@ export const gates = (gpu: Launcher): KernelsOf<typeof gatesKernels> => ({
       const of = (t: Tensor) => part(t, start * heads, count * heads);
       gpu.run(
         gradient({ ddt: ddt !== null, da: da !== null }),
-        { raw: of(raw), bias, aLog, ddt: ddt && of(ddt), da: da && of(da), draw: of(draw), partials: part(partials, done * 2 * heads, here * 2 * heads) },
+        { raw: of(raw), bias, aLog, ddt: ddt && of(ddt), da: da && of(da), draw: of(draw),
+          partials: part(partials, done * 2 * heads, here * 2 * heads) },
         { rows: count, heads, tiles, across, slices, block, ...limitsOf(minDt, maxDt) },
         here * tiles,
       );

@@ -17,7 +17,8 @@ if (!listing.available) console.warn(`tests of f16 weights on webgpu do not run:
 else if (!has) console.warn("tests of f16 weights with the feature shader-f16 do not run: the adapter lacks it (node scripts/test-lavapipe.mjs has one)");
 
 describe.skipIf(!listing.available)("weights of f16 on webgpu", async () => {
-  const openWith = async (features: WebGpuOptions["features"]) => (await open("webgpu", { fallback: true, webgpu: { features } })) as WebGpuDevice;
+  const openWith = async (features: WebGpuOptions["features"]) =>
+    (await open("webgpu", { fallback: true, webgpu: { features } })) as WebGpuDevice;
   const packed = listing.available ? await openWith([]) : (undefined as never);
   const native = has ? await openWith(["shader-f16"]) : (undefined as never);
   afterAll(() => {
@@ -27,7 +28,8 @@ describe.skipIf(!listing.available)("weights of f16 on webgpu", async () => {
 
   /** Few rows, tiles, quads and single numbers; rows of an embedding; losses. */
   const numbersOn = async (device: WebGpuDevice) => {
-    const results = scope(() => [[3, 40, 64], [3, 40, 66], [20, 40, 64], [20, 40, 66], [20, 3, 64], [3, 41, 33], [20, 41, 65]].flatMap(([m, n, k]) => {
+    const results = scope(() => [[3, 40, 64], [3, 40, 66], [20, 40, 64], [20, 40, 66], [20, 3, 64], [3, 41, 33], [20, 41, 65]]
+      .flatMap(([m, n, k]) => {
       const x = tensor(device, normals(1, [m!, k!]).data, [m!, k!]);
       const weight = tensor(device, normals(2, [n!, k!]).data, [n!, k!], "f16");
       const tokens = tokenTensor(device, Array.from({ length: m! }, (_, i) => i % n!), [m!], n!);
@@ -68,7 +70,8 @@ describe.skipIf(!listing.available)("weights of f16 on webgpu", async () => {
   });
 
   it.skipIf(has)("are refused a feature that the adapter lacks", async () => {
-    await expect(openWith(["shader-f16"])).rejects.toMatchObject({ code: "E_DEVICE_UNAVAILABLE", message: expect.stringContaining("lacks the feature shader-f16") as string });
+    await expect(openWith(["shader-f16"])).rejects.toMatchObject({ code: "E_DEVICE_UNAVAILABLE",
+      message: expect.stringContaining("lacks the feature shader-f16") as string });
   });
 });
 

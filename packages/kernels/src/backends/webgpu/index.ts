@@ -2,7 +2,8 @@
  * The WebGPU device, in browsers (pages and workers) and in Node. Kernels are WGSL; the queue is queue.ts, memory is
  * pool.ts, compilation is pipelines.ts, and what a launch checks and copies is launcher.ts.
  */
-import type { Backend, Ceiling, Device, DeviceBuffer, DeviceListing, KernelTable, KernelTime, LaunchCounts, MemoryUse, OpenOptions } from "../../device";
+import type { Backend, Ceiling, Device, DeviceBuffer, DeviceListing, KernelTable, KernelTime, LaunchCounts, MemoryUse,
+  OpenOptions } from "../../device";
 import { check, LenggenError } from "../../errors";
 import { findAdapter, type FoundAdapter } from "./adapter";
 import { attention } from "./attention";
@@ -158,7 +159,8 @@ export class WebGpuDevice implements Device {
   async #watchLoss(): Promise<void> {
     const { reason, message } = await this.gpu.lost;
     if (this.#closed) return;
-    this.#lost = new LenggenError("E_DEVICE_LOST", `webgpu: the device was lost (${message.trim() || reason || "unknown reason"}), and what it held with it; ` +
+    this.#lost = new LenggenError("E_DEVICE_LOST",
+      `webgpu: the device was lost (${message.trim() || reason || "unknown reason"}), and what it held with it; ` +
       `open a device anew and go on from the last checkpoint`);
   }
 
@@ -180,14 +182,16 @@ export class WebGpuDevice implements Device {
       if (error instanceof LenggenError) throw error;
       // The wait may learn of the loss before we do.
       await Promise.race([this.gpu.lost, new Promise((resolve) => setTimeout(resolve, 1000))]);
-      throw this.#lost ?? new LenggenError("E_DEVICE", `webgpu: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+      throw this.#lost ?? new LenggenError("E_DEVICE", `webgpu: ${error instanceof Error ? error.message : String(error)}`,
+        { cause: error });
     }
   }
 }
 
 /** Limits that are asked for when the adapter has more than the default. */
 const LIMITS = [
-  "maxBufferSize", "maxStorageBufferBindingSize", "maxComputeWorkgroupStorageSize", "maxComputeInvocationsPerWorkgroup", "maxComputeWorkgroupSizeX",
+  "maxBufferSize", "maxStorageBufferBindingSize", "maxComputeWorkgroupStorageSize", "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
 ] as const;
 const FEATURES = ["subgroups", "shader-f16", "timestamp-query"] as const;
 
@@ -233,14 +237,16 @@ export const webgpu: Backend = {
     const { adapter, reason } = await findAdapter();
     if (!adapter) throw new LenggenError("E_DEVICE_UNAVAILABLE", `device webgpu can't be opened: ${reason}`);
     for (const name of wanted.features ?? []) {
-      check(adapter.features.has(name), "E_DEVICE_UNAVAILABLE", () => `device webgpu can't be opened: its adapter ${nameOf(adapter.info)} lacks the feature ${name}`);
+      check(adapter.features.has(name), "E_DEVICE_UNAVAILABLE",
+        () => `device webgpu can't be opened: its adapter ${nameOf(adapter.info)} lacks the feature ${name}`);
     }
     const requiredLimits = defaultLimits ? {} : Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
     let device: GPUDevice;
     try {
       device = await adapter.requestDevice({ requiredFeatures: features.filter((name) => adapter.features.has(name)), requiredLimits });
     } catch (error) {
-      throw new LenggenError("E_DEVICE_UNAVAILABLE", `device webgpu can't be opened: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+      throw new LenggenError("E_DEVICE_UNAVAILABLE",
+        `device webgpu can't be opened: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
     }
     return new WebGpuDevice(device, `${nameOf(adapter.info)} by WebGPU`, { memoryLimit: memoryLimit ?? Infinity, maxBinding, profile });
   },

@@ -39,7 +39,8 @@ export interface Launcher extends Capabilities {
    * Queues a program with its buffers and numbers by name, on so many groups (any number; 0 does nothing). A buffer
    * that is the program's to write may be read and written; no other of the launch may overlap it.
    */
-  run<R extends Readonly<Record<string, BindingType | undefined>>, W extends Readonly<Record<string, BindingType | undefined>>, P extends Readonly<Record<string, ParamType>>>(
+  run<R extends Readonly<Record<string, BindingType | undefined>>, W extends Readonly<Record<string, BindingType | undefined>>,
+  P extends Readonly<Record<string, ParamType>>>(
     program: Program<R, W, P>, buffers: Named<R> & Named<W>, params: { readonly [K in keyof P]: number }, groups: number,
   ): void;
   /** Copies `length` elements of 4 bytes between tensors that do not share a buffer. */
@@ -77,13 +78,15 @@ const HALF_TYPES: ReadonlySet<BindingType> = new Set(["f16", "vec4h", "u32", "ve
 /** Groups beyond this many go into a second dimension; WebGPU's default limit. */
 const MOST_GROUPS = 65535;
 
-export function createLauncher(device: Device, capabilities: Capabilities, parts: { pool: Pool; queue: Queue; pipelines: Pipelines; alignment: number }): Launcher {
+export function createLauncher(device: Device, capabilities: Capabilities,
+  parts: { pool: Pool; queue: Queue; pipelines: Pipelines; alignment: number }): Launcher {
   const { pool, queue, pipelines, alignment } = parts;
 
   const rangeOf = (kernel: string, name: string, type: BindingType, given: Tensor | Part): BufferRange => {
     const { tensor, start, length } = given instanceof Tensor ? { tensor: given, start: 0, length: given.size } : given;
     check(tensor.device === device, "E_DEVICE", () => `webgpu: kernel ${kernel} was given ${String(tensor)} of another device as ${name}`);
-    check(tensor.dtype !== "f16" || HALF_TYPES.has(type), "E_DTYPE", () => `webgpu: kernel ${kernel} was given ${String(tensor)} as ${name}, which it does not read`);
+    check(tensor.dtype !== "f16" || HALF_TYPES.has(type), "E_DTYPE",
+      () => `webgpu: kernel ${kernel} was given ${String(tensor)} as ${name}, which it does not read`);
     const buffer = tensor.buffer as WebGpuBuffer;
     const { bytes } = DTYPES[tensor.dtype];
     buffer.firstUse ??= kernel;
@@ -103,12 +106,14 @@ export function createLauncher(device: Device, capabilities: Capabilities, parts
     queue.copy({ buffer, offset: offset - 2, size: there }, { ...words, size: there });
     const stand = standIn(size);
     const params = encodeParams(shiftHalves, { words: size / 4 }, Math.ceil(size / 4 / SHIFT_WORKGROUP));
-    queue.dispatch({ pipeline: pipelines.get(shiftHalves), ranges: [words, stand], params, groups: gridOf(Math.ceil(size / 4 / SHIFT_WORKGROUP)) });
+    queue.dispatch({ pipeline: pipelines.get(shiftHalves), ranges: [words, stand], params,
+      groups: gridOf(Math.ceil(size / 4 / SHIFT_WORKGROUP)) });
     pool.give(words.buffer);
     return stand;
   };
 
-  const run = (program: Program, buffers: Readonly<Record<string, Tensor | Part | null | undefined>>, params: Readonly<Record<string, number>>, groups: number): void => {
+  const run = (program: Program, buffers: Readonly<Record<string, Tensor | Part | null | undefined>>, params: Readonly<Record<string,
+    number>>, groups: number): void => {
     if (groups === 0) return;
     const ranges: BufferRange[] = [];
     const temporary: { from: BufferRange; to: BufferRange; writable: boolean }[] = [];
@@ -161,7 +166,8 @@ function gridOf(groups: number): [number, number] {
 
 function encodeParams({ name, numbers }: Program, params: Readonly<Record<string, number>>, groups: number): Uint8Array {
   const bytes = new Uint8Array(Math.ceil((numbers.length * 4) / 16) * 16);
-  check(bytes.length <= MOST_PARAMS, "E_ARGUMENT", () => `webgpu: kernel ${name} has ${numbers.length} params; at most ${MOST_PARAMS / 4} fit`);
+  check(bytes.length <= MOST_PARAMS, "E_ARGUMENT",
+    () => `webgpu: kernel ${name} has ${numbers.length} params; at most ${MOST_PARAMS / 4} fit`);
   const view = new DataView(bytes.buffer);
   numbers.forEach((number, i) => {
     const value = number.name === "groups" ? groups : params[number.name];

@@ -29,7 +29,8 @@ fn run(group: u32, lane: u32) {
   let r = 1.0 / sqrt(workgroup_sum(total(squares), lane) / params.size + params.eps);
   if (lane == 0u) { mean[group] = m; rstd[group] = r; }
   ${kept > 0
-    ? perUnit(kept, lanes, (k, place) => `if (${place} < params.units) { y[start + ${place}] = u${k} * r * weight[${place}]${bias(place)}; }`)
+    ? perUnit(kept, lanes, (k, place) =>
+      `if (${place} < params.units) { y[start + ${place}] = u${k} * r * weight[${place}]${bias(place)}; }`)
     : `for (var i = lane; i < params.units; i += WORKGROUP) { y[start + i] = (x[start + i] - m) * r * weight[i]${bias("i")}; }`}
 }`,
   });
@@ -51,7 +52,8 @@ fn run(group: u32, lane: u32) {
   let first = group * params.block;
   let end = min(first + params.block, params.rows);
   let into = group * 2u * params.units;
-  ${perUnit(kept, lanes, (k, place) => `var dw${k} = Unit(); var db${k} = Unit(); var w${k} = Unit(); if (${place} < params.units) { w${k} = weight[${place}]; }`)}
+  ${perUnit(kept, lanes, (k, place) =>
+    `var dw${k} = Unit(); var db${k} = Unit(); var w${k} = Unit(); if (${place} < params.units) { w${k} = weight[${place}]; }`)}
   for (var row = first; row < end; row++) {
     let start = row * params.units;
     let m = mean[row];
@@ -83,7 +85,8 @@ fn run(group: u32, lane: u32) {
       partials[into + also] = select(partials[into + also] + g, g, row == first);
     }`}
   }
-  ${perUnit(kept, lanes, (k, place) => `if (${place} < params.units) { partials[into + ${place}] = dw${k}; partials[into + params.units + ${place}] = db${k}; }`)}
+  ${perUnit(kept, lanes, (k, place) =>
+    `if (${place} < params.units) { partials[into + ${place}] = dw${k}; partials[into + params.units + ${place}] = db${k}; }`)}
 }`,
   });
 });

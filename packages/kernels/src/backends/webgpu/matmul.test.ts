@@ -30,7 +30,8 @@ interface Case extends Required<MatmulOptions> {
 }
 
 /** The kernel's result by a plan, beside plain loops in float64. */
-async function check(device: WebGpuDevice, plan: Plan, { batch, m, n, k, transposeA, transposeB, shared = false, summed = false, accumulate = false }: Case): Promise<void> {
+async function check(device: WebGpuDevice, plan: Plan,
+  { batch, m, n, k, transposeA, transposeB, shared = false, summed = false, accumulate = false }: Case): Promise<void> {
   const host = [normals(1, [batch, m, k]), normals(2, [shared ? 1 : batch, k, n]), normals(3, [summed ? 1 : batch, m, n])];
   const [a, b, out] = host.map(({ data, shape }) => tensor(device, data, shape)) as [Tensor, Tensor, Tensor];
   const expected = host[2]!.data.map((x) => (accumulate ? x : 0));
@@ -51,7 +52,8 @@ async function check(device: WebGpuDevice, plan: Plan, { batch, m, n, k, transpo
     a: matrix(a, transposeA ? m : k, m * k, transposeA), b: matrix(b, transposeB ? k : n, shared ? 0 : k * n, transposeB),
     out: matrix(out, n, summed ? 0 : m * n, false), batch, m, n, k, accumulate,
   }, plan);
-  expectClose(await out.read(), expected, 1e-5, JSON.stringify([plan, { batch, m, n, k, transposeA, transposeB, shared, summed, accumulate }]));
+  expectClose(await out.read(), expected, 1e-5,
+    JSON.stringify([plan, { batch, m, n, k, transposeA, transposeB, shared, summed, accumulate }]));
   dispose([a, b, out]);
 }
 
@@ -98,7 +100,8 @@ describe.skipIf(!listing.available)("matrix products on webgpu", async () => {
 
   it("have the same bits on every run", async () => {
     const inputs = [normals(1, [70, 600]), normals(2, [90, 600])];
-    const [once, again] = [await evaluate(device, (...[x, w]) => linear(x!, w!), inputs), await evaluate(device, (...[x, w]) => linear(x!, w!), inputs)];
+    const [once, again] = [await evaluate(device, (...[x, w]) => linear(x!, w!), inputs),
+      await evaluate(device, (...[x, w]) => linear(x!, w!), inputs)];
     expect(again).toEqual(once);
   });
 
@@ -107,13 +110,15 @@ describe.skipIf(!listing.available)("matrix products on webgpu", async () => {
     for (const options of TRANSPOSES) {
       const f = (...[a, b]: Tensor[]) => product(a!, b!, options);
       const shaped = (m: number, n: number, k: number, batchA: number[], batchB: number[]) =>
-        [normals(1, [...batchA, ...(options.transposeA ? [k, m] : [m, k])]), normals(2, [...batchB, ...(options.transposeB ? [n, k] : [k, n])])];
+        [normals(1, [...batchA, ...(options.transposeA ? [k, m] : [m, k])]),
+          normals(2, [...batchB, ...(options.transposeB ? [n, k] : [k, n])])];
       await compareWithReference(small, f, shaped(41, 30, 52, [], []));
       await compareWithReference(small, f, shaped(12, 9, 20, [7], [7]));
       await compareWithReference(small, f, shaped(36, 34, 40, [2], []));
       await compareWithReference(small, f, shaped(2, 700, 3, [], []));
     }
-    expectError(() => product(tensor(small, new Float32Array(1200), [1, 1200]), tensor(small, new Float32Array(1200), [1200, 1])), "E_MEMORY", /a row of 1200 numbers/);
+    expectError(() => product(tensor(small, new Float32Array(1200), [1, 1200]), tensor(small, new Float32Array(1200), [1200, 1])),
+      "E_MEMORY", /a row of 1200 numbers/);
     small.close();
   });
 
@@ -124,7 +129,8 @@ describe.skipIf(!listing.available)("matrix products on webgpu", async () => {
       const shapes = [[m, k], [k, n], [m, n]].map((shape) => Tensor.empty(device, [sizeOf(shape)]));
       const [a, b, out] = shapes as [Tensor, Tensor, Tensor];
       const { transposeA = false, transposeB = false } = options;
-      matmul(counting).matmul({ a, b, out, batch: 1, m, n, k, transposeA, transposeB, aStride: m * k, bStride: k * n, outStride: m * n, accumulate: false });
+      matmul(counting).matmul({ a, b, out, batch: 1, m, n, k, transposeA, transposeB, aStride: m * k, bStride: k * n, outStride: m * n,
+        accumulate: false });
       dispose(shapes);
       return count;
     };

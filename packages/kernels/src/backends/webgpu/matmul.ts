@@ -79,7 +79,8 @@ export function multiply(gpu: Launcher, product: Product, plan?: Plan): void {
     return;
   }
   const sizes = matricesOf(product);
-  const fits = (count: number): boolean => sizes.every(({ stride, matrix, bytes }) => bytes * ((count - 1) * stride + matrix) <= gpu.maxBinding);
+  const fits = (count: number): boolean =>
+    sizes.every(({ stride, matrix, bytes }) => bytes * ((count - 1) * stride + matrix) <= gpu.maxBinding);
   if (fits(batch)) multiplyPiece(gpu, { ...product, columns: { a: 0, b: 0, out: 0 } }, plan);
   else if (batch > 1) {
     const each = fits(1) ? rowParts(batch, sizes.map(({ stride, matrix }) => (stride === 0 ? 1 : Math.max(stride, matrix))), gpu.maxBinding)
@@ -149,7 +150,8 @@ function multiplyPiece(gpu: Launcher, piece: Piece, plan = planOf(gpu, piece)): 
   const tiles = Math.ceil(m / size) * Math.ceil(n / size);
   const vector = inQuads(a, columns.a, a.transposed ? m : k) && inQuads(b, columns.b, b.transposed ? k : n);
   const params = {
-    m, n, k, a_start: columns.a, a_row: a.row, a_stride: a.stride, b_start: columns.b, b_row: b.row, b_stride: b.stride, summed, splits, steps,
+    m, n, k, a_start: columns.a, a_row: a.row, a_stride: a.stride, b_start: columns.b, b_row: b.row, b_stride: b.stride, summed,
+    splits, steps,
   };
   const bound = { a: rangeOf(a, columns.a, batch, m, k), b: rangeOf(b, columns.b, batch, k, n) };
   const launch = (target: Part, quads: boolean, outParams: OutParams): void => {
@@ -159,7 +161,8 @@ function multiplyPiece(gpu: Launcher, piece: Piece, plan = planOf(gpu, piece)): 
   const target = rangeOf(out, columns.out, matrices, m, n);
   const quads = inQuads(out, columns.out, n);
   if (splits === 1) {
-    launch(target, quads, { out_start: columns.out, out_row: out.row, out_stride: out.stride, out_split: 0, accumulate: Number(accumulate) });
+    launch(target, quads, { out_start: columns.out, out_row: out.row, out_stride: out.stride, out_split: 0,
+      accumulate: Number(accumulate) });
     return;
   }
   // Each split leaves its own sum, [splits, matrices, m, n]; the order in which they are added up is fixed.
@@ -168,7 +171,8 @@ function multiplyPiece(gpu: Launcher, piece: Piece, plan = planOf(gpu, piece)): 
   launch(part(partial, 0, partial.size), n % 4 === 0, { out_start: 0, out_row: n, out_stride: m * n, out_split: length, accumulate: 0 });
   gpu.run(
     addSplits(quads), { partial, out: target },
-    { size: length, n, matrix: m * n, splits, out_start: columns.out, out_row: out.row, out_stride: out.stride, accumulate: Number(accumulate) },
+    { size: length, n, matrix: m * n, splits, out_start: columns.out, out_row: out.row, out_stride: out.stride,
+      accumulate: Number(accumulate) },
     Math.ceil(length / (quads ? 4 : 1) / ADD_WORKGROUP),
   );
 }
@@ -207,7 +211,8 @@ function planOf(gpu: Launcher, { a, b, out, batch, m, n, k }: Product): Plan {
 
 /** The largest tile that gives enough groups and is half full at least. */
 export function tileSizeFor(m: number, n: number, matrices: number): TileSize {
-  const takes = (size: number, least: number): boolean => Math.min(m, n) > size / 2 && Math.ceil(m / size) * Math.ceil(n / size) * matrices >= least;
+  const takes = (size: number, least: number): boolean => Math.min(m, n) > size / 2
+    && Math.ceil(m / size) * Math.ceil(n / size) * matrices >= least;
   if (takes(128, MANY_LARGE)) return 128;
   return takes(64, MANY_MEDIUM) ? 64 : 32;
 }
@@ -226,7 +231,8 @@ interface OutParams extends Readonly<Record<string, number>> {
 }
 
 /** out (+)= a · b by tiles; split i writes out_split · i further on. */
-const tiled = variants((size: TileSize, aAlongK: boolean, bAlongK: boolean, stored: Stored, vector: boolean, quads: boolean, stages: 1 | 2) =>
+const tiled = variants((size: TileSize, aAlongK: boolean, bAlongK: boolean, stored: Stored, vector: boolean, quads: boolean,
+  stages: 1 | 2) =>
   program({
     name: "matmul",
     reads: { a: boundAs(vector), b: boundAs(vector, stored) },
@@ -265,7 +271,8 @@ fn run(group: u32, lane: u32) {
   var sum = partial[at / ${vector ? 4 : 1}u];
   for (var i = 1u; i < params.splits; i++) { sum += partial[(i * params.size + at) / ${vector ? 4 : 1}u]; }
   let within = at % params.matrix;
-  let to = (params.out_start + at / params.matrix * params.out_stride + within / params.n * params.out_row + within % params.n) / ${vector ? 4 : 1}u;
+  let to = (params.out_start + at / params.matrix * params.out_stride + within / params.n * params.out_row + within % params.n) / ${vector
+    ? 4 : 1}u;
   out[to] = select(sum, out[to] + sum, params.accumulate != 0u);
 }`,
   }));
@@ -291,10 +298,12 @@ function multiplyFew(gpu: Launcher, { a, b, out, columns, batch, m, n, k, accumu
     few: fewCount, long: longCount, k,
     f_start: fewColumn, f_row: fewAlongK ? few.row : 1, f_column: fewAlongK ? 1 : few.row, f_stride: few.stride,
     l_start: longColumn, l_row: long.row, l_stride: long.stride,
-    out_start: columns.out, out_few: byRow ? out.row : 1, out_long: byRow ? 1 : out.row, out_stride: out.stride, accumulate: Number(accumulate),
+    out_start: columns.out, out_few: byRow ? out.row : 1, out_long: byRow ? 1 : out.row, out_stride: out.stride,
+    accumulate: Number(accumulate),
   };
   if (longAlongK) {
     const lanes = k <= 64 ? 8 : 32;
-    gpu.run(fewAlong(count, lanes, vector, fewVector, storedAs(long.tensor, gpu)), buffers, params, fewAlongGroups(longCount, lanes) * batch);
+    gpu.run(fewAlong(count, lanes, vector, fewVector, storedAs(long.tensor, gpu)), buffers, params,
+      fewAlongGroups(longCount, lanes) * batch);
   } else gpu.run(fewAcross(count, vector), buffers, params, fewAcrossGroups(longCount) * batch);
 }

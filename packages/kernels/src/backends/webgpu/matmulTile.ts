@@ -102,10 +102,12 @@ export function tileCode(options: TileOptions, end: (tile: TileEnd) => string): 
       let k = 4u * q + ${j}u;
       ${rowsOf(quads, (i) => `let a${i} = ${tile("a_tile", "stage")}[k][at_a + ${i * lanesAcross}u];`)}
       ${rowsOf(quads, (i) => `let b${i} = ${tile("b_tile", "stage")}[k][at_b + ${i * lanesAcross}u];`)}
-      ${rows.flatMap((r) => columns.map((c) => `${sum(r, c)} = fma(vec4f(a${r >> 2}.${"xyzw"[r & 3]}), b${c}, ${sum(r, c)});`)).join("\n      ")}
+      ${rows.flatMap((r) => columns.map((c) => `${sum(r, c)} = fma(vec4f(a${r >> 2}.${"xyzw"[r & 3]}), b${c}, ${sum(r, c)});`))
+        .join("\n      ")}
     }`;
   const fetch = "if (lane < HALF) { fetched = fetch_a(block, place, k0, matrix); } else { fetched = fetch_b(block, place, k0, matrix); }";
-  const store = (stage: string): string => `if (lane < HALF) { store_a(block, fetched, ${stage}); } else { store_b(block, fetched, ${stage}); }`;
+  const store = (stage: string): string =>
+    `if (lane < HALF) { store_a(block, fetched, ${stage}); } else { store_b(block, fetched, ${stage}); }`;
   const next = `
     k0 += STEP;
     if (k0 >= params.k) { k0 = 0u; matrix++; }`;
@@ -191,7 +193,8 @@ const rowsOf = (count: number, line: (i: number) => string): string => Array.fro
  * Three functions of an operand. `place_` is where a lane's block starts, for k = 0: a number for each row of the block
  * (alongK) or each column. `fetch_` reads the block from k0 of a matrix, one k a column of the result. `store_` puts it into the tile.
  */
-function operandCode(name: "a" | "b", extent: "m" | "n", alongK: boolean, vector: boolean, extentOfTile: number, step: number, tile: string): string {
+function operandCode(name: "a" | "b", extent: "m" | "n", alongK: boolean, vector: boolean, extentOfTile: number, step: number,
+  tile: string): string {
   const size = `params.${extent}`;
   const [start, row, stride] = [`params.${name}_start`, `params.${name}_row`, `params.${name}_stride`];
   // Neighbouring lanes take neighbouring quads of the contiguous axis.
@@ -214,7 +217,8 @@ function operandCode(name: "a" | "b", extent: "m" | "n", alongK: boolean, vector
   let k = vec4u(k0 + ${k} * 4u) + vec4u(0u, 1u, 2u, 3u);
   let inside = k < vec4u(params.k);
   let along = min(k, vec4u(params.k - 1u)) + matrix * ${stride};
-  return transpose(${columns((i) => `select(vec4f(), vec4f(${lanes.map((j) => `load_${name}(place.${i} + along.${j})`).join(", ")}), inside)`)});`;
+  return transpose(${columns((i) =>
+    `select(vec4f(), vec4f(${lanes.map((j) => `load_${name}(place.${i} + along.${j})`).join(", ")}), inside)`)});`;
   } else {
     place = vector
       ? `vec4u(${start} + select(0u, first + ${quad} * 4u, first + ${quad} * 4u < ${size}))`

@@ -118,7 +118,8 @@ function nestProgram(spec: NestSpec, rank: number, kinds: string, vector: boolea
       return kinds[k] === "0" ? [] : [kinds[k] === "1" ? `i${axis}` : `i${axis} * params.${name}_step${axis}`];
     })].join(" + ");
   const indices = axes.slice(1).toReversed().map((axis) => `let i${axis} = rest % params.size${axis}; rest /= params.size${axis};`);
-  const numbers = ["steps", ...axes.map((axis) => `size${axis}`), ...names.flatMap((name) => [`${name}_base`, ...axes.map((axis) => `${name}_step${axis}`)])];
+  const numbers = ["steps", ...axes.map((axis) => `size${axis}`),
+    ...names.flatMap((name) => [`${name}_base`, ...axes.map((axis) => `${name}_step${axis}`)])];
   return program({
     name: spec.name,
     reads: Object.fromEntries(spec.reads.map((name, k) => [`${name}_in`, type(k)])) as Record<string, BindingType>,

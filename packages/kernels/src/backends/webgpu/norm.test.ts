@@ -15,7 +15,8 @@ const added: TestFunction = (x, residual, weight) => {
   return [normed, sum];
 };
 const gated = (groups: number): TestFunction => (y, gate, weight) => gatedRmsNorm(y, gate, weight, { groups });
-const layerInputs = (shape: readonly number[]) => [normals(1, shape, 2, 3), normals(2, [shape.at(-1)!], 0.5, 1), normals(3, [shape.at(-1)!])];
+const layerInputs = (shape: readonly number[]) => [normals(1, shape, 2, 3), normals(2, [shape.at(-1)!], 0.5, 1),
+  normals(3, [shape.at(-1)!])];
 const layered: TestFunction = (x, weight, bias) => layerNorm(x, weight, bias);
 
 describe.skipIf(!listing.available)("norms on webgpu", async () => {

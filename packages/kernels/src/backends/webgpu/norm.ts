@@ -38,7 +38,8 @@ export const norm = (gpu: Launcher): KernelsOf<typeof normKernels> => {
       rstdOf: (t: Tensor) => part(t, start * groups, count * groups),
     }));
 
-  const forward = (args: Omit<Norm, "rstd"> & { gate: Tensor | null; residual: Tensor | null; y: Tensor; sum: Tensor | null; eps: number }) => {
+  const forward = (args: Omit<Norm,
+    "rstd"> & { gate: Tensor | null; residual: Tensor | null; y: Tensor; sum: Tensor | null; eps: number }) => {
     const { x, gate, residual, weight, y, sum, rows, width, groups, eps } = args;
     const rstd = Tensor.empty(x.device, [rows, groups]);
     const { units, ...shape } = shapeOf(gpu, width / groups);

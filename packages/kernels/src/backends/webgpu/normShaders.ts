@@ -34,7 +34,8 @@ fn sigmoids(v: Unit) -> Unit { return ${vector ? "vec4f(sigmoid(v.x), sigmoid(v.
 export const perUnit = (kept: number, lanes: number, text: (k: number, place: string) => string) =>
   Array.from({ length: kept }, (_, k) => text(k, `(lane + ${k * lanes}u)`)).join("\n  ");
 
-export const normForward = variants((gated: boolean, residual: boolean, vector: boolean, lanes: number, kept: number, subgroups: boolean) => {
+export const normForward = variants((gated: boolean, residual: boolean, vector: boolean, lanes: number, kept: number,
+  subgroups: boolean) => {
   const unit = vector ? "vec4f" : "f32";
   const before = gated
     ? "let z = gate[at]; return x[at] * (z * sigmoids(z));"
@@ -55,7 +56,8 @@ fn run(group: u32, lane: u32) {
   let column = group % params.norms * params.units;
   var squares = Unit();
   ${kept > 0
-    ? perUnit(kept, lanes, (k, place) => `var u${k} = Unit(); if (${place} < params.units) { u${k} = input(start + ${place}); squares += u${k} * u${k}; }`)
+    ? perUnit(kept, lanes, (k, place) =>
+      `var u${k} = Unit(); if (${place} < params.units) { u${k} = input(start + ${place}); squares += u${k} * u${k}; }`)
     : "for (var i = lane; i < params.units; i += WORKGROUP) { let u = input(start + i); squares += u * u; }"}
   let r = 1.0 / sqrt(workgroup_sum(total(squares), lane) / params.size + params.eps);
   if (lane == 0u) { rstd[group] = r; }
@@ -105,7 +107,8 @@ fn run(group: u32, lane: u32) {
   let first = group / params.norms * params.block;
   let end = min(first + params.block, params.rows);
   let into = group * params.units;
-  ${perUnit(kept, lanes, (k, place) => `var sum${k} = Unit(); var w${k} = Unit(); if (${place} < params.units) { w${k} = weight[column + ${place}]; }`)}
+  ${perUnit(kept, lanes, (k, place) =>
+    `var sum${k} = Unit(); var w${k} = Unit(); if (${place} < params.units) { w${k} = weight[column + ${place}]; }`)}
   for (var row = first; row < end; row++) {
     let norm = row * params.norms + group % params.norms;
     let start = norm * params.units;
@@ -117,7 +120,8 @@ fn run(group: u32, lane: u32) {
     : "  for (var i = lane; i < params.units; i += WORKGROUP) { let unit = place_at(start + i); dots += unit.g * weight[column + i] * normed(unit); }"}
     let projection = workgroup_sum(total(dots), lane) * r / params.size;
   ${kept > 0
-    ? perUnit(kept, lanes, (k, place) => `  if (${place} < params.units) { sum${k} += finish(start + ${place}, place${k}, w${k}, r, projection); }`)
+    ? perUnit(kept, lanes, (k, place) =>
+      `  if (${place} < params.units) { sum${k} += finish(start + ${place}, place${k}, w${k}, r, projection); }`)
     : `  for (var i = lane; i < params.units; i += WORKGROUP) {
       let part = finish(start + i, place_at(start + i), weight[column + i], r, projection);
       partials[into + i] = select(partials[into + i] + part, part, row == first);

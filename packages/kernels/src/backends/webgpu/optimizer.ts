@@ -85,7 +85,8 @@ export const optimizer = (gpu: Launcher): KernelsOf<typeof optimizerKernels> => 
   },
   adamW({ parameters, gradients, m, v, weightDecays, factor, skip, learningRate, beta1, beta2, eps, correction1, correction2 }) {
     const numbers = {
-      beta1, beta2, rest1: 1 - beta1, rest2: 1 - beta2, rate: learningRate / correction1, inverse2: 1 / correction2, eps: Math.max(eps, SMALLEST),
+      beta1, beta2, rest1: 1 - beta1, rest2: 1 - beta2, rate: learningRate / correction1, inverse2: 1 / correction2,
+      eps: Math.max(eps, SMALLEST),
     };
     parameters.forEach((parameter, i) => {
       for (const { start, count } of rowParts(parameter.size, [1], gpu.maxBinding)) {
@@ -94,7 +95,8 @@ export const optimizer = (gpu: Launcher): KernelsOf<typeof optimizerKernels> => 
         const of = (t: Tensor) => part(t, start, count);
         const buffers = { parameter: of(parameter), gradient: of(gradients[i]!), m: of(m[i]!), v: of(v[i]!), factor, skip };
         const decay = learningRate * weightDecays[i]!;
-        gpu.run(adamW(vectors ? "vec4f" : "f32", factor !== null, skip !== null), buffers, { size, ...numbers, decay }, Math.ceil(size / (EACH * WORKGROUP)));
+        gpu.run(adamW(vectors ? "vec4f" : "f32", factor !== null, skip !== null), buffers, { size, ...numbers, decay },
+          Math.ceil(size / (EACH * WORKGROUP)));
       }
     });
   },

@@ -51,10 +51,12 @@ export class Pipelines {
       } catch (error) {
         // The module's own error is the more telling one, where there is one.
         const reason = (await invalid)?.message ?? (error instanceof Error ? error.message : String(error));
-        pipeline.failure = new LenggenError("E_SHADER", `webgpu: kernel ${program.name} does not compile on this device: ${reason.trim()}`, { cause: error });
+        pipeline.failure = new LenggenError("E_SHADER", `webgpu: kernel ${program.name} does not compile on this device: ${reason.trim()}`,
+          { cause: error });
       }
     };
-    const pipeline: Pipeline = { program, layout: layout.group, compiled: undefined, failure: undefined, done: Promise.resolve().then(finish) };
+    const pipeline: Pipeline = { program, layout: layout.group, compiled: undefined, failure: undefined,
+      done: Promise.resolve().then(finish) };
     return pipeline;
   }
 

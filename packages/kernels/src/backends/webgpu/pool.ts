@@ -111,7 +111,8 @@ export class Pool {
     const error = errors.find((e) => e !== null);
     if (!error) return;
     const user = buffer.firstUse ? `kernel ${buffer.firstUse}` : "a tensor";
-    this.#failed(new LenggenError("E_MEMORY", `webgpu: the device has no room for ${buffer.size} bytes that ${user} needs: ${error.message.trim()}; ` +
+    this.#failed(new LenggenError("E_MEMORY",
+      `webgpu: the device has no room for ${buffer.size} bytes that ${user} needs: ${error.message.trim()}; ` +
       `make the batch, the length or the model smaller`, { cause: error }));
   }
 

@@ -33,7 +33,8 @@ export interface ProgramSpec<R extends Bindings, W extends Bindings, P extends P
 }
 
 /** A shader and its interface, made once and kept: devices know their compiled pipelines by this object. */
-export interface Program<R extends Bindings = Bindings, W extends Bindings = Bindings, P extends Params = Params> extends ProgramSpec<R, W, P> {
+export interface Program<R extends Bindings = Bindings, W extends Bindings = Bindings,
+  P extends Params = Params> extends ProgramSpec<R, W, P> {
   readonly bindings: readonly { readonly name: string; readonly type: BindingType; readonly writable: boolean }[];
   readonly numbers: readonly { readonly name: string; readonly type: ParamType }[];
 }
@@ -50,8 +51,12 @@ export function program<R extends Bindings, W extends Bindings, P extends Params
 
 type Plain = string | number | boolean;
 
-/** A family of programs by plain values (flags, sizes, function names), or by one object of them: each is made at its first use and kept. */
-export function variants<A extends readonly Plain[] | readonly [Readonly<Record<string, Plain>>], P extends Program>(make: (...values: A) => P): (...values: A) => P {
+/**
+ * A family of programs by plain values (flags, sizes, function names), or by one object of them: each is made at its first use and
+ * kept.
+ */
+export function variants<A extends readonly Plain[] | readonly [Readonly<Record<string, Plain>>],
+  P extends Program>(make: (...values: A) => P): (...values: A) => P {
   const made = new Map<string, P>();
   return (...values) => {
     const name = JSON.stringify(values);

@@ -91,7 +91,8 @@ export class Queue {
   }
 
   copy(source: BufferRange, target: BufferRange): void {
-    this.#copy({ source: source.buffer.gpu, sourceOffset: source.offset, target: target.buffer.gpu, targetOffset: target.offset, size: source.size });
+    this.#copy({ source: source.buffer.gpu, sourceOffset: source.offset, target: target.buffer.gpu, targetOffset: target.offset,
+      size: source.size });
   }
 
   /** `bytes` must be the queue's own: they are kept until the batch is encoded. */
@@ -246,7 +247,8 @@ export class Queue {
         this.counts.dispatches++;
       } else {
         endPass();
-        if (command.kind === "copy") encoder.copyBufferToBuffer(command.source, command.sourceOffset, command.target, command.targetOffset, command.size);
+        if (command.kind === "copy")
+          encoder.copyBufferToBuffer(command.source, command.sourceOffset, command.target, command.targetOffset, command.size);
         else this.#staging.addUpload(encoder, command.target, command.offset, command.bytes);
       }
     }
@@ -281,9 +283,12 @@ export class Queue {
       if (!error) return;
       const code = errors[1] === error ? "E_MEMORY" : "E_DEVICE";
       // One at once beats one after another: each is encoded by itself, and none is submitted.
-      const culprits = await Promise.all(batch.commands.map((command) => (command.kind === "dispatch" ? this.#isRefused(command) : Promise.resolve(false))));
-      const names = [...new Set(batch.commands.flatMap((command, i) => (culprits[i] && command.kind === "dispatch" ? [command.pipeline.program.name] : [])))];
-      this.fail(new LenggenError(code, `webgpu: ${names.length > 0 ? `kernel ${names.join(", ")}` : "the queue"}: ${error.message.trim()}`, { cause: error }));
+      const culprits = await Promise.all(batch.commands.map((command) =>
+        (command.kind === "dispatch" ? this.#isRefused(command) : Promise.resolve(false))));
+      const names = [...new Set(batch.commands.flatMap((command, i) =>
+        (culprits[i] && command.kind === "dispatch" ? [command.pipeline.program.name] : [])))];
+      this.fail(new LenggenError(code, `webgpu: ${names.length > 0 ? `kernel ${names.join(", ")}` : "the queue"}: ${error.message.trim()}`,
+        { cause: error }));
     };
     this.#checked = Promise.all([this.#checked, check()]);
   }

@@ -26,7 +26,8 @@ const TINY = 2 ** -149;
 
 describe.skipIf(!listing.available)("random on webgpu", async () => {
   const device = listing.available ? await open("webgpu", { fallback: true }) : (undefined as never);
-  const narrow = listing.available ? await open("webgpu", { fallback: true, webgpu: { maxBinding: 1024, features: [], defaultLimits: true } }) : (undefined as never);
+  const narrow = listing.available
+    ? await open("webgpu", { fallback: true, webgpu: { maxBinding: 1024, features: [], defaultLimits: true } }) : (undefined as never);
   afterAll(() => [device, narrow].forEach((d) => d?.close()));
 
   it.each([
@@ -42,7 +43,8 @@ describe.skipIf(!listing.available)("random on webgpu", async () => {
     expectReferenceBits(device, (d) => uniform(key(78), d, [5000], { low, high })));
 
   it("has the reference's bits for a hundred keys, all 64 bits of them", async () => {
-    for (let i = 0n; i < 100n; i++) await expectReferenceBits(device, (d) => normal(key((i * 0x9e3779b97f4a7c15n) % (1n << 64n)), d, [301]));
+    for (let i = 0n; i < 100n; i++)
+      await expectReferenceBits(device, (d) => normal(key((i * 0x9e3779b97f4a7c15n) % (1n << 64n)), d, [301]));
   });
 
   it("is one dispatch", () => {

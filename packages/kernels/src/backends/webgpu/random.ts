@@ -109,7 +109,8 @@ export const random = (gpu: Launcher): KernelsOf<typeof randomKernels> => {
   const generate = (kernel: typeof randomNormal, out: Tensor, [low, high]: Key, shift: number, scale: number): void => {
     // Blocks are counted in 32 bits: no device has a tensor of 2³³ numbers. Parts begin at even places.
     for (const { start, count } of rowParts(out.size, [1], gpu.maxBinding)) {
-      const params = { size: count, first_block: start / 2, key_low: low, key_high: high, shift: floatBits(shift), scale: floatBits(scale) };
+      const params = { size: count, first_block: start / 2, key_low: low, key_high: high, shift: floatBits(shift),
+        scale: floatBits(scale) };
       gpu.run(kernel, { out: part(out, start, count) }, params, Math.ceil(count / (2 * WORKGROUP)));
     }
   };

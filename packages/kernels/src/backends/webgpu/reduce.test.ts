@@ -29,7 +29,8 @@ describe.skipIf(!listing.available)("reductions on webgpu", async () => {
   for (const [shape, axis] of SHAPES) {
     it(`reduce axis ${axis} of [${shape.join(", ")}], with subgroups and without`, async () => {
       for (const on of [device, basic]) {
-        for (const f of [sum, mean, max]) await compareWithReference(on, (x) => f(x, { axes: axis }), [normals(1, shape, 1, 0.5)], { gradients: false });
+        for (const f of [sum, mean, max])
+          await compareWithReference(on, (x) => f(x, { axes: axis }), [normals(1, shape, 1, 0.5)], { gradients: false });
       }
     });
   }
@@ -39,12 +40,14 @@ describe.skipIf(!listing.available)("reductions on webgpu", async () => {
       [[2000], 0], [[2, 700], 1], [[300, 4], 1], [[70, 30], 0], [[4, 200], 0], [[3, 300], 0], [[2, 2, 600], 1], [[2, 90, 7], 1],
     ];
     for (const [shape, axis] of cases) {
-      for (const f of [sum, max]) await compareWithReference(narrow, (x) => f(x, { axes: axis }), [normals(1, shape, 1, 0.5)], { gradients: false });
+      for (const f of [sum, max])
+        await compareWithReference(narrow, (x) => f(x, { axes: axis }), [normals(1, shape, 1, 0.5)], { gradients: false });
     }
     for (const f of [softmax, logSoftmax]) {
       for (const shape of [[40, 20], [3, 256], [2, 700]]) await compareWithReference(narrow, f, [normals(3, shape, 4)]);
     }
-    for (const shape of [[40, 20], [2, 700]]) await compareWithReference(narrow, argmax, [integers(3, shape, 0, 90)].map(({ data }) => host(data, shape)), { gradients: false });
+    for (const shape of [[40, 20], [2, 700]])
+      await compareWithReference(narrow, argmax, [integers(3, shape, 0, 90)].map(({ data }) => host(data, shape)), { gradients: false });
   });
 
   it("take one dispatch, and two for long axes", async () => {
@@ -52,7 +55,8 @@ describe.skipIf(!listing.available)("reductions on webgpu", async () => {
     expect(await dispatches(device, (x) => sum(x), [16_385])).toBe(2);
     expect(await dispatches(device, (x) => sum(x, { axes: 1 }), [64, 768])).toBe(1);
     expect(await dispatches(device, (x) => sum(x, { axes: 0 }), [8192, 96])).toBe(2);
-    for (const f of [softmax, logSoftmax, argmax]) for (const shape of [[70, 64], [3, 5000]]) expect(await dispatches(device, f, shape)).toBe(1);
+    for (const f of [softmax, logSoftmax, argmax]) for (const shape of [[70, 64], [3, 5000]])
+      expect(await dispatches(device, f, shape)).toBe(1);
   });
 
   it("keep rows in registers or read them twice, with the same result", async () => {
@@ -68,7 +72,8 @@ describe.skipIf(!listing.available)("reductions on webgpu", async () => {
     for (const width of [3, 40, 5000]) {
       const row = (...first: number[]) => Array.from({ length: width }, (_, i) => first[i] ?? 1);
       const rows = [row(NaN), row(1, NaN), row(Infinity), row(-Infinity, -Infinity), Array.from({ length: width }, () => -Infinity)];
-      const { outputs: [y, log] } = await evaluate(device, (x) => [softmax(x), logSoftmax(x)], [host(rows.flat(), [5, width])], { gradients: false });
+      const { outputs: [y, log] } = await evaluate(device, (x) => [softmax(x), logSoftmax(x)], [host(rows.flat(), [5, width])],
+        { gradients: false });
       for (const [r, name] of ["NaN first", "NaN later", "infinity", "", "nothing but -infinity"].entries()) {
         const own = [y!, log!].map((values) => Array.from(values).slice(r * width, (r + 1) * width));
         if (name) {
@@ -86,8 +91,10 @@ describe.skipIf(!listing.available)("reductions on webgpu", async () => {
     for (const on of [device, basic, narrow]) {
       for (const width of [5, 300, 1100]) {
         const row = (at: Readonly<Record<number, number>>, rest: number) => Array.from({ length: width }, (_, i) => at[i] ?? rest);
-        const rows = [row({ 3: 7, 4: 7 }, 1), row({ 2: 0 }, -0), row({ 4: 1e-44 }, 1e-45), row({ 1: NaN, 3: NaN }, Infinity), row({}, -Infinity), row({ [width - 1]: 2 }, 1)];
-        const { outputs: [places, largest] } = await evaluate(on, (x) => [argmax(x), max(x, { axes: 1 })], [host(rows.flat(), [6, width])], { gradients: false });
+        const rows = [row({ 3: 7, 4: 7 }, 1), row({ 2: 0 }, -0), row({ 4: 1e-44 }, 1e-45), row({ 1: NaN, 3: NaN }, Infinity),
+          row({}, -Infinity), row({ [width - 1]: 2 }, 1)];
+        const { outputs: [places, largest] } = await evaluate(on, (x) => [argmax(x), max(x, { axes: 1 })], [host(rows.flat(), [6, width])],
+          { gradients: false });
         expect(Array.from(places!)).toEqual([3, 0, 4, 1, 0, width - 1]);
         expect(Array.from(largest!, (x) => (x === 0 ? 0 : x))).toEqual([7, 0, Math.fround(1e-44), NaN, -Infinity, 2]);
       }

@@ -27,14 +27,16 @@ const between = (low: number, value: number, high: number) => Math.max(low, Math
 function blocksOf({ outer, length, inner }: Sizes, tiles: number): number {
   if (inner === 1) {
     if (length <= LONG_ROW) return 1;
-    return between(2, Math.max(Math.ceil(MANY_GROUPS / outer), Math.ceil(length / (4 * LONG_ROW))), Math.min(Math.ceil(length / ROW_BLOCK), MOST_BLOCKS));
+    return between(2, Math.max(Math.ceil(MANY_GROUPS / outer), Math.ceil(length / (4 * LONG_ROW))),
+      Math.min(Math.ceil(length / ROW_BLOCK), MOST_BLOCKS));
   }
   const wanted = Math.max(Math.ceil(MANY_GROUPS / (outer * tiles)), Math.ceil(length / TALL_COLUMN));
   return between(1, wanted, Math.min(Math.ceil(length / COLUMN_BLOCK), MOST_BLOCKS));
 }
 
 /** One launch on what can be bound: x [outer, length, inner] -> out [outer, blocks, inner]. */
-function launch(gpu: Launcher, kind: Reduction, x: Part, out: Part, { outer, length, inner }: Sizes, block: number, blocks: number, scale: number): void {
+function launch(gpu: Launcher, kind: Reduction, x: Part, out: Part, { outer, length, inner }: Sizes, block: number, blocks: number,
+  scale: number): void {
   const params = { outer, length, inner, block, blocks, scale };
   if (inner === 1) {
     const vector = length % 4 === 0 && (blocks === 1 || block % 4 === 0);
@@ -73,7 +75,8 @@ export function reduceAxis(gpu: Launcher, kind: Reduction, x: Part, out: Part, s
   const at = (t: Part, start: number, count: number) => part(t.tensor, t.start + start, count);
   if (slab <= most) {
     for (const { start, count } of rowParts(outer, [slab, inner], gpu.maxBinding)) {
-      reduceBound(gpu, kind, at(x, start * slab, count * slab), at(out, start * inner, count * inner), { outer: count, length, inner }, scale);
+      reduceBound(gpu, kind, at(x, start * slab, count * slab), at(out, start * inner, count * inner),
+        { outer: count, length, inner }, scale);
     }
     return;
   }
@@ -89,7 +92,8 @@ function reduceTall(gpu: Launcher, kind: Reduction, x: Part, out: Part, { length
   const pieces = rowParts(length, [inner], gpu.maxBinding);
   const partials = Tensor.empty(x.tensor.device, [pieces.length, inner]);
   pieces.forEach(({ start, count }, i) => {
-    reduceBound(gpu, kind, part(x.tensor, x.start + start * inner, count * inner), part(partials, i * inner, inner), { outer: 1, length: count, inner }, 1);
+    reduceBound(gpu, kind, part(x.tensor, x.start + start * inner, count * inner), part(partials, i * inner, inner),
+      { outer: 1, length: count, inner }, 1);
   });
   reduceAxis(gpu, kind, part(partials, 0, partials.size), out, { outer: 1, length: pieces.length, inner }, scale);
   partials.dispose();
@@ -103,7 +107,8 @@ function reduceWide(gpu: Launcher, kind: Reduction, x: Part, out: Part, { length
     const columns = Tensor.empty(x.tensor.device, [length, count]);
     const layout = { sizes: [length, count], strides: [[inner, 1], [count, 1]] };
     view(gpu).copyStrided({ x: x.tensor, out: columns, xOffset: x.start + start, outOffset: 0, layout });
-    reduceAxis(gpu, kind, part(columns, 0, columns.size), part(out.tensor, out.start + start, count), { outer: 1, length, inner: count }, scale);
+    reduceAxis(gpu, kind, part(columns, 0, columns.size), part(out.tensor, out.start + start, count),
+      { outer: 1, length, inner: count }, scale);
     columns.dispose();
   }
 }

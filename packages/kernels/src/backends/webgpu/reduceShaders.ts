@@ -1,4 +1,7 @@
-/** Programs that reduce one axis: src/ops/reduce.ts. Sums are of f32; the largest is sought among floats as integers in order, so that NaN wins. */
+/**
+ * Programs that reduce one axis: src/ops/reduce.ts. Sums are of f32; the largest is sought among floats as integers in order, so
+ * that NaN wins.
+ */
 import { type BindingType, program, variants } from "./program";
 import { columnReduce, ORDER, rowReduce } from "./wgsl";
 
@@ -27,7 +30,8 @@ fn across(value: vec4f) -> f32 { return (value.x + value.y) + (value.z + value.w
 fn finish_one(value: f32) -> f32 { return value * params.scale; }`,
     };
   }
-  const each = (f: string, T: string) => (vector ? `${T}(${["x", "y", "z", "w"].map((c) => `${f}(value.${c})`).join(", ")})` : `${f}(value)`);
+  const each = (f: string, T: string) => (vector ? `${T}(${["x", "y", "z", "w"].map((c) => `${f}(value.${c})`).join(", ")})`
+    : `${f}(value)`);
   return {
     bound: vector ? "vec4u" : "u32",
     code: `
@@ -47,7 +51,8 @@ fn finish_one(value: i32) -> u32 { return bits_of(value); }`,
 const joinAll = (step: number, at: (i: string) => string) => {
   const take = (k: number) => `take(${at(k === 0 ? "i" : `(i + ${k * step}u)`)})`;
   return `
-    for (; i + ${3 * step}u < end; i += ${4 * step}u) { value = join(value, join(join(${take(0)}, ${take(1)}), join(${take(2)}, ${take(3)}))); }
+    for (; i + ${3 * step}u < end; i += ${4
+      * step}u) { value = join(value, join(join(${take(0)}, ${take(1)}), join(${take(2)}, ${take(3)}))); }
     for (; i < end; i += ${step}u) { value = join(value, ${take(0)}); }`;
 };
 

@@ -30,7 +30,8 @@ describe.skipIf(!listing.available)("retrieval on webgpu", async () => {
       const k = 8;
       const make = (...shape: number[]): Tensor => zeros(device, shape);
       const sizes = { batch, queryCount: queries, landmarkCount: landmarks, width: 64, k };
-      const given = { queries: make(batch, queries, 64), landmarks: make(batch, landmarks, 64), indices: zeros(device, [batch, queries, k], "i32"), weights: make(batch, queries, k) };
+      const given = { queries: make(batch, queries, 64), landmarks: make(batch, landmarks, 64),
+        indices: zeros(device, [batch, queries, k], "i32"), weights: make(batch, queries, k) };
       count = 0;
       kernels.retrieve({ ...sizes, ...given, first, noise: null });
       const forward = count;
@@ -47,7 +48,8 @@ describe.skipIf(!listing.available)("retrieval on webgpu", async () => {
   it("is cut where bindings are small: scores, landmarks, queries", async () => {
     const small = await openHere({ maxBinding: 4096, features: [], defaultLimits: true });
     for (const [batch, queries, landmarks, width, options] of [
-      [2, 9, 300, 8, { k: 5, first: 290 }], [1, 70, 150, 12, { k: 8, first: 100, noise: key(3) }], [1, 2, 2500, 4, { k: 16, first: 2500 }], [3, 12, 12, 6, { k: 3 }],
+      [2, 9, 300, 8, { k: 5, first: 290 }], [1, 70, 150, 12, { k: 8, first: 100, noise: key(3) }], [1, 2, 2500, 4, { k: 16, first: 2500 }],
+      [3, 12, 12, 6, { k: 3 }],
     ] as const) await compareWithReference(small, both(options), inputs(batch, queries, landmarks, width));
     small.close();
   });

@@ -1,7 +1,8 @@
 /**
  * Retrieval: products of queries and landmarks, a tile of scores at a time, and a ranking of each row of the tile: the best of
  * a stretch of landmarks, joined in the end. Where all scores fit one tile, and there are rows enough for the stretches to be whole, that
- * is two dispatches. Scores are summed along the width in one order whatever the sizes, so that a query finds the same alone as among others.
+ * is two dispatches. Scores are summed along the width in one order whatever the sizes, so that a query finds the same alone as among
+ * others.
  */
 import { type retrieveKernels, visibleLandmarks } from "../../ops/retrieve";
 import type { ArgumentsOf, KernelsOf } from "../../signature";
@@ -28,7 +29,8 @@ export const retrieve = (gpu: Launcher): KernelsOf<typeof retrieveKernels> => ({
     const room = Math.min(TILE_SCORES, Math.floor(gpu.maxBinding / 4));
     const visible = visibleLandmarks(queryCount - 1, args.first, landmarkCount);
     if (queryCount * visible <= room) {
-      for (const sequences of ranges(batch, Math.floor(room / Math.max(1, queryCount * visible)))) retrieveRows(gpu, args, sequences, { start: 0, count: queryCount }, room);
+      for (const sequences of ranges(batch, Math.floor(room / Math.max(1, queryCount * visible))))
+        retrieveRows(gpu, args, sequences, { start: 0, count: queryCount }, room);
       return;
     }
     const most = Math.min(queryCount, Math.max(1, Math.floor(room / Math.min(visible, WIDE_TILE))));
@@ -82,7 +84,8 @@ function retrieveRows(gpu: Launcher, args: ForwardArgs, sequences: RowRange, row
     const size = tileSizeFor(rows.count, count, sequences.count);
     multiply(gpu, {
       a: { tensor: queries, start: firstRow * width, row: width, stride: queryCount * width, transposed: false },
-      b: { tensor: landmarks, start: (sequences.start * landmarkCount + start) * width, row: width, stride: landmarkCount * width, transposed: true },
+      b: { tensor: landmarks, start: (sequences.start * landmarkCount + start) * width, row: width, stride: landmarkCount * width,
+        transposed: true },
       out: { tensor: scores, start: 0, row: count, stride: rows.count * count, transposed: false },
       batch: sequences.count, m: rows.count, n: count, k: width, accumulate: false,
     }, { kind: "tile", size, splits: 1, stages: stagesFor(gpu, size) });
@@ -90,8 +93,10 @@ function retrieveRows(gpu: Launcher, args: ForwardArgs, sequences: RowRange, row
     gpu.run(
       rankScores({ noisy: noise !== null, final: partials === null }), { scores, partials, ...results },
       {
-        sequences: sequences.count, rows: rows.count, columns: count, k, lead: first + rows.start - start, splits, stretch, parts, first_part: firstPart,
-        scale: 1 / Math.sqrt(width), first_column: start, all_rows: queryCount, first_row: firstRow, landmarks: landmarkCount, key_low: low, key_high: high,
+        sequences: sequences.count, rows: rows.count, columns: count, k, lead: first + rows.start - start, splits, stretch, parts,
+        first_part: firstPart,
+        scale: 1 / Math.sqrt(width), first_column: start, all_rows: queryCount, first_row: firstRow, landmarks: landmarkCount, key_low: low,
+        key_high: high,
       },
       allRows * splits,
     );
@@ -116,10 +121,12 @@ function gradientOfQueries(gpu: Launcher, args: GradientArgs, ds: Tensor): void 
         queryGradients({ vector, wanted: dqueries !== null }),
         {
           indices: lists(indices), weights: lists(weights), dweights: lists(dweights), ds: lists(ds),
-          landmarks: part(landmarks, range.start * width, range.count * width), dqueries: dqueries && part(dqueries, rows.start * width, rows.count * width),
+          landmarks: part(landmarks, range.start * width, range.count * width), dqueries: dqueries
+            && part(dqueries, rows.start * width, rows.count * width),
         },
         {
-          k, width: units, first_row: rows.start, all_rows: queryCount, all_landmarks: landmarkCount, first_landmark: range.start, landmark_count: range.count,
+          k, width: units, first_row: rows.start, all_rows: queryCount, all_landmarks: landmarkCount, first_landmark: range.start,
+          landmark_count: range.count,
           onto: Number(range.start > 0), scale: 1 / Math.sqrt(width),
         },
         rows.count,
@@ -140,10 +147,12 @@ function gradientOfLandmarks(gpu: Launcher, args: GradientArgs, ds: Tensor, dlan
     gpu.run(
       landmarkGradients(vector),
       {
-        indices: part(indices, query * k, queryRows * k), ds: part(ds, query * k, queryRows * k), queries: part(queries, query * width, queryRows * width),
+        indices: part(indices, query * k, queryRows * k), ds: part(ds, query * k, queryRows * k),
+        queries: part(queries, query * width, queryRows * width),
         dlandmarks: part(dlandmarks, landmark * width, landmarkRows * width),
       },
-      { k, width: units, entries: rows.count * k, count: kept.count, first_landmark: kept.start, tiles, slices, onto: Number(rows.start > 0) },
+      { k, width: units, entries: rows.count * k, count: kept.count, first_landmark: kept.start, tiles, slices,
+        onto: Number(rows.start > 0) },
       sequences.count * tiles * slices,
     );
   };

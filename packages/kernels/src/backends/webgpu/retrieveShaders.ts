@@ -119,7 +119,8 @@ fn gumbel(row: u32, landmark: u32) -> f32 {
 
 /**
  * Ranks stretches of `scores` [sequences, rows, columns], products of queries first_row on and landmarks first_column on. Groups: rows of
- * all sequences × splits of `stretch` columns. The best of a split go to `partials` [3: keys, landmarks, scores; rows of all sequences; parts; k]
+ * all sequences × splits of `stretch` columns. The best of a split go to `partials` [3: keys, landmarks, scores; rows of all sequences;
+ * parts; k]
  * from part first_part on or, when there is one part only, to the results.
  */
 export const rankScores = variants(({ noisy, final }: { noisy: boolean; final: boolean }) =>
@@ -128,7 +129,8 @@ export const rankScores = variants(({ noisy, final }: { noisy: boolean; final: b
     reads: { scores: "f32" },
     writes: final ? { indices: "i32", weights: "f32", partials: undefined } : { indices: undefined, weights: undefined, partials: "u32" },
     params: {
-      sequences: "u32", rows: "u32", columns: "u32", k: "u32", lead: "i32", splits: "u32", stretch: "u32", parts: "u32", first_part: "u32", scale: "f32",
+      sequences: "u32", rows: "u32", columns: "u32", k: "u32", lead: "i32", splits: "u32", stretch: "u32", parts: "u32",
+      first_part: "u32", scale: "f32",
       first_column: "u32", all_rows: "u32", first_row: "u32", landmarks: "u32", key_low: "u32", key_high: "u32",
     },
     workgroup: RANK_LANES,
@@ -163,7 +165,10 @@ fn run(group: u32, lane: u32) {
 }`,
   }));
 
-/** Joins the parts of a row; groups are rows. Parts follow each other as their landmarks do, so that the lower slot is the lower landmark among equals. */
+/**
+ * Joins the parts of a row; groups are rows. Parts follow each other as their landmarks do, so that the lower slot is the lower
+ * landmark among equals.
+ */
 export const joinRanks = program({
   name: "retrieve.join",
   reads: { partials: "u32" },
@@ -194,7 +199,8 @@ export const queryGradients = variants(({ vector, wanted }: { vector: boolean; w
     reads: { indices: "i32", weights: "f32", dweights: "f32", landmarks: wanted ? boundAs(vector) : undefined },
     writes: { ds: "f32", dqueries: wanted ? boundAs(vector) : undefined },
     params: {
-      k: "u32", width: "u32", first_row: "u32", all_rows: "u32", all_landmarks: "u32", first_landmark: "u32", landmark_count: "u32", onto: "u32", scale: "f32",
+      k: "u32", width: "u32", first_row: "u32", all_rows: "u32", all_landmarks: "u32", first_landmark: "u32", landmark_count: "u32",
+      onto: "u32", scale: "f32",
     },
     workgroup: QUERY_LANES,
     code: `

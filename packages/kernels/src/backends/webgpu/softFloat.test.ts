@@ -58,7 +58,8 @@ fn run(group: u32, lane: u32) {
     return new Uint32Array(numbers.buffer, numbers.byteOffset, pairs.length);
   }
 
-  async function expectBits(expression: string, pairs: readonly (readonly [number, number])[], f: (a: number, b: number) => number): Promise<void> {
+  async function expectBits(expression: string, pairs: readonly (readonly [number, number])[],
+    f: (a: number, b: number) => number): Promise<void> {
     const got = await compute(expression, pairs);
     const wrong = pairs.findIndex(([a, b], i) => got[i] !== floatBits(f(a, b)));
     const [a, b] = pairs[wrong] ?? [0, 0];
@@ -69,7 +70,8 @@ fn run(group: u32, lane: u32) {
   it("adds", () => expectBits("soft_add(x, y)", PAIRS, (a, b) => a + b));
   it("multiplies", () => expectBits("soft_mul(x, y)", PAIRS, (a, b) => a * b));
   it("divides", () => expectBits("soft_div(x, y)", PAIRS.filter(([, b]) => b !== 0 && floatBits(b) % 2 ** 31 !== 0), (a, b) => a / b));
-  it("takes roots", () => expectBits("soft_sqrt(x)", NUMBERS.filter((a) => a >= 0 && !Object.is(a, -0)).map((a) => [a, 0]), (a) => Math.sqrt(a)));
+  it("takes roots", () => expectBits("soft_sqrt(x)", NUMBERS.filter((a) => a >= 0 && !Object.is(a, -0)).map((a) => [a, 0]),
+    (a) => Math.sqrt(a)));
 
   it("adds to infinity", async () => {
     const pairs = [Infinity, -Infinity].flatMap((a) => [0, 1, -3e38].flatMap((b): [number, number][] => [[a, b], [b, a]]));
@@ -77,7 +79,8 @@ fn run(group: u32, lane: u32) {
   });
 
   it("rounds whole numbers", () =>
-    expectBits("soft_rounded(0u, -24, x)", randomBits(5, 1000).map((bits) => [floatOf(bits & 0x7f7fffff), 0]), (a) => floatBits(a) * 2 ** -24));
+    expectBits("soft_rounded(0u, -24, x)", randomBits(5, 1000).map((bits) => [floatOf(bits & 0x7f7fffff), 0]),
+      (a) => floatBits(a) * 2 ** -24));
 
   it("writes literals", () => {
     expect([softLiteral(1), softLiteral(-0), softLiteral(0.1)]).toEqual(["0x3f800000u", "0x80000000u", "0x3dcccccdu"]);

@@ -39,7 +39,9 @@ export const softmaxKernels = (gpu: Launcher): Pick<KernelsOf<typeof reduceKerne
     const lanes = lanesOf(width);
     if (width * 4 > gpu.maxBinding) return wideArgmax(gpu, x, out, rows, width);
     eachRange(gpu, rows, width, (start, count, groups) => {
-      gpu.run(argmax({ lanes, pieces: false, subgroups: gpu.subgroups }), { x: part(x, start * width, count * width), out: part(out, start, count), orders: undefined }, { rows: count, width, start: 0 }, groups);
+      gpu.run(argmax({ lanes, pieces: false, subgroups: gpu.subgroups }),
+        { x: part(x, start * width, count * width), out: part(out, start, count), orders: undefined },
+        { rows: count, width, start: 0 }, groups);
     });
   },
 });
@@ -53,7 +55,8 @@ function shapeOf(width: number): { lanes: number; kept: number } {
 
 /** Calls back for each range of rows that can be bound, with its number of groups. */
 function eachRange(gpu: Launcher, rows: number, width: number, body: (start: number, count: number, groups: number) => void): void {
-  for (const { start, count } of rowParts(rows, [width], gpu.maxBinding)) body(start, count, Math.ceil((count * lanesOf(width)) / WORKGROUP));
+  for (const { start, count } of rowParts(rows, [width], gpu.maxBinding))
+    body(start, count, Math.ceil((count * lanesOf(width)) / WORKGROUP));
 }
 
 const all = (t: Tensor): Part => part(t, 0, t.size);

@@ -2,7 +2,8 @@ import { afterAll, describe, expect, it } from "vitest";
 import type { Device } from "../../device";
 import { devices, open } from "../../open";
 import { ssd } from "../../ops/ssd";
-import { compareWithReference, evaluate, host, type HostTensor, normals, relativeError, referenceDevice, type TestFunction, uniforms } from "../../testing";
+import { compareWithReference, evaluate, host, type HostTensor, normals, relativeError, referenceDevice, type TestFunction,
+  uniforms } from "../../testing";
 
 const listing = (await devices({ fallback: true })).find(({ name }) => name === "webgpu")!;
 if (!listing.available) console.warn(`tests of the scan on webgpu do not run: ${listing.reason}`);
@@ -19,12 +20,15 @@ interface Case {
 
 /** x, dt, a, b, c, d, state */
 const inputs = ({ T, H = 2, P = 8, N = 16, G = 1, B = 1, a = uniforms(3, [B, T, H], -1.5, 0) }: Case): HostTensor[] => [
-  normals(1, [B, T, H, P]), uniforms(2, [B, T, H], 0.1, 1), a, normals(4, [B, T, G, N]), normals(5, [B, T, G, N]), normals(6, [H]), normals(7, [B, H, P, N]),
+  normals(1, [B, T, H, P]), uniforms(2, [B, T, H], 0.1, 1), a, normals(4, [B, T, G, N]), normals(5, [B, T, G, N]), normals(6, [H]),
+  normals(7, [B, H, P, N]),
 ];
 
 /** As many inputs as are given: d and the state may be left out. */
-const full = (chunk?: number): TestFunction => (x, dt, a, b, c, d, state) => Object.values(ssd({ x: x!, dt: dt!, a: a!, b: b!, c: c!, d, state }, { chunk }));
-const ofY = (chunk?: number): TestFunction => (x, dt, a, b, c, d, state) => ssd({ x: x!, dt: dt!, a: a!, b: b!, c: c!, d, state }, { chunk }).y;
+const full = (chunk?: number): TestFunction => (x, dt, a, b, c, d, state) =>
+  Object.values(ssd({ x: x!, dt: dt!, a: a!, b: b!, c: c!, d, state }, { chunk }));
+const ofY = (chunk?: number): TestFunction => (x, dt, a, b, c, d, state) =>
+  ssd({ x: x!, dt: dt!, a: a!, b: b!, c: c!, d, state }, { chunk }).y;
 
 describe.skipIf(!listing.available)("ssd on webgpu", async () => {
   const openHere = (webgpu = {}) => (listing.available ? open("webgpu", { fallback: true, webgpu }) : (undefined as never));
@@ -33,7 +37,8 @@ describe.skipIf(!listing.available)("ssd on webgpu", async () => {
   const narrow = await openHere({ maxBinding: 1 << 18, features: [], defaultLimits: true });
   afterAll(() => [device, narrow].forEach((d) => d?.close()));
 
-  async function counts(on: Device, f: TestFunction, given: readonly HostTensor[], gradients: boolean): Promise<{ dispatches: number; copies: number }> {
+  async function counts(on: Device, f: TestFunction, given: readonly HostTensor[],
+    gradients: boolean): Promise<{ dispatches: number; copies: number }> {
     await on.synchronize();
     const before = on.counts!();
     const { outputs } = await evaluate(on, f, given, { gradients });
@@ -67,7 +72,8 @@ describe.skipIf(!listing.available)("ssd on webgpu", async () => {
     // Rows of the batch that can't be bound together.
     { ...wide, T: 128, B: 3 }, { ...wide, T: 40, B: 9 }, { T: 70, H: 4, P: 33, N: 17, G: 2, B: 5 },
     // Rows that can't be bound whole.
-    { ...wide, T: 650, B: 2 }, { ...wide, T: 400, chunk: 3 }, { T: 800, H: 2, P: 7, N: 5, G: 2 }, { ...wide, T: 600, chunk: 100 }, { ...wide, T: 650, G: 2, B: 2, chunk: 160 },
+    { ...wide, T: 650, B: 2 }, { ...wide, T: 400, chunk: 3 }, { T: 800, H: 2, P: 7, N: 5, G: 2 }, { ...wide, T: 600, chunk: 100 },
+    { ...wide, T: 650, G: 2, B: 2, chunk: 160 },
     // A single step whose state is too large.
     { ...wide, T: 1, B: 20 },
   ])("binds what is too large in parts: %o", async ({ chunk, ...shape }) => {
@@ -78,11 +84,13 @@ describe.skipIf(!listing.available)("ssd on webgpu", async () => {
   it("says what is too large to be cut", async () => {
     const states = inputs({ T: 70, H: 4, P: 96, N: 256 });
     await expect(evaluate(narrow, full(), states, { gradients: false })).rejects.toMatchObject({
-      code: "E_MEMORY", message: expect.stringMatching(/ssd: the state of 64 steps \(4 heads of 96, 1 groups, states of 256\) has 393216 bytes/),
+      code: "E_MEMORY", message: expect.stringMatching(
+        /ssd: the state of 64 steps \(4 heads of 96, 1 groups, states of 256\) has 393216 bytes/),
     });
   });
 
-  it.each<Case>([{ T: 150, H: 6, P: 72, N: 68, G: 3 }, { T: 66, H: 1, P: 130, N: 3, B: 2 }, { T: 64, H: 2, P: 1, N: 1 }, { T: 130, H: 48, P: 4, N: 4, G: 2 }])(
+  it.each<Case>([{ T: 150, H: 6, P: 72, N: 68, G: 3 }, { T: 66, H: 1, P: 130, N: 3, B: 2 }, { T: 64, H: 2, P: 1, N: 1 },
+    { T: 130, H: 48, P: 4, N: 4, G: 2 }])(
     "takes heads and states of any size: %o", async (shape) => {
       await compareWithReference(device, full(), inputs(shape));
     });
@@ -104,7 +112,8 @@ describe.skipIf(!listing.available)("ssd on webgpu", async () => {
     const given = inputs({ T: 1000, H: 2, a: uniforms(3, [1, 1000, 2], -0.02, 0) });
     const expected = await evaluate(referenceDevice, full(), given, { precise: true });
     const actual = await evaluate(device, full(), given);
-    expected.gradients.forEach((values, i) => expect(relativeError(actual.gradients[i]!, values!), `gradient of input ${i}`).toBeLessThan(3e-6));
+    expected.gradients.forEach((values, i) => expect(relativeError(actual.gradients[i]!, values!), `gradient of input ${i}`)
+      .toBeLessThan(3e-6));
     expected.outputs.forEach((values, i) => expect(relativeError(actual.outputs[i]!, values), `output ${i}`).toBeLessThan(3e-6));
   });
 

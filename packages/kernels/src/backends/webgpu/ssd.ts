@@ -1,6 +1,7 @@
 /**
  * The scan of Mamba-2 by chunks of 64 steps; the programs are in ssdForward.ts, ssdGradient.ts and ssdGradientShared.ts. Dispatches,
- * where all can be bound at once: a single step 1; forward 2 for one chunk, 3 for more; gradient 3 for one chunk without states, 4 or 5 with
+ * where all can be bound at once: a single step 1; forward 2 for one chunk, 3 for more; gradient 3 for one chunk without states, 4 or 5
+ * with
  * them, 5 for more chunks.
  *
  * Saved for the gradient are the states at the start of each chunk, [B,chunks,H,P,N], whatever the size of chunk that was asked for; with
@@ -95,7 +96,8 @@ const whole = (t: Tensor): Part => part(t, 0, t.size);
 
 export const ssd = (gpu: Launcher): KernelsOf<typeof ssdKernels> => {
   /** exp of each chunk's sum of decays, and where asked the scores. For {@link states} and what follows. */
-  function states(scan: Scan, inputs: Inputs, target: { out: Part; state: Part | null; work: Tensor; only: boolean; scores: boolean }): void {
+  function states(scan: Scan, inputs: Inputs,
+    target: { out: Part; state: Part | null; work: Tensor; only: boolean; scores: boolean }): void {
     const { out, state, work, only } = target;
     const stateTiles = scan.stateTiles();
     gpu.run(
@@ -105,7 +107,8 @@ export const ssd = (gpu: Launcher): KernelsOf<typeof ssdKernels> => {
     );
   }
 
-  function pass(scan: Scan, backwards: boolean, buffers: { work: Tensor; slots: Part; incoming: Part | null; outgoing: Part | null }, place: { stride: number; offset: number }): void {
+  function pass(scan: Scan, backwards: boolean, buffers: { work: Tensor; slots: Part; incoming: Part | null; outgoing: Part | null },
+    place: { stride: number; offset: number }): void {
     const { size, count, groups } = scan.elements();
     const { chunks, heads } = scan.params;
     gpu.run(

@@ -9,7 +9,8 @@
  * and ssdStep for a single step. States of chunks are [B,chunks,H,P,N].
  */
 import { program, variants } from "./program";
-import { access, CORNER, DECAYS, eachRow, elements, MASK, PLACES, product, shared, SIZES, states, STEPS, TILES, vectors, WORKGROUP } from "./ssdTile";
+import { access, CORNER, DECAYS, eachRow, elements, MASK, PLACES, product, shared, SIZES, states, STEPS, TILES, vectors,
+  WORKGROUP } from "./ssdTile";
 import { EXP } from "./wgsl";
 
 /**
@@ -28,7 +29,8 @@ fn state_tile(batch_chunk: u32, head: u32, tile: u32, lane: u32) {${CORNER}
   cumulate(lane, step.y);
   if (lane < 64u) { weights[lane] = ${weights}; }
   var acc = array<vec4f, 8>();
-  ${product("acc", "at.length", { along: "outer", value: `weights[inner] * ${vector}_at(at, inner, p0 + outer)` }, { along: "outer", value: `${row}_at(at, inner, n0 + outer)` },
+  ${product("acc", "at.length", { along: "outer", value: `weights[inner] * ${vector}_at(at, inner, p0 + outer)` },
+    { along: "outer", value: `${row}_at(at, inner, n0 + outer)` },
     "p0 + top < params.headSize && n0 + side < params.stateSize")}
   let n = n0 + side;
   ${eachRow((i) => `{ let p = p0 + top + ${i}u; let value = acc[${i}]; ${store} }`)}
@@ -43,7 +45,8 @@ export const CAUSAL = "side <= top + 7u && top < at.length";
 
 /** Scores K[t,u] = c_t · b_u of one group of heads in one chunk, zeros beyond the chunk: adds to `into`. For u > t unfinished. */
 export const scores = (into: string): string => product(
-  into, "params.stateSize", { along: "inner", value: "c_at(at, outer, inner)" }, { along: "inner", value: "b_at(at, outer, inner)" }, CAUSAL);
+  into, "params.stateSize", { along: "inner", value: "c_at(at, outer, inner)" },
+  { along: "inner", value: "b_at(at, outer, inner)" }, CAUSAL);
 
 /**
  * Groups: a tile [64,64] of L for each chunk, head and tile of P and N (`params.stateTiles`), then the scores of each chunk
@@ -53,13 +56,15 @@ export const scores = (into: string): string => product(
 export const ssdStates = variants((quads: boolean, only: boolean, hasState: boolean) =>
   program({
     name: "ssdStates",
-    reads: { x: elements(quads), dt: "f32", a: "f32", b: elements(quads), c: elements(quads), state: hasState && only ? elements(quads) : undefined },
+    reads: { x: elements(quads), dt: "f32", a: "f32", b: elements(quads), c: elements(quads),
+      state: hasState && only ? elements(quads) : undefined },
     writes: { out: elements(quads), work: "vec4f" },
     params: { ...SIZES, stateTiles: "u32", squares: "u32" },
     workgroup: WORKGROUP,
     code: `${PLACES}${DECAYS}${STEPS}${TILES}${access(quads, ["x", "b", "c", ...(hasState && only ? ["state"] : [])], ["out"])}
 ${vectors("x")}${shared("b", "c")}
-${stateTile("x", "b", "step.x * to_end(lane)", `put_out(${STATE_AT}, value${hasState && only ? ` + from_start(63u) * get_state(${STATE_AT})` : ""});`)}
+${stateTile("x", "b", "step.x * to_end(lane)",
+  `put_out(${STATE_AT}, value${hasState && only ? ` + from_start(63u) * get_state(${STATE_AT})` : ""});`)}
 fn score_tile(index: u32, lane: u32) {${CORNER}
   let at = place(index / params.shares, index % params.shares * (params.heads / params.shares));
   var acc = array<vec4f, 8>();
@@ -152,7 +157,8 @@ fn run(group: u32, lane: u32) {${CORNER}
   let used = top < at.length && p0 + side < params.headSize;
   var acc = array<vec4f, 8>();
   ${hasStarts ? `if (at.chunk > 0u || params.hasState != 0u) {
-  ${product("acc", "params.stateSize", { along: "inner", value: "c_at(at, outer, inner)" }, { along: "inner", value: "starts_at(at, p0 + outer, inner)" }, "used")}
+  ${product("acc", "params.stateSize", { along: "inner", value: "c_at(at, outer, inner)" },
+    { along: "inner", value: "starts_at(at, p0 + outer, inner)" }, "used")}
   ${eachRow((i) => `acc[${i}] *= from_start(top + ${i}u);`)}
   }` : ""}
   ${product("acc", "at.length",

@@ -28,7 +28,8 @@
  */
 import { CAUSAL, scores, STATE_AT, stateTile } from "./ssdForward";
 import { program, variants } from "./program";
-import { access, CORNER, DECAYS, eachRow, elements, MASK, PLACES, product, shared, SIZES, states, STEPS, TILES, vectors, WORKGROUP } from "./ssdTile";
+import { access, CORNER, DECAYS, eachRow, elements, MASK, PLACES, product, shared, SIZES, states, STEPS, TILES, vectors,
+  WORKGROUP } from "./ssdTile";
 
 /** Quads of a record before those of tiles. */
 export const RECORD = { decay: 0, step: 16, fromStart: 32, toEnd: 48, inside: 64, total: 80, tiles: 81 } as const;
@@ -84,7 +85,8 @@ fn score_part(index: u32, lane: u32) {${CORNER}
     if (lane < 64u) { step_of_lane[lane] = step.x; }
     write_record(at, lane);
     var acc = array<vec4f, 8>(); // dW without dt
-    ${product("acc", "params.headSize", { along: "inner", value: "dy_at(at, outer, inner)" }, { along: "inner", value: "x_at(at, outer, inner)" }, CAUSAL)}
+    ${product("acc", "params.headSize", { along: "inner", value: "dy_at(at, outer, inner)" },
+      { along: "inner", value: "x_at(at, outer, inner)" }, CAUSAL)}
     let steps = vec4f(step_of_lane[side], step_of_lane[side + 1u], step_of_lane[side + 2u], step_of_lane[side + 3u]);
     ${eachRow((r) => `acc[${r}] *= mask(top + ${r}u, side / 4u) * steps; total[${r}] += acc[${r}]; acc[${r}] *= kept[${r}];`)}
     // Now Σ_{u<j} of each row, first over the quads to the left, then in the own quad; then the sum over rows t >= j.
@@ -150,7 +152,10 @@ fn run(group: u32, lane: u32) {
 }`,
   }));
 
-/** The gradient by the state that came in, where there is one chunk: out = exp(s(last)) dfinal + out. An element (or quad) to an invocation. */
+/**
+ * The gradient by the state that came in, where there is one chunk: out = exp(s(last)) dfinal + out. An element (or quad) to an
+ * invocation.
+ */
 export const ssdStateGradient = variants((quads: boolean) =>
   program({
     name: "ssdStateGradient",
@@ -199,7 +204,8 @@ fn run(group: u32, lane: u32) {${CORNER}
   var through_low = vec4f(); var through_high = vec4f(); // x · dv of the invocation's rows, the part that passes through E
   ${hasEnds ? `
   if (at.chunk + 1u < params.chunks || params.hasEnd != 0u) {
-    ${product("acc", "params.stateSize", { along: "inner", value: "b_at(at, outer, inner)" }, { along: "inner", value: "ends_at(at, p0 + outer, inner)" }, "used")}
+    ${product("acc", "params.stateSize", { along: "inner", value: "b_at(at, outer, inner)" },
+      { along: "inner", value: "ends_at(at, p0 + outer, inner)" }, "used")}
     ${eachRow((i) => `acc[${i}] *= to_end(top + ${i}u); through_${half(i)} = dot(acc[${i}], x_at(at, top + ${i}u, p));`)}
   }` : ""}
   ${product("acc", "at.length",

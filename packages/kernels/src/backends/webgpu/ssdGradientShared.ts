@@ -40,7 +40,8 @@ fn dc_tile(index: u32, lane: u32) {${CORNER}
       at = place(batch_chunk, first_head + i);
       carried = 0.0;
       var acc = array<vec4f, 8>();
-      ${product("acc", "params.headSize", { along: "inner", value: "dy_at(at, outer, inner)" }, { along: "outer", value: "start_at(at, has_end, inner, n0 + outer)" }, "used")}
+      ${product("acc", "params.headSize", { along: "inner", value: "dy_at(at, outer, inner)" },
+        { along: "outer", value: "start_at(at, has_end, inner, n0 + outer)" }, "used")}
       let start = record(at.row);
       let low = work[start + ${RECORD.fromStart}u + top / 4u];
       let high = work[start + ${RECORD.fromStart}u + top / 4u + 1u];
@@ -64,7 +65,8 @@ fn dc_tile(index: u32, lane: u32) {${CORNER}
       }
     }
   }` : ""}
-  ${product("total", "at.length", { along: "inner", value: "dscore(pair, outer, inner)" }, { along: "outer", value: "b_at(at, inner, n0 + outer)" }, "used && top + 7u >= slab")}
+  ${product("total", "at.length", { along: "inner", value: "dscore(pair, outer, inner)" },
+    { along: "outer", value: "b_at(at, inner, n0 + outer)" }, "used && top + 7u >= slab")}
   ${eachRow((i) => `{ let t = top + ${i}u; let value = total[${i}]; put_dc(((at.first + t) * params.shares + at.share) * params.stateSize + n, left_of(t < at.length, params.stateSize, n), value); }`)}
 }
 `;
@@ -90,7 +92,8 @@ fn db_tile(index: u32, lane: u32) {${CORNER}
         { along: "outer", value: "ends_at(at, inner, n0 + outer)" }, "used")}
     }
   }` : ""}
-  ${product("total", "at.length", { along: "outer", value: "dscore(pair, inner, outer)" }, { along: "outer", value: "c_at(at, inner, n0 + outer)" }, "used && top <= slab + 15u")}
+  ${product("total", "at.length", { along: "outer", value: "dscore(pair, inner, outer)" },
+    { along: "outer", value: "c_at(at, inner, n0 + outer)" }, "used && top <= slab + 15u")}
   ${eachRow((i) => `{ let t = top + ${i}u; let value = total[${i}]; put_db(((at.first + t) * params.shares + at.share) * params.stateSize + n, left_of(t < at.length, params.stateSize, n), value); }`)}
 }
 `;
@@ -104,7 +107,8 @@ fn dscore(pair: u32, t: u32, u: u32) -> vec4f {
 }
 `;
 
-// da = inside + Σ_{t>=j} through the start + Σ_{u<j} through the end + exp(s(last)) <E,S>: sums within blocks of eight steps, then of blocks.
+// da = inside + Σ_{t>=j} through the start + Σ_{u<j} through the end + exp(s(last)) <E,S>: sums within blocks of eight steps, then of
+// blocks.
 const SUMS = (hasStarts: boolean, hasEnds: boolean, hasSkip: boolean) => `
 var<workgroup> through_start: array<f32, WORKGROUP>;
 var<workgroup> through_end: array<f32, WORKGROUP>;
@@ -187,8 +191,10 @@ export const ssdGradientShared = variants((parts: SharedParts, quads: boolean, h
   return program({
     name: dc ? "ssdReadGradient" : "ssdWriteGradient",
     reads: { x: bound(db && hasEnds), dy: bound(starts), b: bound(b), c: bound(c), starts: bound(starts), ends: bound(ends) },
-    writes: { dc: bound(dc), db: bound(db), da: db ? "f32" : undefined, ddt: db ? "f32" : undefined, dd: db && hasSkip ? "f32" : undefined, work: "vec4f" },
-    params: { ...SIZES, hasState: "u32", hasEnd: "u32", parts: "u32", pairs: "u32", rows: "u32", squares: "u32", tiles: "u32", more: "u32" },
+    writes: { dc: bound(dc), db: bound(db), da: db ? "f32" : undefined, ddt: db ? "f32" : undefined, dd: db && hasSkip ? "f32" : undefined,
+      work: "vec4f" },
+    params: { ...SIZES, hasState: "u32", hasEnd: "u32", parts: "u32", pairs: "u32", rows: "u32", squares: "u32", tiles: "u32",
+      more: "u32" },
     workgroup: WORKGROUP,
     code: `${PLACES}${RECORDS}${TILES}${access(quads, read, [...(dc ? ["dc"] : []), ...(db ? ["db"] : [])])}
 ${vectors(...names("x", "dy"))}${shared(...names("b", "c"))}${states(...names("starts", "ends"))}${DSCORE}

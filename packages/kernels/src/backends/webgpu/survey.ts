@@ -18,7 +18,10 @@ const WORKGROUP = 256;
 const EACH = 32;
 /** All but one of WebGPU's eight storage buffers. */
 const MOST_TENSORS = 7;
-/** Numbers below 2⁻⁴⁷ and above 2⁴⁷ are squared after scaling: no sum of 2³² squares overflows, and none is denormal but of denormal numbers. */
+/**
+ * Numbers below 2⁻⁴⁷ and above 2⁴⁷ are squared after scaling: no sum of 2³² squares overflows, and none is denormal but of denormal
+ * numbers.
+ */
 const [SMALL, LARGE] = [2 ** -47, 2 ** 47];
 const [SCALE_UP, SCALE_DOWN] = [2 ** 94, 2 ** -81];
 /** Words of a group's result: the sums of the three classes, then how many numbers are infinite and NaN. */
@@ -46,7 +49,10 @@ fn gather(lane: u32) {
   }
 }`;
 
-/** Group g of `count` tensors reads WORKGROUP · EACH numbers of tensor i, where end(i - 1) <= g < end(i), and writes partials[first + g]. */
+/**
+ * Group g of `count` tensors reads WORKGROUP · EACH numbers of tensor i, where end(i - 1) <= g < end(i), and writes partials[first
+ * + g].
+ */
 const survey = variants((count: number) => {
   const each = <T>(body: (i: number) => T): T[] => Array.from({ length: count }, (_, i) => body(i));
   return program({
@@ -64,7 +70,8 @@ fn take(bits: u32) {
   let small = x < ${SMALL};
   let large = x > ${LARGE};
   // Devices may take a subnormal number for 0, so it is made of its bits, its whole multiple of 2⁻¹⁴⁹.
-  let scaled = select(x * select(select(1.0, ${SCALE_DOWN}, large), ${SCALE_UP}, small), f32(size) * ${SCALE_UP * 2 ** -149}, size < 0x00800000u);
+  let scaled = select(x * select(select(1.0, ${SCALE_DOWN}, large), ${SCALE_UP}, small), f32(size) * ${SCALE_UP
+    * 2 ** -149}, size < 0x00800000u);
   sums += select(vec3f(0.0), vec3f(scaled * scaled), vec3<bool>(small, !small && !large, large));
 }
 ${each((i) => `
@@ -127,7 +134,10 @@ fn count_of(sums: vec3f, counts: vec2u) -> u32 { return min(counts.x + counts.y,
 const normSummary = summary("globalNorm", "norm_of");
 const countSummary = summary("countNonFinite", "count_of");
 
-/** Writes the norm of all numbers of `tensors`, or how many are not finite, into `out` [1]. One dispatch per seven tensors, and one more. */
+/**
+ * Writes the norm of all numbers of `tensors`, or how many are not finite, into `out` [1]. One dispatch per seven tensors, and one
+ * more.
+ */
 export function surveyTensors(gpu: Launcher, what: "norm" | "count", tensors: readonly Tensor[], out: Tensor): void {
   const pieces = tensors.flatMap((t): Part[] => rowParts(t.size, [1], gpu.maxBinding).map(({ start, count }) => part(t, start, count)))
     .filter(({ length }) => length > 0);

@@ -18,7 +18,8 @@ const TILE = 32;
 const transpose = variants((rank: number) => {
   const axes = Array.from({ length: rank - 2 }, (_, i) => i);
   const at = (name: string) => [`params.${name}_base`, ...axes.map((i) => `i${i} * params.${name}_step${i}`)].join(" + ");
-  const numbers = ["p", "q", "x_base", "x_step_p", "out_base", "out_step_q", ...axes.flatMap((i) => [`size${i}`, `x_step${i}`, `out_step${i}`])];
+  const numbers = ["p", "q", "x_base", "x_step_p", "out_base", "out_step_q",
+    ...axes.flatMap((i) => [`size${i}`, `x_step${i}`, `out_step${i}`])];
   return program({
     name: "copyStrided transposed",
     reads: { x: "u32" },
@@ -62,10 +63,13 @@ function turnedAxis({ sizes, strides: [xs, outs] }: Layout): number | undefined 
 function launchTransposed(gpu: Launcher, operands: readonly [Operand, Operand], { sizes, strides, starts, extents }: Box, q: number): void {
   const [xs, outs] = strides as [readonly number[], readonly number[]];
   const p = sizes.length - 1;
-  const [x, out] = operands.map((operand, k) => placeOf(operand, starts[k]!, extents[k]!)) as [ReturnType<typeof placeOf>, ReturnType<typeof placeOf>];
-  const numbers: Record<string, number> = { p: sizes[p]!, q: sizes[q]!, x_base: x.base, x_step_p: xs[p]!, out_base: out.base, out_step_q: outs[q]! };
+  const [x, out] = operands.map((operand, k) => placeOf(operand, starts[k]!, extents[k]!)) as [ReturnType<typeof placeOf>,
+    ReturnType<typeof placeOf>];
+  const numbers: Record<string,
+    number> = { p: sizes[p]!, q: sizes[q]!, x_base: x.base, x_step_p: xs[p]!, out_base: out.base, out_step_q: outs[q]! };
   const batch = sizes.flatMap((_, axis) => (axis === p || axis === q ? [] : [axis]));
-  batch.forEach((axis, i) => Object.assign(numbers, { [`size${i}`]: sizes[axis]!, [`x_step${i}`]: xs[axis]!, [`out_step${i}`]: outs[axis]! }));
+  batch.forEach((axis, i) => Object.assign(numbers,
+    { [`size${i}`]: sizes[axis]!, [`x_step${i}`]: xs[axis]!, [`out_step${i}`]: outs[axis]! }));
   const groups = batch.reduce((product, axis) => product * sizes[axis]!, Math.ceil(sizes[p]! / TILE) * Math.ceil(sizes[q]! / TILE));
   gpu.run(transpose(sizes.length), { x: x.part, out: out.part }, numbers, groups);
 }

@@ -99,7 +99,8 @@ describe.skipIf(!listing.available)("the webgpu device", async () => {
   it("launches more groups than one dimension takes, each once", async () => {
     const groups = 2 * 65_535 + 7;
     const count = program({
-      name: "count", reads: {}, writes: { out: "u32" }, params: {}, workgroup: 1, code: "fn run(group: u32, lane: u32) { out[group] += group + 1u; }",
+      name: "count", reads: {}, writes: { out: "u32" }, params: {}, workgroup: 1,
+      code: "fn run(group: u32, lane: u32) { out[group] += group + 1u; }",
     });
     using out = zeros(device, [groups + 100], "i32");
     device.launcher.run(count, { out }, {}, groups);
@@ -108,7 +109,8 @@ describe.skipIf(!listing.available)("the webgpu device", async () => {
   });
 
   it("names a kernel that does not compile, once", async () => {
-    const broken = program({ name: "broken", reads: {}, writes: { out: "f32" }, params: {}, workgroup: 1, code: "fn run(group: u32, lane: u32) { out[0] = nonsense; }" });
+    const broken = program({ name: "broken", reads: {}, writes: { out: "f32" }, params: {}, workgroup: 1,
+      code: "fn run(group: u32, lane: u32) { out[0] = nonsense; }" });
     using out = zeros(device, [1]);
     device.launcher.run(broken, { out }, {}, 1);
     await expect(out.read()).rejects.toMatchObject({ code: "E_SHADER", message: expect.stringMatching(/kernel broken .*nonsense/s) });
@@ -117,7 +119,8 @@ describe.skipIf(!listing.available)("the webgpu device", async () => {
 
   it("names a kernel that the device refuses", async () => {
     const nine = Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`x${i}`, "f32" as const]));
-    const greedy = program({ name: "greedy", reads: {}, writes: nine, params: {}, workgroup: 1, code: "fn run(group: u32, lane: u32) { x0[0] = 1.0; }" });
+    const greedy = program({ name: "greedy", reads: {}, writes: nine, params: {}, workgroup: 1,
+      code: "fn run(group: u32, lane: u32) { x0[0] = 1.0; }" });
     const buffers = Object.fromEntries(Object.keys(nine).map((name) => [name, zeros(device, [1])]));
     device.launcher.run(greedy, buffers, {}, 1);
     await expect(device.synchronize()).rejects.toMatchObject({ name: "LenggenError", message: expect.stringContaining("greedy") });
@@ -141,7 +144,8 @@ describe.skipIf(!listing.available)("the webgpu device", async () => {
     const answer = async (): Promise<GPUError | null> => (await popErrorScope()) ?? ({ message: "Out of memory" } as GPUError);
     gpu.popErrorScope = () => (answered ? popErrorScope() : ((answered = true), answer()));
     const x = zeros(poor, [1000]);
-    await expect(x.read()).rejects.toMatchObject({ code: "E_MEMORY", message: expect.stringMatching(/no room for 4096 bytes that kernel fill needs: Out of memory; make the batch/) });
+    await expect(x.read()).rejects.toMatchObject({ code: "E_MEMORY",
+      message: expect.stringMatching(/no room for 4096 bytes that kernel fill needs: Out of memory; make the batch/) });
     expect([...(await x.read())].every((value) => value === 0)).toBe(true);
     x.dispose();
     poor.close();
@@ -199,7 +203,8 @@ describe("parts", () => {
   });
 
   it("come in few sizes", () => {
-    expect([1, 256, 257, 4096, 4097, 5000, 1 << 20].map((bytes) => sizeClass(bytes, 1 << 28))).toEqual([256, 256, 512, 4096, 4608, 5120, 1 << 20]);
+    expect([1, 256, 257, 4096, 4097, 5000, 1 << 20].map((bytes) => sizeClass(bytes, 1 << 28)))
+      .toEqual([256, 256, 512, 4096, 4608, 5120, 1 << 20]);
     expect(sizeClass((1 << 28) - 3, (1 << 28) - 2)).toBeGreaterThanOrEqual((1 << 28) - 3);
   });
 });

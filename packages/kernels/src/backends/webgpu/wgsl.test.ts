@@ -16,7 +16,8 @@ function floats(low: number, high: number, count: number): Float32Array {
   const [a, b] = [bits(low), bits(high)];
   return new Float32Array(Int32Array.from({ length: count }, (_, i) => Math.round(a + ((b - a) * i) / (count - 1))).buffer);
 }
-const evenly = (low: number, high: number, count: number) => Float32Array.from({ length: count }, (_, i) => low + ((high - low) * i) / (count - 1));
+const evenly = (low: number, high: number, count: number) =>
+  Float32Array.from({ length: count }, (_, i) => low + ((high - low) * i) / (count - 1));
 const joined = (...lists: Float32Array[]) => Float32Array.from(lists.flatMap((list) => [...list]));
 const bothSigns = (list: Float32Array) => joined(list, list.map((x) => -x));
 
@@ -57,10 +58,12 @@ describe.skipIf(!listing.available)("shared WGSL", async () => {
     const points = [Infinity, -Infinity, 89, -1e30, 1e30, 0, -0, NaN];
     const at = async (f: string) => Array.from(await evaluated(MATH, f, points), (y) => (y === 0 ? 0 : y));
     expect(await at("fine_exp")).toEqual([Infinity, 0, Infinity, 0, Infinity, 1, 1, NaN]);
-    expect(await at("fine_log")).toEqual([Infinity, NaN, expect.closeTo(Math.log(89), 6), NaN, expect.closeTo(Math.log(1e30), 5), -Infinity, -Infinity, NaN]);
+    expect(await at("fine_log"))
+      .toEqual([Infinity, NaN, expect.closeTo(Math.log(89), 6), NaN, expect.closeTo(Math.log(1e30), 5), -Infinity, -Infinity, NaN]);
     expect(await at("fine_tanh")).toEqual([1, -1, 1, -1, 1, 0, 0, NaN]);
     expect(await at("sigmoid")).toEqual([1, 0, 1, 0, 1, 0.5, 0.5, NaN]);
-    expect(await at("softplus")).toEqual([Infinity, 0, 89, 0, Math.fround(1e30), expect.closeTo(Math.LN2, 7), expect.closeTo(Math.LN2, 7), NaN]);
+    expect(await at("softplus"))
+      .toEqual([Infinity, 0, 89, 0, Math.fround(1e30), expect.closeTo(Math.LN2, 7), expect.closeTo(Math.LN2, 7), NaN]);
   });
 
   it("orders floats as integers, and back", async () => {
@@ -77,7 +80,8 @@ describe.skipIf(!listing.available)("shared WGSL", async () => {
     expect(values).toEqual(values.toSorted((a, b) => a - b));
     expect(new Set(values).size).toBe(points.length);
     expect(Array.from(await back.read())).toEqual(points.map(Math.fround));
-    expect(Array.from(await evaluated(`${ORDER}\nfn f(x: f32) -> f32 { return f32(order_of(bitcast<u32>(x))); }`, "f", [-0, 0]))).toEqual([0, 0]);
+    expect(Array.from(await evaluated(`${ORDER}\nfn f(x: f32) -> f32 { return f32(order_of(bitcast<u32>(x))); }`, "f", [-0, 0])))
+      .toEqual([0, 0]);
   });
 
   // Both paths give every lane the same result, over and over, whatever was there before.
@@ -87,13 +91,15 @@ describe.skipIf(!listing.available)("shared WGSL", async () => {
       const next = testRandom(5);
       const TURNS = 5;
 
-      async function reduced(width: number, declaration: string, call: string, type: string, values: readonly number[]): Promise<ArrayLike<number>> {
+      async function reduced(width: number, declaration: string, call: string, type: string,
+        values: readonly number[]): Promise<ArrayLike<number>> {
         const kind = type === "i32" || type === "u32" ? "i32" : "f32";
         const joins = program({
           name: "joins", reads: { x: kind }, writes: { y: kind }, params: {}, workgroup: width, subgroups,
           code: `${declaration}
 fn run(group: u32, lane: u32) {
-  for (var turn = 0u; turn < ${TURNS}u; turn++) { y[turn * WORKGROUP + lane] = ${kind}(${call.replace("VALUE", `${type}(x[turn * WORKGROUP + lane])`)}); }
+  for (var turn = 0u; turn < ${TURNS}u; turn++) { y[turn * WORKGROUP + lane] = ${kind}(${call.replace("VALUE",
+    `${type}(x[turn * WORKGROUP + lane])`)}); }
 }`,
         });
         using x = tensor(device, values, [values.length], kind);
@@ -110,12 +116,16 @@ fn run(group: u32, lane: u32) {
           const expected = (join: (row: readonly number[]) => number) => rows.flatMap((row) => row.map(() => join(row)));
           const total = (row: readonly number[]) => row.reduce((a, b) => a + b, 0);
           const sums = expected(total);
-          expect(Array.from(await reduced(width, workgroupReduce("sum", width, subgroups), "workgroup_sum(VALUE, lane)", "f32", values))).toEqual(sums);
-          expect(Array.from(await reduced(width, workgroupReduce("sum", width, subgroups, "vec4f"), "workgroup_sum(vec4f(1.0, 2.0, VALUE, 0.0), lane).z", "f32", values))).toEqual(sums);
+          expect(Array.from(await reduced(width, workgroupReduce("sum", width, subgroups), "workgroup_sum(VALUE, lane)", "f32", values)))
+            .toEqual(sums);
+          expect(Array.from(await reduced(width, workgroupReduce("sum", width, subgroups, "vec4f"),
+            "workgroup_sum(vec4f(1.0, 2.0, VALUE, 0.0), lane).z", "f32", values))).toEqual(sums);
           const largest = expected((row) => Math.max(...row));
-          expect(Array.from(await reduced(width, workgroupReduce("max", width, subgroups, "i32", "most"), "most(VALUE, lane)", "i32", values))).toEqual(largest);
+          expect(Array.from(await reduced(width, workgroupReduce("max", width, subgroups, "i32", "most"), "most(VALUE, lane)", "i32",
+            values))).toEqual(largest);
           const least = expected((row) => Math.min(...row.map((value) => value + 1000)));
-          expect(Array.from(await reduced(width, workgroupReduce("min", width, subgroups, "u32"), "workgroup_min(VALUE, lane)", "u32", values.map((value) => value + 1000)))).toEqual(least);
+          expect(Array.from(await reduced(width, workgroupReduce("min", width, subgroups, "u32"), "workgroup_min(VALUE, lane)", "u32",
+            values.map((value) => value + 1000)))).toEqual(least);
         });
       }
 
@@ -131,7 +141,8 @@ fn run(group: u32, lane: u32) {
         for (const lanes of [1, 2, 4, 16, 64, 128, 256]) {
           const values = Array.from({ length: TURNS * 256 }, () => Math.floor(next() * 100));
           const expected = values.map((_, i) => values.slice(i - (i % lanes), i - (i % lanes) + lanes).reduce((a, b) => a + b, 0));
-          expect(Array.from(await reduced(256, rowReduce("sum", 256, lanes, subgroups), "row_sum(VALUE, lane)", "f32", values))).toEqual(expected);
+          expect(Array.from(await reduced(256, rowReduce("sum", 256, lanes, subgroups), "row_sum(VALUE, lane)", "f32", values)))
+            .toEqual(expected);
         }
       });
     });

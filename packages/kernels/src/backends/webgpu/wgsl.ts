@@ -18,7 +18,8 @@ const ACROSS: Readonly<Record<Joiner, string>> = { sum: "subgroupAdd", max: "sub
  * written to the group's memory before against what is read after. `subgroups` needs the program to ask for them.
  * Floats under max and min must not be NaN. Group memory: without subgroups width + √width values, else 2 · width.
  */
-export function workgroupReduce(joiner: Joiner, width: number, subgroups: boolean, type: Joined = "f32", name = `workgroup_${joiner}`): string {
+export function workgroupReduce(joiner: Joiner, width: number, subgroups: boolean, type: Joined = "f32",
+  name = `workgroup_${joiner}`): string {
   check(Number.isInteger(Math.log2(width)), "E_ARGUMENT", () => `webgpu: a group of ${width} can't be reduced; it must be a power of two`);
   return subgroups ? bySubgroups(joiner, width, type, name) : byTree(joiner, width, type, name);
 }

@@ -27,7 +27,8 @@ export const where = (gpu: Launcher): KernelsOf<typeof whereKernels> => ({
   where({ condition, a, b, y }) {
     for (const { start, count: size } of rowParts(y.size, [1], gpu.maxBinding)) {
       const of = (t: Tensor | null) => t && part(t, start, size);
-      gpu.run(whereShader(a !== null, b !== null), { condition: of(condition), a: of(a), b: of(b), y: of(y) }, { size }, Math.ceil(size / WORKGROUP));
+      gpu.run(whereShader(a !== null, b !== null), { condition: of(condition), a: of(a), b: of(b), y: of(y) }, { size },
+        Math.ceil(size / WORKGROUP));
     }
   },
 });
