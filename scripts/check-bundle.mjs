@@ -70,7 +70,8 @@ for (const { name, budget, code } of PAGES) {
   if (bytes > budget) problems.push(
     `over its budget of ${budget} bytes; is it worth it? Then write a new budget into scripts/check-bundle.mjs`);
   if (problems.length > 0) failed++;
-  console.log(`bundle: ${name}: ${text.length} bytes minified, ${bytes} compressed (budget ${budget})${problems.length > 0 ? `: FAILED\n${problems.join("\n")}` : ""}`);
+  console.log(`bundle: ${name}: ${text.length} bytes minified, ${bytes} compressed (budget `
+    + `${budget})${problems.length > 0 ? `: FAILED\n${problems.join("\n")}` : ""}`);
 }
 rmSync(folder, { recursive: true, force: true });
 if (failed > 0) process.exitCode = 1;

@@ -1,7 +1,8 @@
 /**
  * Checks the house's plan on the sources: packages import only the packages below them, browser-safe code imports
  * nothing of Node, and no files import each other in a circle, not for types either.
- * Files of 400 lines and more get a warning. Prints one line per finding and `rooms: N checks passed` or fails.
+ * No line is over 140 columns, but for long regular expressions. Files of 400 lines and more get a warning.
+ * Prints one line per finding and what it has checked, or fails.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
@@ -27,6 +28,9 @@ const NODE_ALLOWED = [/^packages\/cli\//, /^packages\/[a-z]+\/src\/node\//, /^pa
   /(\.test|\/testing)\.ts$/, /\/(test|scripts)\//, /\/(tsup|vite|vitest)\.config\.ts$/];
 
 const LONGEST = 400;
+const WIDEST = 140;
+/** A long regular expression, which can't be wrapped. */
+const UNBREAKABLE = /\/(?:[^/\\[]|\\.|\[(?:[^\]\\]|\\.)*\]){80,}\//;
 
 const problems = [];
 const warnings = [];
@@ -59,6 +63,17 @@ function resolveRelative(from, specifier, known) {
 
 const foldersIn = (place) => readdirSync(join(root, place), { withFileTypes: true }).filter((entry) => entry.isDirectory())
   .map((entry) => ({ place, room: entry.name }));
+
+/** Lines that are too wide to be read beside another file. */
+function checkWidth(file, text) {
+  for (const [i, line] of text.split("\n").entries()) {
+    const width = [...line].length;
+    if (width > WIDEST && !UNBREAKABLE.test(line)) {
+      problems.push(`${relative(root, file)}:${i + 1}: ${width} columns; wrap it at ${WIDEST}`);
+    }
+  }
+}
+
 const graph = new Map(); // file -> files that it imports as it loads
 
 for (const { place, room } of [...foldersIn("packages"), ...foldersIn("examples")]) {
@@ -90,10 +105,14 @@ for (const { place, room } of [...foldersIn("packages"), ...foldersIn("examples"
     graph.set(file, imported);
   }
   for (const file of filesUnder(folder, /\.(ts|cpp|h|mjs)$/)) {
-    const lines = readFileSync(file, "utf8").split("\n").length - 1;
+    const text = readFileSync(file, "utf8");
+    checkWidth(file, text);
+    const lines = text.split("\n").length - 1;
     if (lines >= LONGEST) warnings.push(`${relative(root, file)}: ${lines} lines; is it still one idea?`);
   }
 }
+
+for (const file of filesUnder(join(root, "scripts"), /\.(ts|mjs)$/)) checkWidth(file, readFileSync(file, "utf8"));
 
 /** Depth-first: a file met again while still on the path closes a circle. */
 const state = new Map();
@@ -112,4 +131,4 @@ for (const file of graph.keys()) visit(file, []);
 for (const line of warnings) console.log(`rooms: warning: ${line}`);
 for (const line of problems) console.error(`rooms: ${line}`);
 if (problems.length > 0) process.exitCode = 1;
-else console.log(`rooms: ${graph.size} files, no import upward, sideways or in a circle`);
+else console.log(`rooms: ${graph.size} files, no import upward, sideways or in a circle, no line too wide`);

@@ -85,7 +85,8 @@ async function measured(method, parameters) {
     result.recall = cells.map(({ length, accuracy }) => [length, +accuracy.toFixed(3)]);
     console.error(`${method}: recall ${result.recall.map((cell) => cell.join(":")).join(" ")}`);
   }
-  console.error(`${method}: ${rows.map((r) => `${r.position}:${r.bitsPerByte.toFixed(3)}/${r.ratio.toFixed(3)}`).join(" ")} inside ${result.reference}`);
+  console.error(`${method}: ${rows.map((r) => `${r.position}:${r.bitsPerByte.toFixed(3)}/${r.ratio.toFixed(3)}`).join(" ")} inside `
+    + `${result.reference}`);
   return result;
 }
 

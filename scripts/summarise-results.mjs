@@ -26,7 +26,8 @@ const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
 const spread = (values, digits) => {
   const shown = values.map((value) => value.toFixed(digits));
   return values.length === 1 ? shown[0]
-    : `${mean(values).toFixed(digits)} (${[...shown].sort((a, b) => a - b).filter((_, i, all) => i === 0 || i === all.length - 1).join(" to ")})`;
+    : `${mean(values).toFixed(digits)} (${
+      [...shown].sort((a, b) => a - b).filter((_, i, all) => i === 0 || i === all.length - 1).join(" to ")})`;
 };
 /** The same, but one number where all seeds agree. */
 const agreed = (values, digits) => (new Set(values.map((value) => value.toFixed(digits))).size === 1 ? values[0].toFixed(digits)
@@ -160,7 +161,8 @@ function origin() {
   if (trained.length === reports.length) return bytes;
   if (trained.length === 0) return "The models come from the committed checkpoints.";
   const seeds = (some) => some.map(({ seed }) => seed).join(", ");
-  return `The models of seed ${seeds(reports.filter((report) => !trained.includes(report)))} come from the committed checkpoints, those of seed ${seeds(trained)} were trained in the run. ${bytes}`;
+  return `The models of seed ${seeds(reports.filter((report) => !trained.includes(report)))} come from the committed checkpoints, `
+    + `those of seed ${seeds(trained)} were trained in the run. ${bytes}`;
 }
 
 const { picture, body } = { "unexplored-states": unexploredStates, "gca-retrieval": gcaRetrieval }[first.experiment]();

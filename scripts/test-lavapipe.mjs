@@ -79,7 +79,8 @@ function unpackedIcd() {
   const library = readdirSync(libraries).map((folder) => join(libraries, folder, "libvulkan_lvp.so")).find(existsSync);
   if (!library) return { reason: `there is no libvulkan_lvp.so below ${libraries}` };
   const absent = lacks(library);
-  if (absent.length > 0) return { reason: `lavapipe needs ${absent.join(", ")} (on Debian 12: apt-get install libllvm15 libwayland-client0 libxshmfence1 libxcb-{dri3-0,present0,randr0,shm0,sync1,xfixes0} libx11-xcb1)` };
+  if (absent.length > 0) return { reason: `lavapipe needs ${absent.join(", ")} (on Debian 12: apt-get install libllvm15 `
+    + "libwayland-client0 libxshmfence1 libxcb-{dri3-0,present0,randr0,shm0,sync1,xfixes0} libx11-xcb1)" };
   const icd = join(unpacked, "lvp_icd.json");
   writeFileSync(icd, JSON.stringify({ file_format_version: "1.0.0", ICD: { api_version: "1.3.0", library_path: library } }));
   return { icd };

@@ -27,7 +27,8 @@ const RUNS = {
   "drt with two retrievals, a task": ["train", "--model", "drt-tiny-2", "--task", "key-retrieval", ...short(6, 256)],
   "full attention": ["train", "--model", "full-attention-tiny", ...short(6, 200)],
   "sliding window": ["train", "--model", "sliding-window-tiny", ...short(6, 200)],
-  "mamba2 zero, post-trained": ["post-train", "--checkpoint", "mamba2-zero", "--method", "state-passing", "--steps", "6", "--context", "200", ...common],
+  "mamba2 zero, post-trained": ["post-train", "--checkpoint", "mamba2-zero", "--method", "state-passing", "--steps", "6", "--context",
+    "200", ...common],
 };
 
 /** Words in an order that looks like none, the same everywhere. */
@@ -44,7 +45,8 @@ function digests(isa) {
   const found = {};
   for (const [name, args] of Object.entries(RUNS)) {
     const out = name.replaceAll(/\W+/g, "-");
-    const { status, stderr } = spawnSync(process.execPath, [LENGGEN, ...args, "--out", out], { cwd: folder, env: { ...process.env, LENGGEN_ISA: isa }, encoding: "utf8" });
+    const { status, stderr } = spawnSync(process.execPath, [LENGGEN, ...args, "--out", out],
+      { cwd: folder, env: { ...process.env, LENGGEN_ISA: isa }, encoding: "utf8" });
     if (status !== 0) throw new Error(`${name} failed: ${stderr}`);
     const checkpoints = join(folder, out, "checkpoints");
     const last = readdirSync(checkpoints).sort((a, b) => Number(a.slice(5)) - Number(b.slice(5))).at(-1);
@@ -65,8 +67,10 @@ if (process.argv.includes("--write")) {
   writeFileSync(COMMITTED, `${JSON.stringify({ compiler, isas: { ...before.isas, ...now } }, null, 2)}\n`);
   console.log(`training bits: written for ${isas.join(", ")}`);
 } else {
-  if (compiler !== before.compiler) console.log(`training bits: the committed ones are of another compiler (${before.compiler}), and this is ${compiler}`);
-  const changed = isas.flatMap((isa) => Object.keys(RUNS).filter((name) => now[isa][name] !== before.isas[isa]?.[name]).map((name) => `${isa}: ${name}`));
+  if (compiler !== before.compiler) console.log(`training bits: the committed ones are of another compiler (${before.compiler}), `
+    + `and this is ${compiler}`);
+  const changed = isas.flatMap((isa) => Object.keys(RUNS).filter((name) => now[isa][name] !== before.isas[isa]?.[name])
+    .map((name) => `${isa}: ${name}`));
   for (const line of changed) console.error(`training bits: ${line} has other bits`);
   if (changed.length > 0) process.exitCode = 1;
   else console.log(`training bits: ${isas.length * Object.keys(RUNS).length} runs have the bits that are committed`);

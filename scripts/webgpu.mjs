@@ -74,7 +74,8 @@ export function webgpuInNode() {
   const chromium = findChromium().path;
   const folder = [...(chromium ? [dirname(chromium)] : []), ...SWIFTSHADER]
     .find((place) => existsSync(join(place, "vk_swiftshader_icd.json")));
-  if (!folder) return { reason: "there is neither a GPU with a Vulkan driver nor Chromium's SwiftShader (apt-get install chromium libvulkan1, on Debian)" };
+  if (!folder) return { reason: "there is neither a GPU with a Vulkan driver nor Chromium's SwiftShader (apt-get install chromium "
+    + "libvulkan1, on Debian)" };
   const software = { ...quiet, VK_ICD_FILENAMES: join(folder, "vk_swiftshader_icd.json") };
   const adapter = adapterUnder(software);
   if (adapter) return { variables: software, adapter };

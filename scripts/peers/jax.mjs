@@ -122,7 +122,8 @@ async function compare([kernel, ...shapes]) {
 
   const gflops = (ms) => operations(shapes) / (1e6 * ms);
   const shape = kernel === "matmul" ? `${shapes[0][0]}x${shapes[1][1]}x${shapes[0][1]}` : shapes[0].join("x");
-  console.error(`${kernel} ${shape}: lenggen ${best.ours.toFixed(3)} ms, jax-js ${best.theirs.toFixed(3)} ms, ${(best.theirs / best.ours).toFixed(2)} times as fast`);
+  console.error(`${kernel} ${shape}: lenggen ${best.ours.toFixed(3)} ms, jax-js ${best.theirs.toFixed(3)} ms, `
+    + `${(best.theirs / best.ours).toFixed(2)} times as fast`);
   return {
     kernel, shape, ms: best.theirs, gflops: gflops(best.theirs),
     lenggenMs: best.ours, lenggenGflops: gflops(best.ours), ratio: best.theirs / best.ours,

@@ -26,7 +26,8 @@ worker.addEventListener("message", ({ data }: MessageEvent<FromWorker>) => {
 });
 worker.addEventListener("error", (event) => {
   fail({ during: "worker", code: "E_UNKNOWN",
-    message: `The part of the page that trains has stopped: ${event.message || "it could not be loaded"}. Reload the page; what was saved is still there` });
+    message: `The part of the page that trains has stopped: ${event.message || "it could not be loaded"}. Reload the page; `
+      + "what was saved is still there" });
 });
 
 function update(next: PageState): void {
@@ -86,7 +87,8 @@ async function begin(): Promise<void> {
   if (text.bytes.size < leastBytes(plan.context)) {
     fail({
       during: "text", code: "E_TEXT",
-      message: `${text.name} has ${text.bytes.size.toLocaleString("en")} bytes; a training length of ${plan.context} needs at least ${leastBytes(plan.context).toLocaleString("en")}. Choose a longer text, or a shorter training length in the settings`,
+      message: `${text.name} has ${text.bytes.size.toLocaleString("en")} bytes; a training length of ${plan.context} needs at least `
+        + `${leastBytes(plan.context).toLocaleString("en")}. Choose a longer text, or a shorter training length in the settings`,
     });
     return;
   }

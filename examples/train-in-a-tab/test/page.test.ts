@@ -122,7 +122,9 @@ describe("figures", () => {
   it("have a line for each of the last two phases, with legend and table", () => {
     const { markup, description } = positionFigure(state, size);
     expect(markup.match(/class="line [^"]*"/g)).toEqual(['class="line reference"', 'class="line zero past"', 'class="line state-passing"']);
-    expect(description).toBe("Loss by position. from zero states, step 4: 2.00 bits per byte at 256, 3.80 bits per byte at 1k, 3.80 bits per byte at 16k; state passing, step 2: 2.00 bits per byte at 256, 2.02 bits per byte at 1k, 2.02 bits per byte at 16k.");
+    expect(description).toBe("Loss by position. from zero states, step 4: 2.00 bits per byte at 256, 3.80 bits per byte at 1k, "
+      + "3.80 bits per byte at 16k; state passing, step 2: 2.00 bits per byte at 256, 2.02 bits per byte at 1k, 2.02 bits per byte at "
+      + "16k.");
     expect(positionLegend(state).map(({ name }) => name))
       .toEqual(["from zero states, step 4", "state passing, step 2", "same text, short memory"]);
     expect(positionTable(state).rows)

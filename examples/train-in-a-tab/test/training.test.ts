@@ -68,7 +68,8 @@ describe.skipIf(absent !== undefined)("training in a tab", () => {
     });
     expect(tasks.length).toBeGreaterThan(50);
     const [worst, wall] = [Math.max(...tasks.map(({ cpu }) => cpu)), Math.max(...tasks.map(({ ms }) => ms))];
-    console.log(`main thread while training: longest task ${worst.toFixed(1)} ms of ${tasks.length} (${wall.toFixed(1)} ms with the time of other programs)`);
+    console.log(`main thread while training: longest task ${worst.toFixed(1)} ms of ${tasks.length} (${wall.toFixed(1)} ms with the `
+      + "time of other programs)");
     expect(worst).toBeLessThan(50);
 
     const { folder } = await saved(page);

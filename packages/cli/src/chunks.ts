@@ -5,7 +5,8 @@ import { check, type SequenceModel } from "@lenggen/kernels";
 
 /** What `--memory` may be, with its help. */
 export const TIERS = ["device", "host", "disk"] as const;
-export const TIERS_HELP = "models that retrieve: where old chunks live: on the device, in host memory, or on disk, in a file in the current folder that is gone afterwards";
+export const TIERS_HELP = "models that retrieve: where old chunks live: on the device, in host memory, or on disk, in a file in the "
+  + "current folder that is gone afterwards";
 
 /** One of {@link TIERS}. */
 export type Tier = (typeof TIERS)[number];

@@ -74,7 +74,8 @@ export class Devices {
       if (!(error instanceof LenggenError && error.code === "E_DEVICE_UNAVAILABLE")) throw error;
       // Asked only now: looking for GPUs takes time, and drivers talk on the console.
       const next = (await devices()).some(({ name, available }) => name === "webgpu" && available) ? "webgpu" : "reference";
-      this.out.note(`lenggen: ${error.message.replaceAll(/\s*\n\s*/g, " ")}; going on with the ${next} device${next === "reference" ? ", which is slow" : ""}`);
+      this.out.note(`lenggen: ${error.message.replaceAll(/\s*\n\s*/g, " ")}; going on with the ${next} `
+        + `device${next === "reference" ? ", which is slow" : ""}`);
       return open(next, options);
     }
   }

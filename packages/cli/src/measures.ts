@@ -126,7 +126,8 @@ function curveMeasure<Result>(
 
 export const MEASURES: Readonly<Record<string, Measure>> = {
   "loss-by-position": {
-    summary: "Bits per byte by position, beside the same bytes scored with a short context only; their ratio is above 1 where the long history hurts.",
+    summary: "Bits per byte by position, beside the same bytes scored with a short context only; their ratio is above 1 where the long "
+      + "history hurts.",
     ...withoutSettings,
     count: 4,
     leastText: (lengths) => longest(lengths) + 1,
@@ -171,7 +172,8 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
     ],
   ),
   "asked-from-one-stream": {
-    summary: "Named keys at different depths of one stream, each asked for from the state that it ends in: one pass over the text answers for all.",
+    summary: "Named keys at different depths of one stream, each asked for from the state that it ends in: "
+      + "one pass over the text answers for all.",
     count: 20,
     settings: askedFromOneStreamSettings,
     hasDepth: false,

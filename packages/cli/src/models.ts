@@ -40,10 +40,12 @@ export async function findCheckpoint(path: string): Promise<string> {
   check(await exists(path), "E_MISSING", () => `checkpoint ${path}: there is no such folder`);
   for (const name of steps.length === 0 ? PICKLES : []) {
     check(!(await exists(join(path, name))), "E_FORMAT", () =>
-      `${path} has its weights in ${name}, which is not read, as such files can hold programs; write them to ${WEIGHTS_FILE} with the Python package safetensors`);
+      `${path} has its weights in ${name}, which is not read, as such files can hold programs; write them to ${WEIGHTS_FILE} with the `
+        + "Python package safetensors");
   }
   check(steps.length > 0, "E_MISSING", () =>
-    `${path} holds no checkpoint: neither a ${WEIGHTS_FILE} (nor a ${WEIGHTS_INDEX}) nor a folder checkpoints/step-N (a run that has not saved yet has none)`);
+    `${path} holds no checkpoint: neither a ${WEIGHTS_FILE} (nor a ${WEIGHTS_INDEX}) nor a folder checkpoints/step-N (a run that has `
+      + "not saved yet has none)");
   return join(checkpoints, steps[0]!.name);
 }
 

@@ -58,7 +58,8 @@ async function readPath(source: string): Promise<Text> {
     const { code, message } = error as NodeJS.ErrnoException;
     const corpora = Object.keys(CORPORA);
     check(code !== "ENOENT", "E_MISSING", () =>
-      `text "${source}": there is no such file or folder, nor a built-in corpus of that name${nearest(source, corpora)}; built in are ${corpora.join(", ")}`);
+      `text "${source}": there is no such file or folder, nor a built-in corpus of that name${nearest(source, corpora)}; `
+        + `built in are ${corpora.join(", ")}`);
     throw new LenggenError("E_IO", `text "${source}" can't be read: ${message}`, { cause: error });
   }
 }

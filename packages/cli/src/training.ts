@@ -84,7 +84,8 @@ const BYTES = 256;
 export async function runTraining(device: Device, plan: TrainingPlan, signal?: AbortSignal): Promise<TrainingOutcome> {
   const { label, model, method, methodOptions = {}, batch, context, steps, seed, folder, text, base, microBatches = 1, alike } = plan;
   if (model.vocabulary !== BYTES) {
-    plan.note?.(`the model has a vocabulary of ${count(model.vocabulary)}, and texts are read as bytes: eval and generate take models with ${BYTES} only`);
+    plan.note?.(`the model has a vocabulary of ${count(model.vocabulary)}, and texts are read as bytes: eval and generate take models `
+      + `with ${BYTES} only`);
   }
   const store = runDirectory(folder);
   const progressFrom = (step: number): Progress => {
@@ -215,7 +216,8 @@ async function hashed(tokens: TokenSource, signal: AbortSignal | undefined): Pro
 
 /** Says what of a text is in no batch. */
 function sayUnused({ text: { source, tokens, otherFiles }, context, joinDocuments = true, note }: TrainingPlan, unused: number): void {
-  if (otherFiles > 0) note?.(`folder "${source}": ${count(otherFiles)} other ${otherFiles === 1 ? "file is" : "files are"} not read; texts are .txt and .md`);
+  if (otherFiles > 0) note?.(`folder "${source}": ${count(otherFiles)} other ${otherFiles === 1 ? "file is" : "files are"} not read; `
+    + "texts are .txt and .md");
   if (unused === 0) return;
   const why = joinDocuments
     ? `what is left at its end fills no window of ${count(context)}`

@@ -130,7 +130,8 @@ describe("run directories", () => {
     await mkdir(disk);
     const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], { encoding: "utf8" });
     if (mounted.status !== 0) {
-      console.warn(`the test of a full disk does not run: no small disk can be mounted here (${mounted.stderr?.trim() || "no mount program"})`);
+      console.warn(`the test of a full disk does not run: no small disk can be mounted here `
+        + `(${mounted.stderr?.trim() || "no mount program"})`);
       skip();
     }
     try {

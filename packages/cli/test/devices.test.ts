@@ -58,7 +58,8 @@ it.skipIf(!webgpu.available)("doctor shows the adapter's limits in units", async
   expect(stdout).toMatch(/^webgpu +available: adapter .+; type (software|hardware); features .+; largest buffer \d+\.\d [MG]iB; group memory \d+\.\d KiB$/m);
 });
 
-it.skipIf(!webgpu.available)("bench tells of a kernel on webgpu its time, operations and bytes, its share of the adapter's ceiling, and what it launches", async () => {
+it.skipIf(!webgpu.available)("bench tells of a kernel on webgpu its time, operations and bytes, its share of the adapter's ceiling, "
+  + "and what it launches", async () => {
   const document = await json("bench", "rmsNorm", "--device", "webgpu");
   expect(document).toMatchObject({ device: expect.stringMatching(/ by WebGPU$/) as string, software: expect.any(Boolean) as boolean });
   for (const figure of Object.values(document["ceiling"] as Record<string, number>)) expect(figure).toBeGreaterThan(0);

@@ -47,7 +47,8 @@ describe.each(deviceCases)("matrices of f16 on $name", ({ name, tolerance }) => 
     const parameters = { ...model.init(key(2), device), "layers.0.mlp.out.weight": tensor(device,
       Array.from({ length: 16 * 24 }, (_, i) => (i === 7 ? 7e4 : 0)), [16, 24]) };
     await expect(loadTransformer(TRANSFORMER, await saved(model, parameters), device, "f16")).rejects.toMatchObject({
-      code: "E_WEIGHTS", message: "weights: layers.0.mlp.out.weight holds 1 number that is NaN or infinite as f16, whose largest number is 65,504",
+      code: "E_WEIGHTS", message: "weights: layers.0.mlp.out.weight holds 1 number that is NaN or infinite as f16, whose largest number "
+        + "is 65,504",
     });
   });
 

@@ -42,7 +42,8 @@ export function layerSettings(json: ConfigOutput<typeof SHARED_FIELDS>): LayerSe
   check(heads % kvHeads === 0, "E_CONFIG", () => `config: num_key_value_heads ${kvHeads} must divide num_attention_heads ${heads}`);
   const headSize = width / heads;
   check(headSize % 2 === 0, "E_CONFIG", () =>
-    `config: hidden_size ${width} over num_attention_heads ${heads} gives heads of ${headSize}; positions are rotated in pairs, so it must be even`);
+    `config: hidden_size ${width} over num_attention_heads ${heads} gives heads of ${headSize}; positions are rotated in pairs, `
+      + "so it must be even");
   return {
     width, intermediateSize: json.intermediate_size, heads, kvHeads, headSize, normEps: json.rms_norm_eps, ropeTheta: json.rope_theta,
   };

@@ -26,7 +26,8 @@ export function settingsToGoOn(there: JsonRecord, here: JsonRecord, done: number
   // A constant rate is the same at any length.
   check(rates["schedule"] === "constant" || next === length, "E_CONFIG", () =>
     `the learning rate of the run in ${where} falls over ${length} steps, those done by that measure; over ${next} they would have had `
-    + `other rates. Give ${length} as the schedule's length (scheduleSteps, --schedule-steps) for ${steps} steps of the run, the final rate `
+    + `other rates. Give ${length} as the schedule's length (scheduleSteps, --schedule-steps) for ${steps} steps of the run, `
+    + "the final rate "
     + "behind its end; a run that is to grow names that length at its start, or has a constant schedule");
   const kept = next === steps && lengthThere === undefined ? rates : { ...rates, scheduleSteps: next };
   return { ...there, steps, schedule: kept };

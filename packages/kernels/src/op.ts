@@ -148,7 +148,8 @@ function commonDevice(op: string, list: readonly NoteInput[]): Device {
   for (const t of list) {
     if (t === null || (t.device === device && !t.disposed)) continue;
     check(t.device === device, "E_DEVICE", () =>
-      `${op}: one input is on ${device.kind}, another on ${t.device.kind === device.kind ? `another device ${device.kind}` : t.device.kind}; move them to one device first`);
+      `${op}: one input is on ${device.kind}, another on `
+        + `${t.device.kind === device.kind ? `another device ${device.kind}` : t.device.kind}; move them to one device first`);
     check(!t.disposed, "E_DISPOSED", () => `${op}: input ${showShape(t.shape)} has been freed`);
   }
   return device;
@@ -159,7 +160,8 @@ function refuseHalves(op: string, inputs: Fields, halves: readonly string[], rec
     for (const t of isList(field) ? field : [field]) {
       if (t?.dtype !== "f16") continue;
       check(halves.includes(name), "E_DTYPE",
-        () => `${op}: input ${showShape(t.shape)} is f16, a type for weights that linear, embedding and crossEntropy read; this op takes f32`);
+        () => `${op}: input ${showShape(t.shape)} is f16, a type for weights that linear, embedding and crossEntropy read; `
+          + "this op takes f32");
       check(!recording, "E_DTYPE",
         () => `${op}: weight ${showShape(t.shape)} is f16, through which no gradient is taken; load the model as f32 to train it`);
     }

@@ -124,7 +124,8 @@ function checkMetadata(name: string, metadata: Readonly<Record<string, string>>,
     .map((fields) => new Map(Object.entries(fields).map(([field, value]) => [field, JSON.stringify(value)])));
   for (const field of new Set([...ours!.keys(), ...theirs!.keys()])) {
     check(ours!.get(field) === theirs!.get(field), "E_CONFIG", () =>
-      `${name}: is of another model: its ${quote(field)} is ${theirs!.get(field) ?? "absent"}, that of this model ${ours!.get(field) ?? "absent"}`);
+      `${name}: is of another model: its ${quote(field)} is ${theirs!.get(field) ?? "absent"}, that of this model `
+        + (ours!.get(field) ?? "absent"));
   }
   return placeFrom(parseJson(metadata["place"] ?? "", `${name}: place`), name, model.vocabulary);
 }
@@ -152,7 +153,8 @@ function checkLeaves<State extends Tree>(name: string, { tensors }: Safetensors,
     ?? Object.fromEntries(parts.map(({ path, tensor }) => [path, tensor.shape.with(0, batch)]));
   for (const { path, tensor } of parts) {
     check(Object.hasOwn(tensors, path) && showShape(of(path)) === showShape(wanted[path]!), "E_FORMAT", () =>
-      `${name}: tensor ${path} should have shape ${showShape(wanted[path]!)}, but ${Object.hasOwn(tensors, path) ? `has ${showShape(of(path))}` : "is missing"}`);
+      `${name}: tensor ${path} should have shape ${showShape(wanted[path]!)}, but `
+        + (Object.hasOwn(tensors, path) ? `has ${showShape(of(path))}` : "is missing"));
     const { dtype } = tensors[path]!;
     check(tensor.dtype === "i32" ? dtype === "I32" : dtype === "F32" || dtype === "F64", "E_FORMAT",
       () => `${name}: tensor ${path} can't be ${dtype}`);

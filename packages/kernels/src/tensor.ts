@@ -163,7 +163,8 @@ export class Tensor {
     check(data.length === this.size, "E_SHAPE", () =>
       `write: ${data.length} numbers do not fill a tensor ${showShape(this.shape)} of ${this.size}`);
     check(this.dtype !== "f16" || (this.offset % 2 === 0 && (end % 2 === 0 || end === this.#storage.size)), "E_SHAPE", () =>
-      `write: numbers of f16 are written in pairs, and the window ${showShape(this.shape)} from element ${this.offset} has a part of one; write the whole tensor`);
+      `write: numbers of f16 are written in pairs, and the window ${showShape(this.shape)} from element ${this.offset} has a part of `
+        + "one; write the whole tensor");
     const { array } = DTYPES[this.dtype];
     const typed = data instanceof array ? data : converted(data, this.dtype);
     this.device.write(this.buffer, this.byteOffset, toBytes(typed, this.dtype));
@@ -199,7 +200,8 @@ function converted(data: ArrayLike<number>, dtype: DType): TypedArray {
   for (let i = 0; i < data.length; i++) {
     const value = data[i]!;
     check(fits(value), "E_DTYPE", () =>
-      `write: ${String(value)} at place ${i} is not ${dtype === "i32" ? "a whole number from -2^31 to 2^31 - 1, as i32 holds" : `a number, as ${dtype} holds`}`);
+      `write: ${String(value)} at place ${i} is not `
+        + (dtype === "i32" ? "a whole number from -2^31 to 2^31 - 1, as i32 holds" : `a number, as ${dtype} holds`));
     typed[i] = value;
   }
   return typed;

@@ -24,7 +24,8 @@ export function readTokens(sequence: Tokens | TokenSource, start: number, into: 
     for (let i = 0; i < into.length; i++) {
       const token = sequence[start + i];
       check(isWord(token), "E_ARGUMENT", () =>
-        `tokens: ${String(token)} at place ${start + i} is not a whole number; a text's tokens are its bytes: new TextEncoder().encode(text)`);
+        `tokens: ${String(token)} at place ${start + i} is not a whole number; a text's tokens are its bytes: `
+          + "new TextEncoder().encode(text)");
       into[i] = token;
     }
   }

@@ -61,7 +61,8 @@ export function plotMarkup(plot: Plot): string {
     const at = placeX(value);
     const end = at > LEFT + 0.66 * (right - LEFT);
     parts.push(`<path class="mark" d="M${n(at)} ${TOP}V${bottom}"/>`);
-    parts.push(`<text class="mark-label" x="${n(at + (end ? -6 : 6))}" y="${TOP + 11}" text-anchor="${end ? "end" : "start"}">${escape(label)}</text>`);
+    parts.push(`<text class="mark-label" x="${n(at + (end ? -6 : 6))}" y="${TOP + 11}" `
+      + `text-anchor="${end ? "end" : "start"}">${escape(label)}</text>`);
   }
   for (const { points, className } of plot.lines) {
     const shown = points.filter(([px, py]) => inside(px) && Number.isFinite(py));
@@ -70,7 +71,8 @@ export function plotMarkup(plot: Plot): string {
     else if (shown[0]) parts.push(`<path class="line dot ${className}" d="M${at(shown[0])}h0.01"/>`);
   }
   if (empty) {
-    parts.push(`<text class="empty" x="${n((LEFT + right) / 2)}" y="${n((TOP + bottom) / 2)}" dy="0.32em" text-anchor="middle">${escape(plot.empty)}</text>`);
+    parts.push(`<text class="empty" x="${n((LEFT + right) / 2)}" y="${n((TOP + bottom) / 2)}" dy="0.32em" `
+      + `text-anchor="middle">${escape(plot.empty)}</text>`);
   }
   parts.push(`<text class="axis-label" x="0" y="11">${escape(plot.yLabel)}</text>`);
   parts.push(`<text class="axis-label" x="${right}" y="${height - 4}" text-anchor="end">${escape(plot.xLabel)}</text>`);

@@ -83,7 +83,8 @@ function showDevice({ device, devices, deviceName, activity }: PageState): void 
   const software = webgpu?.details["adapter"];
   setText(byId("no-gpu-reason"), software === undefined
     ? sentence(webgpu?.reason ?? "this browser has no WebGPU")
-    : `The browser offers ${software}, which computes in software: far slower than a GPU. If this computer has one, see whether hardware acceleration is off in the browser\u2019s settings (chrome://gpu tells why).`);
+    : `The browser offers ${software}, which computes in software: far slower than a GPU. If this computer has one, see whether `
+      + `hardware acceleration is off in the browser\u2019s settings (chrome://gpu tells why).`);
   byId("use-software").hidden = software === undefined;
   const badge = byId("device");
   badge.hidden = device === undefined;

@@ -54,7 +54,8 @@ export function finding(project: ProjectView | undefined): string {
   const past = before?.lengths.at(-1);
   if (far.ratio < 1.03) {
     return past && past.ratio > 1.1
-      ? `${at} the model predicts as well as with a short memory. Before, its loss there was ${times(past.bitsPerByte / far.bitsPerByte)} as high.`
+      ? `${at} the model predicts as well as with a short memory. Before, its loss there was `
+        + `${times(past.bitsPerByte / far.bitsPerByte)} as high.`
       : `${at} the model predicts as well as with a short memory: it holds${done ? "" : " so far"}.`;
   }
   const much = far.ratio > 1.25 ? "it has collapsed" : "the long history hurts";

@@ -19,7 +19,8 @@ export function noteFor(plan: Plan, phases: readonly SavedPhase[], text: SplitTe
     "",
     ...(last ? [
       "# Measure it on the part of the text that it was not trained on",
-      `lenggen eval loss-by-position --checkpoint ${last.folder} --text ${text.heldOutName} --lengths ${lengths.join(",")} --samples ${sequences.length}`,
+      `lenggen eval loss-by-position --checkpoint ${last.folder} --text ${text.heldOutName} --lengths ${lengths.join(",")} --samples `
+        + `${sequences.length}`,
       "",
       "# Finish the run, if it was stopped before its end",
       resumeCommand(plan, last, text),

@@ -28,7 +28,8 @@ export function leastBytes(context: number): number {
 export function splitText(name: string, bytes: Uint8Array, context: number): SplitText {
   check(bytes.length > 0, "E_TEXT", () => `${name} is empty; choose a text with some pages`);
   check(bytes.length >= leastBytes(context), "E_TEXT", () =>
-    `${name} has ${bytes.length.toLocaleString("en")} bytes; a training length of ${context} needs at least ${leastBytes(context).toLocaleString("en")}. ` +
+    `${name} has ${bytes.length.toLocaleString("en")} bytes; a training length of ${context} needs at least `
+    + `${leastBytes(context).toLocaleString("en")}. ` +
     `Choose a longer text or a shorter training length`);
   check(bytes.length <= LARGEST_TEXT, "E_TEXT", () => `${name} has more than ${LARGEST_TEXT / 2 ** 20} MB; choose a part of it`);
   const cut = Math.floor(bytes.length * (1 - HELD_OUT_SHARE));

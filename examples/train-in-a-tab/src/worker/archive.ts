@@ -87,7 +87,8 @@ async function loadWeights(files: readonly TarFile[]): Promise<Found> {
   const run = await at(`${runs[0]}run.json`)?.text();
   const name = (folder.replace(/checkpoints\/step-\d+\/$/, "").replace(/\/$/, "").split("/").at(-1)) || "a checkpoint";
   const step = stepOf(folder);
-  const about = `${name}${step > 0 ? `, step ${step.toLocaleString("en")}` : ""}: ${model.family}, ${parameterCount(model).toLocaleString("en")} numbers`;
+  const about = `${name}${step > 0 ? `, step ${step.toLocaleString("en")}` : ""}: ${model.family}, `
+    + `${parameterCount(model).toLocaleString("en")} numbers`;
   return { kind: "weights", weights: { config, weights, step, about }, context: run === undefined ? null : contextOf(run) };
 }
 

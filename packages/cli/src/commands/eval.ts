@@ -36,7 +36,8 @@ export const evaluate: CommandSpec = {
     "lenggen eval key-retrieval --checkpoint runs/keys --set name-length=5 --depths 0.1,0.5,0.9 --lengths 1M --batch 1 --memory disk"],
   define: (command) =>
     command
-      .addHelpText("after", `\nMeasures:\n${names.map((name) => `  ${name}: ${MEASURES[name]!.summary}`).join("\n")}\n\nTasks, and their settings for --set:\n${describeTaskSettings().join("\n")}`)
+      .addHelpText("after", `\nMeasures:\n${names.map((name) => `  ${name}: ${MEASURES[name]!.summary}`).join("\n")}\n\nTasks, `
+        + `and their settings for --set:\n${describeTaskSettings().join("\n")}`)
       .argument("<measure>", `one of ${names.join(", ")}`)
       .requiredOption("--checkpoint <folder>", "a run directory (its last checkpoint) or a checkpoint's folder")
       .requiredOption("--lengths <list>", "lengths in bytes, such as 1k,4k,64k", (text: string) => parseLengths(text, "--lengths"))
@@ -49,7 +50,8 @@ export const evaluate: CommandSpec = {
         wholeNumber("--ends", 0, 2 ** 10))
       .option("--set <name=value>", "a setting of the task, see below; can be repeated", repeated)
       .option("--depths <list>",
-        "tasks that hide something: the depths to ask at, from 0 (the start) to 1, such as 0.1,0.5,0.9, with so many samples at each; each sample draws its own unless given",
+        "tasks that hide something: the depths to ask at, from 0 (the start) to 1, such as 0.1,0.5,0.9, with so many samples at each; "
+          + "each sample draws its own unless given",
         (text: string) => text.split(",").map(realNumber("--depths", { minimum: 0, maximum: 1 })))
       .option("--memory <tier>", TIERS_HELP, oneOf("--memory", TIERS), "device")
       .option("--chunk <n>", "tokens per forward pass; changes speed and memory, not results", wholeNumber("--chunk", 1))

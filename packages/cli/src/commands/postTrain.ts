@@ -86,7 +86,8 @@ async function baseOfBegun(folder: string, { settings }: BegunRun, checkpoint: s
   if (place !== undefined && weights !== undefined) {
     const given = await weightsHash(place, signal);
     check(given === weights, "E_CONFIG", () =>
-      `the run in ${folder} began from other weights than those of ${place}; leave out --checkpoint to go on with it, or choose another --out`);
+      `the run in ${folder} began from other weights than those of ${place}; leave out --checkpoint to go on with it, or choose another `
+        + "--out");
   }
   return { weights, context: recordedCount(settings["data"] as JsonRecord | undefined, "context"),
     steps: recordedCount(settings, "steps") };

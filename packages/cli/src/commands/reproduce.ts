@@ -33,7 +33,8 @@ export const reproduce: CommandSpec = {
       .option("--out <folder>", "where everything goes; a new folder below runs/ unless given. An interrupted run in it goes on")
       .option("--from-scratch", "train even where a checkpoint comes with this package", false)
       .option("--only <models>",
-        "do the part of these models alone, without a report; processes with the same --out may share the models of gca-retrieval so, and the command without --only then puts the report together")
+        "do the part of these models alone, without a report; processes with the same --out may share the models of gca-retrieval so, "
+          + "and the command without --only then puts the report together")
       .addHelpText("after", `\nExperiments:\n${NAMES.map((name) => `  ${name}: ${EXPERIMENTS[name]!.summary}`).join("\n")}`),
   async run(context, [experiment], given) {
     const options = given as unknown as Options;

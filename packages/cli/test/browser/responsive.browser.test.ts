@@ -27,7 +27,8 @@ const ATTEMPTS = 3;
 const busiest = (tasks: readonly Task[]): Task => tasks.reduce((most, task) => (task.cpu > most.cpu ? task : most));
 const describeTasks = (tasks: readonly Task[]): string => {
   const { cpu, wall, doing } = busiest(tasks);
-  return `${tasks.length} tasks, the longest ${cpu.toFixed(1)} ms of the processor's time and ${wall.toFixed(1)} ms by the clock${doing && ` (${doing})`}`;
+  return `${tasks.length} tasks, the longest ${cpu.toFixed(1)} ms of the processor's time and ${wall.toFixed(1)} ms by the `
+    + `clock${doing && ` (${doing})`}`;
 };
 
 /** The tasks of the first attempt without a long one, or of the best; the others are printed. */

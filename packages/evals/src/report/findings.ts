@@ -91,7 +91,8 @@ export function findingInWords(report: UnexploredStatesReport): string {
   const others = all.filter((f) => f.method !== "base" && f.method !== "control");
   const control = all.find((f) => f.method === "control");
   return [
-    `Trained on ${formatLength(report.trainLength)} bytes at a time and read to ${length}, ${multiple >= 2 ? `${group(multiple)} times as far, ` : ""}${aboutBase(base, report)}`,
+    `Trained on ${formatLength(report.trainLength)} bytes at a time and read to ${length}, `
+      + `${multiple >= 2 ? `${group(multiple)} times as far, ` : ""}${aboutBase(base, report)}`,
     control ? aboutControl(control, base) : "",
     others.length > 0 ? aboutOthers(others) : "",
     aboutInside([...others, ...(control ? [control] : [])]),
@@ -103,13 +104,16 @@ function aboutBase(base: Finding | undefined, { trainLength }: UnexploredStatesR
   const window = `${formatLength(Math.floor(trainLength / 2))} to ${formatLength(trainLength)} bytes`;
   const percent = Math.abs((base.ratio - 1) * 100);
   if (base.verdict === "collapses") {
-    return `the base model collapses: at the end it needs ${fixed(percent, 1)}% more bits per byte than when it is shown only the last ${window}.`;
+    return `the base model collapses: at the end it needs ${fixed(percent, 1)}% more bits per byte than when it is shown only the last `
+      + `${window}.`;
   }
   if (base.verdict === "loses") {
-    return `the base model does not collapse, but its long history hurts: the loss is up to ${fixed((base.worstRatio - 1) * 100, 1)}% above `
+    return `the base model does not collapse, but its long history hurts: the loss is up to ${fixed((base.worstRatio - 1) * 100, 1)}% `
+      + "above "
       + `that with only the last ${window} (at ${formatLength(base.worstAt)}; ${signed(base.ratio)} at the end).`;
   }
-  return `the base model does not collapse: its loss is at most ${fixed(Math.max(0, base.worstRatio - 1) * 100, 1)}% above that with only the last ${window} `
+  return `the base model does not collapse: its loss is at most ${fixed(Math.max(0, base.worstRatio - 1) * 100, 1)}% above that with `
+    + `only the last ${window} `
     + `(${signed(base.ratio)} at the end).`;
 }
 
@@ -139,7 +143,8 @@ function aboutInside(others: readonly Finding[]): string {
   const costs = known.filter((f) => f.insideRatio! > 1.01);
   return costs.length === 0
     ? "Inside the training length none of them is more than 1% worse than the base."
-    : `Inside the training length ${list(costs.map((f) => `${METHOD_STYLES[f.method].label} is ${fixed((f.insideRatio! - 1) * 100, 1)}% worse`))} than the base.`;
+    : `Inside the training length ${
+      list(costs.map((f) => `${METHOD_STYLES[f.method].label} is ${fixed((f.insideRatio! - 1) * 100, 1)}% worse`))} than the base.`;
 }
 
 function signed(ratio: number): string {

@@ -98,7 +98,8 @@ describe("findings follow the numbers", () => {
     expect(words).toContain("DRT \u00d71 answers 100% at 1k and 100% at 16M, 16,384 times as far");
     expect(words).toContain("Two hops: DRT \u00d71 25% at 16M, DRT \u00d72 75% at 16M");
     expect(words).toMatch(/Reading 16M bytes \(DRT ×1, its chunks on the disk\) went at 36,\d{3} bytes a second in the end, 60\.\d% of the rate at 64k/);
-    expect(words).toContain("Trained on text alone, all for about as long, and read to 16k: DRT \u00d71 2.180, DRT \u00d72 2.210, sliding window 2.240 and full attention 2.270 bits per byte.");
+    expect(words).toContain("Trained on text alone, all for about as long, and read to 16k: DRT \u00d71 2.180, DRT \u00d72 2.210, "
+      + "sliding window 2.240 and full attention 2.270 bits per byte.");
     expect(retrievalInWords({ ...report, models: [] })).toContain("asked no questions");
   });
 

@@ -44,7 +44,8 @@ export function buildGcaRetrievalReport(report: GcaRetrievalReport): string {
     methodKey(report.models.map(({ method }) => method)),
     parts(
       "Accuracy by length",
-      `A key is hidden in text and asked for at the end; an answer counts when all of it is generated exactly. Questions stand anywhere: where one ends in the midst of ${chunk}, `
+      `A key is hidden in text and asked for at the end; an answer counts when all of it is generated exactly. `
+      + `Questions stand anywhere: where one ends in the midst of ${chunk}, `
         + `the running chunk is closed early, so that its landmark can retrieve for the answer.`,
       draw("accuracy", "Questions answered exactly, by length.", "All depths together; bands: 95% Wilson intervals."),
     ),
@@ -55,19 +56,23 @@ export function buildGcaRetrievalReport(report: GcaRetrievalReport): string {
     ),
     parts(
       "Aligned and unaligned, generated and teacher-forced",
-      `Published evaluations put the question's last byte at the start of a chunk (aligned) and score the answer teacher-forced: each byte given the right ones before it. `
-        + `The figures above are the harder ones, unaligned and generated. All four, all depths together; in brackets, bytes of the answer that are right when teacher-forced:`,
+      `Published evaluations put the question's last byte at the start of a chunk (aligned) and score the answer teacher-forced: `
+      + "each byte given the right ones before it. "
+        + `The figures above are the harder ones, unaligned and generated. All four, all depths together; in brackets, bytes of the `
+        + "answer that are right when teacher-forced:",
       ...waysTables(report),
     ),
     parts(
       "Training time by length",
-      "Each training step reads the same number of bytes, in sequences of different lengths. A flat line is a cost that grows with length and no faster.",
+      "Each training step reads the same number of bytes, in sequences of different lengths. A flat line is a cost that grows with "
+        + "length and no faster.",
       draw("training", "Bytes trained on per second, by the length of the sequences.", "Forward, backward and update."),
     ),
     parts(
       "Reading one long stream",
       `One stream, read to its end${report.stream ? ` by ${label(report.stream.method)}, its chunks on the ${report.stream.tier}` : ""}. `
-        + `Every chunk scores the landmarks of all chunks before it, which is the one cost that grows; memory should grow by the landmarks alone.`,
+        + `Every chunk scores the landmarks of all chunks before it, which is the one cost that grows; memory should grow by the `
+        + "landmarks alone.",
       draw("speed", "Bytes read per second, by how much has been read.", "Over the last eighth of the stream so far."),
       draw("memory", "Memory, by how much has been read.",
         "Of the whole process, of tensors on the device (a part of it on the CPU), and of the chunks on disk."),
@@ -76,14 +81,18 @@ export function buildGcaRetrievalReport(report: GcaRetrievalReport): string {
       "Loss on held-out text",
       "The models were trained to answer; how well they read text along the way.",
       draw("loss", "Bits per byte by length.",
-        `Mean over positions L/2 to L.${(report.sequences ?? 0) > 1 ? ` Bands: 95% t-intervals over ${report.sequences} held-out sequences.` : ""}`),
+        `Mean over positions L/2 to L.${
+          (report.sequences ?? 0) > 1 ? ` Bands: 95% t-intervals over ${report.sequences} held-out sequences.` : ""}`),
     ),
     parts(
       "Reading at equal cost",
-      "The same models from fresh parameters, trained on text alone and each for about as long as the others, so that a model whose steps cost more takes fewer.",
+      "The same models from fresh parameters, trained on text alone and each for about as long as the others, so that a model whose "
+        + "steps cost more takes fewer.",
       readingTable(report),
       draw("reading", "Bits per byte of held-out text by position.",
-        `Bins of positions; those before 128 are left out. ${(report.readingSequences ?? 1) > 1 ? `Mean over ${report.readingSequences} held-out sequences, the same for all models.` : ""}`),
+        `Bins of positions; those before 128 are left out. `
+          + ((report.readingSequences ?? 1) > 1
+            ? `Mean over ${report.readingSequences} held-out sequences, the same for all models.` : "")),
     ),
     section("Numbers", paragraph("Every number behind the figures."), ...numberTables(report)),
     section(
@@ -97,7 +106,8 @@ export function buildGcaRetrievalReport(report: GcaRetrievalReport): string {
       ...report.models.filter((model) => model.settings)
         .map((model) => details(`Settings of ${label(model.method)}`, settingsTable(model.settings!))),
     ),
-    `<footer>Model and tasks after X. Hu and others, \u201cEfficient Length-Generalizable Attention via Causal Retrieval for Long-Context Language Modeling\u201d, ICML 2025. `
+    `<footer>Model and tasks after X. Hu and others, \u201cEfficient Length-Generalizable Attention via Causal Retrieval for `
+    + `Long-Context Language Modeling\u201d, ICML 2025. `
       + `Made by lenggen; every sentence and figure is computed from report.json.</footer>`,
   );
 }

@@ -111,7 +111,8 @@ export function depthMaps(report: GcaRetrievalReport): DepthMap[] {
       columnLabel: "length (bytes)", rowLabel: "depth", columns: lengths.map(formatLength),
       cells: all.map(({ panel, row, column, correct, samples }) => ({ panel, row, column, value: correct / samples })),
       title: capital(taskName(task)),
-      caption: `Percent answered exactly, by where the key stood (0% at the start, 100% at the end) and the length; ${fewest === most ? fewest : `${fewest} to ${most}`} samples in a cell.`,
+      caption: `Percent answered exactly, by where the key stood (0% at the start, 100% at the end) and the length; `
+        + `${fewest === most ? fewest : `${fewest} to ${most}`} samples in a cell.`,
     };
   }).filter(({ cells }) => cells.length > 0);
 }

@@ -91,7 +91,8 @@ function aboutMain(found: readonly RetrievalFinding[], trainLength: number): str
       ? ` (at its worst ${percent(worst.accuracy)}, at ${formatLength(worst.length)})` : "";
     return `${opening} and ${percent(longest.accuracy)} at ${formatLength(longest.length)}${far}${least}`;
   });
-  return `Trained on sequences of at most ${formatLength(trainLength)} bytes and asked for ${taskName(found[0]!.task)}: ${each.join("; ")}.`;
+  return `Trained on sequences of at most ${formatLength(trainLength)} bytes and asked for ${taskName(found[0]!.task)}: `
+    + `${each.join("; ")}.`;
 }
 
 /** All models on a further task, at the longest length that each was asked at. */
@@ -111,8 +112,10 @@ function aboutStream({ streaming, stream }: GcaRetrievalReport): string {
   const reader = stream ? ` (${METHOD_STYLES[stream.method].label}, its chunks on the ${stream.tier})` : "";
   if (near.length === last.length)
     return `Reading ${formatLength(last.length)} bytes${reader} went at ${group(last.tokensPerSecond)} bytes a second.`;
-  return `Reading ${formatLength(last.length)} bytes${reader} went at ${group(last.tokensPerSecond)} bytes a second in the end, ${percent(speed)} of the rate at `
-    + `${formatLength(near.length)}; the process held ${mebibytes(last.residentBytes)} MiB, ${fixed(memory, 2)} times what it held there, ${mebibytes(last.diskBytes)} MiB lay on disk.`;
+  return `Reading ${formatLength(last.length)} bytes${reader} went at ${group(last.tokensPerSecond)} bytes a second in the end, `
+    + `${percent(speed)} of the rate at `
+    + `${formatLength(near.length)}; the process held ${mebibytes(last.residentBytes)} MiB, ${fixed(memory, 2)} times what it held `
+    + `there, ${mebibytes(last.diskBytes)} MiB lay on disk.`;
 }
 
 /** The models that were trained on text alone, at the longest length that all were measured at. */

@@ -21,7 +21,8 @@ export function paragraph(text: string, kind = ""): string {
 /** Says of a report what it does not hold yet; nothing when it is whole. */
 export function stillRunning(pending: readonly string[] = []): string {
   if (pending.length === 0) return "";
-  return paragraph(`Still running: ${list(pending)}. What stands here is measured and final; this page is written anew as each part is done, so load it again.`, "running");
+  return paragraph(`Still running: ${list(pending)}. What stands here is measured and final; this page is written anew as each part is `
+    + "done, so load it again.", "running");
 }
 
 /** A heading with what follows it. */
@@ -49,7 +50,8 @@ export function table<Row>(rows: readonly Row[], columns: readonly Column<Row>[]
     `<${tag}${column.numeric ? ' class="n"' : ""}>${escape(text)}</${tag}>`;
   const head = columns.map((column) => cell("th", column, column.title)).join("");
   const body = rows.map((row) => `<tr>${columns.map((column) => cell("td", column, column.value(row))).join("")}</tr>`).join("");
-  return `<div class="table"><table>${caption ? `<caption>${escape(caption)}</caption>` : ""}<thead><tr>${head}</tr></thead><tbody>${body}</tbody></table></div>`;
+  return `<div class="table"><table>${caption ? `<caption>${escape(caption)}</caption>` : ""}`
+    + `<thead><tr>${head}</tr></thead><tbody>${body}</tbody></table></div>`;
 }
 
 /** Named values; nested records get dotted names. */
@@ -73,7 +75,8 @@ function numbered(items: readonly Settings[]): Settings {
 export function methodKey(methods: readonly Styled[]): string {
   const items = methods.map((method) => {
     const { label, meaning, dash } = METHOD_STYLES[method];
-    const line = `<svg width="24" height="8" aria-hidden="true"><path d="M0 4h24" fill="none" stroke-width="2.4" stroke="${methodColor(method)}"${dash ? ` stroke-dasharray="${dash}"` : ""}/></svg>`;
+    const line = `<svg width="24" height="8" aria-hidden="true"><path d="M0 4h24" fill="none" stroke-width="2.4" `
+      + `stroke="${methodColor(method)}"${dash ? ` stroke-dasharray="${dash}"` : ""}/></svg>`;
     return `<li>${line}<b class="m-${method}">${escape(label)}</b> ${escape(meaning)}</li>`;
   });
   return `<ul class="key">${items.join("")}</ul>`;

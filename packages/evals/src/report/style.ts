@@ -4,12 +4,15 @@ export const STYLE = `
 @media screen and (prefers-color-scheme:dark){:root{--lg-ink:#e6e3dc;--lg-soft:#a19d95;--lg-ground:#17181a;--rule:#35363a;--tint:#202226}}
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%}
-body{margin:0;background:var(--lg-ground);color:var(--lg-ink);font:18px/1.58 Charter,"Bitstream Charter","Sitka Text",Cambria,"Liberation Serif",Georgia,serif;font-variant-numeric:oldstyle-nums;hanging-punctuation:first}
+body{margin:0;background:var(--lg-ground);color:var(--lg-ink);\
+font:18px/1.58 Charter,"Bitstream Charter","Sitka Text",Cambria,"Liberation Serif",Georgia,serif;\
+font-variant-numeric:oldstyle-nums;hanging-punctuation:first}
 main{max-width:808px;margin:0 auto;padding:56px 24px 96px}
 h1{font-size:36px;line-height:1.18;font-weight:600;letter-spacing:-.012em;margin:0 0 10px;text-wrap:balance}
 h2{font-size:24px;line-height:1.25;font-weight:600;letter-spacing:-.006em;margin:60px 0 12px}
 p,ul{max-width:42em;margin:0 0 14px;text-wrap:pretty}
-.byline,figcaption,table,summary,.key,footer{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;font-variant-numeric:tabular-nums lining-nums}
+.byline,figcaption,table,summary,.key,footer{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,\
+sans-serif;font-variant-numeric:tabular-nums lining-nums}
 .byline{color:var(--lg-soft);font-size:14px;margin-bottom:28px}
 .running{background:var(--tint);padding:10px 14px;border-radius:4px;font-size:16px}
 .lead{font-size:21px;line-height:1.5;margin-bottom:22px}
@@ -33,7 +36,8 @@ th:last-child,td:last-child{padding-right:0}
 .key b{font-weight:600}
 details{margin:12px 0;border-top:1px solid var(--rule);padding-top:10px}
 summary{cursor:pointer;font-size:14px;font-weight:600;color:var(--lg-soft)}
-code{font:14px/1.5 ui-monospace,"SF Mono",Menlo,Consolas,"Liberation Mono",monospace;background:var(--tint);padding:2px 6px;border-radius:3px;overflow-wrap:anywhere}
+code{font:14px/1.5 ui-monospace,"SF Mono",Menlo,Consolas,"Liberation Mono",monospace;background:var(--tint);padding:2px 6px;\
+border-radius:3px;overflow-wrap:anywhere}
 footer{margin-top:64px;border-top:1px solid var(--rule);padding-top:14px;font-size:13px;color:var(--lg-soft)}
 @media screen and (max-width:640px){
 body{font-size:17px}main{padding:32px 16px 64px}h1{font-size:28px}h2{font-size:21px;margin-top:44px}.lead{font-size:18.5px}
@@ -44,6 +48,8 @@ body{font-size:10.5pt;line-height:1.42;background:#fff}main{max-width:none;paddi
 h1{font-size:22pt}h2{font-size:14pt;margin-top:22pt;break-after:avoid}.lead{font-size:12pt}
 figure,tr,.key{break-inside:avoid}figcaption,table,.key,.byline,summary{font-size:8.5pt}
 .wide{display:block}.narrow{display:none}figure{margin:10pt 0 14pt}figure svg{height:auto;width:138mm;max-width:100%}
-.table{overflow:visible}details{break-inside:auto}summary{break-after:avoid}details::details-content{content-visibility:visible;display:block}
-th,td{padding:1.6pt 11pt 1.6pt 0;line-height:1.25}details{margin:6pt 0;padding-top:6pt}.table{margin:6pt 0 10pt}footer{margin-top:20pt;font-size:8.5pt}}
+.table{overflow:visible}details{break-inside:auto}summary{break-after:avoid}details::details-content{content-visibility:visible;\
+display:block}
+th,td{padding:1.6pt 11pt 1.6pt 0;line-height:1.25}details{margin:6pt 0;\
+padding-top:6pt}.table{margin:6pt 0 10pt}footer{margin-top:20pt;font-size:8.5pt}}
 `.replace(/\n/g, "");

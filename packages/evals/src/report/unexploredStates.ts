@@ -36,8 +36,10 @@ export function buildUnexploredStatesReport(report: UnexploredStatesReport): str
     methodKey(report.models.map(({ method }) => method)),
     section(
       "Loss by position",
-      paragraph(`A text is harder in some places than in others, so that a loss by position says little alone. Each byte is therefore scored twice: `
-        + `by the model that has read everything before it, and by the same model shown only the last ${window} bytes. Their ratio says what the long history did: above 1 it hurts.`),
+      paragraph(`A text is harder in some places than in others, so that a loss by position says little alone. `
+        + "Each byte is therefore scored twice: "
+        + `by the model that has read everything before it, and by the same model shown only the last ${window} bytes. `
+        + "Their ratio says what the long history did: above 1 it hurts."),
       draw("ratio", "Loss over its short-context reference, by position.",
         `Up to ${T} bytes both sides have the same history, so that the ratio is 1.${interval}`),
       draw("loss", "Loss by position.", "All models on the same held-out text, which is harder in some places than in others."),
@@ -46,19 +48,24 @@ export function buildUnexploredStatesReport(report: UnexploredStatesReport): str
     ),
     section(
       "Effective Remembrance",
-      paragraph(`How much the first t bytes still matter ${report.remembranceLength ? `after ${formatLength(report.remembranceLength)} bytes` : "at the end"}: the total variation between the next-byte `
-        + `distribution given the whole text and given the text from t on. 0 means that they no longer matter; a model that has overfitted to the start of its context is changed by a loss of its very first bytes.`),
+      paragraph(`How much the first t bytes still matter `
+        + `${report.remembranceLength ? `after ${formatLength(report.remembranceLength)} bytes` : "at the end"}: `
+        + "the total variation between the next-byte "
+        + `distribution given the whole text and given the text from t on. 0 means that they no longer matter; `
+        + "a model that has overfitted to the start of its context is changed by a loss of its very first bytes."),
       draw("remembrance", "Effective Remembrance.", `Total variation distance, from 0 to 1, by the number of bytes cut off.${interval}`),
     ),
     section(
       "State statistics",
-      paragraph("A state whose spread goes on changing beyond the training length reaches values that training from zero states never showed the model."),
+      paragraph("A state whose spread goes on changing beyond the training length reaches values that training from zero states never "
+        + "showed the model."),
       draw("state", "Standard deviation of the full state, by position.", `Pooled over layers, heads and sequences.${interval}`),
       draw("heads", "Standard deviation of the state of each head, by layer.", "One thin line for each head."),
     ),
     maps.length === 0 ? "" : section(
       "Recall",
-      paragraph(`Loss over long text rewards memory little. These tasks ask for it: a key to be found again, or a string to be copied, by the length of the prompt.${aboutRecall(report)}`),
+      paragraph(`Loss over long text rewards memory little. These tasks ask for it: a key to be found again, or a string to be copied, `
+        + `by the length of the prompt.${aboutRecall(report)}`),
       ...maps.map((map) => figure((size) => heatMap(map, size), `${map.title}.`, map.caption)),
     ),
     section("Numbers", paragraph("Every number behind the figures; the state of each single head is in report.json."),
@@ -73,7 +80,8 @@ export function buildUnexploredStatesReport(report: UnexploredStatesReport): str
       ...report.models.filter((model) => model.settings)
         .map((model) => details(`Settings of ${label(model.method)}`, settingsTable(model.settings!))),
     ),
-    `<footer>Hypothesis, interventions and measures after R. Buitrago Ruiz and A. Gu, \u201cUnderstanding and Improving Length Generalization in Recurrent Models\u201d, ICML 2025. `
+    `<footer>Hypothesis, interventions and measures after R. Buitrago Ruiz and A. Gu, \u201cUnderstanding and Improving Length `
+    + `Generalization in Recurrent Models\u201d, ICML 2025. `
       + `Made by lenggen; every sentence and figure is computed from report.json.</footer>`,
   );
 }

@@ -149,7 +149,8 @@ export function word(random: HostRandom, length: number, letters: readonly strin
 /** Different words of so many different letters; the nameless need none. */
 function distinct(random: HostRandom, { name }: Kind, count: number, length: number, letterCount: number): string[] {
   check(count <= letterCount ** length, "E_ARGUMENT", () =>
-    `task ${name}: ${count} keys can't be told apart by names of ${length} letters${letterCount < ALPHABET ? ` out of ${letterCount}` : ""}; give a larger nameLength`);
+    `task ${name}: ${count} keys can't be told apart by names of ${length} `
+      + `letters${letterCount < ALPHABET ? ` out of ${letterCount}` : ""}; give a larger nameLength`);
   const letters = letterCount === ALPHABET ? LETTERS : drawn(random, letterCount);
   const words = new Set<string>();
   while (words.size < count) words.add(word(random, length, letters));

@@ -135,7 +135,8 @@ describe("wording", () => {
     expect(textOf(prompt)).toMatch(new RegExp(
       "^There is an important info hidden inside a lot of irrelevant text\\. Find it and memorize them\\. "
       + "I will quiz you about the important information there\\.\nThe grass is green\\. The sky is blue\\. .*\n"
-      + `The pass key is ${secret}\\. Remember it\\. ${secret} is the pass key\\.\nThe grass is green\\..*\nWhat is the pass key\\? The pass key is$`));
+      + `The pass key is ${secret}\\. Remember it\\. ${secret} is the pass key\\.\nThe grass is green\\..*\nWhat is the pass key\\? The `
+      + "pass key is$"));
     expect(textOf(answer)).toBe(` ${secret}.`);
   });
 

@@ -151,7 +151,8 @@ function checkModel(path: string, saved: object, model: Drt): void {
     .map((config) => new Map(Object.entries(config).map(([name, value]) => [name, JSON.stringify(value)])));
   for (const name of new Set([...ours!.keys(), ...theirs!.keys()])) {
     check(ours!.get(name) === theirs!.get(name), "E_CONFIG", () =>
-      `${path}: is of another model: its ${quote(name)} is ${theirs!.get(name) ?? "absent"}, that of this model ${ours!.get(name) ?? "absent"}`);
+      `${path}: is of another model: its ${quote(name)} is ${theirs!.get(name) ?? "absent"}, that of this model `
+        + (ours!.get(name) ?? "absent"));
   }
 }
 
@@ -187,7 +188,8 @@ async function reopen(path: string, model: Drt, [batch, chunks]: readonly number
     const bytes = recordBytes(format, header.dtype);
     const [records, wanted] = [batch! * chunks!, header.start + batch! * chunks! * bytes];
     check(size === wanted, "E_FORMAT", () =>
-      `${path}: has ${size} bytes, but the stream's ${chunks} chunks take ${wanted}; the file was ${size < wanted ? "cut short" : "changed"}`);
+      `${path}: has ${size} bytes, but the stream's ${chunks} chunks take ${wanted}; the file was `
+        + (size < wanted ? "cut short" : "changed"));
     if (tier === "host") return await toHost({ file, path, header, records });
     const store = await openDiskStore(options, { file, path, header, records });
     kept = true;

@@ -33,7 +33,8 @@ export function carrySettings(resetProbability: number): Settings<CarryOptions> 
 export function carriedStates(name: string, order: TokenOrder, model: SequenceModel, options: CarryOptions): InitialStates {
   const growing = model.stateLeaves.find((leaf) => leaf.kind === "memory");
   check(growing === undefined, "E_CONFIG", () =>
-    `${name}: the state of a model of family ${model.family} grows with the stream (${growing?.path}) and can't be carried from batch to batch; `
+    `${name}: the state of a model of family ${model.family} grows with the stream (${growing?.path}) and can't be carried from batch `
+    + "to batch; "
     + "train it with zero");
   const about = leavesByPath(model.stateLeaves);
   const zero = zeroShapes(model);

@@ -100,7 +100,8 @@ function checkChunkAttention(given: ChunkAttentionInputs, { scale }: ChunkAttent
   check(indices.shape.length === 3, "E_SHAPE", () => `chunkAttention: indices ${showShape(indices.shape)} must be [B,C,K]`);
   const { batch, heads, keyHeads, headSize, chunks, chunkSize, blocks, slots } = sizesOf(given);
   check(headSize >= 1 && chunkSize >= 1, "E_SHAPE", () =>
-    `chunkAttention: head size ${headSize} (q ${showShape(q.shape)}) and chunk size ${chunkSize} (keys ${showShape(keys.shape)}) must be at least 1`);
+    `chunkAttention: head size ${headSize} (q ${showShape(q.shape)}) and chunk size ${chunkSize} (keys ${showShape(keys.shape)}) must `
+      + "be at least 1");
   check(keyHeads >= 1 && heads >= 1 && heads % keyHeads === 0, "E_SHAPE", () =>
     `chunkAttention: ${heads} heads (q ${showShape(q.shape)}) are not a multiple of ${keyHeads} key heads (keys ${showShape(keys.shape)})`);
   const expect = (name: string, t: Tensor | null, shape: Shape) => check(!t || sameShape(t.shape, shape), "E_SHAPE", () =>

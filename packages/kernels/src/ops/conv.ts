@@ -67,7 +67,8 @@ export const convOp: Op<ConvInputs, { outputs: readonly Tensor[]; state: Tensor 
       `causalConv: x ${showShape(x.shape)} must be [B,T,C] with at least one step`);
     const [batch, steps, channels] = x.shape as [number, number, number];
     check(weight.shape.length === 2 && weight.shape[0] === channels && inRange(weight.shape[1]!), "E_SHAPE", () =>
-      `causalConv: weight ${showShape(weight.shape)} must be [C,K] with K from 2 to 256 and C = ${channels}, as in x ${showShape(x.shape)}`);
+      `causalConv: weight ${showShape(weight.shape)} must be [C,K] with K from 2 to 256 and C = ${channels}, `
+        + `as in x ${showShape(x.shape)}`);
     const stateShape = [batch, weight.shape[1]! - 1, channels];
     const expect = (name: string, t: Tensor | null, shape: Shape) => {
       check(!t || sameShape(t.shape, shape), "E_SHAPE", () =>

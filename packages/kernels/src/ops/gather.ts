@@ -41,7 +41,8 @@ const gatherOp: Op<{ x: Tensor; indices: Tensor }, { y: Tensor }, { readonly axi
     check(indices.dtype === "i32", "E_DTYPE", () => `gather: indices are ${indices.dtype}; they must be i32`);
     const alike = indices.shape.length === x.shape.length && sameShape(indices.shape.with(axis, 0), x.shape.with(axis, 0));
     check(alike && x.shape[axis]! >= 1, "E_SHAPE", () =>
-      `gather: indices ${showShape(indices.shape)} must have the shape of x ${showShape(x.shape)} in all axes but ${axis}, where x must not be empty`);
+      `gather: indices ${showShape(indices.shape)} must have the shape of x ${showShape(x.shape)} in all axes but ${axis}, where x must `
+        + "not be empty");
     return { y: { shape: indices.shape, dtype: x.dtype } };
   },
   forward({ x, indices }, { y }, { axis }) {

@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import { dispose, type Tensor } from "../tensor";
-import { checkGradient, compareWithReference, eachDevice, evaluate, expectError, host, normals, type TestFunction, upload } from "../testing";
+import { checkGradient, compareWithReference, eachDevice, evaluate, expectError, host, normals, type TestFunction,
+  upload } from "../testing";
 import { groupNorm } from "./groupNorm";
 import { layerNorm } from "./layerNorm";
 
@@ -10,13 +11,16 @@ const inputs = (shape: readonly number[]) => [normals(1, shape, 2, 1), normals(2
 eachDevice("group norm", (device) => {
   it("norms each block of neighbours on its own", async () => {
     const x = host([1, 3, 10, 30, 5, 5], [1, 6]);
-    const { outputs } = await evaluate(device, inGroups(3), [x, host([1, 1, 2, 2, 3, 3], [6]), host([0, 0, 0, 0, 7, 8], [6])], { gradients: false });
+    const { outputs } = await evaluate(device, inGroups(3), [x, host([1, 1, 2, 2, 3, 3], [6]), host([0, 0, 0, 0, 7, 8], [6])],
+      { gradients: false });
     expect(Array.from(outputs[0]!, (y) => Math.round(y * 1e3) / 1e3)).toEqual([-1, 1, -2, 2, 7, 8]);
   });
 
   it("agrees with float64, and with one group with layer norm", async () => {
-    for (const [shape, groups] of [[[2, 3, 12], 4], [[5, 64], 2], [[4, 33], 11]] as const) await compareWithReference(device, inGroups(groups), inputs(shape));
-    const [one, whole] = [await evaluate(device, inGroups(1), inputs([3, 8])), await evaluate(device, (x, w, b) => layerNorm(x, w, b), inputs([3, 8]))];
+    for (const [shape, groups] of [[[2, 3, 12], 4], [[5, 64], 2], [[4, 33], 11]] as const)
+      await compareWithReference(device, inGroups(groups), inputs(shape));
+    const [one, whole] = [await evaluate(device, inGroups(1), inputs([3, 8])),
+      await evaluate(device, (x, w, b) => layerNorm(x, w, b), inputs([3, 8]))];
     Array.from(one.outputs[0]!).forEach((y, i) => expect(y).toBeCloseTo(whole.outputs[0]![i]!, 5));
   });
 

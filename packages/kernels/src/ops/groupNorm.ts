@@ -11,7 +11,8 @@ import { full } from "./memory";
 import { reshape } from "./view";
 
 /**
- * (x - mean) / √(variance + eps) · weight + bias, with mean and variance of each of `groups` blocks of neighbours: x [..., D], weight and bias
+ * (x - mean) / √(variance + eps) · weight + bias, with mean and variance of each of `groups` blocks of neighbours: x [..., D], weight and
+ * bias
  * [D] (`bias` null: none) -> [..., D]. `eps` 1e-5 unless given. Differentiable. Throws `E_SHAPE`, `E_DTYPE`, `E_ARGUMENT` (groups, eps).
  */
 export function groupNorm(x: Tensor, groups: number, weight: Tensor, bias: Tensor | null = null, options: { eps?: number } = {}): Tensor {
@@ -19,7 +20,8 @@ export function groupNorm(x: Tensor, groups: number, weight: Tensor, bias: Tenso
   check(Number.isInteger(groups) && groups >= 1 && width % groups === 0, "E_ARGUMENT", () =>
     `groupNorm: groups is ${groups}; it must be a whole number that divides the last axis of x ${showShape(x.shape)}`);
   for (const [name, t] of [["weight", weight], ["bias", bias]] as const) {
-    check(!t || sameShape(t.shape, [width]), "E_SHAPE", () => `groupNorm: ${name} ${showShape(t!.shape)} must have the size of the last axis of x ${showShape(x.shape)}`);
+    check(!t || sameShape(t.shape, [width]), "E_SHAPE", () => `groupNorm: ${name} ${showShape(t!.shape)} must have the size of the last `
+      + `axis of x ${showShape(x.shape)}`);
   }
   const size = width / groups;
   const blocks = reshape(x, [...x.shape.slice(0, -1), groups, size]);

@@ -129,7 +129,8 @@ const linearOp: Op<LinearInputs, { outputs: readonly Tensor[] }, LinearAttribute
     checkHalf(name, weight, { x });
     check(split.every((rows) => Number.isSafeInteger(rows) && rows >= 0) && split.reduce((a, b) => a + b, 0) === weight.shape[0],
       "E_SHAPE", () =>
-      `${name}: the blocks ${showShape(split)} must be whole numbers that add up to the ${weight.shape[0]} rows of weight ${showShape(weight.shape)}`);
+      `${name}: the blocks ${showShape(split)} must be whole numbers that add up to the ${weight.shape[0]} rows of weight `
+        + showShape(weight.shape));
     return { outputs: split.map((rows) => ({ shape: [...x.shape.slice(0, -1), rows], dtype: x.dtype })) };
   },
   forward(inputs, { outputs }, { split }) {

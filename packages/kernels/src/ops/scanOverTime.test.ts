@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import { dispose, type Tensor } from "../tensor";
-import { checkGradient, compareWithReference, eachDevice, evaluate, expectError, host, normals, type TestFunction, uniforms, upload } from "../testing";
+import { checkGradient, compareWithReference, eachDevice, evaluate, expectError, host, normals, type TestFunction, uniforms,
+  upload } from "../testing";
 import { add, mul } from "./elementwise";
 import { scanOverTime } from "./scanOverTime";
 
@@ -16,7 +17,8 @@ const inputs = [normals(1, [2, 5, 3]), uniforms(2, [2, 5, 3], 0, 1), normals(3, 
 
 eachDevice("a scan over time", (device) => {
   it("is the recurrence that its step says", async () => {
-    const { outputs } = await evaluate(device, decaying, [host([1, 2, 3], [1, 3, 1]), host([0.5, 0.5, 2], [1, 3, 1]), host([4], [1, 1])], { gradients: false });
+    const { outputs } = await evaluate(device, decaying, [host([1, 2, 3], [1, 3, 1]), host([0.5, 0.5, 2], [1, 3, 1]), host([4], [1, 1])],
+      { gradients: false });
     expect(outputs.map((values) => Array.from(values))).toEqual([[3, 3.5, 10], [10]]);
   });
 
@@ -27,7 +29,8 @@ eachDevice("a scan over time", (device) => {
   it("refuses inputs of different lengths", () => {
     const given = [normals(1, [2, 5]), normals(2, [2, 4])].map((t) => upload(device, t));
     const [x, a] = given as [Tensor, Tensor];
-    expectError(() => scanOverTime({ x, a }, null, () => ({ state: null, output: x })), "E_SHAPE", /a \[2, 4\] must begin with \[2, 5\], as x does/);
+    expectError(() => scanOverTime({ x, a }, null, () => ({ state: null, output: x })), "E_SHAPE",
+      /a \[2, 4\] must begin with \[2, 5\], as x does/);
     dispose(given);
   });
 });

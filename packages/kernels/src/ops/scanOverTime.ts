@@ -14,7 +14,8 @@ export interface ScanStep<State> {
 }
 
 /**
- * Runs `step` along the second axis of all inputs, each [B,T,...]: it sees the state before and every input's row [B,...] at its step. Gives
+ * Runs `step` along the second axis of all inputs, each [B,T,...]: it sees the state before and every input's row [B,...] at its step.
+ * Gives
  * the outputs of all steps [B,T,...] and the last state. Throws `E_SHAPE` when inputs differ in B or T, or there is no step.
  */
 export function scanOverTime<Inputs extends Readonly<Record<string, Tensor>>, State>(
@@ -22,7 +23,8 @@ export function scanOverTime<Inputs extends Readonly<Record<string, Tensor>>, St
 ): { outputs: Tensor; state: State } {
   const entries = Object.entries<Tensor>(inputs);
   const [batch, steps] = entries[0]?.[1].shape ?? [];
-  check(batch !== undefined && steps !== undefined && steps >= 1, "E_SHAPE", () => "scanOverTime: needs inputs [B,T,...] with at least one step");
+  check(batch !== undefined && steps !== undefined && steps >= 1, "E_SHAPE", () => "scanOverTime: needs inputs [B,T,...] with at least "
+    + "one step");
   for (const [name, { shape }] of entries) {
     check(shape[0] === batch && shape[1] === steps, "E_SHAPE", () =>
       `scanOverTime: ${name} ${showShape(shape)} must begin with [${batch}, ${steps}], as ${entries[0]![0]} does`);

@@ -37,7 +37,8 @@ export function slidingWindowAttention(
   const past = state?.k.shape[1] ?? 0;
   for (const [name, t] of state ? [["k", state.k] as const, ["v", state.v] as const] : []) {
     check(past <= window - 1 && sameShape(t.shape, k.shape.with(1, past)), "E_SHAPE", () =>
-      `slidingWindowAttention: state.${name} ${showShape(t.shape)} must be [B,P,Hk,D] as k ${showShape(k.shape)}, with one P of at most window - 1 = ${window - 1} for keys and values`);
+      `slidingWindowAttention: state.${name} ${showShape(t.shape)} must be [B,P,Hk,D] as k ${showShape(k.shape)}, with one P of at most `
+        + `window - 1 = ${window - 1} for keys and values`);
   }
   const kept = Math.min(past + k.shape[1]!, window - 1);
   return scopeUnlessRecording(() => {

@@ -97,7 +97,8 @@ export function assignSlice(target: Tensor, x: Tensor, axis: number, start: numb
   const fits = alike && [start, rows].every((n) => Number.isInteger(n) && n >= 0) && rows <= x.shape[at]!
     && start + rows <= target.shape[at]!;
   check(fits, "E_SHAPE", () =>
-    `assignSlice: ${count === undefined ? "" : `${count} of `}${showShape(x.shape)} does not fit into ${showShape(target.shape)} from ${start} of axis ${at}`);
+    `assignSlice: ${count === undefined ? "" : `${count} of `}${showShape(x.shape)} does not fit into ${showShape(target.shape)} from `
+      + `${start} of axis ${at}`);
   check(x.dtype === target.dtype, "E_DTYPE", () => `assignSlice: x is ${x.dtype}, the target ${target.dtype}`);
   check(!isRecorded(target) && !isRecorded(x), "E_SCOPE", () =>
     "assignSlice: a tape is recording; write in place outside of it, or join tensors with concat");

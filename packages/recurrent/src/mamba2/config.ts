@@ -140,7 +140,8 @@ export function layoutOf(json: unknown): Mamba2Layout {
 function fromStateSpaces(json: ConfigOutput<typeof STATE_SPACES.fields>): Mamba2Config {
   const { ssm_cfg: ssm } = json;
   check(ssm.d_ssm === null || ssm.d_ssm === ssm.expand * json.d_model, "E_CONFIG", () =>
-    `config: ssm_cfg.d_ssm ${ssm.d_ssm} must be expand·d_model = ${ssm.expand * json.d_model}: layers with a part beside the scan are not supported`);
+    `config: ssm_cfg.d_ssm ${ssm.d_ssm} must be expand·d_model = ${ssm.expand * json.d_model}: layers with a part beside the scan are `
+      + "not supported");
   return derive({
     width: json.d_model,
     layers: json.n_layer,
@@ -168,7 +169,8 @@ function fromTransformers(json: ConfigOutput<typeof TRANSFORMERS.fields>): Mamba
   const given = json.unpadded_vocab_size ?? json.vocab_size;
   const padMultiple = json.vocab_size % json.pad_vocab_size_multiple === 0 ? json.pad_vocab_size_multiple : 1;
   check(json.vocab_size === padded(given, padMultiple), "E_CONFIG", () =>
-    `config: unpadded_vocab_size ${given} and pad_vocab_size_multiple ${json.pad_vocab_size_multiple} do not make a vocab_size of ${json.vocab_size}`);
+    `config: unpadded_vocab_size ${given} and pad_vocab_size_multiple ${json.pad_vocab_size_multiple} do not make a vocab_size of `
+      + `${json.vocab_size}`);
   return derive({
     width: json.hidden_size,
     layers: json.num_hidden_layers,

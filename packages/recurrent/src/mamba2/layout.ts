@@ -38,7 +38,8 @@ export function checkLayout(c: Mamba2Config, layout: Mamba2Layout): void {
   const other = layout === "transformers" ? "mamba_ssm" : "transformers";
   const [reason, otherReason] = [reasonAgainst(c, layout), reasonAgainst(c, other)];
   check(reason === undefined, "E_CONFIG", () =>
-    `config: the model can't be saved for ${layout}: ${reason}; ${otherReason === undefined ? `it can for ${other}` : `nor for ${other}: ${otherReason}`}`);
+    `config: the model can't be saved for ${layout}: ${reason}; `
+      + (otherReason === undefined ? `it can for ${other}` : `nor for ${other}: ${otherReason}`));
 }
 
 /** Why a program would not compute what this model does. */

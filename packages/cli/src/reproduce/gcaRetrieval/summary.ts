@@ -15,10 +15,12 @@ export function summary(report: GcaRetrievalReport, place: string): string[] {
     }),
   ]);
   return [
-    `${report.experiment} ${report.preset}, seed ${report.seed}, T = ${lengthName(report.trainLength)}; answered exactly at the longest length`,
+    `${report.experiment} ${report.preset}, seed ${report.seed}, T = ${lengthName(report.trainLength)}; answered exactly at the longest `
+      + "length",
     ...table(["model", "parameters", ...tasks.map(taskName)], rows),
     ...aboutStream(report),
-    `${report.tokensTrained ? `${count(report.tokensTrained)} bytes trained on` : "from checkpoints trained before"}, ${duration(report.seconds)} in all`,
+    `${report.tokensTrained ? `${count(report.tokensTrained)} bytes trained on` : "from checkpoints trained before"}, `
+      + `${duration(report.seconds)} in all`,
     `report: ${place}`,
   ];
 }

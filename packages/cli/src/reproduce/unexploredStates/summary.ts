@@ -24,7 +24,8 @@ export function summary(report: UnexploredStatesReport, place: string): string[]
     recallLength === undefined ? "" : `recall at ${lengthName(recallLength)}`, "",
   ];
   return [
-    `${report.experiment} ${report.preset}, seed ${report.seed}, T = ${lengthName(report.trainLength)}; ratio = loss \u00f7 short-context loss`,
+    `${report.experiment} ${report.preset}, seed ${report.seed}, T = ${lengthName(report.trainLength)}; `
+      + `ratio = loss \u00f7 short-context loss`,
     ...table(head, rows),
     `${count(report.tokensTrained)} bytes trained on, ${duration(report.seconds)} in all`,
     `report: ${place}`,

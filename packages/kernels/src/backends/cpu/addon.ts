@@ -95,12 +95,15 @@ async function load(): Promise<Loaded> {
 /** Why there is no binary for this platform, and how to get one. */
 export function withoutBinary(platform: string, musl: boolean): string {
   if (musl) {
-    return `there is no binary for ${platform} on musl, Alpine's C library, for those that packages bring are for glibc; the reference device works. ` +
-      `For this one take an image with glibc (node:20-slim for node:20-alpine), or compile it: in a clone of the repository run "apk add g++", ` +
+    return `there is no binary for ${platform} on musl, Alpine's C library, for those that packages bring are for glibc; `
+      + "the reference device works. " +
+      `For this one take an image with glibc (node:20-slim for node:20-alpine), or compile it: in a clone of the repository run "apk `
+      + `add g++", ` +
       `"npm ci" and "node packages/kernels/scripts/build-native.mjs", and let LENGGEN_CPU_ADDON name its packages/kernels/build/cpu.node`;
   }
   return `there is no binary for ${platform}: in a clone run "node packages/kernels/scripts/build-native.mjs" (needs a C++ compiler), ` +
-    `elsewhere install @lenggen/kernels-${platform} of this version (npm leaves it out with --omit=optional, and sometimes with a lockfile made on another platform)`;
+    `elsewhere install @lenggen/kernels-${platform} of this version (npm leaves it out with --omit=optional, and sometimes with a `
+    + "lockfile made on another platform)";
 }
 
 /** An error of the addon as one of ours. */

@@ -280,7 +280,10 @@ describe.runIf(loaded.addon)("a process with cpu devices", () => {
 
   it("may lose devices to the garbage collector", () => {
     const { status, stderr } = node(`
-      for (let i = 0; i < 200; i++) { const d = new addon.CpuDevice(2, "", 2 ** 30, 2 ** 30); d.write(d.allocate(1000), 0, new Uint8Array(1000)); }
+      for (let i = 0; i < 200; i++) {
+        const d = new addon.CpuDevice(2, "", 2 ** 30, 2 ** 30);
+        d.write(d.allocate(1000), 0, new Uint8Array(1000));
+      }
       for (let i = 0; i < 5; i++) { gc(); }
       setTimeout(() => gc(), 10);`.replace(/^/,
         "require('v8').setFlagsFromString('--expose-gc'); const gc = require('vm').runInNewContext('gc');"));

@@ -17,13 +17,15 @@ async function findGpu(): Promise<FoundGpu> {
     const flags = linuxFlags(navigator.userAgent ?? "");
     return {
       gpu: navigator.gpu,
-      withoutAdapter: "this browser has WebGPU, but gives it no GPU: hardware acceleration is off in its settings, or it does not trust this GPU or its driver " +
+      withoutAdapter: "this browser has WebGPU, but gives it no GPU: hardware acceleration is off in its settings, or it does not trust "
+        + "this GPU or its driver " +
         `(chrome://gpu and about:support say why); ${flags === "" ? "" : `${flags}; or `}update the driver, or try another browser`,
     };
   }
   if (dawn) return dawn();
   if (isSecureContext === false) {
-    return { gpu: null, reason: "this page did not come over https, and browsers give WebGPU to secure pages only; serve it over https, or open it from http://localhost" };
+    return { gpu: null, reason: "this page did not come over https, and browsers give WebGPU to secure pages only; serve it over https, "
+      + "or open it from http://localhost" };
   }
   return { gpu: null, reason: `this browser has no WebGPU, or has it turned off; ${remedyFor(navigator?.userAgent ?? "")}` };
 }
@@ -44,11 +46,13 @@ const chromiumName = (userAgent: string): string => (userAgent.includes("Edg/") 
 /** Where a browser's users find WebGPU. */
 function remedyFor(userAgent: string): string {
   if (userAgent.includes("Firefox/")) {
-    return "Firefox has it from 141 on Windows and from 145 on Macs with Apple's chips; elsewhere set dom.webgpu.enabled in about:config, or take Chrome";
+    return "Firefox has it from 141 on Windows and from 145 on Macs with Apple's chips; elsewhere set dom.webgpu.enabled in "
+      + "about:config, or take Chrome";
   }
   if (CHROMIUM.test(userAgent)) {
     return linuxFlags(userAgent) ||
-      `Chrome and Edge have it from 113 (Android 121); update the browser, or turn on ${chromiumName(userAgent)}://flags/#enable-unsafe-webgpu and start it anew`;
+      `Chrome and Edge have it from 113 (Android 121); update the browser, or turn on `
+      + `${chromiumName(userAgent)}://flags/#enable-unsafe-webgpu and start it anew`;
   }
   if (userAgent.includes("Safari/")) return "Safari has it from 26 (macOS, iOS and iPadOS); update the system, or take Chrome on a Mac";
   return "Chrome and Edge have it from 113, Safari from 26, Firefox from 141 on Windows";

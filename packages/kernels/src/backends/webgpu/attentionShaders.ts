@@ -110,7 +110,8 @@ export const attentionForward = variants((quads: boolean) =>
     code: `${PLACES}${TILES}${JOINS}${access(quads, ["q", "k", "v"], ["out"])}${ofRows("q")}${ofKeys("k", "v")}
 fn run(group: u32, lane: u32) {${CORNER}
   let at = place(group, params.rows);
-  let length = select(params.keys, u32(clamp(lengths[select(0u, at.batch, params.limited != 0u)], 0, i32(params.keys))), params.limited != 0u);
+  let length = select(params.keys,
+    u32(clamp(lengths[select(0u, at.batch, params.limited != 0u)], 0, i32(params.keys))), params.limited != 0u);
   let used = at.first + top < params.rows;
   let used_out = used && at.d + side < params.headSize;
   var most = array<vec4f, 2>(vec4f(${LOWEST}), vec4f(${LOWEST}));
@@ -133,7 +134,8 @@ fn run(group: u32, lane: u32) {${CORNER}
     let joined = join_max(top, side, max(most[0], own[0]), max(most[1], own[1]));
     let shrink = array<vec4f, 2>(exp(max(most[0] - joined[0], vec4f(-104.0))), exp(max(most[1] - joined[1], vec4f(-104.0))));
     most = joined;
-    ${eachRow((i) => `scores[${i}] = select(exp_four(scores[${i}] - ${entry("most", i)}), vec4f(), scores[${i}] == vec4f(${LOWEST})); acc[${i}] *= ${entry("shrink", i)};`)}
+    ${eachRow((i) => `scores[${i}] = select(exp_four(scores[${i}] - ${entry("most", i)}), vec4f(), scores[${i}] == vec4f(${LOWEST})); `
+      + `acc[${i}] *= ${entry("shrink", i)};`)}
     let sums = ${entries((i) => `dot(scores[${i}], vec4f(1.0))`)};
     total[0] = total[0] * shrink[0] + sums[0];
     total[1] = total[1] * shrink[1] + sums[1];
@@ -144,7 +146,8 @@ fn run(group: u32, lane: u32) {${CORNER}
     let row = at.first + top + ${i}u;
     let live = row < params.rows && position_of(row) < length;
     let sum = ${entry("total", i)};
-    put_out(scalar_of(at, row) * params.headSize + at.d + side, left_of(row < params.rows, at.d + side), select(vec4f(), acc[${i}] / sum, live));
+    put_out(scalar_of(at, row) * params.headSize + at.d + side, left_of(row < params.rows, at.d + side),
+      select(vec4f(), acc[${i}] / sum, live));
     if (side == 0u && at.d == 0u && row < params.rows) { lse[scalar_of(at, row)] = select(0.0, ${entry("most", i)} + log_one(sum), live); }
   }`)}
 }`,
@@ -166,7 +169,9 @@ fn run(group: u32, lane: u32) {
   let row = group * ${STATS_ROWS}u + lane / ${STATS_LANES}u;
   var sum = 0.0;
   if (row < params.count) {
-    for (var d = lane % ${STATS_LANES}u; d < params.headSize; d += ${STATS_LANES}u) { sum += out[row * params.headSize + d] * dout[row * params.headSize + d]; }
+    for (var d = lane % ${STATS_LANES}u; d < params.headSize; d += ${STATS_LANES}u) {
+      sum += out[row * params.headSize + d] * dout[row * params.headSize + d];
+    }
   }
   sum = row_sum(sum, lane);
   if (lane % ${STATS_LANES}u != 0u || row >= params.count) { return; }
@@ -213,7 +218,8 @@ fn run(group: u32, lane: u32) {${CORNER}
     ${eachRow((i) => `{
       let row = at.first + top + ${i}u;
       let of_row = stats[scalar_of(at, min(row, params.rows - 1u))];
-      let seen = (columns < vec4u(range.y)) & sees(vec4u(position_of(row)), columns) & vec4<bool>(row < params.rows && position_of(row) < length);
+      let seen = (columns < vec4u(range.y)) & sees(vec4u(position_of(row)), columns)
+        & vec4<bool>(row < params.rows && position_of(row) < length);
       let probability = exp_four(scores[${i}] * params.scale - of_row.z * distance(row, key + side) - of_row.x);
       dscores[${i}] = select(vec4f(), probability * (dscores[${i}] - of_row.y), seen);
     }`)}

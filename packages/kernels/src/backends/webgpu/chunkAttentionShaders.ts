@@ -94,7 +94,8 @@ struct Slot { chunk: u32, weight: f32, length: u32 }
 
 // Edge i of the plan as a row of those that are bound.
 fn edge(batch: u32, i: u32) -> u32 {
-  return (clamp(plan[batch * params.stride + i], params.first_query, params.first_query + params.queries) - params.first_query) * params.share;
+  return (clamp(plan[batch * params.stride + i], params.first_query, params.first_query + params.queries)
+    - params.first_query) * params.share;
 }
 fn slot_at(batch: u32, number: u32) -> Slot {
   let at = batch * params.stride + params.blocks + 3u + 3u * number;
@@ -125,7 +126,8 @@ fn place(group: u32) -> Place {
   let start = edge(batch, low);
   let first = start + 64u * (number - low - start / 64u);
   let inside = low >= 1u && low <= params.blocks;
-  return Place(batch, group / columns % params.keyHeads, group % columns * 64u, first, edge(batch, low + 1u), low - 1u, select(0u, params.slots, inside));
+  return Place(batch, group / columns % params.keyHeads, group % columns * 64u, first, edge(batch, low + 1u), low - 1u,
+    select(0u, params.slots, inside));
 }`;
 
 /** Groups of {@link chunkAttentionForward} and {@link chunkAttentionQueries}. */
@@ -135,12 +137,15 @@ export const rowGroups = (batch: number, queries: number,
 
 /** NAME_at(at, row, d): four neighbours along D of a row, zeros for rows and columns that there are not. */
 const ofRows = (...names: string[]): string => names.map((name) => `
-fn ${name}_at(at: Place, row: u32, d: u32, end: u32) -> vec4f { return get_${name}(scalar_of(at, row) * params.headSize + d, left_of(row < end, d)); }`).join("");
+fn ${name}_at(at: Place, row: u32, d: u32, end: u32) -> vec4f {
+  return get_${name}(scalar_of(at, row) * params.headSize + d, left_of(row < end, d));
+}`).join("");
 
 /** NAME_at(at, chunk, position, d, length): likewise of a position in a chunk. */
 const ofPositions = (...names: string[]): string => names.map((name) => `
 fn ${name}_at(at: Place, chunk: u32, position: u32, d: u32, length: u32) -> vec4f {
-  return get_${name}((((at.batch * params.chunks + chunk) * params.chunkSize + position) * params.keyHeads + at.keyHead) * params.headSize + d,
+  return get_${name}(
+    (((at.batch * params.chunks + chunk) * params.chunkSize + position) * params.keyHeads + at.keyHead) * params.headSize + d,
     left_of(position < length, d));
 }`).join("");
 
@@ -157,7 +162,8 @@ export const chunkAttentionForward = variants((quads: boolean) =>
     writes: { out: elements(quads), logSums: "f32" },
     params: SIZES,
     workgroup: WORKGROUP,
-    code: `${PLACES}${ROW_PLACES}${TILES}${JOINS}${access(quads, ["q", "keys", "values", "out"], ["out"])}${ofRows("q")}${ofPositions("keys", "values")}
+    code: `${PLACES}${ROW_PLACES}${TILES}${JOINS}${
+      access(quads, ["q", "keys", "values", "out"], ["out"])}${ofRows("q")}${ofPositions("keys", "values")}
 fn run(group: u32, lane: u32) {${CORNER}
   let at = place(group);
   if (at.first >= at.end) { return; }
@@ -180,7 +186,8 @@ fn run(group: u32, lane: u32) {${CORNER}
       let joined = join_max(top, side, max(most[0], highest[0]), max(most[1], highest[1]));
       let shrink = array<vec4f, 2>(exp(max(most[0] - joined[0], vec4f(-104.0))), exp(max(most[1] - joined[1], vec4f(-104.0))));
       most = joined;
-      ${eachRow((i) => `scores[${i}] = select(vec4f(), exp_four(scores[${i}] - ${entry("most", i)}), seen); own[${i}] *= ${entry("shrink", i)};`)}
+      ${eachRow((i) => `scores[${i}] = select(vec4f(), exp_four(scores[${i}] - ${entry("most", i)}), seen); `
+        + `own[${i}] *= ${entry("shrink", i)};`)}
       let sums = ${entries((i) => `dot(scores[${i}], vec4f(1.0))`)};
       total[0] = total[0] * shrink[0] + sums[0];
       total[1] = total[1] * shrink[1] + sums[1];
@@ -216,7 +223,8 @@ export const chunkAttentionQueries = variants((quads: boolean) =>
     writes: { dq: elements(quads), stats: "f32" },
     params: SIZES,
     workgroup: WORKGROUP,
-    code: `${PLACES}${ROW_PLACES}${TILES}${JOINS}${access(quads, ["q", "keys", "values", "dout", "dq"], ["dq"])}${ofRows("q", "dout")}${ofPositions("keys", "values")}
+    code: `${PLACES}${ROW_PLACES}${TILES}${JOINS}${
+      access(quads, ["q", "keys", "values", "dout", "dq"], ["dq"])}${ofRows("q", "dout")}${ofPositions("keys", "values")}
 fn run(group: u32, lane: u32) {${CORNER}
   let at = place(group);
   if (at.first >= at.end) { return; }
@@ -237,7 +245,8 @@ fn run(group: u32, lane: u32) {${CORNER}
         ${scoresOf("scores", "q", "keys")}
         ${scoresOf("dscores", "dout", "values")}
         let seen = vec4u(key + side) + vec4u(0u, 1u, 2u, 3u) < vec4u(slot.length);
-        ${eachRow((i) => `scores[${i}] = select(vec4f(), exp_four(scores[${i}] * params.scale - ${entry("logs", i)}), seen & vec4<bool>(at.first + top + ${i}u < at.end));`)}
+        ${eachRow((i) => `scores[${i}] = select(vec4f(), exp_four(scores[${i}] * params.scale - ${entry("logs", i)}), `
+          + `seen & vec4<bool>(at.first + top + ${i}u < at.end));`)}
         if (round == 0u || single) {
           let sums = ${entries((i) => `dot(scores[${i}], dscores[${i}])`)};
           delta[0] += sums[0];
@@ -311,7 +320,9 @@ export const chunkAttentionKeys = variants((quads: boolean) =>
     writes: { dkeys: elements(quads), dvalues: elements(quads) },
     params: SIZES,
     workgroup: WORKGROUP,
-    code: `${EXP}${PLACES}${TILES}${access(quads, ["q", "keys", "values", "dout", "dkeys", "dvalues"], ["dkeys", "dvalues"])}${ofRows("q", "dout")}${ofPositions("keys", "values")}
+    code: `${EXP}${PLACES}${TILES}${
+      access(quads, ["q", "keys", "values", "dout", "dkeys", "dvalues"], ["dkeys", "dvalues"])}${
+      ofRows("q", "dout")}${ofPositions("keys", "values")}
 var<workgroup> holding: array<atomic<u32>, ${LISTED / 32}>;
 var<workgroup> list: array<u32, ${LISTED}>;
 var<workgroup> listed: u32;
@@ -344,7 +355,8 @@ fn run(group: u32, lane: u32) {${CORNER}
   let tiles = (params.chunkSize + 63u) / 64u;
   let key = group / columns / params.keyHeads % tiles * 64u;
   let chunk = group / columns / params.keyHeads / tiles % params.chunks;
-  var at = Place(group / columns / params.keyHeads / tiles / params.chunks, group / columns % params.keyHeads, group % columns * 64u, 0u, 0u, 0u, 0u);
+  var at = Place(group / columns / params.keyHeads / tiles / params.chunks, group / columns % params.keyHeads,
+    group % columns * 64u, 0u, 0u, 0u, 0u);
   var acc_k = array<vec4f, 8>();
   var acc_v = array<vec4f, 8>();
   for (var start = 0u; start < params.blocks * params.slots; start += ${LISTED}u) {
@@ -382,7 +394,8 @@ fn run(group: u32, lane: u32) {${CORNER}
   }
   ${eachRow((i) => `{
     let position = key + top + ${i}u;
-    let to = (((at.batch * params.chunks + chunk) * params.chunkSize + position) * params.keyHeads + at.keyHead) * params.headSize + at.d + side;
+    let to = (((at.batch * params.chunks + chunk) * params.chunkSize + position) * params.keyHeads + at.keyHead) * params.headSize
+      + at.d + side;
     let left = left_of(position < params.chunkSize, at.d + side);
     let before = select(0u, left, params.onto != 0u);
     put_dkeys(to, left, acc_k[${i}] * params.scale + get_dkeys(to, before));

@@ -41,7 +41,8 @@ fn sigmoids(v: Unit) -> Unit { return ${vector ? "vec4f(sigmoid(v.x), sigmoid(v.
 // What step t of a sequence gets in unit c; the state for t < 0.
 fn input(item: u32, t: i32, c: u32) -> Unit {
   if (t >= 0) { return x[(item * params.xRows + u32(t + i32(params.before) - i32(params.first))) * params.channels + c]; }
-  ${stateAt ? `return ${stateAt}[${stateAt === "small" ? "params.stateAt + " : ""}(item * (K - 1u) + u32(t + i32(K) - 1)) * params.channels + c];` : "return Unit();"}
+  ${stateAt ? `return ${stateAt}[${stateAt === "small" ? "params.stateAt + " : ""}(item * (K - 1u) + u32(t + i32(K) - 1)) * `
+    + "params.channels + c];" : "return Unit();"}
 }`;
 
 const SIZES = {

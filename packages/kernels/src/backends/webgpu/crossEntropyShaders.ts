@@ -44,7 +44,9 @@ const sumsEnd = (size: TileSize) => ({ quads, lanesAcross, row, column, rowQuad,
     let row = ${row(r)};
     let target_column = min(u32(targets[min(row, params.m - 1u)]), params.vocabulary - 1u) - params.first_column;
     let here = row < params.m && targets[min(row, params.m - 1u)] >= 0 && target_column < params.n;
-    ${each(quads, (c) => `if (here && target_column - ${column(c)} < 4u) { losses[row] = component(${sum(r, c)}, target_column - ${column(c)}); }
+    ${each(quads, (c) => `if (here && target_column - ${column(c)} < 4u) {
+      losses[row] = component(${sum(r, c)}, target_column - ${column(c)});
+    }
     let z${c} = select(vec4f(${LOWEST}), ${sum(r, c)}, present(${column(c)}));
     most4 = ${c === 0 ? "z0" : `max(most4, z${c})`};`)}
     let most = max(max(most4.x, most4.y), max(most4.z, most4.w));

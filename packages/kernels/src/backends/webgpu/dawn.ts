@@ -46,7 +46,8 @@ export async function dawn({ load: loading, probe, isMusl: onMusl = isMusl }: Wa
     module = await loading();
   } catch (error) {
     if (await onMusl()) {
-      const reason = "Node has no WebGPU of its own, and the binaries of the npm package webgpu are for glibc, while this system's C library is musl (Alpine); " +
+      const reason = "Node has no WebGPU of its own, and the binaries of the npm package webgpu are for glibc, while this system's C "
+        + "library is musl (Alpine); " +
         "take an image with glibc (node:20-slim for node:20-alpine)";
       return { gpu: null, reason };
     }

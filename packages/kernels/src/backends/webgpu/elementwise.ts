@@ -27,7 +27,8 @@ const UNARY: Readonly<Record<UnaryName, UnaryFunction>> = {
   // By bits: what is below 0 has its sign, and what is not a number is above infinity.
   relu: {
     value: "select(x, 0.0, (bitcast<u32>(x) >> 31u) == 1u && (bitcast<u32>(x) & 0x7fffffffu) <= 0x7f800000u)",
-    derivative: "select(select(x, 0.0, (bitcast<u32>(x) & 0x7fffffffu) <= 0x7f800000u), 1.0, bitcast<i32>(x) > 0 && bitcast<u32>(x) <= 0x7f800000u)",
+    derivative: "select(select(x, 0.0, (bitcast<u32>(x) & 0x7fffffffu) <= 0x7f800000u), 1.0, bitcast<i32>(x) > 0 && bitcast<u32>(x) <= "
+      + "0x7f800000u)",
     from: "x",
   },
 };

@@ -14,7 +14,8 @@ import { program, shaderOf } from "./program";
 const listing = (await devices({ fallback: true })).find(({ name }) => name === "webgpu")!;
 const has = String(listing.details["features"]).includes("shader-f16");
 if (!listing.available) console.warn(`tests of f16 weights on webgpu do not run: ${listing.reason}`);
-else if (!has) console.warn("tests of f16 weights with the feature shader-f16 do not run: the adapter lacks it (node scripts/test-lavapipe.mjs has one)");
+else if (!has) console.warn("tests of f16 weights with the feature shader-f16 do not run: the adapter lacks it (node "
+  + "scripts/test-lavapipe.mjs has one)");
 
 describe.skipIf(!listing.available)("weights of f16 on webgpu", async () => {
   const openWith = async (features: WebGpuOptions["features"]) =>

@@ -203,7 +203,8 @@ function listingOf(found: FoundAdapter): DeviceListing {
     name: "webgpu",
     available: !software,
     reason: software
-      ? `the only adapter is ${nameOf(info)}, which is software and slower than the cpu device; for tests, open it all the same with the option fallback, or set LENGGEN_WEBGPU_FALLBACK=1`
+      ? `the only adapter is ${nameOf(info)}, which is software and slower than the cpu device; for tests, open it all the same with `
+        + "the option fallback, or set LENGGEN_WEBGPU_FALLBACK=1"
       : "",
     details: {
       adapter: nameOf(info),

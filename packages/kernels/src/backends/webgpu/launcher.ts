@@ -92,7 +92,8 @@ export function createLauncher(device: Device, capabilities: Capabilities,
     buffer.firstUse ??= kernel;
     const size = length * bytes;
     check(size <= capabilities.maxBinding, "E_MEMORY", () =>
-      `webgpu: kernel ${kernel}: ${name} ${showShape(tensor.shape)} has ${size} bytes, and this device binds at most ${capabilities.maxBinding} at once; ` +
+      `webgpu: kernel ${kernel}: ${name} ${showShape(tensor.shape)} has ${size} bytes, and this device binds at most `
+      + `${capabilities.maxBinding} at once; ` +
       `make the batch, the length or the model smaller`);
     // Nothing can't be bound; a kernel of no elements does not look. What is bound are whole words.
     return { buffer, offset: tensor.byteOffset + start * bytes, size: Math.max(Math.ceil(size / 4) * 4, 16) };

@@ -14,7 +14,8 @@ export const layerNormForward = variants((hasBias: boolean, vector: boolean, lan
     workgroup: lanes,
     subgroups,
     code: `${workgroupSum(lanes, subgroups)}${units(vector)}
-// Group: one row. x, y [rows, units]. Squares are taken from the mean: the mean square less the squared mean loses all digits where the mean is large.
+// Group: one row. x, y [rows, units]. Squares are taken from the mean: the mean square less the squared mean loses all
+// digits where the mean is large.
 fn run(group: u32, lane: u32) {
   let start = group * params.units;
   var sums = Unit();

@@ -244,7 +244,8 @@ fn store(at: u32, column: u32, value: vec4f) {
   if (column >= params.n) { return; }
   ${quads
     ? "out[at / 4u] = select(value, out[at / 4u] + value, params.accumulate != 0u);"
-    : "for (var i = 0u; i < min(4u, params.n - column); i++) { out[at + i] = select(value[i], out[at + i] + value[i], params.accumulate != 0u); }"}
+    : "for (var i = 0u; i < min(4u, params.n - column); i++) { out[at + i] = select(value[i], out[at + i] + value[i], params.accumulate "
+      + "!= 0u); }"}
 }
 ${tileCode({ size, aAlongK, bAlongK, b: stored, vector, stages }, (tile) => `
   let base = params.out_start + split * params.out_split + batch * params.out_stride;

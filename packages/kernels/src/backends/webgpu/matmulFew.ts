@@ -60,7 +60,8 @@ fn run(group: u32, lane: u32) {
   let row0 = group % blocks * ROWS;
   let row = min(row0 + lane / LANES, params.long - 1u);
   let at = params.l_start + batch * params.l_stride + row * params.l_row;
-  ${each(count, (i) => `let f${i} = params.f_start + batch * params.f_stride + min(${i}u, params.few - 1u) * params.f_row;\n  var sum${i} = 0.0;`)}
+  ${each(count, (i) => `let f${i} = params.f_start + batch * params.f_stride + min(${i}u, params.few - 1u) * params.f_row;\n  var `
+    + `sum${i} = 0.0;`)}
   for (var k = lane % LANES * ${vector ? 4 : 1}u; k < params.k; k += LANES * ${vector ? 4 : 1}u) {
     let value = ${vector ? "load_long((at + k) / 4u)" : "load_long(at + k)"};
     ${each(count, (i) => `sum${i} ${vector ? `+= dot(value, ${few(i)})` : `= fma(value, ${few(i)}, sum${i})`};`)}
@@ -107,7 +108,8 @@ fn run(group: u32, lane: u32) {
   ${vector
     ? "let at = base + select(0u, column, column < params.long);"
     : "let at = base + min(vec4u(column) + vec4u(0u, 1u, 2u, 3u), vec4u(params.long - 1u));"}
-  ${each(count, (i) => `let f${i} = params.f_start + batch * params.f_stride + min(${i}u, params.few - 1u) * params.f_row;\n  var sum${i} = vec4f();`)}
+  ${each(count, (i) => `let f${i} = params.f_start + batch * params.f_stride + min(${i}u, params.few - 1u) * params.f_row;\n  var `
+    + `sum${i} = vec4f();`)}
   for (var k = lane / ${COLUMN_LANES}u; k < params.k; k += ${SLICES}u) {
     let down = k * params.l_row;
     let value = ${vector ? "long[(at + down) / 4u]" : `vec4f(${["x", "y", "z", "w"].map((c) => `long[at.${c} + down]`).join(", ")})`};

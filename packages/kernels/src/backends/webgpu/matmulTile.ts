@@ -232,7 +232,8 @@ function operandCode(name: "a" | "b", extent: "m" | "n", alongK: boolean, vector
   let at = (place + down) / 4u;
   return ${columns((i) => `select(vec4f(), load_${name}(at.${i}), inside.${i})`)};`
       : `
-  return ${columns((i) => `select(vec4f(), vec4f(${lanes.map((j) => `load_${name}(place.${j} + down.${i})`).join(", ")}), inside.${i})`)};`}`;
+  return ${columns((i) => `select(vec4f(), vec4f(${lanes.map((j) => `load_${name}(place.${j} + down.${i})`).join(", ")}), `
+    + `inside.${i})`)};`}`;
   }
   return `
 fn place_${name}(block: u32, first: u32) -> vec4u {

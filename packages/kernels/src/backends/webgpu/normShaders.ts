@@ -116,8 +116,10 @@ fn run(group: u32, lane: u32) {
     var dots = Unit();
   ${kept > 0
     ? perUnit(kept, lanes, (k, place) =>
-      `  var place${k} = Place(); if (${place} < params.units) { place${k} = place_at(start + ${place}); dots += place${k}.g * w${k} * normed(place${k}); }`)
-    : "  for (var i = lane; i < params.units; i += WORKGROUP) { let unit = place_at(start + i); dots += unit.g * weight[column + i] * normed(unit); }"}
+      `  var place${k} = Place(); if (${place} < params.units) { place${k} = place_at(start + ${place}); dots += place${k}.g * w${k} * `
+        + `normed(place${k}); }`)
+    : "  for (var i = lane; i < params.units; i += WORKGROUP) { let unit = place_at(start + i); dots += unit.g * weight[column + i] * "
+      + "normed(unit); }"}
     let projection = workgroup_sum(total(dots), lane) * r / params.size;
   ${kept > 0
     ? perUnit(kept, lanes, (k, place) =>

@@ -56,10 +56,12 @@ export class Pool {
   take(byteLength: number): WebGpuBuffer {
     const largest = this.#gpu.limits.maxBufferSize;
     check(byteLength <= largest, "E_MEMORY", () =>
-      `webgpu: a tensor of ${byteLength} bytes is over this device's largest buffer of ${largest} bytes; make the batch, the length or the model smaller`);
+      `webgpu: a tensor of ${byteLength} bytes is over this device's largest buffer of ${largest} bytes; make the batch, the length or `
+        + "the model smaller");
     const size = sizeClass(byteLength, largest);
     check(this.#used + size <= this.#limit, "E_MEMORY", () =>
-      `webgpu: there is no room for ${byteLength} bytes: tensors hold ${this.#used} of ${this.#limit}; make the batch, the length or the model smaller`);
+      `webgpu: there is no room for ${byteLength} bytes: tensors hold ${this.#used} of ${this.#limit}; make the batch, the length or `
+        + "the model smaller");
     const buffer = this.#reuse(size) ?? this.#create(size);
     this.#used += size;
     this.#peak = Math.max(this.#peak, this.#used);

@@ -84,7 +84,8 @@ fn run(group: u32, lane: u32) {${opening(lanes)}
   var total = 0.0;
   ${loop(lanes, kept, `let value = y[at + j]; let g = dy[at + j]; total += ${term};${keeps ? " values[k] = value; gs[k] = g;" : ""}`)}
   total = row_sum(total, lane);
-  ${loop(lanes, kept, `let value = ${keeps ? "values[k]" : "y[at + j]"}; let g = ${keeps ? "gs[k]" : "dy[at + j]"}; dx[at + j] = ${result};`)}
+  ${loop(lanes, kept, `let value = ${keeps ? "values[k]" : "y[at + j]"}; let g = ${keeps ? "gs[k]" : "dy[at + j]"}; `
+    + `dx[at + j] = ${result};`)}
 }`,
   });
 });

@@ -242,7 +242,9 @@ fn run(group: u32, lane: u32) {${CORNER}
     work[start + input_tile(tile) + ${INPUT_TILE.throughEnd}u + quad] = sum;
   } else if (lane == 64u) {
     var sum = vec4f();
-    for (var i = 0u; i < WORKGROUP; i += 4u) { sum += vec4f(skip_of_lane[i], skip_of_lane[i + 1u], skip_of_lane[i + 2u], skip_of_lane[i + 3u]); }
+    for (var i = 0u; i < WORKGROUP; i += 4u) {
+      sum += vec4f(skip_of_lane[i], skip_of_lane[i + 1u], skip_of_lane[i + 2u], skip_of_lane[i + 3u]);
+    }
     work[start + input_tile(tile) + ${INPUT_TILE.skip}u] = vec4f(dot(sum, vec4f(1.0)));
   }
 }`,

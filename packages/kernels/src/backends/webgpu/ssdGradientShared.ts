@@ -67,7 +67,8 @@ fn dc_tile(index: u32, lane: u32) {${CORNER}
   }` : ""}
   ${product("total", "at.length", { along: "inner", value: "dscore(pair, outer, inner)" },
     { along: "outer", value: "b_at(at, inner, n0 + outer)" }, "used && top + 7u >= slab")}
-  ${eachRow((i) => `{ let t = top + ${i}u; let value = total[${i}]; put_dc(((at.first + t) * params.shares + at.share) * params.stateSize + n, left_of(t < at.length, params.stateSize, n), value); }`)}
+  ${eachRow((i) => `{ let t = top + ${i}u; let value = total[${i}]; put_dc(((at.first + t) * params.shares + at.share) * `
+    + "params.stateSize + n, left_of(t < at.length, params.stateSize, n), value); }")}
 }
 `;
 
@@ -88,13 +89,15 @@ fn db_tile(index: u32, lane: u32) {${CORNER}
       at = place(batch_chunk, first_head + i);
       let start = record(at.row);
       ${product("total", "params.headSize",
-        { along: "inner", value: `(work[start + ${RECORD.toEnd}u + outer / 4u][outer % 4u] * work[start + ${RECORD.step}u + outer / 4u][outer % 4u]) * x_at(at, outer, inner)` },
+        { along: "inner", value: `(work[start + ${RECORD.toEnd}u + outer / 4u][outer % 4u] * work[start + ${RECORD.step}u + outer / `
+          + "4u][outer % 4u]) * x_at(at, outer, inner)" },
         { along: "outer", value: "ends_at(at, inner, n0 + outer)" }, "used")}
     }
   }` : ""}
   ${product("total", "at.length", { along: "outer", value: "dscore(pair, inner, outer)" },
     { along: "outer", value: "c_at(at, inner, n0 + outer)" }, "used && top <= slab + 15u")}
-  ${eachRow((i) => `{ let t = top + ${i}u; let value = total[${i}]; put_db(((at.first + t) * params.shares + at.share) * params.stateSize + n, left_of(t < at.length, params.stateSize, n), value); }`)}
+  ${eachRow((i) => `{ let t = top + ${i}u; let value = total[${i}]; put_db(((at.first + t) * params.shares + at.share) * `
+    + "params.stateSize + n, left_of(t < at.length, params.stateSize, n), value); }")}
 }
 `;
 
@@ -102,7 +105,9 @@ fn db_tile(index: u32, lane: u32) {${CORNER}
 const DSCORE = `
 fn dscore(pair: u32, t: u32, u: u32) -> vec4f {
   var sum = vec4f();
-  for (var part = 1u; part <= params.parts; part++) { sum += work[params.squares + (part * params.pairs + pair) * 1024u + t * 16u + u / 4u]; }
+  for (var part = 1u; part <= params.parts; part++) {
+    sum += work[params.squares + (part * params.pairs + pair) * 1024u + t * 16u + u / 4u];
+  }
   return sum;
 }
 `;

@@ -196,7 +196,8 @@ function stage(tile: string, { along, value }: Operand): string {
   }
   const row = (j: number) => `let outer = 4u * (part / 4u) + ${j}u; row${j} = ${value};`;
   const column = (j: number, name: string) =>
-    `${tile}[64u * (part % 4u) + ${16 * j}u + ((part / 4u) ^ (2u * (part % 4u)))] = vec4f(row0.${name}, row1.${name}, row2.${name}, row3.${name});`;
+    `${tile}[64u * (part % 4u) + ${16 * j}u + ((part / 4u) ^ (2u * (part % 4u)))] = vec4f(row0.${name}, row1.${name}, row2.${name}, `
+      + `row3.${name});`;
   return `
       let inner = slab + 4u * (part % 4u);
       var row0 = vec4f(); var row1 = vec4f(); var row2 = vec4f(); var row3 = vec4f();
@@ -243,7 +244,8 @@ function multiply(into: string): string {
  */
 export function productOfRegisters(into: string, from: string, inner: string, b: string, when: string): string {
   const column = (j: number, high: number) =>
-    `tile_a[64u * quad + ${16 * j}u + ((top / 4u + ${high}u) ^ (2u * quad))] = vec4f(${[0, 1, 2, 3].map((i) => `${from}[${4 * high + i}].${"xyzw"[j]}`).join(", ")});`;
+    `tile_a[64u * quad + ${16 * j}u + ((top / 4u + ${high}u) ^ (2u * quad))] = `
+      + `vec4f(${[0, 1, 2, 3].map((i) => `${from}[${4 * high + i}].${"xyzw"[j]}`).join(", ")});`;
   return `
   for (var slab = 0u; slab < ${inner}; slab += 16u) {
     workgroupBarrier();

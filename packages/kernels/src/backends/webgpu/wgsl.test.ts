@@ -70,7 +70,8 @@ describe.skipIf(!listing.available)("shared WGSL", async () => {
     const points = [-Infinity, -3.4e38, -1, -1e-40, 0, 1e-45, 1e-40, 1, 3.4e38, Infinity, NaN];
     const order = program({
       name: "order", reads: { x: "u32" }, writes: { orders: "i32", back: "u32" }, params: {}, workgroup: 64,
-      code: `${ORDER}\nfn run(group: u32, lane: u32) { if (lane < ${points.length}u) { orders[lane] = order_of(x[lane]); back[lane] = bits_of(orders[lane]); } }`,
+      code: `${ORDER}\nfn run(group: u32, lane: u32) { if (lane < ${points.length}u) { orders[lane] = order_of(x[lane]); `
+        + "back[lane] = bits_of(orders[lane]); } }",
     });
     using x = tensor(device, points);
     using orders = zeros(device, [points.length], "i32");

@@ -181,7 +181,8 @@ fn fine_log(x: f32) -> f32 {
 fn fine_tanh(x: f32) -> f32 {
   let size = abs(x);
   let z = x * x;
-  let near = x + x * z * (-0.3333329856 + z * (0.1333227009 + z * (-0.05385584012 + z * (0.02131397463 + z * (-0.00742517272 + z * 0.001593017718)))));
+  let near = x + x * z * (-0.3333329856 + z * (0.1333227009 + z * (-0.05385584012
+    + z * (0.02131397463 + z * (-0.00742517272 + z * 0.001593017718)))));
   let far = 1.0 - 2.0 / (fine_exp(2.0 * min(size, 10.0)) + 1.0);
   return select(select(select(-far, far, x > 0.0), near, size < 0.8), x, is_nan(x));
 }
