@@ -13,8 +13,7 @@ const KERNELS = "packages/kernels/src";
 
 /**
  * `own`: the files that are added for the example `name`; `known`: those that get a line. A list in ARCHITECTURE says them with `<op>` or
- * the
- * like in the place of the name.
+ * the like in the place of the name.
  */
 const LISTS = [
   {

@@ -101,8 +101,7 @@ async function isBuilt() {
 
 /**
  * Every dist, of the packages and, for tests, of the example page, by turbo, which skips what has not changed. What is only to be run is
- * built
- * without declarations, in a fifth of the time, unless the whole is there.
+ * built without declarations, in a fifth of the time, unless the whole is there.
  */
 async function buildPackages(tests) {
   const since = performance.now();

@@ -20,8 +20,7 @@ const HOW = process.platform === "linux" ? "apt-get install chromium, on Debian"
 /** Folders where a Chromium keeps vk_swiftshader_icd.json. */
 const SWIFTSHADER = [
   "/usr/lib/chromium", "/usr/lib64/chromium", "/usr/lib64/chromium-browser", "/usr/lib/chromium-browser", "/opt/google/chrome",
-  "/opt/microsoft/msedge",
-  "/snap/chromium/current/usr/lib/chromium-browser",
+  "/opt/microsoft/msedge", "/snap/chromium/current/usr/lib/chromium-browser",
 ];
 
 function isProgram(path) {

@@ -21,8 +21,7 @@ async function go(project: Project, method: Method, stopAt = Infinity): Promise<
   const stop = new AbortController();
   const { parameters, status, step } = await trainPhase({
     device, plan: project.plan, phase, config: await project.configOf(phase), text: project.text, store: project.store(phase),
-    signal: stop.signal,
-    parameters: weights && (() => weights(device)),
+    signal: stop.signal, parameters: weights && (() => weights(device)),
     onEvent: (event) => event.kind === "step" && event.step >= stopAt && stop.abort(),
   });
   dispose(parameters);

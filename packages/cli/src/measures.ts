@@ -4,8 +4,7 @@ import {
 } from "@lenggen/kernels";
 import {
   type AskedFromOneStream, askedFromOneStream, askedFromOneStreamSettings, effectiveRemembrance, lossByPosition, type Series,
-  stateStatistics,
-  type Task, taskAccuracy, type TaskOptions, TASKS, terminalChart,
+  stateStatistics, type Task, taskAccuracy, type TaskOptions, TASKS, terminalChart,
 } from "@lenggen/evals";
 import { lengthName, percent } from "./format";
 import { table } from "./table";

@@ -22,8 +22,7 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 const bytes = new TextEncoder().encode("It was the best of times, it was the worst of times. ".repeat(20));
 const plan = (more: Partial<TrainingPlan> = {}): TrainingPlan => ({
   label: "train", model: mamba2(CONFIG), text: textOf("here", [{ name: "here", tokens: bytes }]), method: "zero", batch: 2, context: 32,
-  steps: 2, seed: 1,
-  folder: join(folder, "run"), resume: false, ...more,
+  steps: 2, seed: 1, folder: join(folder, "run"), resume: false, ...more,
 });
 
 /** The error of a run. */

@@ -79,8 +79,7 @@ describe("--json", () => {
       checkpoint: join("runs/json", "checkpoints", "step-3") });
     const passed = await json(
       "post-train", "--method", "state-passing", "--checkpoint", "runs/json", "--text", "book.txt", "--batch", "2", "--steps", "2", "--out",
-      "runs/passed",
-      "--set", "reset-probability=0.5");
+      "runs/passed", "--set", "reset-probability=0.5");
     expect(passed).toMatchObject({ status: "done", step: 2 });
     const record = JSON.parse(await readFile(join(place.folder, "runs/passed/run.json"),
       "utf8")) as { settings: { initialStates: object; data: object } };
@@ -91,8 +90,7 @@ describe("--json", () => {
   it("of a model with a chunk memory, trained on a task", async () => {
     const drt = {
       model_type: "drt", vocab_size: 256, hidden_size: 16, intermediate_size: 16, num_attention_heads: 2, lower_layers: 1,
-      upper_groups: [1],
-      encoder_layers: 1, chunk_size: 8, window: 17, top_k: 2,
+      upper_groups: [1], encoder_layers: 1, chunk_size: 8, window: 17, top_k: 2,
     };
     await writeFile(join(place.folder, "drt.json"), JSON.stringify(drt));
     const task = ["--task", "key-retrieval", "--task-share", "0.5", "--task-shortest", "40", "--task-set", "name-length=2", "--task-set",

@@ -42,8 +42,7 @@ export interface StreamOptions<State = never> extends RunOptions {
   readonly losses?: boolean;
   /**
    * The first input token whose hidden state is looked at, `start` unless given. What lies far before it goes by the model's prefill,
-   * where it
-   * has one, and then makes no chunk; `stops` have to be behind it.
+   * where it has one, and then makes no chunk; `stops` have to be behind it.
    */
   readonly wanted?: number;
   /** Called after each pass of prefill, with tokens from ... to - 1. */

@@ -1,8 +1,7 @@
 /** Checkpoints loaded with matrices of f16: nearly the same numbers, with the memory on the device and in a store. */
 import {
   advance, type Device, dispose, type ForwardResult, key, mean, memorySource, open, openSafetensors, type Parameters, saveModel,
-  type SequenceModel, tensor, tokenTensor,
-  valueAndGradient,
+  type SequenceModel, tensor, tokenTensor, valueAndGradient,
 } from "@lenggen/kernels";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { deviation, deviceCases } from "./devices.fixture";

@@ -1,7 +1,6 @@
 import {
   type Device, dispose, encodeSafetensors, generate, key, loadState, mapTree, memorySource, open, openSafetensors, saveState,
-  type SequenceModel,
-  type StreamPlace, type Tensor, tensor, type Tree,
+  type SequenceModel, type StreamPlace, type Tensor, tensor, type Tree,
 } from "@lenggen/kernels";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { deviceCases } from "./devices.fixture";

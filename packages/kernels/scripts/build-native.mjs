@@ -8,8 +8,7 @@
  *
  * Needs only a C++17 compiler (CXX, else c++, g++ or clang++; for another machine CXX, else GCC's cross compiler):
  * headers come from node-api-headers and node-addon-api, and those of the kernels' arguments from signatures.mjs. Without a compiler it
- * says so in one line and exits with 0:
- * the packages then work on the `reference` device.
+ * says so in one line and exits with 0: the packages then work on the `reference` device.
  *
  * Sources that mention LENGGEN_ISA are compiled once per instruction set; --quick takes only the widest that this
  * processor has, in a third of the time. Kernel families among them take part when native/cpu/families.h (or

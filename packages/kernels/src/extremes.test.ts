@@ -138,8 +138,7 @@ const COMPOSITE: Readonly<Record<string, Composite>> = {
       chunkAttention({ q: q!, keys: keys!, values: values!, weights: weights!, indices: indices!, offsets: offsets! }),
     inputs: [
       normals(1, [1, 12, 2, 4]), normals(2, [1, 3, 16, 2, 4]), normals(3, [1, 3, 16, 2, 4]), uniforms(4, [1, 2, 2], 0.2, 1),
-      whole([0, 1, 2, 1], [1, 2, 2]),
-      whole([0, 6, 12], [1, 3]),
+      whole([0, 1, 2, 1], [1, 2, 2]), whole([0, 6, 12], [1, 3]),
     ],
   },
   "ssd of one step": { f: scan, inputs: ssdInputs(1) },

@@ -92,8 +92,7 @@ export function decode(bytes: Uint8Array, dtype: FileDType, into: TypedArray, ta
 
 /**
  * Converts numbers to file elements, in `into` (which must be as long and begin at a multiple of an element's size) or else in fresh
- * memory.
- * Throws `E_DTYPE` when floats are to become whole numbers or the other way round.
+ * memory. Throws `E_DTYPE` when floats are to become whole numbers or the other way round.
  */
 export function encode(values: TypedArray, from: DType, dtype: WritableDType, what: string, into?: Uint8Array): Uint8Array {
   check((from === "i32") === (dtype === "I32" || dtype === "I64"), "E_DTYPE", () =>

@@ -53,8 +53,7 @@ export interface Prefill<State> {
   readonly recent: number;
   /**
    * Tokens [B,T] into the state: what later passes retrieve of them is there as ever, what only the next `recent` tokens would see of
-   * them is
-   * not. Without gradients; the state is the caller's to dispose. Errors are those of `forward` and `advance`.
+   * them is not. Without gradients; the state is the caller's to dispose. Errors are those of `forward` and `advance`.
    */
   read(parameters: Parameters, tokens: Tensor, state?: State, options?: ForwardOptions): Promise<State>;
 }
@@ -104,8 +103,7 @@ export interface SequenceModel<State extends Tree = Tree> {
   halves?(name: string): boolean;
   /**
    * Parameters with a row for each token: the embedding, and the output matrix where it is one of its own. Optimisers that treat matrices
-   * as
-   * maps between vectors (Muon) leave these to others, and refuse a model that does not name them.
+   * as maps between vectors (Muon) leave these to others, and refuse a model that does not name them.
    */
   readonly tokenTables?: readonly string[];
   /** Fresh parameters. The same key gives the same numbers on every device. */
@@ -131,8 +129,7 @@ export interface SequenceModel<State extends Tree = Tree> {
   readonly stateFiles?: StateFiles<State>;
   /**
    * The output matrix [vocabulary, D]: logits = hidden · headᵀ, of the tokens that exist and no others (`firstRows` of a longer matrix).
-   * For
-   * the fused cross-entropy. Call it in a {@link scope}: what it gives may be a parameter, or share memory with one.
+   * For the fused cross-entropy. Call it in a {@link scope}: what it gives may be a parameter, or share memory with one.
    */
   head(parameters: Parameters): Tensor;
 }

@@ -28,9 +28,8 @@ export interface Weights extends Safetensors {
 
 /**
  * Opens the weights of a checkpoint by a function that opens a file of its folder, and throws `E_MISSING` where there is none. One file
- * goes
- * before several. Throws `E_MISSING` when a file is not there, `E_FORMAT` for a damaged file or an index that names none of its folder, and
- * `E_WEIGHTS` when index and files disagree: a tensor that is not where the index has it, or that two files hold.
+ * goes before several. Throws `E_MISSING` when a file is not there, `E_FORMAT` for a damaged file or an index that names none of its
+ * folder, and `E_WEIGHTS` when index and files disagree: a tensor that is not where the index has it, or that two files hold.
  */
 export async function openWeights(open: (name: string) => Promise<ByteSource>): Promise<Weights> {
   const sources: ByteSource[] = [];

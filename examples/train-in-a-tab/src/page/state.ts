@@ -41,8 +41,7 @@ export interface PageState {
 
 export const FIRST_STATE: PageState = {
   activity: "opening", devices: [], device: undefined, deviceName: undefined, lasting: true, elsewhere: false, text: undefined,
-  plan: FAST_PLAN,
-  method: "zero", project: undefined, loaded: undefined, problem: undefined, fresh: true, measured: 0,
+  plan: FAST_PLAN, method: "zero", project: undefined, loaded: undefined, problem: undefined, fresh: true, measured: 0,
 };
 
 /** Wishes from the page's address: `?fallback` takes a software adapter, `?device=reference` goes without a GPU. */

@@ -63,8 +63,7 @@ function trainingCase(model: Mamba2, { batch, context }: Pick<ModelSizes, "batch
       optimizer.init(parameters);
       const run: StepContext<Mamba2State> = {
         model, parameters, initialStates, optimizer, loss: crossEntropyLoss.create(model), microBatches: 1, skipsNotFinite: false,
-        key: key(seed),
-        batches: { order: "independent", batch, context, settings: {}, at: () => ({ tokens, targets: tokens }) },
+        key: key(seed), batches: { order: "independent", batch, context, settings: {}, at: () => ({ tokens, targets: tokens }) },
       };
       let step = 0;
       return {

@@ -1,8 +1,7 @@
 /** Single kernels: matrix products, the scan, and those that only move memory. */
 import {
   attention, attentionOperations, causalConv, chunkAttention, chunkAttentionOperations, crossEntropy, type Device, dispose, DTYPES, foldIn,
-  hostRandom, key,
-  layerNorm, linear, matmul, retrieve, retrieveOperations, rmsNorm, ssd, ssdOperations, type Tensor, tensor, uniform, vjp,
+  hostRandom, key, layerNorm, linear, matmul, retrieve, retrieveOperations, rmsNorm, ssd, ssdOperations, type Tensor, tensor, uniform, vjp,
 } from "@lenggen/kernels";
 import type { BenchCase, BenchRun, Pass } from "./case";
 

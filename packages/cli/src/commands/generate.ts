@@ -115,8 +115,7 @@ export const generateText: CommandSpec = {
     const ended = stops.found !== undefined ? "stop" : signal.aborted && tokens.length < maxTokens ? "interrupted" : "length";
     out.document({
       checkpoint: folder, prompt, promptFile: promptFile ?? null, promptBytes: read.length, text, tokens, seed, ended,
-      stop: stops.found ?? null,
-      state: from ?? null, savedState: saved ? to : null,
+      stop: stops.found ?? null, state: from ?? null, savedState: saved ? to : null,
     });
   },
 };

@@ -107,8 +107,7 @@ function around(depth: number, spread: number, key: Key): number {
 /** Streams the prompts, then decodes and scores from the state they end in. */
 async function answerAll<State extends Tree>(
   model: SequenceModel<State>, parameters: Parameters, samples: readonly (Sample | StreamedSample)[], length: number,
-  options: TaskAccuracyOptions,
-  onTokens: (tokens: number) => void,
+  options: TaskAccuracyOptions, onTokens: (tokens: number) => void,
 ): Promise<Answered[]> {
   const prompts = samples.map(({ prompt }) => prompt);
   // The last prompt token runs alone, so that the chunk's hidden states are those that the answer follows from. It also opens a new

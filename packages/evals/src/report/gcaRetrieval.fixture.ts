@@ -33,8 +33,7 @@ export function syntheticRetrieval(): GcaRetrievalReport {
     LENGTHS.filter((length) => length <= (method === "full-attention" ? 16_384 : method === "sliding-window" ? 65_536 : 2 ** 24));
   return {
     experiment: "gca-retrieval", preset: "full", seed: 0, trainLength: 1024, seconds: 5321, tokensTrained: 98_304_000,
-    chunk: 16, sequences: 4,
-    command: "lenggen reproduce gca-retrieval --preset full --seed 0", device: "AVX-512, 2 threads",
+    chunk: 16, sequences: 4, command: "lenggen reproduce gca-retrieval --preset full --seed 0", device: "AVX-512, 2 threads",
     settings: { pass: 1024, questions: [{ task: "key-retrieval", depths: 5 }, { task: "two-hop", depths: 5 }] },
     readingSequences: 4,
     models: (Object.keys(SKILL) as Retriever[]).map((method, i) => ({

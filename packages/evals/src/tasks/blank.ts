@@ -1,8 +1,7 @@
 /**
  * Texts may hold what a task itself writes: `[[` in the notes of a wiki, or the words of its question. What is hidden would then stand
- * beside
- * what only looks like it, and the question have two answers. So all that a text holds of this is blanked by spaces. The marks stay
- * those that models have learnt, and a text without them is as it was.
+ * beside what only looks like it, and the question have two answers. So all that a text holds of this is blanked by spaces. The marks
+ * stay those that models have learnt, and a text without them is as it was.
  */
 import type { TokenSource } from "@lenggen/kernels";
 import { bytes } from "./task";

@@ -12,8 +12,7 @@
  */
 import {
   type Device, type DType, firstRows, type ForwardOptions, type ForwardResult, keep, LenggenError, type Parameters, type Prefill, scope,
-  type SequenceModel,
-  type Tensor, withoutGradient,
+  type SequenceModel, type Tensor, withoutGradient,
 } from "@lenggen/kernels";
 import type { ConfigOptions } from "@lenggen/kernels/nn";
 import type { ChunkStore } from "../memory/store";

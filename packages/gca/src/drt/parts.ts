@@ -1,7 +1,6 @@
 /**
  * What a DRT is made of: the decoder layer that lower and upper layers share, and the parameters of all. The embedding has one row more
- * than
- * there are tokens: the landmark's. Keys and values of the memory are projected once and shared by all upper layers.
+ * than there are tokens: the landmark's. Keys and values of the memory are projected once and shared by all upper layers.
  */
 import type { DType, Parameters } from "@lenggen/kernels";
 import { type Bound, layerSpecs, matrix, normalInit, type ParameterSet, parameterSet, rmsNormBlock, stack,

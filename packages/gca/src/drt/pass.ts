@@ -127,8 +127,7 @@ export function finish({ config: c, parameters, layout }: Pass, running: Running
 
 function upperLayer(
   { mixer, feedForward }: DrtParts["layer"], c: DrtConfig, p: UpperParameters, stream: Stream, window: WindowState, rows: Retrieved,
-  readable: Readable,
-  offsets: Tensor,
+  readable: Readable, offsets: Tensor,
 ): { stream: Stream; state: WindowState } {
   return scopeUnlessRecording(() => {
     const attended = runSubLayer(mixer, p.mixer, stream, window);

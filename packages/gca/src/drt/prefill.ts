@@ -8,9 +8,8 @@ import { type DrtState, emptyState } from "./state";
 
 /**
  * Tokens to be read in full behind a prefill before hidden states are the ones of a stream that was read in full. Each upper layer sees
- * what
- * is right below it over a window; a group's retrieval is right from the first landmark on that the group below has made right, at most a
- * whole chunk and its landmark later. Counted in places of the stream, of which there are more than tokens.
+ * what is right below it over a window; a group's retrieval is right from the first landmark on that the group below has made right, at
+ * most a whole chunk and its landmark later. Counted in places of the stream, of which there are more than tokens.
  */
 export function recentTokens({ groups, window, chunk }: DrtConfig): number {
   const windows = (layers: number) => layers * (window - 1);

@@ -8,8 +8,7 @@ const byte = {
 
 const paper = {
   model_type: "drt", vocab_size: 50264, hidden_size: 768, intermediate_size: 2048, num_attention_heads: 12, lower_layers: 6,
-  encoder_layers: 2,
-  chunk_size: 63, window: 512, top_k: 8,
+  encoder_layers: 2, chunk_size: 63, window: 512, top_k: 8,
 } as const;
 
 /**

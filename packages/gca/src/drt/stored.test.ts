@@ -11,8 +11,7 @@ import type { DrtState } from "./state";
 
 const CONFIG = {
   model_type: "drt", vocab_size: 30, hidden_size: 16, intermediate_size: 24, num_attention_heads: 2, num_key_value_heads: 1,
-  lower_layers: 1,
-  upper_groups: [1, 1], encoder_layers: 1, chunk_size: 4, window: 6, top_k: 2,
+  lower_layers: 1, upper_groups: [1, 1], encoder_layers: 1, chunk_size: 4, window: 6, top_k: 2,
 };
 const model = drt(CONFIG);
 

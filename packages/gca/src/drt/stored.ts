@@ -6,8 +6,7 @@
  */
 import {
   disposeExcept, type DType, DTYPES, type ForwardOptions, type ForwardResult, keep, LenggenError, type Parameters, scope,
-  tensor, type Tensor,
-  type TypedArray, withoutGradient,
+  tensor, type Tensor, type TypedArray, withoutGradient,
 } from "@lenggen/kernels";
 import { decodeRecord, encodeRecords, recordBytes } from "../memory/records";
 import type { ChunkStore, StreamFormat } from "../memory/store";

@@ -35,8 +35,7 @@ const PIECE = 1 << 22;
 /**
  * Saves a state, and the chunks that it stands behind, into a new folder; `store`: the one that the state was made with, null for a
  * memory on the device; `place`: where it stands, for who goes on generating. State and store stay as they are. Throws `E_EXISTS` when
- * there is something of that name, `E_ARGUMENT` for
- * a state that is not the store's, `E_IO` when a file fails.
+ * there is something of that name, `E_ARGUMENT` for a state that is not the store's, `E_IO` when a file fails.
  */
 export async function saveStream(
   folder: string, model: Drt, parameters: Parameters, state: DrtState, store: ChunkStore | null = null, place: StreamPlace = START,

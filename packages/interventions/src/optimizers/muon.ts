@@ -12,8 +12,7 @@
  * An iteration leaves singular vectors as they are and takes each singular value s to a s + b s³ + c s⁵. The authors chose the coefficients
  * for a steep rise at 0, not for convergence: after five iterations, values that were not tiny lie between about 0.7 and 1.2, not at 1.
  * Where m > n the same polynomial of Xᵀ X stands on the right, X ← a X + X (b A + c A²), which is the iteration of the transposed matrix
- * and
- * has the smaller A. The authors iterate in bfloat16; here it is the parameters' own type.
+ * and has the smaller A. The authors iterate in bfloat16; here it is the parameters' own type.
  *
  * What is no map between vectors is AdamW's, as the authors have it: tables with a row for each token (embedding, output matrix), vectors,
  * scalars, and convolutions, which are depthwise here. Its rate is a share of η; theirs are 0.02 and 0.0003.

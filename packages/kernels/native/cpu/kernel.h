@@ -45,8 +45,7 @@ class Pool {
 };
 
 // A launch's arguments in the order in which they are declared (an absent optional buffer has data == nullptr and bytes == 0), numbers
-// all as
-// doubles, in which whole ones are exact. Kernels see them by name: signature.h.
+// all as doubles, in which whole ones are exact. Kernels see them by name: signature.h.
 struct Launch {
   const Buffer* buffers;
   int bufferCount;

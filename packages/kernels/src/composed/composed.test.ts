@@ -23,8 +23,7 @@ interface Case {
 const [B, T, H, P, G, N] = [2, 7, 4, 3, 2, 5];
 const scanInputs = [
   normals(1, [B, T, H, P]), uniforms(2, [B, T, H], 0.1, 1), uniforms(3, [B, T, H], -2, 0), normals(4, [B, T, G, N]),
-  normals(5, [B, T, G, N]),
-  normals(6, [H]), normals(7, [B, H, P, N]),
+  normals(5, [B, T, G, N]), normals(6, [H]), normals(7, [B, H, P, N]),
 ];
 const scan = (count: number): TestFunction => (x, dt, a, b, c, d, state) => {
   const { y, state: final } = ssd({ x, dt, a, b, c, d: count > 5 ? d : null, state: count > 6 ? state : null }, { chunk: 4 });

@@ -27,8 +27,7 @@ function model(): SequenceModel<State> {
   };
   const { parameters: _, ...parts } = decoder({
     embedding: matrix("embedding", [7, WIDTH], normalInit(1)), layers: [{ mixer: { norm: rmsNormBlock("norm", WIDTH, 1e-5), block } }],
-    layerNames: "layers",
-    norm: rmsNormBlock("last", WIDTH, 1e-5), head: null, vocabulary: 7, stateName: "layers",
+    layerNames: "layers", norm: rmsNormBlock("last", WIDTH, 1e-5), head: null, vocabulary: 7, stateName: "layers",
   });
   return { family: "shifting", config: {}, ...parts };
 }

@@ -20,8 +20,7 @@ const PIECE = 1 << 20;
 
 /**
  * Opens files as tokens. Reading does not wait, as a {@link TokenSource} wants it: it is for files on this machine's disk, whose windows
- * take
- * microseconds. A file must stay as it is while it is read.
+ * take microseconds. A file must stay as it is while it is read.
  */
 export function fileTokens(): FileTokens {
   const handles = new Map<string, number>(); // by path, the one used last at the end

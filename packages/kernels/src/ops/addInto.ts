@@ -9,9 +9,8 @@ const kernels = kernelsOf<typeof memoryKernels>;
 
 /**
  * Adds factor · x to `target` in place, in queue order; no gradient knows of it. For sums of gradients and for updates. Throws `E_SHAPE`
- * and
- * `E_DTYPE` unless both have one shape and one floating type of 32 bits or more, `E_DEVICE` when they are on two devices, `E_SCOPE` when a
- * tape is recording either.
+ * and `E_DTYPE` unless both have one shape and one floating type of 32 bits or more, `E_DEVICE` when they are on two devices, `E_SCOPE`
+ * when a tape is recording either.
  */
 export function addInto(target: Tensor, x: Tensor, factor = 1): void {
   check(target.device === x.device, "E_DEVICE",

@@ -1,8 +1,7 @@
 import { describe, expect, it } from "vitest";
 import {
   checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectClose, expectError, type HostTensor, host,
-  normals, referenceDevice,
-  type TestFunction,
+  normals, referenceDevice, type TestFunction,
 } from "../testing";
 import { detach } from "../tape";
 import { tensor } from "../tensor";

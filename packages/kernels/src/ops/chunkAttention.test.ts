@@ -5,8 +5,7 @@ import { scope, type Tensor, tensor } from "../tensor";
 import { zeros } from "./memory";
 import {
   checkGradient, checkLeaks, checkSameBits, compareEvaluations, compareWithReference, eachDevice, evaluate, expectClose, expectError,
-  type HostTensor, host,
-  integers, normals, referenceDevice, type TestFunction, uniforms,
+  type HostTensor, host, integers, normals, referenceDevice, type TestFunction, uniforms,
 } from "../testing";
 import { chunkAttention, chunkAttentionOperations } from "./chunkAttention";
 import { concat, slice } from "./view";

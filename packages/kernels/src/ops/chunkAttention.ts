@@ -40,8 +40,8 @@ const settings = { offByOne: "flag", scale: "real" } as const;
 /**
  * Contents of integer tensors are not trusted. An index outside of 0 ... chunks - 1 is that of an empty slot, whose weight is not read.
  * Each offset is clamped to 0 ... queries, and to no less than the one before; a length to 0 ... chunkSize, and all are that without
- * `lengths`. A
- * chunk of length 0 is an empty slot wherever it is retrieved. Chunks that no slot names, and positions past a length, are not read.
+ * `lengths`. A chunk of length 0 is an empty slot wherever it is retrieved. Chunks that no slot names, and positions past a length, are
+ * not read.
  */
 const inputs = {
   q: "[batch,queries,heads,headSize]", keys: "[batch,chunks,chunkSize,keyHeads,headSize]",

@@ -3,8 +3,7 @@ import type { Shape } from "../shape";
 import { dispose, type Tensor } from "../tensor";
 import {
   checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectError, host, type HostTensor,
-  integers, normals,
-  type TestFunction, upload,
+  integers, normals, type TestFunction, upload,
 } from "../testing";
 import { gather } from "./gather";
 

@@ -57,9 +57,8 @@ const gatherOp: Op<{ x: Tensor; indices: Tensor }, { y: Tensor }, { readonly axi
 
 /**
  * The elements of x that `indices` (i32) name along an axis (the last unless given): y[..., c, ...] = x[..., indices[..., c, ...], ...].
- * Indices
- * have the shape of x in all other axes. One below 0 gives 0 and passes no gradient; one beyond the last counts as the last. Throws
- * `E_SHAPE`, `E_DTYPE`.
+ * Indices have the shape of x in all other axes. One below 0 gives 0 and passes no gradient; one beyond the last counts as the last.
+ * Throws `E_SHAPE`, `E_DTYPE`.
  */
 export function gather(x: Tensor, indices: Tensor, axis = -1): Tensor {
   return apply(gatherOp, { x, indices }, { axis: normalizeAxis(axis, x.shape.length, "gather") }).y;

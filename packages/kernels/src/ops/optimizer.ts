@@ -26,8 +26,7 @@ export const optimizerKernels = {
   clipFactor: { numbers: { maxNorm: "number" }, reads: { norm: "[1]" }, writes: { factor: "[1]" } },
   /**
    * Updates parameter, m and v of every tensor in place: lists of equal lengths, tensors of equal sizes. factor scales the gradients;
-   * null: 1.
-   * Where skip is above 0 nothing changes; null: 0. The corrections are 1 - β₁ᵗ and 1 - β₂ᵗ; a weight decay is λ for its tensor.
+   * null: 1. Where skip is above 0 nothing changes; null: 0. The corrections are 1 - β₁ᵗ and 1 - β₂ᵗ; a weight decay is λ for its tensor.
    */
   adamW: {
     numbers: {
@@ -85,8 +84,7 @@ export function countNonFinite(tree: unknown): Tensor {
 
 /**
  * `x` where `count` (a tensor [1] of i32, see {@link countNonFinite}) is 0, else `otherwise`, of the same shape and type; zeros unless
- * given.
- * Bits are copied, and nothing is read back. No gradients flow through it.
+ * given. Bits are copied, and nothing is read back. No gradients flow through it.
  */
 export function unlessCounted(count: Tensor, x: Tensor, otherwise: Tensor | null = null): Tensor {
   checkCount("unlessCounted: count", count);
@@ -136,8 +134,7 @@ export interface AdamWOptions {
 
 /**
  * One AdamW update (Loshchilov & Hutter 2019, algorithm 2) of `parameters` and `moments`, in place. `gradients` is a tree like the
- * parameters;
- * `factor` (a tensor [1], see {@link clipFactor}) scales them. Throws `E_ARGUMENT` when the trees differ.
+ * parameters; `factor` (a tensor [1], see {@link clipFactor}) scales them. Throws `E_ARGUMENT` when the trees differ.
  */
 export function adamW<P>(
   parameters: P,

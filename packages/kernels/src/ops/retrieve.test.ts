@@ -5,8 +5,7 @@ import { dispose, scope, type Tensor, tensor } from "../tensor";
 import { zeros } from "./memory";
 import {
   checkGradient, checkLeaks, checkSameBits, compareWithReference, eachDevice, evaluate, expectClose, expectError, hasDevice, host,
-  type HostTensor,
-  normals, referenceDevice, type TestFunction, upload,
+  type HostTensor, normals, referenceDevice, type TestFunction, upload,
 } from "../testing";
 import { MOST_RETRIEVED, retrieve } from "./retrieve";
 

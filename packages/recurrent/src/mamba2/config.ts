@@ -8,8 +8,7 @@
 import { check } from "@lenggen/kernels";
 import {
   choiceField, type ConfigInput, type ConfigOptions, type ConfigOutput, flagField, listField, nullableField, numberField,
-  optionalField, pairField,
-  readConfig, sectionField, TRANSFORMERS_FIELDS, wholeField,
+  optionalField, pairField, readConfig, sectionField, TRANSFORMERS_FIELDS, wholeField,
 } from "@lenggen/kernels/nn";
 
 /** The programs whose forms of `config.json` there are: https://github.com/state-spaces/mamba, and Hugging Face's transformers. */

@@ -1,7 +1,6 @@
 /**
  * Mamba-2 checkpoints: `config.json` beside `model.safetensors`, as mamba_ssm or transformers have them (layout.ts). Half-precision
- * weights are
- * widened to f32 unless f16 is asked for.
+ * weights are widened to f32 unless f16 is asked for.
  */
 import { type Device, type DType, loadParameters, type Parameters, type Safetensors, saveModel } from "@lenggen/kernels";
 import { checkLayout, checkpointForm } from "./layout";
@@ -16,8 +15,7 @@ export interface LoadedMamba2 {
 /**
  * Loads a checkpoint onto a device. With `f16` its matrices take half the memory, and single tokens half the time where reading them is
  * what takes it; such a model can't be trained, and can be evaluated and generate. Throws `E_CONFIG` for a configuration that makes no
- * model, `E_FORMAT` for a
- * damaged file, `E_WEIGHTS` for missing, unknown or misshapen tensors and for NaN or infinity among the numbers.
+ * model, `E_FORMAT` for a damaged file, `E_WEIGHTS` for missing, unknown or misshapen tensors and for NaN or infinity among the numbers.
  */
 export async function loadMamba2(config: unknown, weights: Safetensors, device: Device, dtype: DType = "f32"): Promise<LoadedMamba2> {
   const model = mamba2(config, { unknownFields: "report" });
@@ -26,9 +24,8 @@ export async function loadMamba2(config: unknown, weights: Safetensors, device: 
 
 /**
  * The two files of a checkpoint, as text and as streamed bytes: for the program that the model is for, or the one given. mamba_ssm then
- * loads
- * them by `MambaConfig(**json.load(...))` and `load_state_dict(safetensors.torch.load_file(...))`, transformers by `from_pretrained`.
- * Throws
+ * loads them by `MambaConfig(**json.load(...))` and `load_state_dict(safetensors.torch.load_file(...))`, transformers by
+ * `from_pretrained`. Throws
  * `E_CONFIG` when the program given has no field for one of the model's settings, or does something else with it.
  */
 export function saveMamba2(model: Mamba2, parameters: Parameters,

@@ -1,8 +1,7 @@
 /**
  * Checkpoints that other programs load. mamba_ssm (2.2 and later) and transformers (4 and 5) want different fields in `config.json`,
- * different
- * names in the file of weights, and compute different things from some settings, so that a checkpoint is for one of them; which one, its
- * `config.json` tells by its fields.
+ * different names in the file of weights, and compute different things from some settings, so that a checkpoint is for one of them; which
+ * one, its `config.json` tells by its fields.
  *
  *   mamba_ssm     `MambaConfig(**json)` takes the fields of its dataclass and no others; `load_state_dict` wants the output matrix
  *                 also where it is the embedding.

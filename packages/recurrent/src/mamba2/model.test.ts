@@ -5,8 +5,7 @@
 /// <reference types="vite/types/importMeta.d.ts" />
 import {
   crossEntropy, type Device, type DeviceKind, type DType, devices, key, leaves, linear, mean, memorySource, open, openSafetensors,
-  type Parameters,
-  scope, slice, tensor, type Tensor, tokenTensor, valueAndGradient,
+  type Parameters, scope, slice, tensor, type Tensor, tokenTensor, valueAndGradient,
 } from "@lenggen/kernels";
 import { checkSequenceModel, SEQUENCE_MODEL_LAWS } from "@lenggen/kernels/laws";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";

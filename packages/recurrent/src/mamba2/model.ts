@@ -13,15 +13,13 @@
  *
  * Parameters begin as in the published code: embeddings N(0, 0.02²); matrices and convolutions uniform in ±1/√fan-in; the projection back
  * into the residual stream divided by √layers; -A uniform in its range; dt log-uniform in its range, stored as the inverse of softplus; D
- * and
- * the norms 1. Weight decay touches matrices alone: decaying dt_bias and A_log would push heads to forget faster.
+ * and the norms 1. Weight decay touches matrices alone: decaying dt_bias and A_log would push heads to forget faster.
  */
 import { type CheckpointForm, gatedRmsNorm, linear, linearSplit, parameterCount, reshape, type SequenceModel, ssd, ssmGates,
   type Tensor } from "@lenggen/kernels";
 import {
   type Block, constantInit, type ConfigOptions, decoder, elementsInit, matrix, normalInit, parameter, prefixed, rmsNormBlock,
-  shortConvolution,
-  type StatePart, type StateParts, uniformInit,
+  shortConvolution, type StatePart, type StateParts, uniformInit,
 } from "@lenggen/kernels/nn";
 import { layoutOf, type Mamba2Config, type Mamba2Layout, mamba2Json, parseMamba2Config } from "./config";
 import { checkLayout, checkpointForm, EMBEDDING, HEAD } from "./layout";
@@ -57,8 +55,7 @@ export interface Mamba2 extends SequenceModel<Mamba2State> {
 export interface Mamba2Layouts {
   /**
    * The program whose checkpoints the model is saved as: `mamba_ssm` or `transformers`; unless given, that of the configuration's form.
-   * With
-   * one given, settings that this program has no field for are refused (`E_CONFIG`); without, they are written for lenggen to read.
+   * With one given, settings that this program has no field for are refused (`E_CONFIG`); without, they are written for lenggen to read.
    */
   readonly layout?: Mamba2Layout;
 }

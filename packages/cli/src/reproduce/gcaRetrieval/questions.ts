@@ -90,8 +90,7 @@ async function askTexts(
       const { cells } = await taskAccuracy(model, parameters, TASKS[task], {
         // Names and keys of its own at each depth: else all would have the same few.
         ...options, key: foldIn(key, i), lengths: [tokens], depths: [depth], spread: 0.5 / depths, samples: count,
-        text: heldOut, ends, signal,
-        chunk: settings.pass, batch, onProgress: (done) => onProgress(before + done, total),
+        text: heldOut, ends, signal, chunk: settings.pass, batch, onProgress: (done) => onProgress(before + done, total),
       });
       found.push(...cells);
       before += tokens * count;

@@ -120,8 +120,7 @@ export const attention = (gpu: Launcher): KernelsOf<typeof attentionKernels> => 
     if (tooLarge(args)) {
       return eachHead(args, {
         q: read(q, "query"), k: read(k, "key"), v: read(v, "key"), out: read(out, "query"), lse: read(lse, "scalar"),
-        dout: read(dout, "query"),
-        dq: written(dq, "query"), dk: written(dk, "key"), dv: written(dv, "key"),
+        dout: read(dout, "query"), dq: written(dq, "query"), dk: written(dk, "key"), dv: written(dv, "key"),
       }, (copies, inputs) => {
         gradient({ ...inputs, ...copies });
         inputs.slopes?.dispose();

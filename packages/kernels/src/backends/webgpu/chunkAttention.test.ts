@@ -52,8 +52,7 @@ describe.skipIf(!listing.available)("chunk cross-attention on webgpu", async () 
     const memory = () => make(batch, chunks, chunkSize, keyHeads, headSize);
     const given = {
       q: make(batch, queries, heads, headSize), keys: memory(), values: memory(), indices: zeros(device, [batch, blocks, slots], "i32"),
-      weights: make(batch, blocks, slots),
-      offsets: zeros(device, [batch, blocks + 1], "i32"),
+      weights: make(batch, blocks, slots), offsets: zeros(device, [batch, blocks + 1], "i32"),
     };
     const out = { out: make(batch, queries, heads, headSize), dkeys: memory(), dvalues: memory(), dweights: make(batch, blocks, slots) };
     const sizes = { batch, queries, heads, keyHeads, headSize, chunks, chunkSize, blocks, slots, offByOne: false, scale: 0.1,

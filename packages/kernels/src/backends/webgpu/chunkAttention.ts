@@ -1,8 +1,7 @@
 /**
  * Chunk cross-attention: two dispatches forward, four for the gradient, one of them a plan of what the blocks retrieve. Keys and
  * values are read where they lie. What can't be bound at once is cut into sequences; where one sequence is too large, into ranges of
- * queries and
- * ranges of chunks: each range of chunks adds what its slots contribute.
+ * queries and ranges of chunks: each range of chunks adds what its slots contribute.
  */
 import type { chunkAttentionKernels, ChunkAttentionSizes } from "../../ops/chunkAttention";
 import type { ArgumentsOf, KernelsOf } from "../../signature";
@@ -63,8 +62,7 @@ function bound(args: Inputs, plan: Tensor, { sequences, queries, chunks }: Cut) 
     plan: part(plan, sequences.start * stride, sequences.count * stride),
     params: {
       queries: queries.count, first_query: queries.start, heads, keyHeads, share: heads / keyHeads, headSize, chunks: chunks.count,
-      first_chunk: chunks.start, chunkSize,
-      blocks, slots, stride, offByOne: Number(offByOne), scale,
+      first_chunk: chunks.start, chunkSize, blocks, slots, stride, offByOne: Number(offByOne), scale,
     },
     rowGroups: rowGroups(sequences.count, queries.count, args),
     chunkGroups: sequences.count * chunks.count * Math.ceil(chunkSize / 64) * keyHeads * Math.ceil(headSize / 64),

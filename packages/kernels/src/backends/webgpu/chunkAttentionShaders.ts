@@ -25,8 +25,7 @@ export const planStride = (blocks: number, slots: number): number => Math.ceil((
 /**
  * Of each sequence: 0, the offsets (0 ... T, ascending), T; so that edges i and i + 1 are those of block i - 1, and the queries before the
  * first and after the last block are blocks of their own. Then of each slot its chunk, or none, its weight and its length. Groups:
- * sequences ×
- * pieces of slots; the first piece also makes the edges.
+ * sequences × pieces of slots; the first piece also makes the edges.
  */
 export const chunkAttentionPlan = program({
   name: "chunkAttentionPlan",
@@ -83,8 +82,7 @@ fn run(group: u32, lane: u32) {
  */
 const SIZES = {
   queries: "u32", first_query: "u32", heads: "u32", keyHeads: "u32", share: "u32", headSize: "u32", chunks: "u32", first_chunk: "u32",
-  chunkSize: "u32",
-  blocks: "u32", slots: "u32", stride: "u32", offByOne: "u32", onto: "u32", scale: "f32",
+  chunkSize: "u32", blocks: "u32", slots: "u32", stride: "u32", offByOne: "u32", onto: "u32", scale: "f32",
 } as const;
 
 const PLACES = `

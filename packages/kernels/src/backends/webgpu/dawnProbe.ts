@@ -1,7 +1,6 @@
 /**
  * Asks in a process of its own whether Dawn finds a GPU. Where there is none, Dawn and the Vulkan loader print warnings on the terminal
- * that no
- * option turns off; there they are caught and belong into the reason.
+ * that no option turns off; there they are caught and belong into the reason.
  */
 
 /** What a probe found: an adapter, or none with what Dawn said about it. */

@@ -126,8 +126,7 @@ function gradientOfQueries(gpu: Launcher, args: GradientArgs, ds: Tensor): void 
         },
         {
           k, width: units, first_row: rows.start, all_rows: queryCount, all_landmarks: landmarkCount, first_landmark: range.start,
-          landmark_count: range.count,
-          onto: Number(range.start > 0), scale: 1 / Math.sqrt(width),
+          landmark_count: range.count, onto: Number(range.start > 0), scale: 1 / Math.sqrt(width),
         },
         rows.count,
       );

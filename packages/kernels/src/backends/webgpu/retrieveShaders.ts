@@ -120,8 +120,7 @@ fn gumbel(row: u32, landmark: u32) -> f32 {
 /**
  * Ranks stretches of `scores` [sequences, rows, columns], products of queries first_row on and landmarks first_column on. Groups: rows of
  * all sequences × splits of `stretch` columns. The best of a split go to `partials` [3: keys, landmarks, scores; rows of all sequences;
- * parts; k]
- * from part first_part on or, when there is one part only, to the results.
+ * parts; k] from part first_part on or, when there is one part only, to the results.
  */
 export const rankScores = variants(({ noisy, final }: { noisy: boolean; final: boolean }) =>
   program({

@@ -1,8 +1,7 @@
 /**
  * The scan of Mamba-2 by chunks of 64 steps; the programs are in ssdForward.ts, ssdGradient.ts and ssdGradientShared.ts. Dispatches,
  * where all can be bound at once: a single step 1; forward 2 for one chunk, 3 for more; gradient 3 for one chunk without states, 4 or 5
- * with
- * them, 5 for more chunks.
+ * with them, 5 for more chunks.
  *
  * Saved for the gradient are the states at the start of each chunk, [B,chunks,H,P,N], whatever the size of chunk that was asked for; with
  * one chunk none, as the state that came in is at hand.
