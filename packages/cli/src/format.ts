@@ -16,6 +16,16 @@ export function count(value: number): string {
   return Math.round(value).toLocaleString("en-GB");
 }
 
+/** 1 -> "1 step", 1500 -> "1,500 steps". */
+export function counted(number: number, noun: string): string {
+  return `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+/** A loss in nats per byte, as people compare it: 0.6931 -> "1.000 bits/byte". */
+export function bitsPerByte(nats: number): string {
+  return `${(nats / Math.LN2).toFixed(3)} bits/byte`;
+}
+
 /** Lengths as they are given: 65536 -> "64k", 1048576 -> "1M", 1000 -> "1000". */
 export function lengthName(length: number): string {
   if (length >= 1 << 20 && length % (1 << 20) === 0) return `${length / (1 << 20)}M`;

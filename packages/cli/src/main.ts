@@ -39,7 +39,7 @@ function program(): Command {
   const lenggen = new Command("lenggen")
     .description("Sequence models that keep working far beyond the length they were trained on.")
     .version(version, "-V, --version", "print the version")
-    .helpCommand(false)
+    .helpCommand("help [command]", "Show this, or a command's options and an example; the same as --help.")
     .exitOverride()
     .configureOutput({ outputError: () => {} }); // report() says it
   for (const spec of COMMANDS) lenggen.addCommand(commandOf(spec));

@@ -32,7 +32,7 @@ describe("numbers", () => {
   it("keeps real numbers within their range", () => {
     const share = realNumber("--top-p", { above: 0, maximum: 1 });
     expect(share("0.5")).toBe(0.5);
-    for (const text of ["0", "1.1", "NaN", "", "x"]) expect(() => share(text)).toThrow(/--top-p: .* is not a number above 0 of at most 1/);
+    for (const text of ["0", "1.1", "NaN", "", "x"]) expect(() => share(text)).toThrow(/--top-p: .* is not a number above 0 and at most 1/);
   });
 });
 

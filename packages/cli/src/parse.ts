@@ -37,15 +37,17 @@ export function realNumber(option: string, range: { minimum?: number; maximum?: 
     const value = text.trim() === "" ? Number.NaN : Number(text);
     const { minimum = -Infinity, maximum = Infinity, above = -Infinity } = range;
     if (!Number.isFinite(value) || value < minimum || value > maximum || value <= above) {
-      const wanted = [
-        range.above === undefined ? "" : ` above ${range.above}`,
-        range.minimum === undefined ? "" : ` of at least ${range.minimum}`,
-        range.maximum === undefined ? "" : ` of at most ${range.maximum}`,
-      ].join("");
-      throw new UsageError(`${option}: "${text}" is not a number${wanted}`);
+      throw new UsageError(`${option}: "${text}" is not a number${rangeInWords(range)}`);
     }
     return value;
   };
+}
+
+/** " from 0 to 1", " above 0 and at most 1", " of at least 0". */
+function rangeInWords({ minimum, maximum, above }: { minimum?: number; maximum?: number; above?: number }): string {
+  if (above !== undefined) return ` above ${above}${maximum === undefined ? "" : ` and at most ${maximum}`}`;
+  if (minimum === undefined) return maximum === undefined ? "" : ` of at most ${maximum}`;
+  return maximum === undefined ? ` of at least ${minimum}` : ` from ${minimum} to ${maximum}`;
 }
 
 /** One of some names; an unknown one is answered with the nearest. */

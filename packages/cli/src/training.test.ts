@@ -41,7 +41,7 @@ async function finish(): Promise<void> {
 
 // The reference device takes what JavaScript has.
 it.each(available.filter((kind) => kind !== "reference"))("without room for a step on %s, the run can go on elsewhere", async (kind) => {
-  const device = await open(kind, { fallback: true, memoryLimit: 200_000 });
+  const device = await open(kind, { fallback: true, memoryLimit: 120_000 });
   expect(await failureOf(device, plan())).toMatchObject({
     code: "E_MEMORY",
     message: expect.stringMatching(

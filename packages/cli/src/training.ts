@@ -10,7 +10,7 @@ import {
   type RunStore, type ScheduleOptions, textBatches, train, type TrainCounts, type TrainEvent, type TrainResult,
 } from "@lenggen/interventions";
 import { runDirectory } from "@lenggen/interventions/node";
-import { count } from "./format";
+import { bitsPerByte, count } from "./format";
 import { readJson } from "./models";
 import { Progress } from "./progress";
 import type { Text } from "./text";
@@ -124,12 +124,12 @@ export async function runTraining(device: Device, plan: TrainingPlan, signal?: A
       about: { text: text.source, ...(base?.place && { base: base.place }), ...about() },
       signal,
       onEvent(event) {
-        if (event.kind === "waiting") progress.update(0, `waiting for a sign of life of ${event.holder}, which worked in ${folder}`);
+        if (event.kind === "waiting") progress.finish(`waiting for a sign of life of ${event.holder}, which worked in ${folder}`);
         if (event.kind === "resumed") progress = progressFrom(event.step);
         if (event.kind === "skipped") progress.update(event.step, `step ${event.step} skipped: ${event.why}`);
         if (event.kind !== "step") return;
         last = event;
-        progress.update(event.step, `loss ${crossEntropyOf(event).toFixed(3)}${event.skipped ? `, ${event.skipped} skipped` : ""}`);
+        progress.update(event.step, `loss ${bitsPerByte(crossEntropyOf(event))}${event.skipped ? `, ${event.skipped} skipped` : ""}`);
       },
     });
   } catch (error) {

@@ -10,10 +10,13 @@ export class UsageError extends LenggenError {
 /** The exit codes of every command. */
 export const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 
+/** What stands in the command line and can't be meant, also where only the model or the text shows that. */
+const USAGE: ReadonlySet<ErrorCode> = new Set(["E_ARGUMENT", "E_DEVICE_UNKNOWN", "E_UNKNOWN_NAME"]);
+
 /** The exit code that an error stands for. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return EXIT.usage;
   if (!(error instanceof LenggenError)) return EXIT.failed;
   if (error.code === "E_INTERRUPTED") return EXIT.interrupted;
-  return error.code === "E_DEVICE_UNKNOWN" || error.code === "E_UNKNOWN_NAME" ? EXIT.usage : EXIT.failed;
+  return USAGE.has(error.code) ? EXIT.usage : EXIT.failed;
 }

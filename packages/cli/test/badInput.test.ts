@@ -78,21 +78,21 @@ describe("wrong usage", () => {
   it("threads", () => fails(["doctor", "--threads", "0"], 2, /--threads: "0" is not a whole number from 1/));
   it("seed", () => fails(["doctor", "--seed", "x"], 2, /--seed: "x" is not a whole number/));
   it("learning rate", () => fails(train("--learning-rate", "fast"), 2, /--learning-rate: "fast" must be a number/));
-  it("a share of no task", () => fails(train("--task-share", "0.5"), 1, /--task-share says how to train on a task; give one with --task/));
-  it("settings of no task", () => fails(train("--task-set", "keys=2"), 1, /--task-set says how to train on a task; give one with --task/));
+  it("a share of no task", () => fails(train("--task-share", "0.5"), 2, /--task-share says how to train on a task; give one with --task/));
+  it("settings of no task", () => fails(train("--task-set", "keys=2"), 2, /--task-set says how to train on a task; give one with --task/));
   it("a setting out of range", () => fails(train("--task", "two-hop", "--task-set", "name-length=0"), 2,
     /--task-set name-length: "0" must be a whole number of at least 1/));
   it("depths outside of the text",
-    () => fails(evaluate("runs/base", "--depths", "0.5,2"), 2, /--depths: "2" is not a number of at least 0 of at most 1/));
+    () => fails(evaluate("runs/base", "--depths", "0.5,2"), 2, /--depths: "2" is not a number from 0 to 1/));
   it("depths of a measure without",
-    () => fails(evaluate("runs/base", "--depths", "0.5"), 1, /--depths: loss-by-position hides nothing at a depth/));
-  it("a chunk memory of a model without chunks", () => fails(evaluate("runs/base", "--memory", "disk"), 1,
+    () => fails(evaluate("runs/base", "--depths", "0.5"), 2, /--depths: loss-by-position hides nothing at a depth/));
+  it("a chunk memory of a model without chunks", () => fails(evaluate("runs/base", "--memory", "disk"), 2,
     /--memory disk: a model of family mamba2 has no chunks to keep there; leave it out/));
   it("a share above 1", () => fails(train("--task", "recall", "--task-share", "1.5"), 2,
-    /--task-share: "1.5" is not a number above 0 of at most 1/));
-  it("samples longer than the context", () => fails(train("--task", "recall", "--task-shortest", "33"), 1,
+    /--task-share: "1.5" is not a number above 0 and at most 1/));
+  it("samples longer than the context", () => fails(train("--task", "recall", "--task-shortest", "33"), 2,
     /--task-shortest 33 is longer than the context of 32/));
-  it("a task that does not fit the context", () => fails(train("--task", "passkey"), 1, /task passkey: rows of .* can't hold a prompt/));
+  it("a task that does not fit the context", () => fails(train("--task", "passkey"), 2, /task passkey: rows of .* can't hold a prompt/));
   it("a task for contiguous text",
     () => fails(train("--task", "recall", "--method", "tbtt"), 1, /take a method of independent sequences.*\[E_CONFIG\]/));
   it("a missing option", () => fails(["train"], 2, /required option '--out <folder>' not specified/));

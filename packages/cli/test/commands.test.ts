@@ -32,6 +32,11 @@ describe("help", () => {
     for (const option of ["--device", "--threads", "--seed", "--json"]) expect(stdout).toContain(option);
   });
 
+  it("is there as a command too", async () => {
+    expect((await run("help")).stdout).toBe((await run("--help")).stdout);
+    expect(await run("help", "train")).toMatchObject({ code: 0, stdout: (await run("train", "--help")).stdout });
+  });
+
   it("gives the version", async () => {
     expect((await run("--version")).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
   });

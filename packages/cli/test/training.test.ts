@@ -44,6 +44,7 @@ describe("the warm-up", () => {
       .toEqual([5e-4, ...Array<number>(19).fill(1e-3)]);
     const refused = await run(...args, "--out", "runs/rising", "--warmup", "50");
     expect(refused.code).toBe(1);
+    expect(refused.stderr).not.toContain("warm-up");
     expect(refused.error).toContain("warmup is 50, longer than the run of 20 steps");
   });
 });
@@ -68,7 +69,7 @@ describe("another optimiser and another loss", () => {
     for (const steps of [5, 8]) expect((await run(...args("runs/parts", steps, "--resume"))).code).toBe(0);
     expect(await weights("runs/parts")).toEqual(await weights("runs/muon"));
     const other = await run("train", ...place.training, "--steps", "9", "--out", "runs/muon", "--schedule", "constant", "--resume");
-    expect(other.error).toMatch(/optimizer.name: "muon" there, nothing here.*loss/);
+    expect(other.error).toMatch(/loss.name: "state-norm" there, "cross-entropy" here.*optimizer.name: "muon" there, "adamw" here/);
   });
 });
 

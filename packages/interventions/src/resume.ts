@@ -2,6 +2,9 @@
 import { check } from "@lenggen/kernels";
 import { differences, type JsonRecord } from "./json";
 
+/** What a run has that names none, as {@link settingsToGoOn} knows it. */
+export const [DEFAULT_LOSS, DEFAULT_OPTIMIZER] = ["cross-entropy", "adamw"] as const;
+
 /** What older runs recorded of places: texts and bases may be moved, since what they hold decides. */
 const PLACES = ["text", "base"] as const;
 
@@ -41,5 +44,11 @@ function comparable(there: JsonRecord, here: JsonRecord): [JsonRecord, JsonRecor
   const moved = PLACES.filter((name) => typeof there[name] === "string" && typeof here[name] !== "string");
   const left = new Set<string>(["device", ...moved]); // older runs name their device, which may change: see trainer.ts
   const without = (settings: JsonRecord) => Object.fromEntries(Object.entries(settings).filter(([name]) => !left.has(name)));
-  return [without(there), without(here)];
+  return [withNames(without(there)), withNames(without(here))];
+}
+
+/** With the names of what holds unless given, so that a difference can be told by them. */
+function withNames({ loss, optimizer, ...settings }: JsonRecord): JsonRecord {
+  const named = (name: string, own: unknown) => ({ name, ...(own as JsonRecord | undefined) });
+  return { ...settings, loss: named(DEFAULT_LOSS, loss), optimizer: named(DEFAULT_OPTIMIZER, optimizer) };
 }

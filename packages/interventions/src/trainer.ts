@@ -24,13 +24,12 @@ import { Meter, type Skipped, type SkippedEvent, type StepEvent } from "./meter"
 import type { Optimizer } from "./optimizer";
 import { adamWOptimizer } from "./optimizers/adamW";
 import { METRICS_FILE, openRun } from "./run";
+import { DEFAULT_LOSS, DEFAULT_OPTIMIZER } from "./resume";
 import type { RunStore } from "./runStore";
 import { checkWarmup, learningRateAt, recordedSchedule, scheduleLength, type ScheduleOptions, scheduleSettings } from "./schedule";
 import { type StepContext, trainStep } from "./step";
 import { runKey } from "./textBatches";
 import { resolveCounts, type TrainCounts } from "./trainSettings";
-
-const [DEFAULT_LOSS, DEFAULT_OPTIMIZER] = ["cross-entropy", "adamw"];
 
 /** Something measured during training. It must leave the parameters as they are. */
 export interface Evaluation {

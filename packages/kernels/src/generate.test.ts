@@ -129,4 +129,11 @@ describe("generate", () => {
     await expect(run(echo().model, { segments: -1 })).rejects.toMatchObject({ code: "E_ARGUMENT",
       message: expect.stringContaining("segments -1") as string });
   });
+
+  it("refuses a text in the place of token ids", async () => {
+    const { model } = echo();
+    await expect(generate(model, model.init(key(0), device), "text" as never).next()).rejects.toMatchObject({
+      code: "E_ARGUMENT", message: expect.stringContaining("the prompt is a string; give token ids") as string,
+    });
+  });
 });

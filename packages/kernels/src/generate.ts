@@ -62,6 +62,8 @@ export async function* generate<State extends Tree>(
   const { maxTokens = 256, temperature = 1, topK, topP, place = START, chunk = 512, segments = 1, onPrompt, onEnd, signal } = options;
   const { seed = place.seed } = options;
   const { unread } = place;
+  check(typeof prompt === "object", "E_ARGUMENT", () =>
+    `generate: the prompt is a ${typeof prompt}; give token ids, of a text for a model of bytes new TextEncoder().encode(text)`);
   check(prompt.length > 0 || unread, "E_ARGUMENT", () => "generate: the prompt is empty; give at least one token");
   check(Number.isInteger(maxTokens) && maxTokens >= 0, "E_ARGUMENT",
     () => `generate: maxTokens ${maxTokens} must be a whole number of at least 0`);

@@ -6,7 +6,7 @@
  */
 import type { Device } from "./device";
 import type { DType } from "./dtype";
-import { check } from "./errors";
+import { check, LenggenError } from "./errors";
 import { type Shape, showShape } from "./shape";
 import { activeTape, type NoteInput } from "./tape";
 import { Tensor } from "./tensor";
@@ -106,7 +106,7 @@ function named<Value>(fields: Fields, values: readonly Value[]): Record<string, 
 export function apply<I extends Fields, O extends Fields, Attributes,
   S extends Saved>(op: Op<I, O, Attributes, S>, inputs: I, attributes: Attributes): O {
   const list = flat(inputs);
-  const device = commonDevice(op.name, list);
+  const device = commonDevice(op.name, inputs, list);
   const tape = activeTape();
   const recording = tape !== undefined && list.some((t) => t !== null && tape.tracks(t));
   if (list.some((t) => t?.dtype === "f16")) refuseHalves(op.name, inputs, op.halves ?? [], recording);
@@ -142,7 +142,8 @@ export function apply<I extends Fields, O extends Fields, Attributes,
   return outputs;
 }
 
-function commonDevice(op: string, list: readonly NoteInput[]): Device {
+function commonDevice(op: string, inputs: Fields, list: readonly NoteInput[]): Device {
+  for (const t of list) if (t !== null && !(t instanceof Tensor)) refuseOthers(op, inputs);
   const device = list.find((t) => t !== null)?.device;
   check(device, "E_ARGUMENT", () => `${op}: needs at least one tensor`);
   for (const t of list) {
@@ -153,6 +154,15 @@ function commonDevice(op: string, list: readonly NoteInput[]): Device {
     check(!t.disposed, "E_DISPOSED", () => `${op}: input ${showShape(t.shape)} has been freed`);
   }
   return device;
+}
+
+/** Says which input is no tensor, as numbers and arrays given from JavaScript are not. */
+function refuseOthers(op: string, inputs: Fields): never {
+  const isTensor = (field: unknown) => field === null || field instanceof Tensor;
+  const [name, field] = Object.entries(inputs).find(([, field]) => !(isList(field) ? field.every(isTensor) : isTensor(field)))!;
+  const given = isList(field) ? "a list" : typeof field === "object" ? "an object" : String(field);
+  const instead = typeof field === "number" ? "addScalar and scale take plain numbers" : "tensor(device, values, shape) makes one";
+  throw new LenggenError("E_ARGUMENT", `${op}: ${name} is ${given}, and must be a tensor; ${instead}`);
 }
 
 function refuseHalves(op: string, inputs: Fields, halves: readonly string[], recording: boolean): void {

@@ -2,7 +2,7 @@ import { check, isJsonObject, joinTokens } from "@lenggen/kernels";
 import { recordedCount } from "../begun";
 import { keepingChunks, type Tier, TIERS, TIERS_HELP } from "../chunks";
 import type { CommandSpec } from "../command";
-import { count as counted, lengthName } from "../format";
+import { count, counted, lengthName } from "../format";
 import { MEASURES } from "../measures";
 import { findCheckpoint, loadCheckpoint, settingsOfRun, WEIGHTS, WEIGHTS_HELP } from "../models";
 import { oneOf, parseLength, parseLengths, realNumber, wholeNumber } from "../parse";
@@ -98,7 +98,7 @@ export const evaluate: CommandSpec = {
     if (text && read) {
       const { sequences, bytes } = read;
       const fewer = sequences < (samples ?? measure.count) ? "; no more of them fit" : "";
-      out.print(`read: ${sequences} sequences, ${counted(bytes)} of the text's ${counted(text.tokens.length)} bytes${fewer}`);
+      out.print(`read: ${counted(sequences, "sequence")}, ${count(bytes)} of the text's ${count(text.tokens.length)} bytes${fewer}`);
     }
     out.document({ measure: name, checkpoint: folder, text: text?.source ?? null, lengths,
       ...(text && read && { read: { ...read, textBytes: text.tokens.length } }), ...(set.length > 0 && { settings: options }), weights,

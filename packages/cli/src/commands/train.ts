@@ -34,10 +34,10 @@ export const train: CommandSpec = {
     const begun = resume ? await begunRun(folder) : undefined;
     const shared = sharedPlan(given, length, begun);
     const note = (line: string): void => context.out.note(line);
-    const plan = { ...shared, schedule: withWarmup(shared.schedule, steps!, begun, note) };
     const model = await modelNamed((given as { model: string }).model);
     const text = await readText(source, length + 1);
     const device = await context.openDevice();
+    const plan = { ...shared, schedule: withWarmup(shared.schedule, steps!, begun, note) };
     const outcome = await runTraining(
       device,
       { ...plan, label: "train", model: model, text, steps: steps!, seed: context.common.seed, folder, resume, note },

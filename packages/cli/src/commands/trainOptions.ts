@@ -8,7 +8,7 @@ import { check, type Device, type SettingsTable } from "@lenggen/kernels";
 import type { Command } from "commander";
 import { type BegunRun, joinedDocuments } from "../begun";
 import { addSavingOptions, type Context } from "../command";
-import { bytes, count, duration } from "../format";
+import { bitsPerByte, bytes, count, counted, duration } from "../format";
 import { oneOf, parseLength, realNumber, wholeNumber } from "../parse";
 import { addSettings, describeSettings, parseAssignments, pickSettings, repeated } from "../settings";
 import { describeTaskSettings, taskOptions } from "../taskSettings";
@@ -146,10 +146,10 @@ export function reportTraining({ out }: Context, device: Device, folder: string,
   outcome: TrainingOutcome & { readonly text: Text }): void {
   const { status, step, loss, tokens, tokensPerSecond, seconds, peakBytes, skipped, checkpoint, text, unused } = outcome;
   const facts = [
-    step === steps ? `${count(steps)} steps` : `step ${count(step)} of ${count(steps)}`,
-    loss === null ? "" : `loss ${(loss / Math.LN2).toFixed(3)} bits/byte`,
+    step === steps ? counted(steps, "step") : `step ${count(step)} of ${count(steps)}`,
+    loss === null ? "" : `loss ${bitsPerByte(loss)}`,
     `${count(tokens)} bytes in ${duration(seconds)}`,
-    skipped === 0 ? "" : `${count(skipped)} ${skipped === 1 ? "step" : "steps"} skipped that were not finite`,
+    skipped === 0 ? "" : `${counted(skipped, "step")} skipped that ${skipped === 1 ? "was" : "were"} not finite`,
     peakBytes === null ? "" : `peak ${bytes(peakBytes)}`,
   ].filter((fact) => fact !== "");
   out.print(`${status}: ${facts.join(", ")}`);

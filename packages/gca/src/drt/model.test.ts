@@ -105,6 +105,14 @@ describe.each(deviceCases)("DRT on $name", ({ name, dtype, tolerance }) => {
     device.close();
   });
 
+  it("refuses a state of another form", () => scope(() => {
+    const model = drt(CONFIG);
+    const parameters = model.init(key(5), device, dtype);
+    const result = model.forward(parameters, input(6));
+    expect(() => model.forward(parameters, input(3), result as never)).toThrow(
+      expect.objectContaining({ code: "E_ARGUMENT", message: expect.stringContaining("state: windows.0.") as string }));
+  }));
+
   it("predicts tokens alone: the landmark is none", async () => {
     const model = drt(CONFIG);
     const parameters = model.init(key(6), device, dtype);

@@ -14,7 +14,7 @@ import {
   type Device, type DType, firstRows, type ForwardOptions, type ForwardResult, keep, LenggenError, type Parameters, type Prefill, scope,
   type SequenceModel, type Tensor, withoutGradient,
 } from "@lenggen/kernels";
-import type { ConfigOptions } from "@lenggen/kernels/nn";
+import { type ConfigOptions, stateCheck } from "@lenggen/kernels/nn";
 import type { ChunkStore } from "../memory/store";
 import { type DrtConfig, drtJson, parseDrtConfig } from "./config";
 import { checkAllHere, readableRows, rememberAll } from "./memory";
@@ -44,20 +44,26 @@ export function drt(json: unknown, options: ConfigOptions = {}): Drt {
   const parts = drtParts(settings);
   const { parameters } = parts;
   const recent = recentTokens(settings);
+  const leaves = stateLeaves(parts);
+  const checkState = stateCheck(leaves);
+  const checked = (given: Given): Given => {
+    if (given[2]) checkState(given[2]);
+    return given;
+  };
   const model: Drt = {
     family: "drt",
     settings,
     config: { ...drtJson(settings) },
     vocabulary: settings.vocabulary,
-    stateLeaves: stateLeaves(parts),
+    stateLeaves: leaves,
     parameterShapes: () => parameters.shapes,
     decays: parameters.decays,
     halves: parameters.halves,
     tokenTables: ["embedding.weight"],
     init: parameters.init,
     initialState: (batch: number, device: Device, dtype: DType = "f32") => emptyState(parts, batch, device, dtype),
-    forward: (...given) => forward(passHere(parts, ...given)),
-    prefill: { recent, read: async (...given) => withoutGradient(() => keep(scope(() => prefill(passHere(parts, ...given))))) },
+    forward: (...given) => forward(passHere(parts, checked(given))),
+    prefill: { recent, read: async (...given) => withoutGradient(() => keep(scope(() => prefill(passHere(parts, checked(given)))))) },
     stateFiles: stateFiles(settings, false),
     head: (given) => firstRows(parameters.bind(given).embedding, settings.vocabulary), // the landmark's row is no token's
     withMemory: (store) => ({
@@ -67,15 +73,18 @@ export function drt(json: unknown, options: ConfigOptions = {}): Drt {
         throw new LenggenError("E_ARGUMENT",
           `this model's chunk memory is in a ${store.tier} store, which has to be waited for; call advance()`);
       },
-      advance: (...given) => advanceStored(parts, store, ...given),
-      prefill: { recent, read: (...given) => prefillStored(parts, store, ...given) },
+      advance: async (...given) => advanceStored(parts, store, ...checked(given)),
+      prefill: { recent, read: async (...given) => prefillStored(parts, store, ...checked(given)) },
     }),
   };
   return model;
 }
 
+/** What a pass is given. */
+type Given = [parameters: Parameters, tokens: Tensor, state?: DrtState, options?: ForwardOptions];
+
 /** A pass with the memory on the device. */
-function passHere(parts: DrtParts, parameters: Parameters, tokens: Tensor, state?: DrtState, options?: ForwardOptions): Pass {
+function passHere(parts: DrtParts, [parameters, tokens, state, options]: Given): Pass {
   const before = state ?? emptyState(parts, tokens.shape[0]!, tokens.device, computedIn(parts, parameters));
   checkAllHere(before.memory);
   return passOf(parts, parameters, tokens, before, options);

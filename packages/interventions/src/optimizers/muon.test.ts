@@ -149,7 +149,7 @@ eachDevice("muon", (device) => {
     await run(store, 15);
     expect(await run(store, 40)).toEqual(straight);
     await expect(run(store, 41, { optimizer: adamWOptimizer.create(model) })).rejects.toEqual(coded("E_CONFIG",
-      'optimizer.name: "muon" there, nothing here'));
+      'optimizer.name: "muon" there, "adamw" here'));
     expect(device.memory().used).toBe(0);
   });
 });

@@ -6,9 +6,11 @@ import { describe, expect, it } from "vitest";
 import { checkSequenceModel, SEQUENCE_MODEL_LAWS } from "../laws";
 import type { SequenceModel } from "../model";
 import { add, mul, sigmoid, square, sub } from "../ops/elementwise";
+import { tokenTensor } from "../ops/embedding";
 import { linear } from "../ops/matmul";
 import { ssd } from "../ops/ssd";
 import { reshape } from "../ops/view";
+import { key } from "../random";
 import { eachDevice, expectClose, expectError, normals, referenceDevice, upload } from "../testing";
 import { scope, type Tensor } from "../tensor";
 import { type Block, layerNormBlock, prefixed, rmsNormBlock, type StatePart } from "./block";
@@ -115,6 +117,19 @@ describe("a decoder of all blocks", () => {
       { path: "layers.0.shift", kind: "window", layer: 0 },
     ]);
   });
+
+  it("refuses a state of another form, which would otherwise count as none", () => scope(() => {
+    const { forward, init } = model(true, "swiGlu");
+    const parameters = init(key(0), referenceDevice);
+    const tokens = tokenTensor(referenceDevice, [1, 2], [1, 2], 12);
+    const result = forward(parameters, tokens);
+    const { layers } = result.state as { layers: readonly Record<string, Tensor>[] };
+    const { shift: _, ...rest } = layers[1]!;
+    expectError(() => forward(parameters, tokens, result as never), "E_ARGUMENT",
+      /^state: layers\.0\.scan is missing; give a pass the state that/);
+    expectError(() => forward(parameters, tokens, { layers: [layers[0]!, rest] }), "E_ARGUMENT", /^state: layers\.1\.shift is missing/);
+    expect(() => forward(parameters, tokens, result.state)).not.toThrow();
+  }));
 
   it("refuses a layer whose parts share a state's name", () => {
     const below = channelMix();

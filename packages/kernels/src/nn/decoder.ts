@@ -17,6 +17,7 @@ import { showShape } from "../shape";
 import { scopeUnlessRecording } from "../tape";
 import type { Tensor } from "../tensor";
 import { type Block, type BlockResult, leavesOf, type Norm, type StateOf, type StateParts, type Stream, zeroState } from "./block";
+import { stateCheck } from "./checkState";
 import { type Bound, type Names, ownName, type ParameterSet, parameterSet, type ParameterSpec, stack } from "./parameters";
 
 /** A block behind its norm. Their parameters stand in files in the order in which the two are written here. */
@@ -148,10 +149,12 @@ export function decoder<L extends Layer, Name extends string>(
   const output = parameterSet(head ?? embedding);
   const states = layers.map((layer) => layerState(layer));
   const stateOf = (list: readonly StateOf<StateParts>[]) => ({ [stateName]: list }) as unknown as State;
+  const stateLeaves = states.flatMap((parts, i) => leavesOf(parts, `${stateName}.${i}`, i));
+  const checkState = stateCheck(stateLeaves);
   return {
     parameters,
     vocabulary,
-    stateLeaves: states.flatMap((parts, i) => leavesOf(parts, `${stateName}.${i}`, i)),
+    stateLeaves,
     parameterShapes: () => parameters.shapes,
     decays: parameters.decays,
     halves: parameters.halves,
@@ -163,6 +166,7 @@ export function decoder<L extends Layer, Name extends string>(
       checkTokens(tokens);
       const before = state?.[stateName];
       check(!before || before.length === layers.length, "E_SHAPE", () => `state: has ${before?.length} layers, the model ${layers.length}`);
+      if (state) checkState(state);
       const p = parameters.bind(given);
       let stream: Stream = { branch: lookUp(p.embedding, tokens), residual: null }; // [B,T,D]
       if (inputNorm) stream = { branch: inputNorm.forward(p.inputNorm, stream).normed, residual: null };

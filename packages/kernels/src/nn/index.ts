@@ -11,6 +11,7 @@ export {
   checkTokens, type Decoder, decoder, type DecoderOptions, type DecoderSpecs, type DecoderState, type Layer, layerSpecs, type LayerSpecs,
   layerState, type LayerStateOf, runLayer, runSubLayer, type SubLayer, type SubLayerSpecs,
 } from "./decoder";
+export { stateCheck } from "./checkState";
 export { constantInit, elementsInit, type Init, type InitPlace, normalInit, uniformInit } from "./init";
 export {
   type AnySpecs, type Bound, matrix, type Names, parameter, type ParameterOptions, type ParameterSet, parameterSet, type ParameterSpec,

@@ -141,6 +141,19 @@ describe("elementwise gradients", () => {
   });
 });
 
+describe("what is no tensor", () => {
+  it("is refused by its name", () => {
+    const x = upload(referenceDevice, host([1], [1]));
+    expectError(() => add(x, 3 as never), "E_ARGUMENT", /^add: b is 3, and must be a tensor; addScalar and scale take plain numbers$/);
+    expectError(() => add(x, undefined as never), "E_ARGUMENT", /^add: b is undefined, and must be a tensor/);
+    expectError(() => add([1, 2] as never, x), "E_ARGUMENT", /^add: a is a list, and must be a tensor/);
+    expectError(() => scale(x, x as never), "E_ARGUMENT",
+      /^scale: factor is a tensor, and must be a plain number; mul and add take tensors$/);
+    expectError(() => addScalar(x, undefined as never), "E_ARGUMENT", /^addScalar: term is undefined, and must be a plain number/);
+    x.dispose();
+  });
+});
+
 describe("elementwise kernels", () => {
   it("give the same bits for any number of threads, on every instruction set", async () => {
     await checkSameBits((x) => Object.values(ANYWHERE).map((f) => f(x)), [normals(5, [70_003], 2)]);

@@ -8,11 +8,12 @@
  *
  * Those of two operands are summed over the axes along which the operand was stretched.
  */
+import { check } from "../errors";
 import { kernelsOf } from "../kernels";
 import { apply, like, type Op } from "../op";
 import { broadcastShapes, sameShape, type Shape, sizeOf } from "../shape";
 import type { Family } from "../signature";
-import type { Tensor } from "../tensor";
+import { Tensor } from "../tensor";
 import { checkReal } from "./checks";
 import { broadcastStrides, collapse, type Layout } from "./layout";
 import { sumToShape } from "./sums";
@@ -113,12 +114,19 @@ function scaled(x: Tensor, factor: number): Tensor {
 
 /** factor · x */
 export function scale(x: Tensor, factor: number): Tensor {
+  checkNumber("scale", "factor", factor);
   return apply(affineOp, { x }, { scale: factor, shift: 0 }).y;
 }
 
 /** x + term, for a plain number. */
 export function addScalar(x: Tensor, term: number): Tensor {
+  checkNumber("addScalar", "term", term);
   return apply(affineOp, { x }, { scale: 1, shift: term }).y;
+}
+
+function checkNumber(op: string, name: string, value: unknown): void {
+  check(typeof value === "number", "E_ARGUMENT", () =>
+    `${op}: ${name} is ${value instanceof Tensor ? "a tensor" : String(value)}, and must be a plain number; mul and add take tensors`);
 }
 
 /** Gradient of one operand: a constant times dy, or what the kernel says. */

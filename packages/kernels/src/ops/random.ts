@@ -54,7 +54,7 @@ export function normal(
   const mean = Math.fround(options.mean ?? 0);
   const std = Math.fround(options.std ?? 1);
   check(Number.isFinite(mean) && Number.isFinite(std) && std >= 0, "E_ARGUMENT", () =>
-    `normal: mean ${options.mean} and std ${options.std} must be finite float32 numbers with std >= 0`);
+    `normal: mean ${options.mean ?? 0} and std ${options.std ?? 1} must be finite float32 numbers with std >= 0`);
   const out = Tensor.empty(device, shape, floating("normal", options.dtype));
   if (out.size > 0) kernels(out).randomNormal({ out, key, mean, std });
   return out;
