@@ -1,13 +1,15 @@
 /** The models of reproductions: how they are named, and how they look in every figure. */
 
+/** The models of "unexplored states", by how they were trained. */
 export const METHODS = ["base", "control", "random-noise", "fitted-noise", "state-passing", "tbtt"] as const;
 
-/** The models of "unexplored states", by how they were trained. */
+/** A name in {@link METHODS}. */
 export type Method = (typeof METHODS)[number];
 
+/** The models of "gca-retrieval", by how they look back. */
 export const RETRIEVERS = ["drt-1", "drt-2", "sliding-window", "full-attention"] as const;
 
-/** The models of "gca-retrieval", by how they look back. */
+/** A name in {@link RETRIEVERS}. */
 export type Retriever = (typeof RETRIEVERS)[number];
 
 /** A name in {@link METHOD_STYLES}. */

@@ -12,7 +12,7 @@ export function logPositions(length: number, perOctave = 2): number[] {
 }
 
 /**
- * Upper edges of bins (previous edge, edge]: the positions above, plus those that are `wanted` exactly. A
+ * Upper edges of log-spaced bins (previous edge, edge]: those of {@link logPositions}, plus the `wanted` ones exactly. A
  * log-spaced edge less than half a bin away from a wanted one gives way, so that no sliver is left.
  */
 export function binEdges(length: number, wanted: readonly number[] = [], perOctave = 2): number[] {

@@ -1,5 +1,6 @@
 /** Confidence intervals, as small as measures need them. Every interval here is two-sided at 95%. */
 
+/** Lower and upper end of a confidence interval. */
 export type Interval = readonly [low: number, high: number];
 
 /** 97.5% quantiles of Student's t for 1 ... 30 degrees of freedom. */

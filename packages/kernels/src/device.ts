@@ -13,7 +13,7 @@ export type DeviceKind = "cpu" | "webgpu" | "reference";
 /** A backend's own handle of a buffer; only that backend looks inside. */
 export type DeviceBuffer = object;
 
-/** Bytes. `used` is held by tensors, `pooled` is kept for reuse, `peak` the most ever used at a time. */
+/** How much memory a device uses, in bytes. `used` is held by tensors, `pooled` is kept for reuse, `peak` the most ever used at a time. */
 export interface MemoryUse {
   readonly used: number;
   readonly pooled: number;

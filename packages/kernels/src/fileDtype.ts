@@ -30,7 +30,7 @@ export function bitsOf(dtype: string): number | undefined {
   return Object.hasOwn(OTHER_BITS, dtype) ? OTHER_BITS[dtype] : undefined;
 }
 
-/** Types that can be written. */
+/** Element types that a safetensors file can be written with. */
 export type WritableDType = "F64" | "F32" | "F16" | "BF16" | "I64" | "I32";
 
 export function isFloat(dtype: FileDType): boolean {

@@ -13,7 +13,7 @@ function editDistance(a: string, b: string): number {
   return row[b.length]!;
 }
 
-/** ` (did you mean "cpu"?)`, or nothing when no name is near. */
+/** A suggestion for an error message, ` (did you mean "cpu"?)`, or nothing when no name is near. */
 export function nearest(given: string, names: readonly string[]): string {
   const word = String(given).slice(0, 64).toLowerCase();
   const ranked = names.map((name) => ({ name, distance: editDistance(word, name.toLowerCase()) })).sort((a, b) => a.distance - b.distance);

@@ -1,6 +1,6 @@
 /** Numbers as people read them on axes and in tables. */
 
-/** 65536 -> `64k`, 1048576 -> `1M`, 1000 -> `1,000`: lengths that are whole binary multiples get a suffix. */
+/** A length for people, with a suffix where it is a whole binary multiple: 65536 -> `64k`, 1048576 -> `1M`, 1000 -> `1,000`. */
 export function formatLength(tokens: number): string {
   if (tokens >= 2 ** 20 && Number.isInteger((tokens / 2 ** 20) * 4)) return `${tokens / 2 ** 20}M`;
   if (tokens >= 1024 && Number.isInteger(tokens / 1024)) return `${tokens / 1024}k`;
@@ -22,7 +22,7 @@ export function significant(value: number, digits = 3): string {
   return String(Number(value.toPrecision(digits)));
 }
 
-/** 754 -> `12 min 34 s`. */
+/** A duration in words, in its two largest units: 754 -> `12 min 34 s`. */
 export function formatSeconds(seconds: number): string {
   const whole = Math.round(seconds);
   const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60), whole % 60];

@@ -52,7 +52,10 @@ export interface AskedFromOneStream {
   readonly teacherForced: number;
 }
 
-/** Runs one stream, then all questions from its end, each from the same state. Throws `E_ARGUMENT` for a task that can't be asked so. */
+/**
+ * Measures how many of several keys a model finds again in one stream: all questions are asked at its end, each from the same state.
+ * Throws `E_ARGUMENT` for a task that can't be asked so.
+ */
 export async function askedFromOneStream<State extends Tree>(
   model: SequenceModel<State>, parameters: Parameters, task: Task, options: AskedFromOneStreamOptions,
 ): Promise<AskedFromOneStream> {

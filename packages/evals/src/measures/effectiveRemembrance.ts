@@ -46,7 +46,10 @@ export interface EffectiveRemembrance {
   readonly points: readonly RemembrancePoint[];
 }
 
-/** Measures the curve over t. Costs Σ (T - t) tokens per sequence; memory does not depend on T. */
+/**
+ * Measures how much the tokens before t still matter at the end, for each t. Costs Σ (T - t) tokens per sequence; memory does not
+ * depend on T.
+ */
 export async function effectiveRemembrance<State extends Tree>(
   model: SequenceModel<State>, parameters: Parameters, sequences: readonly (Tokens | TokenSource)[], options: EffectiveRemembranceOptions,
 ): Promise<EffectiveRemembrance> {

@@ -55,7 +55,10 @@ export interface LossByPosition {
   readonly lengths: readonly LossRecord[];
 }
 
-/** Measures on several held-out sequences, side by side. Time grows with the longest length; memory does not. */
+/**
+ * Measures the loss by position on several held-out sequences, beside that with a short context. Time grows with the longest
+ * length; memory does not.
+ */
 export async function lossByPosition<State extends Tree>(
   model: SequenceModel<State>, parameters: Parameters, sequences: readonly (Tokens | TokenSource)[],
   options: LossByPositionOptions,

@@ -37,7 +37,7 @@ export interface StateStatistics {
   readonly pooled: readonly ({ readonly position: number; readonly ci95: Interval | null } & Moments)[];
 }
 
-/** Measures at log-spaced positions, streaming. */
+/** Measures how widely the elements of a recurrent state spread, at log-spaced positions of a stream. */
 export async function stateStatistics<State extends Tree>(
   model: SequenceModel<State>, parameters: Parameters, sequences: readonly (Tokens | TokenSource)[], options: StateStatisticsOptions,
 ): Promise<StateStatistics> {

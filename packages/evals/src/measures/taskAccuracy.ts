@@ -57,7 +57,10 @@ export interface TaskAccuracy {
   readonly cells: readonly TaskCell[];
 }
 
-/** Runs `samples` samples (16 side by side unless `batch` is given) at each length and depth. */
+/**
+ * Measures how often a model answers a task exactly, by `samples` samples (16 side by side unless `batch` is given) at each length
+ * and depth.
+ */
 export async function taskAccuracy<State extends Tree>(
   model: SequenceModel<State>, parameters: Parameters, task: Task, options: TaskAccuracyOptions,
 ): Promise<TaskAccuracy> {

@@ -9,7 +9,10 @@ import { capital, list } from "./words";
 const COLLAPSE_FROM = 1.1;
 const HOLDS_TO = 1.01;
 
-/** `collapses`: a ratio of 1.10 or more at the end; `holds`: at most 1.01 everywhere beyond T; else `loses`. */
+/**
+ * How a model fares beyond its training length. `collapses`: a ratio of 1.10 or more at the end; `holds`: at most 1.01 everywhere
+ * beyond T; else `loses`.
+ */
 export type Verdict = "collapses" | "loses" | "holds";
 
 /** What the numbers of one model say. */

@@ -11,6 +11,7 @@ const TASK_NAMES: Readonly<Record<string, string>> = {
   passkey: "passkey in filler",
 };
 
+/** The name of a task in words, for titles and sentences; its own name where it has no other. */
 export function taskName(task: string): string {
   return TASK_NAMES[task] ?? task;
 }

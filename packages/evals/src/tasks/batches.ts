@@ -45,7 +45,7 @@ interface Row {
   readonly answers: readonly { readonly at: number; readonly length: number }[];
 }
 
-/** Batches by step number: the same step gives the same batch, so that a resumed run sees the same samples. */
+/** Training batches of a task, by step number: the same step gives the same batch, so that a resumed run sees the same samples. */
 export function taskBatches(task: Task, options: TaskBatchOptions): { batch(step: number): TaskBatch } {
   const { key, batch: rows, length, sharedLength = false, ends, questions, promptWeight = 1, answerWeight = 1 } = options;
   const longest = length + 1;

@@ -72,25 +72,25 @@ function unary(op: UnaryName): (x: Tensor) => Tensor {
   return (x) => apply(object, { x }, undefined).y;
 }
 
-/** -x */
+/** The negative -x. */
 export const neg = unary("neg");
-/** eˣ */
+/** The exponential eˣ. */
 export const exp = unary("exp");
 /** Natural logarithm; NaN below 0. */
 export const log = unary("log");
 /** Square root; NaN below 0. The gradient at 0 is infinite. */
 export const sqrt = unary("sqrt");
-/** x² */
+/** The square x². */
 export const square = unary("square");
-/** 1 / (1 + e⁻ˣ) */
+/** Logistic function 1 / (1 + e⁻ˣ). */
 export const sigmoid = unary("sigmoid");
-/** x · sigmoid(x) */
+/** Sigmoid linear unit (swish): x · sigmoid(x). */
 export const silu = unary("silu");
-/** log(1 + eˣ), without overflow. */
+/** Smooth positive part log(1 + eˣ), without overflow. */
 export const softplus = unary("softplus");
 /** Hyperbolic tangent. */
 export const tanh = unary("tanh");
-/** x above 0, else 0; the gradient at 0 is 0. */
+/** Rectifier: x above 0, else 0; the gradient at 0 is 0. */
 export const relu = unary("relu");
 
 const affineOp: Op<{ x: Tensor }, { y: Tensor }, { readonly scale: number; readonly shift: number }> = {
@@ -112,13 +112,13 @@ function scaled(x: Tensor, factor: number): Tensor {
   return y;
 }
 
-/** factor · x */
+/** Multiplies by a plain number: factor · x. */
 export function scale(x: Tensor, factor: number): Tensor {
   checkNumber("scale", "factor", factor);
   return apply(affineOp, { x }, { scale: factor, shift: 0 }).y;
 }
 
-/** x + term, for a plain number. */
+/** Adds a plain number: x + term. */
 export function addScalar(x: Tensor, term: number): Tensor {
   checkNumber("addScalar", "term", term);
   return apply(affineOp, { x }, { scale: 1, shift: term }).y;

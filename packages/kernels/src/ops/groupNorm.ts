@@ -11,7 +11,8 @@ import { full } from "./memory";
 import { reshape } from "./view";
 
 /**
- * (x - mean) / √(variance + eps) · weight + bias, with mean and variance of each of `groups` blocks of neighbours: x [..., D], weight and
+ * Group norm: (x - mean) / √(variance + eps) · weight + bias, with mean and variance of each of `groups` blocks of neighbours: x [...,
+ * D], weight and
  * bias
  * [D] (`bias` null: none) -> [..., D]. `eps` 1e-5 unless given. Differentiable. Throws `E_SHAPE`, `E_DTYPE`, `E_ARGUMENT` (groups, eps).
  */

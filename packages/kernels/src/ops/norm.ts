@@ -94,8 +94,8 @@ export const rmsNormOp: Op<{ x: Tensor; weight: Tensor }, { y: Tensor }, NormAtt
 };
 
 /**
- * x / √(mean(x²) + eps) · weight over the last axis (Zhang & Sennrich 2019): x [..., D], weight [D] -> [..., D]. `eps` 1e-5 unless
- * given.
+ * RMS norm over the last axis (Zhang & Sennrich 2019), x / √(mean(x²) + eps) · weight: x [..., D], weight [D] -> [..., D]. `eps`
+ * 1e-5 unless given.
  */
 export function rmsNorm(x: Tensor, weight: Tensor, options: { eps?: number } = {}): Tensor {
   return apply(rmsNormOp, { x, weight }, { eps: options.eps ?? 1e-5 }).y;
@@ -156,7 +156,8 @@ export const gatedRmsNormOp: Op<{ y: Tensor; gate: Tensor; weight: Tensor }, { o
 };
 
 /**
- * RMSNorm(y · silu(gate)) · weight (Dao & Gu 2024, section 7.1): y, gate [..., D], weight [D] -> [..., D]. Each of `groups` (1 unless
+ * Gated RMS norm, RMSNorm(y · silu(gate)) · weight (Dao & Gu 2024, section 7.1): y, gate [..., D], weight [D] -> [..., D]. Each of
+ * `groups` (1 unless
  * given) blocks of D/groups neighbours is normed on its own. `eps` 1e-5 unless given.
  */
 export function gatedRmsNorm(y: Tensor, gate: Tensor, weight: Tensor, options: { eps?: number; groups?: number } = {}): Tensor {

@@ -65,7 +65,7 @@ export function globalNorm(tree: unknown): Tensor {
   return norm;
 }
 
-/** min(1, maxNorm / norm) as a tensor [1]: what gradients of that norm are multiplied with to clip them. */
+/** What gradients of that norm are multiplied with to clip them: min(1, maxNorm / norm), a tensor [1]. */
 export function clipFactor(norm: Tensor, maxNorm: number): Tensor {
   check(norm.size === 1, "E_SHAPE", () => `clipFactor: norm ${showShape(norm.shape)} must be one number`);
   check(maxNorm > 0, "E_ARGUMENT", () => `clipFactor: maxNorm ${maxNorm} must be above 0`);
@@ -83,8 +83,8 @@ export function countNonFinite(tree: unknown): Tensor {
 }
 
 /**
- * `x` where `count` (a tensor [1] of i32, see {@link countNonFinite}) is 0, else `otherwise`, of the same shape and type; zeros unless
- * given. Bits are copied, and nothing is read back. No gradients flow through it.
+ * Keeps `x` unless something was counted: `x` where `count` (a tensor [1] of i32, see {@link countNonFinite}) is 0, else `otherwise`,
+ * of the same shape and type; zeros unless given. Bits are copied, and nothing is read back. No gradients flow through it.
  */
 export function unlessCounted(count: Tensor, x: Tensor, otherwise: Tensor | null = null): Tensor {
   checkCount("unlessCounted: count", count);
@@ -101,7 +101,7 @@ function checkCount(name: string, count: Tensor): void {
     () => `${name} is ${count.dtype} ${showShape(count.shape)}; it must be one i32`);
 }
 
-/** First and second moments, each a tree like the parameters. */
+/** The state of AdamW: first and second moments, each a tree like the parameters. */
 export interface AdamWMoments<P> {
   readonly m: TreeLike<P, Tensor>;
   readonly v: TreeLike<P, Tensor>;

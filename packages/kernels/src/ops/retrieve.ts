@@ -105,7 +105,7 @@ const retrieveOp: Op<{ queries: Tensor; landmarks: Tensor }, { indices: Tensor; 
 };
 
 /**
- * The k best of the past landmarks for each query, and the softmax of their scores q · l / √D:
+ * Retrieves for each query the k best of the past landmarks, and the softmax of their scores q · l / √D:
  * queries [B,C,D], landmarks [B,M,D] -> indices i32 and weights, both [B,C,k].
  * Query c sees the landmarks below min(M, first + c); where fewer than k are visible, the rest has index -1 and weight
  * 0. Rows of `landmarks` beyond what is visible are never read into the results: a memory may have spare room.

@@ -83,7 +83,8 @@ export const ropeOp: Op<{ x: Tensor }, { out: Tensor }, RopeAttributes> = {
 };
 
 /**
- * Turns the pairs (i, i + D/2) of each head by position · theta^(-2i/D): x [B,T,H,D] with an even D -> the same shape. Step t
+ * Rotary position embedding: turns the pairs (i, i + D/2) of each head by position · theta^(-2i/D): x [B,T,H,D] with an even D -> the
+ * same shape. Step t
  * is at position `start` + t (0 unless given); `theta` is 10,000 unless given. Throws `E_SHAPE`, `E_DTYPE`, `E_ARGUMENT`.
  */
 export function rope(x: Tensor, options: { start?: number; theta?: number } = {}): Tensor {

@@ -35,7 +35,10 @@ const whereOp: Op<{ condition: Tensor; a: Tensor; b: Tensor }, { y: Tensor }> = 
   },
 };
 
-/** a where `condition` is not 0, else b; all three broadcast. The condition passes no gradient. Throws `E_SHAPE`, `E_DTYPE`. */
+/**
+ * Chooses between a and b, number by number: a where `condition` is not 0, else b; all three broadcast. The condition passes no
+ * gradient. Throws `E_SHAPE`, `E_DTYPE`.
+ */
 export function where(condition: Tensor, a: Tensor, b: Tensor): Tensor {
   const shape = broadcastShapes(broadcastShapes(condition.shape, a.shape, "where"), b.shape, "where");
   const stretched = (t: Tensor) => (sameShape(t.shape, shape) ? t : broadcastTo(t, shape));
