@@ -1,8 +1,8 @@
 /**
  * Checks the house's plan on the sources: packages import only the packages below them, browser-safe code imports
  * nothing of Node, and no files import each other in a circle, not for types either.
- * No line is over 140 columns, but for long regular expressions. Files of 400 lines and more get a warning.
- * Prints one line per finding and what it has checked, or fails.
+ * No line is over 140 columns, but for long regular expressions. Files of 400 lines and more get a warning. Prints one line per finding
+ * and what it has checked, or fails.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";

@@ -19,8 +19,7 @@ import type { Tensor } from "./tensor";
 /**
  * A number that goes with a launch: a whole one of at least 0 (`size`), any whole one (`int`), one that kernels take as f32 (`real`, where
  * a subnormal number may be 0) or as it is (`number`), a flag, or one of the given names. The others are lists, of which a kernel has at
- * most one, its last number: `sizes`, `reals`, the two words of
- * a random `key` (`key?`: none where it is null), a loop nest.
+ * most one, its last number: `sizes`, `reals`, the two words of a random `key` (`key?`: none where it is null), a loop nest.
  */
 export type NumberKind = "size" | "int" | "real" | "number" | "flag" | readonly string[] | "sizes" | "reals" | "key" | "key?" | "nest";
 

@@ -154,8 +154,7 @@ export class Tensor {
   /**
    * Replaces the contents, in queue order; floats are rounded to the tensor's type. The data is copied before this returns. Throws
    * `E_DTYPE` for what is no number, or for i32 not a whole one of 32 bits. A window of f16 that begins or ends in the middle of a pair
-   * of numbers can't
-   * be written (`E_SHAPE`).
+   * of numbers can't be written (`E_SHAPE`).
    */
   write(data: ArrayLike<number>): this {
     const end = this.offset + this.size;

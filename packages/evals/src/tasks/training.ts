@@ -52,8 +52,7 @@ export function withTask(batches: BatchSource, { task, share, shortest, options,
     context,
     settings: {
       kind: "samples of a task among a text", task: task.name, share, shortest: least, answerWeight, batch, context, microBatches,
-      key: [...key], text: batches.settings,
-      ...(options && { options: options as JsonObject }),
+      key: [...key], text: batches.settings, ...(options && { options: options as JsonObject }),
     },
     at(step, microBatch) {
       const number = step * microBatches + microBatch;

@@ -7,8 +7,8 @@
 namespace lenggen {
 namespace LENGGEN_ISA {
 
-// What one tile of a product asks for: a row of `floats` every `steps` steps, `stride` apart. A tile that has
-// nothing else to prefetch names its own operand, so that the part is never empty.
+// What one tile of a product asks for: a row of `floats` every `steps` steps, `stride` apart. A tile that has nothing else to prefetch
+// names its own operand, so that the part is never empty.
 struct AheadPart {
   const float* data;
   int64_t floats, stride, steps;

@@ -1,5 +1,6 @@
 /**
- * The laws of a backend. Every op gives on it what it gives on the reference device, and so do its gradients; what a call made is freed; and
+ * The laws of a backend. Every op gives on it what it gives on the reference device, and so do its gradients; what a call made is freed;
+ * and
  * ops that run in composed form are held to the same. Numbers are drawn once, as float32, and the reference computes with them in float64.
  */
 import type { Device } from "../device";
@@ -36,7 +37,8 @@ interface Host {
 function draw(drawn: Drawn, random: () => number): Host {
   const { shape } = drawn;
   if ("given" in drawn) return { shape, data: drawn.given, whole: true };
-  const of = "below" in drawn ? () => Math.floor(random() * drawn.below) : () => Math.fround(drawn.low + random() * (drawn.high - drawn.low));
+  const of = "below" in drawn ? () => Math.floor(random() * drawn.below)
+    : () => Math.fround(drawn.low + random() * (drawn.high - drawn.low));
   return { shape, data: Array.from({ length: sizeOf(shape) }, of), whole: "below" in drawn };
 }
 
@@ -50,7 +52,8 @@ async function evaluate(device: Device, { run }: OpCase, inputs: readonly Host[]
       const results = run(...given.map((t, i) => x[i] ?? t));
       return Array.isArray(results) ? results as readonly Tensor[] : [results as Tensor];
     }, tracked);
-    const cotangents = outputs.map((t) => (t.dtype === "i32" ? null : tensor(device, Array.from({ length: t.size }, (_, i) => Math.fround(1 / (1 + (i % 7)))), t.shape, real)));
+    const cotangents = outputs.map((t) =>
+      (t.dtype === "i32" ? null : tensor(device, Array.from({ length: t.size }, (_, i) => Math.fround(1 / (1 + (i % 7)))), t.shape, real)));
     return { outputs, gradients: pullback(cotangents) };
   });
   try {
@@ -64,7 +67,8 @@ async function evaluate(device: Device, { run }: OpCase, inputs: readonly Host[]
  * Checks that a device computes every op as the reference does, with all gradients, and leaves no memory behind. Throws `E_LAW` that names
  * the op, the output or gradient, and the first number that is off; `E_UNKNOWN_NAME` for an op that is none.
  */
-export async function checkBackend(device: Device, { ops = BACKEND_OPS, tolerance = 3e-5, key = makeKey(5) }: BackendSetup = {}): Promise<void> {
+export async function checkBackend(device: Device,
+  { ops = BACKEND_OPS, tolerance = 3e-5, key = makeKey(5) }: BackendSetup = {}): Promise<void> {
   checkSetup(tolerance > 0, () => `laws: tolerance ${tolerance} must be above 0`);
   const reference = await open("reference");
   try {

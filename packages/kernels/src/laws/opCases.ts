@@ -1,10 +1,14 @@
-/** One small call of every op, by name: what {@link checkBackend} runs on two devices. Sizes are odd, so that vectors and tiles have rests. */
+/**
+ * One small call of every op, by name: what {@link checkBackend} runs on two devices. Sizes are odd, so that vectors and tiles have
+ * rests.
+ */
 import { attention } from "../ops/attention";
 import { chunkAttention } from "../ops/chunkAttention";
 import { causalConv } from "../ops/conv";
 import { crossEntropy } from "../ops/crossEntropy";
 import { cumulativeSum } from "../ops/cumulativeSum";
-import { add, addScalar, div, equal, exp, less, log, mul, neg, relu, scale, sigmoid, silu, softplus, sqrt, square, sub, tanh } from "../ops/elementwise";
+import { add, addScalar, div, equal, exp, less, log, mul, neg, relu, scale, sigmoid, silu, softplus, sqrt, square, sub,
+  tanh } from "../ops/elementwise";
 import { embedding } from "../ops/embedding";
 import { ssmGates } from "../ops/gates";
 import { gather } from "../ops/gather";
@@ -77,13 +81,16 @@ export const OP_CASES: Readonly<Record<string, OpCase>> = {
   ),
   "ssd": of(
     (x, dt, a, b, c, d, state) => Object.values(ssd({ x, dt, a, b, c, d, state }, { chunk: 16 })),
-    real(2, 40, 4, 9), positive(2, 40, 4), { shape: [2, 40, 4], low: -1, high: 0 }, real(2, 40, 2, 11), real(2, 40, 2, 11), real(4), real(2, 4, 9, 11),
+    real(2, 40, 4, 9), positive(2, 40, 4), { shape: [2, 40, 4], low: -1, high: 0 }, real(2, 40, 2, 11), real(2, 40, 2, 11), real(4),
+    real(2, 4, 9, 11),
   ),
   "rope": of((x) => rope(x, { start: 70 }), real(2, 9, 3, 10)),
   "attention": of((q, k, v) => attention({ q, k, v }, { window: 7 }), real(2, 19, 4, 9), real(2, 19, 2, 9), real(2, 19, 2, 9)),
   "chunkAttention": of(
     (q, keys, values, weights, indices, offsets) => chunkAttention({ q, keys, values, weights, indices, offsets }),
-    real(2, 13, 4, 9), real(2, 5, 7, 2, 9), real(2, 5, 7, 2, 9), positive(2, 3, 2), below(5, 2, 3, 2), { shape: [2, 4], given: [0, 4, 9, 13, 0, 5, 8, 13] },
+    real(2, 13, 4, 9), real(2, 5, 7, 2, 9), real(2, 5, 7, 2, 9), positive(2, 3, 2), below(5, 2, 3, 2),
+    { shape: [2, 4], given: [0, 4, 9, 13, 0, 5, 8, 13] },
   ),
-  "retrieve": of((queries, landmarks) => Object.values(retrieve({ queries, landmarks }, { k: 3, first: 2 })), real(2, 5, 16), real(2, 9, 16)),
+  "retrieve": of((queries, landmarks) => Object.values(retrieve({ queries, landmarks }, { k: 3, first: 2 })), real(2, 5, 16),
+    real(2, 9, 16)),
 };

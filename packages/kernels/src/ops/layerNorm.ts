@@ -60,8 +60,7 @@ export const layerNormOp: Op<LayerNormInputs, { y: Tensor }, NormAttributes, Sav
 
 /**
  * Layer norm over the last axis (Ba, Kiros & Hinton 2016), (x - mean(x)) / √(variance(x) + eps) · weight + bias: x [..., D], weight and
- * bias [D]
- * (`bias` null: none) -> [..., D], f32 or f64. `eps` 1e-5 unless given. Throws `E_SHAPE`, `E_DTYPE` and `E_ARGUMENT`.
+ * bias [D] (`bias` null: none) -> [..., D], f32 or f64. `eps` 1e-5 unless given. Throws `E_SHAPE`, `E_DTYPE` and `E_ARGUMENT`.
  */
 export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor | null = null, options: { eps?: number } = {}): Tensor {
   return apply(layerNormOp, { x, weight, bias }, { eps: options.eps ?? 1e-5 }).y;

@@ -157,8 +157,7 @@ export const gatedRmsNormOp: Op<{ y: Tensor; gate: Tensor; weight: Tensor }, { o
 
 /**
  * Gated RMS norm, RMSNorm(y · silu(gate)) · weight (Dao & Gu 2024, section 7.1): y, gate [..., D], weight [D] -> [..., D]. Each of
- * `groups` (1 unless
- * given) blocks of D/groups neighbours is normed on its own. `eps` 1e-5 unless given.
+ * `groups` (1 unless given) blocks of D/groups neighbours is normed on its own. `eps` 1e-5 unless given.
  */
 export function gatedRmsNorm(y: Tensor, gate: Tensor, weight: Tensor, options: { eps?: number; groups?: number } = {}): Tensor {
   return apply(gatedRmsNormOp, { y, gate, weight }, { eps: options.eps ?? 1e-5, groups: options.groups ?? 1 }).out;

@@ -84,8 +84,8 @@ export const ropeOp: Op<{ x: Tensor }, { out: Tensor }, RopeAttributes> = {
 
 /**
  * Rotary position embedding: turns the pairs (i, i + D/2) of each head by position · theta^(-2i/D): x [B,T,H,D] with an even D -> the
- * same shape. Step t
- * is at position `start` + t (0 unless given); `theta` is 10,000 unless given. Throws `E_SHAPE`, `E_DTYPE`, `E_ARGUMENT`.
+ * same shape. Step t is at position `start` + t (0 unless given); `theta` is 10,000 unless given. Throws `E_SHAPE`, `E_DTYPE`,
+ * `E_ARGUMENT`.
  */
 export function rope(x: Tensor, options: { start?: number; theta?: number } = {}): Tensor {
   return apply(ropeOp, { x }, { start: options.start ?? 0, theta: options.theta ?? 10_000 }).out;

@@ -59,8 +59,8 @@ fn run(group: u32, lane: u32) {
 
 /**
  * Measures a device's ceilings, in 10⁹ floating-point operations and in 10⁹ bytes (read and written) a second, in about two seconds, by
- * its timestamps if it was opened with `profile` and has them, else by
- * the clock. Takes at most 512 MiB meanwhile. Throws `E_MEMORY` where there is no room for that.
+ * its timestamps if it was opened with `profile` and has them, else by the clock. Takes at most 512 MiB meanwhile. Throws `E_MEMORY`
+ * where there is no room for that.
  */
 export async function webGpuCeiling(device: WebGpuDevice): Promise<Ceiling> {
   const { launcher: gpu } = device;

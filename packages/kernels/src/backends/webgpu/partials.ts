@@ -58,8 +58,7 @@ fn run(group: u32, lane: u32) {
 
 /**
  * Adds up the rows of `partials` [rows, ...], of which columns that no output takes are left out. Column q goes to `first` for q < its
- * size, transposed from
- * [size / inner, inner] to [inner, size / inner] (as it is unless `inner` is given), else to `second`.
+ * size, transposed from [size / inner, inner] to [inner, size / inner] (as it is unless `inner` is given), else to `second`.
  */
 export function sumPartials(
   gpu: Launcher, partials: Tensor, outputs: { first: Tensor; inner?: number; second?: Tensor | null },
