@@ -1,7 +1,7 @@
 /**
  * The laws of a backend. Every op gives on it what it gives on the reference device, and so do its gradients; what a call made is freed;
- * and
- * ops that run in composed form are held to the same. Numbers are drawn once, as float32, and the reference computes with them in float64.
+ * and ops that run in composed form are held to the same. Numbers are drawn once, as float32, and the reference computes with them
+ * in float64.
  */
 import type { Device } from "../device";
 import { LenggenError } from "../errors";

@@ -12,7 +12,8 @@ import { reshape } from "./view";
 
 /**
  * Group norm, (x - mean) / √(variance + eps) · weight + bias, with mean and variance of each of `groups` blocks of neighbours:
- * x [..., D], weight and bias [D] (`bias` null: none) -> [..., D]. `eps` 1e-5 unless given. Differentiable. Throws `E_SHAPE`, `E_DTYPE`, `E_ARGUMENT` (groups, eps).
+ * x [..., D], weight and bias [D] (`bias` null: none) -> [..., D]. `eps` 1e-5 unless given. Differentiable.
+ * Throws `E_SHAPE`, `E_DTYPE`, `E_ARGUMENT` (groups, eps).
  */
 export function groupNorm(x: Tensor, groups: number, weight: Tensor, bias: Tensor | null = null, options: { eps?: number } = {}): Tensor {
   const width = x.shape.at(-1) ?? 0;

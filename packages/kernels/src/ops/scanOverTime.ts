@@ -15,8 +15,7 @@ export interface ScanStep<State> {
 
 /**
  * Runs `step` along the second axis of all inputs, each [B,T,...]: it sees the state before and every input's row [B,...] at its step.
- * Gives
- * the outputs of all steps [B,T,...] and the last state. Throws `E_SHAPE` when inputs differ in B or T, or there is no step.
+ * Gives the outputs of all steps [B,T,...] and the last state. Throws `E_SHAPE` when inputs differ in B or T, or there is no step.
  */
 export function scanOverTime<Inputs extends Readonly<Record<string, Tensor>>, State>(
   inputs: Inputs, initial: State, step: (state: State, rows: { readonly [N in keyof Inputs]: Tensor }) => ScanStep<State>,

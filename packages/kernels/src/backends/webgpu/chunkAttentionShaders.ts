@@ -200,8 +200,9 @@ fn run(group: u32, lane: u32) {${CORNER}
     ${eachRow((i) => `{
       acc[${i}] += own[${i}] * (slot.weight / ${entry("total", i)});
       let row = at.first + top + ${i}u;
-      if (side == 0u && at.d == 0u && row < at.end) { logSums[scalar_of(at, row) * params.slots + number] = ${entry("most",
-        i)} + log_one(${entry("total", i)}); }
+      if (side == 0u && at.d == 0u && row < at.end) {
+        logSums[scalar_of(at, row) * params.slots + number] = ${entry("most", i)} + log_one(${entry("total", i)});
+      }
     }`)}
   }
   ${eachRow((i) => `{
