@@ -5,8 +5,8 @@ import type { Tree } from "../tree";
 
 /**
  * Makes the check of the states that a model is given. Without it a state of another form, such as the whole result of a pass in the
- * place of its state, would count as none, and the stream would begin anew without a word. The check throws `E_ARGUMENT` with the first leaf
- * that is missing.
+ * place of its state, would count as none, and the stream would begin anew without a word. The check throws `E_ARGUMENT` with the first
+ * leaf that is missing.
  */
 export function stateCheck(stateLeaves: readonly StateLeaf[]): (state: Tree) => void {
   const leaves = stateLeaves.map(({ path }) => ({ path, names: path.split(".") }));

@@ -99,8 +99,9 @@ describe.skipIf(!listing.available)("shared WGSL", async () => {
           name: "joins", reads: { x: kind }, writes: { y: kind }, params: {}, workgroup: width, subgroups,
           code: `${declaration}
 fn run(group: u32, lane: u32) {
-  for (var turn = 0u; turn < ${TURNS}u; turn++) { y[turn * WORKGROUP + lane] = ${kind}(${call.replace("VALUE",
-    `${type}(x[turn * WORKGROUP + lane])`)}); }
+  for (var turn = 0u; turn < ${TURNS}u; turn++) {
+    y[turn * WORKGROUP + lane] = ${kind}(${call.replace("VALUE", `${type}(x[turn * WORKGROUP + lane])`)});
+  }
 }`,
         });
         using x = tensor(device, values, [values.length], kind);
