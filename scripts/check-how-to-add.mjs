@@ -12,14 +12,15 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const KERNELS = "packages/kernels/src";
 
 /**
- * `own`: the files that are added for the example `name`; `known`: those that get a line. A list in ARCHITECTURE says them with `<op>` or
+ * `own`: the files that are added for the example `name`; `known`: those that get a line; `withKernels`: those that get one once the op has
+ * kernels, in which list they stand. A list in ARCHITECTURE says them with `<op>` or
  * the like in the place of the name.
  */
 const LISTS = [
   {
     list: "An op", placeholder: "<op>", name: "cumulativeSum",
     own: [`${KERNELS}/ops/cumulativeSum.ts`, `${KERNELS}/ops/cumulativeSum.test.ts`],
-    known: [`${KERNELS}/families.ts`, `${KERNELS}/index.ts`],
+    known: [`${KERNELS}/families.ts`, `${KERNELS}/index.ts`], withKernels: [`${KERNELS}/laws/opCases.ts`],
   },
   {
     list: "Its kernels", placeholder: "<op>", name: "cumulativeSum",
@@ -69,7 +70,7 @@ function whoKnows(own, name) {
 
 const architecture = readFileSync(join(root, "ARCHITECTURE.md"), "utf8");
 const lines = architecture.slice(architecture.indexOf("## How to add")).split("\n");
-for (const { list, placeholder, name, own, known } of LISTS) {
+for (const { list, placeholder, name, own, known, withKernels = [] } of LISTS) {
   const line = lines.find((each) => each.startsWith(`- **${list}`));
   if (line === undefined) {
     problems.push(`ARCHITECTURE.md has no list "${list}"`);
@@ -82,7 +83,11 @@ for (const { list, placeholder, name, own, known } of LISTS) {
     if (!said) problems.push(`${list}: the list does not say ${basename(file).replace(name, placeholder)}`);
   }
   const found = whoKnows(own, name).filter((file) => !own.some((each) => dirname(each) === dirname(file)) || known.includes(file));
-  for (const file of found) if (!known.includes(file)) problems.push(`${list}: ${file} knows ${name} too, which the list does not say`);
+  const saysKernels = (file) => lines.some((each) => each.startsWith("- **Its kernels") && each.includes(basename(file)));
+  for (const file of withKernels) if (!saysKernels(file)) problems.push(`Its kernels: the list does not say ${basename(file)}`);
+  for (const file of found) {
+    if (![...known, ...withKernels].includes(file)) problems.push(`${list}: ${file} knows ${name} too, which the list does not say`);
+  }
   for (const file of known) if (!found.includes(file)) problems.push(`${list}: ${file} does not know ${name}`);
 }
 
