@@ -15,4 +15,9 @@ const job = spawn(process.execPath, [join(root, "packages/cli/bin/lenggen.js"), 
 // Ctrl-C reaches the job by itself, as it shares the terminal; this process only has to outlive it.
 process.on("SIGINT", () => {});
 process.on("SIGTERM", () => job.kill("SIGTERM"));
-job.on("exit", (code, signal) => process.exit(code ?? (signal === "SIGINT" ? 130 : 1)));
+job.on("exit", (code, signal) => {
+  if (signal && signal !== "SIGINT" && signal !== "SIGTERM") {
+    process.stderr.write(`npm start: the job was ended by ${signal}; the same command goes on where it was\n`);
+  }
+  process.exit(code ?? (signal === "SIGINT" ? 130 : 1));
+});

@@ -19,17 +19,17 @@ function about({ meaning, range }: Pick<Setting, "meaning" | "range">): string {
 }
 
 /**
- * Adds one flag per setting, e.g. `--learning-rate <value>`. `defaults` override the table's; a setting in `unless` has none, and says in
- * these words what holds unless it is given.
+ * Adds one flag per setting, e.g. `--learning-rate <value>`. A setting in `unless` has no default, and says in these words what holds unless it
+ * is given.
  */
 export function addSettings(
-  command: Command, settings: SettingsTable, defaults: JsonObject = {}, unless: Readonly<Record<string, string>> = {},
+  command: Command, settings: SettingsTable, unless: Readonly<Record<string, string>> = {},
 ): Command {
   for (const [name, setting] of Object.entries(settings)) {
     const flag = `--${kebab(name)}`;
     const open = unless[name];
     const help = open === undefined ? about(setting) : `${about(setting)} Unless given: ${open}`;
-    const byDefault = open === undefined ? (defaults[name] ?? setting.default) : undefined;
+    const byDefault = open === undefined ? setting.default : undefined;
     command.option(`${flag} <value>`, help, (text: string) => parseSetting(flag, setting, text), byDefault);
   }
   return command;

@@ -45,6 +45,8 @@ export interface Optimizer {
 export interface OptimizerFamily<Options extends object> {
   /** One sentence for help texts. */
   readonly summary: string;
+  /** A learning rate that suits a small model from its beginning, where none is asked for. */
+  readonly learningRate: number;
   readonly options: Settings<Options>;
   /** Throws `E_CONFIG` for an unknown option or a value out of range. */
   create(model: SequenceModel, options?: Partial<Options>): Optimizer;

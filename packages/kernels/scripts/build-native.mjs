@@ -68,14 +68,18 @@ async function main() {
   if (!isas || platform === "win32") return skip(`there is no CPU addon for ${options.target} yet`);
   const compiler = findCompiler();
   if (!compiler) {
+    const { CXX } = process.env;
+    if (CXX && CXX !== "none") return skip(`CXX is "${CXX}", and no compiler runs by that name (give one program, without arguments)`);
     const how = cross?.how ?? (platform === "darwin" ? "xcode-select --install" : "apt-get install g++, or set CXX");
-    return skip(`no C++ compiler was found (${how})`);
+    return skip(CXX ? "CXX=none" : `no C++ compiler was found (${how})`);
   }
   await writeSignatures();
   const output = resolve(PACKAGE,
     options.out ?? join("build", cross ? options.target : "", options.sanitize ? "cpu.asan.node" : "cpu.node"));
   const started = performance.now();
   const stampFile = `${output}.stamp`;
+  // With its size: loading an addon that was cut short, by a full disk or a copy, ends the process.
+  const stampOf = (all) => `${hash(all.map((object) => object.key).join())} ${statSync(output).size}`;
   const isUpToDate = (all) => existsSync(output) && existsSync(stampFile) && readFileSync(stampFile, "utf8") === stampOf(all);
   let objects = plan(compiler, isas);
   if (options.quick && !isUpToDate(objects)) objects = plan(compiler, widestOnly(compiler.command, isas));
@@ -132,11 +136,6 @@ int main() { LENGGEN_ALL_ISAS(PRINT) }
   rmSync(probe, { force: true });
   const widest = stdout?.trim().split("\n").at(-1);
   return isas[widest] ? { [widest]: isas[widest] } : isas;
-}
-
-/** Tells one set of objects from another. */
-function stampOf(objects) {
-  return hash(objects.map((object) => object.key).join());
 }
 
 /** Every object that the addon consists of, in link order, with the command that makes it. */

@@ -11,6 +11,8 @@ import { addTrainingOptions, METHODS, reportTraining, sharedPlan, type SharedOpt
 
 /** Part of the base run's steps that post-training takes unless given. */
 const SHARE = 0.05;
+/** And of a learning rate from the beginning. */
+const RATE_SHARE = 0.3;
 
 export const postTrain: CommandSpec = {
   name: "post-train",
@@ -23,7 +25,7 @@ export const postTrain: CommandSpec = {
         .option("--checkpoint <folder>",
           "where to start: a run directory (its last checkpoint) or a checkpoint's folder; not needed with --resume")
         .option("--steps <n>", "updates in all; 5% of the base run's unless given", wholeNumber("--steps", 1)),
-      { defaults: { learningRate: 3e-4 }, context: "bytes per sequence; the base run's unless given" },
+      { rateShare: RATE_SHARE, context: "bytes per sequence; the base run's unless given" },
     ),
   async run(context, _, given) {
     const { text: source, out: folder, resume, ...options } = given as unknown as SharedOptions;
@@ -35,7 +37,7 @@ export const postTrain: CommandSpec = {
     const steps = options.steps ?? from.steps;
     check(length !== undefined && steps !== undefined, "E_ARGUMENT", () =>
       `${checkpoint} lies in no run directory, so --context and --steps must be given`);
-    const plan = sharedPlan(given, length, begun);
+    const plan = sharedPlan(given, length, RATE_SHARE, begun);
     const text = await readText(source, length + 1);
     const device = await context.openDevice();
     const { model, parameters } = begun

@@ -27,12 +27,12 @@ export const train: CommandSpec = {
         .option("--model <name>", `a preset (${MODELS.presets.join(", ")}), or the path of a config.json`, "tiny-byte")
         .option("--method <name>", `source of initial states: ${METHODS.join(", ")}`, "zero")
         .option("--steps <n>", "updates in all", wholeNumber("--steps", 1), 2000),
-      { unless: { warmup: `${WARMUP}, or a tenth of a shorter schedule.` }, context: `bytes per sequence; ${CONTEXT} unless given` },
+      { rateShare: 1, unless: { warmup: `${WARMUP}, or a tenth of a shorter schedule.` }, context: `bytes per sequence; ${CONTEXT} unless given` },
     ),
   async run(context, _, given) {
     const { text: source, out: folder, resume, steps, context: length = CONTEXT } = given as unknown as SharedOptions;
     const begun = resume ? await begunRun(folder) : undefined;
-    const shared = sharedPlan(given, length, begun);
+    const shared = sharedPlan(given, length, 1, begun);
     const note = (line: string): void => context.out.note(line);
     const model = await modelNamed((given as { model: string }).model);
     const text = await readText(source, length + 1);

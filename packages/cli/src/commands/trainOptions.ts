@@ -1,6 +1,6 @@
 /** What `train` and `post-train` share: their flags, and what they say in the end. */
 import {
-  findIntervention, findLoss, findOptimizer, INTERVENTIONS, type JsonRecord, type LossName, LOSSES, type OptimizerName, OPTIMIZERS,
+  findIntervention, findLoss, findOptimizer, INTERVENTIONS, type LossName, LOSSES, type OptimizerName, OPTIMIZERS,
   type ScheduleOptions, type TrainCounts, TRAINER_SETTINGS,
 } from "@lenggen/interventions";
 import { type TaskName, TASKS } from "@lenggen/evals";
@@ -18,6 +18,7 @@ import type { TrainingOutcome } from "../training";
 export const METHODS = Object.keys(INTERVENTIONS);
 const TASK_NAMES = Object.keys(TASKS) as TaskName[];
 const OPTIMIZER_NAMES = Object.keys(OPTIMIZERS) as OptimizerName[];
+const DEFAULT_OPTIMIZER: OptimizerName = "adamw";
 const LOSS_NAMES = Object.keys(LOSSES) as LossName[];
 
 /** Most tokens that one batch may hold on the host. */
@@ -45,8 +46,8 @@ export interface SharedOptions {
 
 /** What a command wants otherwise than the others. */
 export interface TrainingHelp {
-  /** Defaults of the trainer's settings. */
-  readonly defaults?: JsonRecord;
+  /** Share of the optimiser's learning rate that holds where none is given. */
+  readonly rateShare: number;
   /** What holds of those that have none, in words. */
   readonly unless?: Readonly<Record<string, string>>;
   /** Of `--context`. */
@@ -72,12 +73,12 @@ export function addTrainingOptions(command: Command, help: TrainingHelp): Comman
     .option("--task-set <name=value>", "a setting of the task, see below; can be repeated", repeated)
     .option("--set <name=value>", "a setting of the method, see below; can be repeated", repeated);
   command
-    .option("--optimizer <name>", `what makes updates of gradients: ${OPTIMIZER_NAMES.join(", ")}`, "adamw")
+    .option("--optimizer <name>", `what makes updates of gradients: ${OPTIMIZER_NAMES.join(", ")}`, DEFAULT_OPTIMIZER)
     .option("--optimizer-set <name=value>", "a setting of the optimiser that has no flag of its own, see below; can be repeated", repeated)
     .option("--loss <name>", `what is minimised: ${LOSS_NAMES.join(", ")}`, "cross-entropy")
     .option("--loss-set <name=value>", "a setting of the loss, see below; can be repeated", repeated);
   addSavingOptions(command);
-  addSettings(command, TRAINER_SETTINGS, help.defaults, help.unless);
+  addSettings(command, TRAINER_SETTINGS, { learningRate: ratesInWords(help.rateShare), ...help.unless });
   const described = <Name extends string>(names: readonly Name[],
     of: (name: Name) => { summary: string; settings: SettingsTable }): string =>
     names.flatMap((name) => [`  ${name}: ${of(name).summary}`, ...describeSettings(of(name).settings)]).join("\n");
@@ -92,14 +93,22 @@ export function addTrainingOptions(command: Command, help: TrainingHelp): Comman
   ].join("\n"));
 }
 
+/** The learning rate that holds where none is given. */
+const rateOf = (optimizer: OptimizerName, share: number): number => OPTIMIZERS[optimizer].learningRate * share;
+
+function ratesInWords(share: number): string {
+  const others = OPTIMIZER_NAMES.filter((name) => name !== DEFAULT_OPTIMIZER).map((name) => `, with ${name} ${rateOf(name, share)}`);
+  return `${rateOf(DEFAULT_OPTIMIZER, share)}${others.join("")}.`;
+}
+
 /** Settings of an optimiser that are not the trainer's, and so have no flags. */
 function ownSettings(name: OptimizerName): SettingsTable {
   return Object.fromEntries(Object.entries<SettingsTable[string]>(OPTIMIZERS[name].options)
     .filter(([option]) => !Object.hasOwn(TRAINER_SETTINGS, option)));
 }
 
-/** The plan's part that the flags decide, or the run that goes on. */
-export function sharedPlan(given: Readonly<Record<string, unknown>>, context: number, begun?: BegunRun) {
+/** The plan's part that the flags decide, or the run that goes on. `rateShare` as in {@link TrainingHelp}. */
+export function sharedPlan(given: Readonly<Record<string, unknown>>, context: number, rateShare: number, begun?: BegunRun) {
   const {
     method: named, set = [], batch, joinDocuments, task: taskNamed, taskShare, taskShortest, taskSet, optimizerSet = [],
     lossSet = [], ...more
@@ -129,7 +138,10 @@ export function sharedPlan(given: Readonly<Record<string, unknown>>, context: nu
       ...(taskSet && { options: taskOptions(`task ${task}`, TASKS[task].settings, taskSet, "--task-set") }),
     },
     ...pick<TrainCounts>(["microBatches", "checkpointEvery", "keepCheckpoints", "logEvery", "skipNotFinite"]),
-    schedule: pick<ScheduleOptions>(["schedule", "scheduleSteps", "learningRate", "warmup", "finalShare"]),
+    schedule: {
+      ...pick<ScheduleOptions>(["schedule", "scheduleSteps", "warmup", "finalShare"]),
+      learningRate: (all["learningRate"] as number | undefined) ?? rateOf(optimizer, rateShare),
+    },
     optimizer: {
       name: optimizer,
       options: {

@@ -71,6 +71,7 @@ export function clipping(clip: number, { gradientNorm }: UpdateRequest): Tensor 
 /** AdamW with clipping: what all runs have unless another is given. */
 export const adamWOptimizer: OptimizerFamily<AdamWOptimizerOptions> = {
   summary: "AdamW for all parameters.",
+  learningRate: 1e-3,
   options: adamWSettings,
   create(model, given): Optimizer {
     const options = resolveSettings("optimizer", adamWSettings, given);

@@ -147,7 +147,8 @@ function matricesOf(model: SequenceModel): ReadonlySet<string> {
 
 /** Muon for matrices, AdamW for all else (Jordan et al. 2024). */
 export const muonOptimizer: OptimizerFamily<MuonOptions> = {
-  summary: "Muon for the matrices inside of the model, AdamW for all else; --learning-rate is that of matrices, about 0.02.",
+  summary: "Muon for the matrices inside of the model, AdamW for all else; the learning rate is that of matrices.",
+  learningRate: 0.02,
   options: settings,
   create(model, given): Optimizer {
     const options = resolveSettings("muon", settings, given);
