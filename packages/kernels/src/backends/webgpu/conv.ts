@@ -108,7 +108,9 @@ export const conv = (gpu: Launcher): KernelsOf<typeof convKernels> => ({
         const [out0, out1, out2] =
           run.outputs.map((t, i) => part(t, (item * total + first) * run.sizes[i]!, items * steps * run.sizes[i]!));
         gpu.run(
-          convForward(width, unit === 4, bias !== null, state !== null, silu, run.outputs.length, last),
+          convForward({
+            width, vector: unit === 4, hasBias: bias !== null, hasState: state !== null, silu, outputs: run.outputs.length, last,
+          }),
           {
             x: part(x, (item * total + around.from) * channels, items * around.rows * channels), weight, bias,
             state: state && states(state), out0, out1, out2, left: states(final),
@@ -143,7 +145,7 @@ export const conv = (gpu: Launcher): KernelsOf<typeof convKernels> => ({
       const size = finalAt + items * finalRows * channels;
       using small = Tensor.empty(x.device, [size]);
       gpu.run(
-        convPack(bias !== null, state !== null, dfinal !== null),
+        convPack({ hasBias: bias !== null, hasState: state !== null, hasFinal: dfinal !== null }),
         { weight, bias, state: states(state), dfinal: states(dfinal), small },
         { size, width, channels, stateAt, finalAt },
         Math.ceil(size / 256),
@@ -154,7 +156,10 @@ export const conv = (gpu: Launcher): KernelsOf<typeof convKernels> => ({
         const has = (i: number) => (given[i] ?? null) !== null;
         const tiles = Math.ceil(run.count / unit / ACROSS);
         gpu.run(
-          convGradient(width, unit === 4, silu, state !== null, dfinal !== null, dstate !== null, has(0), has(1), has(2)),
+          convGradient({
+            width, vector: unit === 4, silu, hasState: state !== null, hasFinal: dfinal !== null, hasDstate: dstate !== null,
+            has0: has(0), has1: has(1), has2: has(2),
+          }),
           {
             small, x: part(x, (item * total + around.from) * channels, items * around.rows * channels),
             out0: given[0], out1: given[1], out2: given[2],

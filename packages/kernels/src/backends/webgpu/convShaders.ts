@@ -66,9 +66,19 @@ const outputsOf = (present: readonly boolean[], unit: "vec4f" | "f32") => ({
 
 const AT_A_TIME = 2;
 
+/** What the text of {@link convForward} depends on. */
+interface ConvForwardVariant {
+  readonly width: number;
+  readonly vector: boolean;
+  readonly hasBias: boolean;
+  readonly hasState: boolean;
+  readonly silu: boolean;
+  readonly outputs: number;
+  readonly last: boolean;
+}
+
 /** `last`: the launch has the sequences' last step, and writes the state that they leave. */
-export const convForward = variants((width: number, vector: boolean, hasBias: boolean, hasState: boolean, silu: boolean, outputs: number,
-  last: boolean) => {
+export const convForward = variants(({ width, vector, hasBias, hasState, silu, outputs, last }: ConvForwardVariant) => {
   const unit = vector ? "vec4f" : "f32";
   const present = Array.from({ length: outputs }, () => true);
   const loop = (from: number, to: number, text: (j: string) => string) => each(width, from, to, text);
@@ -123,7 +133,7 @@ fn run(group: u32, lane: u32) {
  * Small inputs of the gradient in one buffer, since it may bind no more: taps [K,C] (turned, so that lanes read them side by
  * side), bias [C] (zeros without one), state and dfinal [items,K-1,C] where there are any.
  */
-export const convPack = variants((hasBias: boolean, hasState: boolean, hasFinal: boolean) =>
+export const convPack = variants(({ hasBias, hasState, hasFinal }: { hasBias: boolean; hasState: boolean; hasFinal: boolean }) =>
   program({
     name: "causalConvGradient.pack",
     reads: { weight: "f32", bias: hasBias ? "f32" : undefined, state: hasState ? "f32" : undefined, dfinal: hasFinal ? "f32" : undefined },
@@ -145,15 +155,25 @@ fn run(group: u32, lane: u32) {
 }`,
   }));
 
+/** What the text of {@link convGradient} depends on. */
+interface ConvGradientVariant {
+  readonly width: number;
+  readonly vector: boolean;
+  readonly silu: boolean;
+  readonly hasState: boolean;
+  readonly hasFinal: boolean;
+  readonly hasDstate: boolean;
+  readonly has0: boolean;
+  readonly has1: boolean;
+  readonly has2: boolean;
+}
+
 /**
  * dx, dstate, and each group's sums for dweight and dbias in partials [items, blocks of ${SLICES * STEPS} steps, K + 1, C]. `small` is
  * {@link convPack}'s. Lane: one unit, one walk of ${STEPS} steps. du_t is ready once dz_{t+K-1} is, so that a walk goes on
  * K - 1 steps into the next one's; `gRows` rows of the outputs' gradients are bound for that, from step `first` on.
  */
-export const convGradient = variants((
-  width: number, vector: boolean, silu: boolean, hasState: boolean, hasFinal: boolean, hasDstate: boolean, has0: boolean, has1: boolean,
-  has2: boolean,
-) => {
+export const convGradient = variants(({ width, vector, silu, hasState, hasFinal, hasDstate, has0, has1, has2 }: ConvGradientVariant) => {
   const unit = vector ? "vec4f" : "f32";
   const present = [has0, has1, has2];
   const loop = (from: number, to: number, text: (j: string) => string) => each(width, from, to, text);

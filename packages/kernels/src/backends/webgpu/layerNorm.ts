@@ -10,7 +10,7 @@ export const layerNorm = (gpu: Launcher): KernelsOf<typeof layerNormKernels> => 
   layerNorm({ x, weight, bias, y, rows, width, eps }) {
     const [mean, rstd] = [Tensor.empty(x.device, [rows]), Tensor.empty(x.device, [rows])];
     const { vector, lanes, kept, subgroups, units } = shapeOf(gpu, width);
-    const shader = layerNormForward(bias !== null, vector, lanes, kept, subgroups);
+    const shader = layerNormForward({ hasBias: bias !== null, vector, lanes, kept, subgroups });
     for (const { start, count } of rowParts(rows, [width], gpu.maxBinding)) {
       const of = (t: Tensor) => part(t, start * width, count * width);
       gpu.run(
@@ -24,7 +24,7 @@ export const layerNorm = (gpu: Launcher): KernelsOf<typeof layerNormKernels> => 
   },
   layerNormGradient({ x, weight, saved: { mean, rstd }, dy, dx, dweight, dbias, rows, width }) {
     const { vector, lanes, kept, subgroups, units } = shapeOf(gpu, width);
-    const shader = layerNormGradient(vector, lanes, kept, subgroups);
+    const shader = layerNormGradient({ vector, lanes, kept, subgroups });
     const block = blockRows(rows, LEAST_BLOCK);
     // The partial sums for weight and bias lie side by side, which makes them the widest rows.
     const ranges = rowParts(rows, [2 * width], gpu.maxBinding).map((range) => ({ ...range, blocks: Math.ceil(range.count / block) }));

@@ -1,9 +1,9 @@
 /** WGSL of layer norm: ops/layerNorm.ts has the formulas, normShaders.ts says how a group goes over rows. */
-import { perUnit, units } from "./normShaders";
+import { type NormShape, perUnit, units } from "./normShaders";
 import { program, variants } from "./program";
 import { workgroupReduce, workgroupSum } from "./wgsl";
 
-export const layerNormForward = variants((hasBias: boolean, vector: boolean, lanes: number, kept: number, subgroups: boolean) => {
+export const layerNormForward = variants(({ hasBias, vector, lanes, kept, subgroups }: NormShape & { hasBias: boolean }) => {
   const unit = vector ? "vec4f" : "f32";
   const bias = (at: string) => (hasBias ? ` + bias[${at}]` : "");
   return program({
@@ -38,7 +38,7 @@ fn run(group: u32, lane: u32) {
 });
 
 /** partials [blocks, 2, units] gets each block's sums for dweight and dbias. */
-export const layerNormGradient = variants((vector: boolean, lanes: number, kept: number, subgroups: boolean) => {
+export const layerNormGradient = variants(({ vector, lanes, kept, subgroups }: NormShape) => {
   const unit = vector ? "vec4f" : "f32";
   return program({
     name: "layerNormGradient",

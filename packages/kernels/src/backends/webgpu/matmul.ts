@@ -155,7 +155,7 @@ function multiplyPiece(gpu: Launcher, piece: Piece, plan = planOf(gpu, piece)): 
   };
   const bound = { a: rangeOf(a, columns.a, batch, m, k), b: rangeOf(b, columns.b, batch, k, n) };
   const launch = (target: Part, quads: boolean, outParams: OutParams): void => {
-    const kernel = tiled(size, !a.transposed, b.transposed, storedAs(b.tensor, gpu), vector, quads, stages);
+    const kernel = tiled({ size, aAlongK: !a.transposed, bAlongK: b.transposed, stored: storedAs(b.tensor, gpu), vector, quads, stages });
     gpu.run(kernel, { ...bound, out: target }, { ...params, ...outParams }, tiles * splits * matrices);
   };
   const target = rangeOf(out, columns.out, matrices, m, n);
@@ -230,9 +230,19 @@ interface OutParams extends Readonly<Record<string, number>> {
   readonly accumulate: number;
 }
 
+/** What the text of {@link tiled} depends on. */
+interface TiledVariant {
+  readonly size: TileSize;
+  readonly aAlongK: boolean;
+  readonly bAlongK: boolean;
+  readonly stored: Stored;
+  readonly vector: boolean;
+  readonly quads: boolean;
+  readonly stages: 1 | 2;
+}
+
 /** out (+)= a · b by tiles; split i writes out_split · i further on. */
-const tiled = variants((size: TileSize, aAlongK: boolean, bAlongK: boolean, stored: Stored, vector: boolean, quads: boolean,
-  stages: 1 | 2) =>
+const tiled = variants(({ size, aAlongK, bAlongK, stored, vector, quads, stages }: TiledVariant) =>
   program({
     name: "matmul",
     reads: { a: boundAs(vector), b: boundAs(vector, stored) },
@@ -304,7 +314,7 @@ function multiplyFew(gpu: Launcher, { a, b, out, columns, batch, m, n, k, accumu
   };
   if (longAlongK) {
     const lanes = k <= 64 ? 8 : 32;
-    gpu.run(fewAlong(count, lanes, vector, fewVector, storedAs(long.tensor, gpu)), buffers, params,
+    gpu.run(fewAlong({ count, lanes, vector, fewVector, stored: storedAs(long.tensor, gpu) }), buffers, params,
       fewAlongGroups(longCount, lanes) * batch);
-  } else gpu.run(fewAcross(count, vector), buffers, params, fewAcrossGroups(longCount) * batch);
+  } else gpu.run(fewAcross({ count, vector }), buffers, params, fewAcrossGroups(longCount) * batch);
 }

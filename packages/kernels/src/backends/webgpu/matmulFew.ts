@@ -29,11 +29,20 @@ fn store(at: u32, value: f32) {
   out[at] = select(value, out[at] + value, params.accumulate != 0u);
 }`;
 
+/** What the text of {@link fewAlong} depends on. */
+interface FewAlongVariant {
+  readonly count: 1 | 2 | 4 | 8;
+  readonly lanes: 8 | 32;
+  readonly vector: boolean;
+  readonly fewVector: boolean;
+  readonly stored: Stored;
+}
+
 /**
  * The long operand is [long, k], of f32 or f16: `lanes` lanes share a row of it, and their sums are added up at the end. Groups: batch ×
  * blocks of 256 / lanes rows.
  */
-export const fewAlong = variants((count: 1 | 2 | 4 | 8, lanes: 8 | 32, vector: boolean, fewVector: boolean, stored: Stored) => {
+export const fewAlong = variants(({ count, lanes, vector, fewVector, stored }: FewAlongVariant) => {
   const rows = WORKGROUP / lanes;
   const few = (i: number): string => {
     const at = `f${i} + k`;
@@ -88,7 +97,7 @@ const SLICES = WORKGROUP / COLUMN_LANES;
  * The long operand is [k, long]: 8 lanes take 32 columns, and 32 slices of lanes every 32nd k each. Groups: batch × blocks
  * of 32 columns.
  */
-export const fewAcross = variants((count: 1 | 2 | 4 | 8, vector: boolean) =>
+export const fewAcross = variants(({ count, vector }: { count: 1 | 2 | 4 | 8; vector: boolean }) =>
   program({
     name: "matmul.few",
     reads: { few: "f32", long: boundAs(vector) },

@@ -43,7 +43,7 @@ export const norm = (gpu: Launcher): KernelsOf<typeof normKernels> => {
     const { x, gate, residual, weight, y, sum, rows, width, groups, eps } = args;
     const rstd = Tensor.empty(x.device, [rows, groups]);
     const { units, ...shape } = shapeOf(gpu, width / groups);
-    const shader = normForward(gate !== null, residual !== null, shape.vector, shape.lanes, shape.kept, shape.subgroups);
+    const shader = normForward({ gated: gate !== null, residual: residual !== null, ...shape });
     for (const { count, of, rstdOf } of rangesOf(args)) {
       const buffers = { x: of(x), gate: of(gate), residual: of(residual), weight, y: of(y), sum: of(sum), rstd: rstdOf(rstd) };
       gpu.run(shader, buffers, { units, norms: groups, size: width / groups, eps }, count * groups);
@@ -56,7 +56,7 @@ export const norm = (gpu: Launcher): KernelsOf<typeof normKernels> => {
   }): void => {
     const { x, gate, weight, rstd, dy, dsum, dx, also, dweight, rows, width, groups } = args;
     const { units, ...shape } = shapeOf(gpu, width / groups);
-    const shader = normGradient(gate !== null, dsum !== null, also !== null, shape.vector, shape.lanes, shape.kept, shape.subgroups);
+    const shader = normGradient({ gated: gate !== null, hasDsum: dsum !== null, hasAlso: also !== null, ...shape });
     const block = blockRows(rows, LEAST_BLOCK);
     const ranges = rangesOf(args).map((range) => ({ ...range, blocks: Math.ceil(range.count / block) }));
     const blocks = ranges.reduce((sum, range) => sum + range.blocks, 0);

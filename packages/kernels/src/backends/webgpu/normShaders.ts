@@ -34,8 +34,8 @@ fn sigmoids(v: Unit) -> Unit { return ${vector ? "vec4f(sigmoid(v.x), sigmoid(v.
 export const perUnit = (kept: number, lanes: number, text: (k: number, place: string) => string) =>
   Array.from({ length: kept }, (_, k) => text(k, `(lane + ${k * lanes}u)`)).join("\n  ");
 
-export const normForward = variants((gated: boolean, residual: boolean, vector: boolean, lanes: number, kept: number,
-  subgroups: boolean) => {
+export const normForward = variants((variant: NormShape & { gated: boolean; residual: boolean }) => {
+  const { gated, residual, vector, lanes, kept, subgroups } = variant;
   const unit = vector ? "vec4f" : "f32";
   const before = gated
     ? "let z = gate[at]; return x[at] * (z * sigmoids(z));"
@@ -73,9 +73,8 @@ fn run(group: u32, lane: u32) {
  *
  * Beside u, the kept units of a row are dy (`g`) and with a gate x and gate (`v`, `z`), from which u is made again.
  */
-export const normGradient = variants((
-  gated: boolean, hasDsum: boolean, hasAlso: boolean, vector: boolean, lanes: number, kept: number, subgroups: boolean,
-) => {
+export const normGradient = variants((variant: NormShape & { gated: boolean; hasDsum: boolean; hasAlso: boolean }) => {
+  const { gated, hasDsum, hasAlso, vector, lanes, kept, subgroups } = variant;
   const unit = vector ? "vec4f" : "f32";
   const normed = gated ? "unit.v * (unit.z * unit.s)" : "unit.v";
   return program({

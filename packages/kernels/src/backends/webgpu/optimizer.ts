@@ -31,7 +31,7 @@ fn run(group: u32, lane: u32) { factor[0] = clipped(norm[0]); }`,
 });
 
 /** One tensor, or a part of one. The formula is that of ops/optimizer.ts, with the corrections moved into the numbers. */
-const adamW = variants((type: "f32" | "vec4f", clips: boolean, skips: boolean) =>
+const adamW = variants(({ type, clips, skips }: { type: "f32" | "vec4f"; clips: boolean; skips: boolean }) =>
   program({
     name: "adamW",
     reads: { gradient: type, factor: clips ? "f32" : undefined, skip: skips ? "u32" : undefined },
@@ -95,7 +95,8 @@ export const optimizer = (gpu: Launcher): KernelsOf<typeof optimizerKernels> => 
         const of = (t: Tensor) => part(t, start, count);
         const buffers = { parameter: of(parameter), gradient: of(gradients[i]!), m: of(m[i]!), v: of(v[i]!), factor, skip };
         const decay = learningRate * weightDecays[i]!;
-        gpu.run(adamW(vectors ? "vec4f" : "f32", factor !== null, skip !== null), buffers, { size, ...numbers, decay },
+        const shader = adamW({ type: vectors ? "vec4f" : "f32", clips: factor !== null, skips: skip !== null });
+        gpu.run(shader, buffers, { size, ...numbers, decay },
           Math.ceil(size / (EACH * WORKGROUP)));
       }
     });

@@ -55,7 +55,7 @@ type Plain = string | number | boolean;
  * A family of programs by plain values (flags, sizes, function names), or by one object of them: each is made at its first use and
  * kept.
  */
-export function variants<A extends readonly Plain[] | readonly [Readonly<Record<string, Plain>>],
+export function variants<A extends readonly Plain[] | readonly [object],
   P extends Program>(make: (...values: A) => P): (...values: A) => P {
   const made = new Map<string, P>();
   return (...values) => {

@@ -100,7 +100,7 @@ export const ssd = (gpu: Launcher): KernelsOf<typeof ssdKernels> => {
     const { out, state, work, only } = target;
     const stateTiles = scan.stateTiles();
     gpu.run(
-      ssdStates(scan.quads, only, state !== null),
+      ssdStates({ quads: scan.quads, only, hasState: state !== null }),
       { ...scan.inputs(inputs), state: only ? state : null, out, work: whole(work) },
       { ...scan.params, stateTiles, squares: scan.rows }, stateTiles + (target.scores ? scan.pairs : 0),
     );
@@ -111,7 +111,7 @@ export const ssd = (gpu: Launcher): KernelsOf<typeof ssdKernels> => {
     const { size, count, groups } = scan.elements();
     const { chunks, heads } = scan.params;
     gpu.run(
-      ssdPass(scan.quads, backwards, buffers.incoming !== null, buffers.outgoing !== null),
+      ssdPass({ quads: scan.quads, backwards, hasIncoming: buffers.incoming !== null, hasOutgoing: buffers.outgoing !== null }),
       { ...buffers, work: whole(buffers.work) }, { chunks, heads, size, count, ...place }, groups,
     );
   }
@@ -123,7 +123,7 @@ export const ssd = (gpu: Launcher): KernelsOf<typeof ssdKernels> => {
       const of = (t: Tensor, width: number) => part(t, start * width, count * width);
       const states = (t: Tensor) => of(t, heads * headSize * stateSize);
       gpu.run(
-        ssdStep(stateSize % 4 === 0, d !== null, state !== null),
+        ssdStep({ quads: stateSize % 4 === 0, hasSkip: d !== null, hasState: state !== null }),
         {
           dt: of(dt, heads), a: of(a, heads), b: of(b, groups * stateSize), c: of(c, groups * stateSize), d, state: state && states(state),
           y: of(y, heads * headSize), out: states(final),
@@ -147,7 +147,7 @@ export const ssd = (gpu: Launcher): KernelsOf<typeof ssdKernels> => {
     if (!only) pass(scan, false, { work, slots: slots!, incoming: state, outgoing: scan.states(final) }, { stride: 1, offset: 0 });
     const { x, dt, a, c } = scan.inputs(args);
     gpu.run(
-      ssdOutputs(scan.quads, d !== null, !only || state !== null),
+      ssdOutputs({ quads: scan.quads, hasSkip: d !== null, hasStarts: !only || state !== null }),
       { x, dt, a, c, d, starts: only ? state : slots, work: whole(work), y: scan.vectors(y) },
       { ...scan.params, hasState: Number(state !== null), squares: scan.rows }, scan.rows * tiles(args.headSize),
     );
@@ -175,7 +175,7 @@ export const ssd = (gpu: Launcher): KernelsOf<typeof ssdKernels> => {
     const scoreGroups = pairs * parts;
     const added = only ? dstate : whole(slots!);
     gpu.run(
-      ssdScoreGradient(quads, added !== null),
+      ssdScoreGradient({ quads, hasEnds: added !== null }),
       { ...inputs, dy: scan.vectors(dy), ends: added, work: whole(work) },
       { ...params, scoreGroups, parts, firstChunk, squares }, scoreGroups + (added ? scan.stateTiles(chunks - firstChunk) : 0),
     );
@@ -187,7 +187,7 @@ export const ssd = (gpu: Launcher): KernelsOf<typeof ssdKernels> => {
     }
 
     gpu.run(
-      ssdInputGradient(quads, d !== null, ends !== null),
+      ssdInputGradient({ quads, hasSkip: d !== null, hasEnds: ends !== null }),
       { x: inputs.x, b: inputs.b, d, dy: scan.vectors(dy), ends, dx: scan.vectors(dx), work: whole(work) },
       { ...params, hasEnd, squares }, rows * tiles(headSize),
     );
@@ -195,7 +195,7 @@ export const ssd = (gpu: Launcher): KernelsOf<typeof ssdKernels> => {
     const tilesOfN = pairs * tiles(stateSize);
     const sums = Math.ceil(rows / 2) + (dd ? heads : 0);
     const finish = (which: SharedParts, launched: number) => gpu.run(
-      ssdGradientShared(which, quads, starts !== null, ends !== null, dd !== null),
+      ssdGradientShared({ parts: which, quads, hasStarts: starts !== null, hasEnds: ends !== null, hasSkip: dd !== null }),
       {
         x: inputs.x, dy: scan.vectors(dy), b: inputs.b, c: inputs.c, starts, ends, work: whole(work),
         dc: scan.shared(dc), db: scan.shared(db), da: scan.scalars(da), ddt: scan.scalars(ddt), dd,

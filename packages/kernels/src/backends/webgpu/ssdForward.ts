@@ -53,7 +53,7 @@ export const scores = (into: string): string => product(
  * and group of heads (may be left out). work [vec4f]: exp(s(last)) for each chunk and head, then scores [64,64] from
  * `params.squares` on. `only`: one chunk; `out` is then the final state itself.
  */
-export const ssdStates = variants((quads: boolean, only: boolean, hasState: boolean) =>
+export const ssdStates = variants(({ quads, only, hasState }: { quads: boolean; only: boolean; hasState: boolean }) =>
   program({
     name: "ssdStates",
     reads: { x: elements(quads), dt: "f32", a: "f32", b: elements(quads), c: elements(quads),
@@ -83,13 +83,21 @@ fn run(group: u32, lane: u32) {
 }`,
   }));
 
+/** What the text of {@link ssdPass} depends on. */
+interface SsdPassVariant {
+  readonly quads: boolean;
+  readonly backwards: boolean;
+  readonly hasIncoming: boolean;
+  readonly hasOutgoing: boolean;
+}
+
 /**
  * Walks the chunks of each sequence and head, an element of the state (a quad where possible) to an invocation, in
  * place: `slots` has what each chunk adds, and gets what there was before: the state at the chunk's start, or, backwards, the
  * gradient by the state at its end. `incoming` and `outgoing` [B,H,P,N]: the first one and the last. exp(s(last))
  * of a chunk and head lies in work at (batch · chunks + chunk) · heads + head, `stride` apart, from `offset` on.
  */
-export const ssdPass = variants((quads: boolean, backwards: boolean, hasIncoming: boolean, hasOutgoing: boolean) => {
+export const ssdPass = variants(({ quads, backwards, hasIncoming, hasOutgoing }: SsdPassVariant) => {
   const type = elements(quads);
   return program({
     name: backwards ? "ssdPassGradient" : "ssdPass",
@@ -130,7 +138,7 @@ fn run(group: u32, lane: u32) {
  * Groups: a tile [64 steps, 64 of P] of y for each chunk, head and tile of P. `hasStarts`: some chunk has a state to start
  * from: all but the first, and that if `params.hasState`.
  */
-export const ssdOutputs = variants((quads: boolean, hasSkip: boolean, hasStarts: boolean) =>
+export const ssdOutputs = variants(({ quads, hasSkip, hasStarts }: { quads: boolean; hasSkip: boolean; hasStarts: boolean }) =>
   program({
     name: "ssdOutputs",
     reads: {
@@ -177,7 +185,7 @@ fn run(group: u32, lane: u32) {${CORNER}
  * One step: S <- exp(a) S + dt x bᵀ, y = S c + d x. x comes in y, so that eight buffers do. Groups: 8 rows p of a head's
  * state, 16 invocations for each.
  */
-export const ssdStep = variants((quads: boolean, hasSkip: boolean, hasState: boolean) =>
+export const ssdStep = variants(({ quads, hasSkip, hasState }: { quads: boolean; hasSkip: boolean; hasState: boolean }) =>
   program({
     name: "ssdStep",
     reads: {

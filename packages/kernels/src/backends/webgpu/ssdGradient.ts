@@ -53,7 +53,7 @@ fn record(row: u32) -> u32 { return row * input_tile(tiles_of(params.headSize));
  * Groups, first `params.scoreGroups` of them: each chunk, group of heads and part of its heads (`params.parts`); then a
  * tile of what each chunk from `params.firstChunk` on adds to E, for each head and tile of P and N.
  */
-export const ssdScoreGradient = variants((quads: boolean, hasEnds: boolean) =>
+export const ssdScoreGradient = variants(({ quads, hasEnds }: { quads: boolean; hasEnds: boolean }) =>
   program({
     name: "ssdScoreGradient",
     reads: { x: elements(quads), dt: "f32", a: "f32", b: elements(quads), c: elements(quads), dy: elements(quads) },
@@ -174,7 +174,7 @@ fn run(group: u32, lane: u32) {
  * Groups: a tile [64 steps, 64 of P] for each chunk, head and tile of P. `hasEnds`: E is other than 0 for all chunks but the
  * last, and for that if `params.hasEnd`. ddt and the third sum of da are sums over P: 16 invocations have parts of a row.
  */
-export const ssdInputGradient = variants((quads: boolean, hasSkip: boolean, hasEnds: boolean) =>
+export const ssdInputGradient = variants(({ quads, hasSkip, hasEnds }: { quads: boolean; hasSkip: boolean; hasEnds: boolean }) =>
   program({
     name: "ssdInputGradient",
     reads: {

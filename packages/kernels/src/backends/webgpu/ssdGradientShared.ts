@@ -181,11 +181,20 @@ fn skip_gradient(head: u32, lane: u32) {
 /** Which parts a program has. */
 export type SharedParts = "dc" | "db and sums" | "all";
 
+/** What the text of {@link ssdGradientShared} depends on. */
+interface SsdGradientSharedVariant {
+  readonly parts: SharedParts;
+  readonly quads: boolean;
+  readonly hasStarts: boolean;
+  readonly hasEnds: boolean;
+  readonly hasSkip: boolean;
+}
+
 /**
  * Groups: of the parts it has, in order: dc and db `params.tiles` each, then those of da, ddt and dd. `more`: dd is added to what is
  * there. `rows`: chunks and heads; `pairs`: chunks and groups of heads.
  */
-export const ssdGradientShared = variants((parts: SharedParts, quads: boolean, hasStarts: boolean, hasEnds: boolean, hasSkip: boolean) => {
+export const ssdGradientShared = variants(({ parts, quads, hasStarts, hasEnds, hasSkip }: SsdGradientSharedVariant) => {
   const dc = parts !== "db and sums";
   const db = parts !== "dc";
   const bound = (wanted: boolean) => (wanted ? elements(quads) : undefined);

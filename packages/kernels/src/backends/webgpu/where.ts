@@ -7,7 +7,7 @@ import { program, variants } from "./program";
 const WORKGROUP = 256;
 
 /** By their bits, which no device changes then. */
-const whereShader = variants((hasA: boolean, hasB: boolean) =>
+const whereShader = variants(({ hasA, hasB }: { hasA: boolean; hasB: boolean }) =>
   program({
     name: "where",
     reads: { condition: "u32", a: hasA ? "u32" : undefined, b: hasB ? "u32" : undefined },
@@ -27,7 +27,7 @@ export const where = (gpu: Launcher): KernelsOf<typeof whereKernels> => ({
   where({ condition, a, b, y }) {
     for (const { start, count: size } of rowParts(y.size, [1], gpu.maxBinding)) {
       const of = (t: Tensor | null) => t && part(t, start, size);
-      gpu.run(whereShader(a !== null, b !== null), { condition: of(condition), a: of(a), b: of(b), y: of(y) }, { size },
+      gpu.run(whereShader({ hasA: a !== null, hasB: b !== null }), { condition: of(condition), a: of(a), b: of(b), y: of(y) }, { size },
         Math.ceil(size / WORKGROUP));
     }
   },
