@@ -19,8 +19,8 @@ function about({ meaning, range }: Pick<Setting, "meaning" | "range">): string {
 }
 
 /**
- * Adds one flag per setting, e.g. `--learning-rate <value>`. A setting in `unless` has no default, and says in these words what holds unless it
- * is given.
+ * Adds one flag per setting, e.g. `--learning-rate <value>`. A setting in `unless` has no default, and says in these words what holds
+ * unless it is given.
  */
 export function addSettings(
   command: Command, settings: SettingsTable, unless: Readonly<Record<string, string>> = {},

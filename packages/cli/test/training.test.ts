@@ -67,7 +67,8 @@ describe("another optimiser and another loss", () => {
     expect(terms.crossEntropy).toBeLessThan(loss);
     expect((JSON.parse(whole.stdout) as { lossBitsPerByte: number }).lossBitsPerByte).toBeCloseTo(terms.crossEntropy / Math.LN2, 6);
     const rate = { settings: { schedule: { learningRate: 0.02 } } };
-    expect((await run("train", ...place.training, "--steps", "1", "--warmup", "0", "--optimizer", "muon", "--out", "runs/own-rate")).code).toBe(0);
+    const own = ["--steps", "1", "--warmup", "0", "--optimizer", "muon", "--out", "runs/own-rate"];
+    expect((await run("train", ...place.training, ...own)).code).toBe(0);
     expect(JSON.parse(await readFile(join(place.folder, "runs/own-rate/run.json"), "utf8"))).toMatchObject(rate);
     for (const steps of [5, 8]) expect((await run(...args("runs/parts", steps, "--resume"))).code).toBe(0);
     expect(await weights("runs/parts")).toEqual(await weights("runs/muon"));

@@ -27,7 +27,10 @@ export const train: CommandSpec = {
         .option("--model <name>", `a preset (${MODELS.presets.join(", ")}), or the path of a config.json`, "tiny-byte")
         .option("--method <name>", `source of initial states: ${METHODS.join(", ")}`, "zero")
         .option("--steps <n>", "updates in all", wholeNumber("--steps", 1), 2000),
-      { rateShare: 1, unless: { warmup: `${WARMUP}, or a tenth of a shorter schedule.` }, context: `bytes per sequence; ${CONTEXT} unless given` },
+      {
+        rateShare: 1, unless: { warmup: `${WARMUP}, or a tenth of a shorter schedule.` },
+        context: `bytes per sequence; ${CONTEXT} unless given`,
+      },
     ),
   async run(context, _, given) {
     const { text: source, out: folder, resume, steps, context: length = CONTEXT } = given as unknown as SharedOptions;

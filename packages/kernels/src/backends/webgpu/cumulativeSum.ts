@@ -1,18 +1,15 @@
-import type { cumulativeSumKernels } from "../../ops/cumulativeSum";
+import { cumulativeSumKernels } from "../../ops/cumulativeSum";
 import type { KernelsOf } from "../../signature";
 import { type Launcher, part, rowParts } from "./launcher";
-import { program } from "./program";
+import { declaredProgram } from "./program";
 
 const WORKGROUP = 64;
 
 /**
  * An invocation walks one column. What a sum loses by rounding is carried along (Neumaier 1974) and added where it is stored.
  */
-const cumulativeSumShader = program({
-  name: "cumulativeSum",
-  reads: { x: "f32" },
-  writes: { y: "f32" },
-  params: { columns: "u32", length: "u32", inner: "u32", reverse: "u32" },
+const cumulativeSumShader = declaredProgram("cumulativeSum", cumulativeSumKernels.cumulativeSum, {
+  more: { columns: "u32" },
   workgroup: WORKGROUP,
   code: `
 fn run(group: u32, lane: u32) {
@@ -39,7 +36,7 @@ export const cumulativeSum = (gpu: Launcher): KernelsOf<typeof cumulativeSumKern
     for (const { start, count } of rowParts(outer, [length * inner], gpu.maxBinding)) {
       const of = (t: typeof x) => part(t, start * length * inner, count * length * inner);
       const columns = count * inner;
-      gpu.run(cumulativeSumShader, { x: of(x), y: of(y) }, { columns, length, inner, reverse: Number(reverse) },
+      gpu.run(cumulativeSumShader, { x: of(x), y: of(y) }, { columns, outer: count, length, inner, reverse: Number(reverse) },
         Math.ceil(columns / WORKGROUP));
     }
   },

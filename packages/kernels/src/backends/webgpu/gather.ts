@@ -1,17 +1,13 @@
-import type { gatherKernels } from "../../ops/gather";
+import { gatherKernels } from "../../ops/gather";
 import type { KernelsOf } from "../../signature";
 import { type Launcher, part, rowParts } from "./launcher";
-import { program } from "./program";
+import { declaredProgram } from "./program";
 
 const WORKGROUP = 64;
-const params = { total: "u32", size: "u32", count: "u32", inner: "u32" } as const;
 
 /** An invocation for each element that is picked. */
-const gatherForward = program({
-  name: "gather",
-  reads: { x: "f32", indices: "i32" },
-  writes: { y: "f32" },
-  params,
+const gatherForward = declaredProgram("gather", gatherKernels.gather, {
+  more: { total: "u32" },
   workgroup: WORKGROUP,
   code: `
 fn run(group: u32, lane: u32) {
@@ -26,11 +22,8 @@ fn run(group: u32, lane: u32) {
 });
 
 /** An invocation for each column, which nobody else writes: sums have one order. */
-const gatherBackward = program({
-  name: "gatherGradient",
-  reads: { indices: "i32", dy: "f32" },
-  writes: { dx: "f32" },
-  params,
+const gatherBackward = declaredProgram("gatherGradient", gatherKernels.gatherGradient, {
+  more: { total: "u32" },
   workgroup: WORKGROUP,
   code: `
 fn run(group: u32, lane: u32) {
@@ -53,7 +46,7 @@ export const gather = (gpu: Launcher): KernelsOf<typeof gatherKernels> => ({
       const of = (t: typeof x, width: number) => part(t, rows.start * width, rows.count * width);
       const total = rows.count * count * inner;
       const buffers = { x: of(x, size * inner), indices: of(indices, count * inner), y: of(y, count * inner) };
-      gpu.run(gatherForward, buffers, { total, size, count, inner }, Math.ceil(total / WORKGROUP));
+      gpu.run(gatherForward, buffers, { total, outer: rows.count, size, count, inner }, Math.ceil(total / WORKGROUP));
     }
   },
   gatherGradient({ indices, dy, dx, outer, size, count, inner }) {
@@ -61,7 +54,7 @@ export const gather = (gpu: Launcher): KernelsOf<typeof gatherKernels> => ({
       const of = (t: typeof dx, width: number) => part(t, rows.start * width, rows.count * width);
       const total = rows.count * inner;
       const buffers = { indices: of(indices, count * inner), dy: of(dy, count * inner), dx: of(dx, size * inner) };
-      gpu.run(gatherBackward, buffers, { total, size, count, inner }, Math.ceil(total / WORKGROUP));
+      gpu.run(gatherBackward, buffers, { total, outer: rows.count, size, count, inner }, Math.ceil(total / WORKGROUP));
     }
   },
 });

@@ -2,6 +2,7 @@
  * A compute shader with its interface: what it binds, which numbers it takes, and how it starts. The families write
  * only `fn run(group: u32, lane: u32)`; the text around it comes from {@link shaderOf}.
  */
+import type { NumberKind, Signature } from "../../signature";
 
 /**
  * Element type of a bound buffer. A view of vectors needs a tensor whose size is a multiple of 4. Tensors of f16 are bound as `f16`
@@ -47,6 +48,28 @@ export function program<R extends Bindings, W extends Bindings, P extends Params
     bindings: [...present(spec.reads, false), ...present(spec.writes, true)],
     numbers: [{ name: "groups", type: "u32" as const }, ...Object.entries(spec.params).map(([name, type]) => ({ name, type }))],
   };
+}
+
+type TypeOf<N extends NumberKind> = N extends "real" ? "f32" : N extends "int" ? "i32" : "u32";
+type Declared<S extends Signature, More extends Params> = Program<
+  { readonly [N in keyof S["reads"]]: BindingType }, { readonly [N in keyof S["writes"]]: BindingType },
+  { readonly [N in keyof S["numbers"]]: TypeOf<S["numbers"][N]> } & More
+>;
+
+/**
+ * The program of a kernel that is one: its bindings and numbers are those that are declared, single elements of f32 or i32, and `more`
+ * numbers that the launch counts. Kernels of several programs or variants write their interfaces themselves.
+ */
+export function declaredProgram<S extends Signature, const More extends Params>(
+  name: string, signature: S,
+  { more, ...rest }: { readonly more: More } & Pick<ProgramSpec<Bindings, Bindings, Params>, "workgroup" | "code">,
+): Declared<S, More> {
+  const typed = (tensors: Readonly<Record<string, string>>): Bindings =>
+    Object.fromEntries(Object.entries(tensors).map(([tensor, text]) => [tensor, text.startsWith("i32") ? "i32" : "f32"]));
+  const numbers = Object.fromEntries(Object.entries(signature.numbers).map(([number, kind]) =>
+    [number, kind === "real" ? "f32" as const : kind === "int" ? "i32" as const : "u32" as const]));
+  const [reads, writes, params] = [typed(signature.reads), typed(signature.writes), { ...numbers, ...more }];
+  return program({ name, reads, writes, params, ...rest }) as Declared<S, More>;
 }
 
 type Plain = string | number | boolean;
