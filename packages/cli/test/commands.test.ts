@@ -267,7 +267,9 @@ describe("reproduce unexplored-states", () => {
       found = (await readdir(join(place.folder, "runs/stopped")).catch(() => [] as string[])).includes("control");
     }
     running.process.kill("SIGINT");
-    expect((await running.finished).code).toBe(130);
+    const { code: stopCode, stderr } = await running.finished;
+    expect(stopCode).toBe(130);
+    expect(stderr).toContain("what is done is in runs/stopped; the same command goes on there");
     const { code, stdout } = await run(...args);
     expect(code).toBe(0);
     const lines = stdout.trimEnd().split("\n").slice(-10);

@@ -126,6 +126,10 @@ export function apply<I extends Fields, O extends Fields, Attributes,
     gradient(gradients) {
       const record = { inputs, outputs, saved: saved as S, attributes, wanted: named(inputs, needsGradient) as Each<I, boolean> };
       const results = op.gradient(record, named(outputs, gradients) as Gradients<O>) as Readonly<Record<string, unknown>>;
+      for (const name in results) {
+        check(Object.hasOwn(inputs, name), "E_ARGUMENT", () =>
+          `${op.name}: its gradient gave ${name}, which is none of its inputs; they are ${Object.keys(inputs).join(", ")}`);
+      }
       const ordered: (Tensor | null)[] = [];
       for (const name of Object.keys(inputs)) {
         const [field, result] = [inputs[name], results[name]];

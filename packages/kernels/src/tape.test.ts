@@ -229,4 +229,15 @@ eachDevice("the tape", (device) => {
       expectError(() => valueAndGradient((v: Tensor) => ({ loss: combine(v, null, 1, 0) }), x), "E_SHAPE", /one number/);
     });
   });
+
+  it("refuses gradients of another shape, and of what is no input, by the op's name", () => scope(() => {
+    const x = zeros(device, [2]);
+    const through = (gradient: () => unknown) => () => {
+      const op = { ...combineOp, gradient } as typeof combineOp;
+      const { pullback } = vjp((v: Tensor) => apply(op, { x: v, y: null }, { a: 1, b: 0 }).out, x);
+      pullback(zeros(device, [2]));
+    };
+    expectError(through(() => ({ x: zeros(device, [3]) })), "E_SHAPE", /^combine: its gradient gave \[3\] for an input \[2\]$/);
+    expectError(through(() => ({ z: zeros(device, [2]) })), "E_ARGUMENT", /^combine: its gradient gave z, which is none of its inputs; they are x, y$/);
+  }));
 });

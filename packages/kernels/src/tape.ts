@@ -144,7 +144,7 @@ function walkBack<I, O>(tape: Tape, inputs: I, outputs: O, cotangents: TreeLike<
       const results = note.gradient(incoming);
       note.inputs.forEach((input, i) => {
         const g = results[i];
-        if (input && g) gradients.add(input, g);
+        if (input && g) gradients.add(input, g, note.name);
       });
     }
     dispose(note.saved);
@@ -174,10 +174,10 @@ class Gradients {
     return whole;
   }
 
-  /** Adds a gradient, or that of the first rows alone, in place, and takes it over. */
-  add(t: Tensor, gradient: Tensor): void {
+  /** Adds a gradient, or that of the first rows alone, in place, and takes it over. `from`: the op that gave it. */
+  add(t: Tensor, gradient: Tensor, from: string): void {
     check(fits(gradient.shape, t.shape), "E_SHAPE", () =>
-      `a gradient ${showShape(gradient.shape)} does not fit its tensor ${showShape(t.shape)}`);
+      `${from}: its gradient gave ${showShape(gradient.shape)} for an input ${showShape(t.shape)}`);
     const before = this.#byTensor.get(t.id);
     if (!before) {
       this.#byTensor.set(t.id, gradient);
@@ -196,7 +196,7 @@ class Gradients {
     check(sameShape(t.shape, cotangent.shape), "E_SHAPE", () =>
       `pullback: a cotangent ${showShape(cotangent.shape)} does not fit its output ${showShape(t.shape)}`);
     this.#borrowed.add(cotangent.buffer);
-    this.add(t, cotangent.window(cotangent.shape));
+    this.add(t, cotangent.window(cotangent.shape), "pullback");
   }
 
   drop(t: Tensor): void {

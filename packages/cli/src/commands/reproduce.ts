@@ -64,7 +64,12 @@ export const reproduce: CommandSpec = {
       out.print(`${done}; the report so far: ${html}`);
     };
     const { report, summary, ...view } = await holdingParts(folder, only ?? chosen.models?.(preset), { signal, note }, () =>
-      chosen.run({ preset, seed: common.seed, folder, fromScratch: options.fromScratch, only, device, signal, note, show }));
+      chosen.run({ preset, seed: common.seed, folder, fromScratch: options.fromScratch, only, device, signal, note, show }))
+      .catch((error: unknown) => {
+        const stopped = error instanceof LenggenError && error.code === "E_INTERRUPTED";
+        if (stopped) note(`what is done is in ${folder}; the same command goes on there`);
+        throw error;
+      });
     if (only) {
       out.print(`${only.join(", ")}: done, in ${folder}; the same command without --only does the rest and writes the report`);
       out.document({ experiment, preset, seed: common.seed, models: only });

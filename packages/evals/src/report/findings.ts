@@ -15,6 +15,11 @@ const HOLDS_TO = 1.01;
  */
 export type Verdict = "collapses" | "loses" | "holds";
 
+/** The same for readers. */
+export const VERDICTS_IN_WORDS =
+  `Ratio: the loss over that with a short context. A model holds with ${fixed(HOLDS_TO, 2)} or less at every length, collapses with `
+  + `${fixed(COLLAPSE_FROM, 2)} or more at the end, and loses with what lies between.`;
+
 /** What the numbers of one model say. */
 export interface Finding {
   readonly method: Method;

@@ -20,6 +20,10 @@ describe("the report page", () => {
     expect(new Set(ids).size).toBe(ids.length);
   });
 
+  test("says what the verdicts mean", () => {
+    expect(html).toContain("A model holds with 1.01 or less at every length, collapses with 1.10 or more at the end");
+  });
+
   test("is the same for the same numbers", () => {
     expect(buildUnexploredStatesReport(syntheticReport())).toBe(html);
   });

@@ -5,7 +5,7 @@ import { lineChart } from "../figures/lineChart";
 import { METHOD_STYLES, type Method } from "../methods";
 import type { Interval } from "../statistics";
 import { charts, recallMaps, recallTitle } from "./charts";
-import { findingInWords, findings, ratioOf } from "./findings";
+import { findingInWords, findings, ratioOf, VERDICTS_IN_WORDS } from "./findings";
 import { details, escape, figure, methodKey, page, paragraph, section, settingsTable, stillRunning, table } from "./html";
 import type { ReportModel, UnexploredStatesReport } from "./types";
 
@@ -102,13 +102,15 @@ function summaryTable(report: UnexploredStatesReport): string {
   const all = findings(report);
   if (all.length === 0) return "";
   const end = formatLength(all[0]!.length);
-  return table(all, [
+  const verdicts = table(all, [
     { title: "Model", value: (f) => label(f.method) },
     { title: "Verdict", value: (f) => f.verdict },
     { title: `Ratio at ${end}`, value: (f) => fixed(f.ratio), numeric: true },
     { title: "Worst", value: (f) => `${fixed(f.worstRatio)} at ${formatLength(f.worstAt)}`, numeric: true },
     { title: `Bits/byte inside ${formatLength(report.trainLength)}`, value: (f) => fixed(f.insideBits), numeric: true },
   ]);
+  // A caption would be cut off where the table is wider than a phone.
+  return verdicts + paragraph(VERDICTS_IN_WORDS, "byline");
 }
 
 function numberTables({ models, recall }: UnexploredStatesReport): string[] {
