@@ -13,6 +13,17 @@ export const root = fileURLToPath(new URL("..", import.meta.url));
 const MINIMUM_NODE = [20, 19];
 
 const running = new Set();
+let interrupted = false;
+
+/**
+ * Ctrl-C, or the end asked for otherwise: what runs ends too. npm would go on by itself for a while and fight with that of the next attempt,
+ * which begins with an empty node_modules anyhow, so that it is not asked.
+ */
+function interrupt() {
+  if (interrupted || running.size === 0) process.exit(130);
+  interrupted = true;
+  for (const child of running) child.kill("SIGKILL");
+}
 
 /** Runs a program to its end. Its output is kept back and shown only when it fails. */
 function quietly(command, args, options = {}) {
@@ -25,7 +36,8 @@ function quietly(command, args, options = {}) {
     child.stderr.setEncoding("utf8").on("data", add);
     const end = (failed, more = "") => {
       running.delete(child);
-      resolve({ failed, output: output + more });
+      if (!interrupted) resolve({ failed, output: output + more });
+      else if (running.size === 0) process.exit(130);
     };
     child.on("error", (error) => end(true, `${error.message}\n`));
     child.on("close", (status) => end(status !== 0));
@@ -117,7 +129,9 @@ async function buildPackages(tests) {
  */
 export async function setUp({ tests }) {
   checkNode();
+  process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
   await installDependencies();
   const [native] = await Promise.all([buildNative(!tests), buildPackages(tests)]);
+  process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
   return { native };
 }
