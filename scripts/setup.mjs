@@ -16,8 +16,8 @@ const running = new Set();
 let interrupted = false;
 
 /**
- * Ctrl-C, or the end asked for otherwise: what runs ends too. npm would go on by itself for a while and fight with that of the next attempt,
- * which begins with an empty node_modules anyhow, so that it is not asked.
+ * Ctrl-C, or the end asked for otherwise: what runs ends too. npm would go on by itself for a while and fight with that of the next
+ * attempt, which begins with an empty node_modules anyhow, so that it is not asked.
  */
 function interrupt() {
   if (interrupted || running.size === 0) process.exit(130);

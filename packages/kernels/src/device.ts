@@ -60,8 +60,8 @@ export interface Device {
   readonly dtypes: readonly DType[];
   /** By their names; kernels.ts gives them their types. */
   readonly kernels: KernelTable;
-  /** By an op's name: what runs in the place of kernels that this device lacks (src/composed). Absent where it has all. */
-  readonly composed?: ReadonlyMap<string, (inputs: never, attributes: never, recording: boolean) => unknown> | undefined;
+  /** By op: what runs in the place of kernels that this device lacks (src/composed). Absent where it has all. */
+  readonly composed?: ReadonlyMap<object, (inputs: never, attributes: never, recording: boolean) => unknown> | undefined;
   /** Throws `E_MEMORY` when there is no room. Contents are undefined. */
   allocate(byteLength: number): DeviceBuffer;
   /**

@@ -111,7 +111,7 @@ export function apply<I extends Fields, O extends Fields, Attributes,
   const recording = tape !== undefined && list.some((t) => t !== null && tape.tracks(t));
   if (list.some((t) => t?.dtype === "f16")) refuseHalves(op.name, inputs, op.halves ?? [], recording);
   const specs = op.outputs(inputs, attributes);
-  const form = device.composed?.get(op.name);
+  const form = device.composed?.get(op);
   if (form) return form(inputs as never, attributes as never, recording) as O;
   const outputs = emptied(device, specs) as O;
   const saved = op.forward(inputs, outputs, attributes, { recording }) ?? NOTHING;

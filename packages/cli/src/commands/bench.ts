@@ -72,7 +72,7 @@ export const bench: CommandSpec = {
         signal.throwIfAborted();
         progress.update(timings.length, `${item.kernel} ${item.shape}`);
         timings.push({ item, threads, measured: await measure(open, item, how) });
-        if (!other || !COMPOSED.some(({ op }) => op === item.kernel.split("+")[0])) continue;
+        if (!other || !COMPOSED.some(({ op }) => op.name === item.kernel.split("+")[0])) continue;
         const twin = { ...item, kernel: `${item.kernel} composed` };
         timings.push({ item: twin, threads, measured: await measure({ plain: other }, twin,
           { ...how, effort: { ...LEAST_EFFORT, signal } }) });

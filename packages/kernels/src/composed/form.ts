@@ -15,7 +15,7 @@ export type ComposedForm = (inputs: Fields, attributes: never, recording: boolea
 
 /** A form, and the kernels in whose place it stands. */
 export interface Composed {
-  readonly op: string;
+  readonly op: { readonly name: string };
   readonly kernels: readonly string[];
   readonly form: ComposedForm;
 }
@@ -24,7 +24,7 @@ export interface Composed {
 export function composed<I extends Fields, O extends Fields, Attributes, S extends Saved>(
   op: Op<I, O, Attributes, S>, kernels: readonly string[], form: (inputs: I, attributes: Attributes) => O,
 ): Composed {
-  return { op: op.name, kernels, form: (inputs, attributes, recording) => run(op.name, () => form(inputs as I, attributes), recording) };
+  return { op, kernels, form: (inputs, attributes, recording) => run(op.name, () => form(inputs as I, attributes), recording) };
 }
 
 /** What a form makes on the way goes with it, or while a tape records with the tape's walk. */
@@ -40,8 +40,8 @@ function run<O extends Fields>(op: string, form: () => O, recording: boolean): O
   return result;
 }
 
-/** The forms that a device with these kernels needs, by their ops' names; undefined where it needs none. */
-export function formsFor(kernels: Device["kernels"], forms: readonly Composed[]): ReadonlyMap<string, ComposedForm> | undefined {
+/** The forms that a device with these kernels needs, by their ops; undefined where it needs none. */
+export function formsFor(kernels: Device["kernels"], forms: readonly Composed[]): ReadonlyMap<object, ComposedForm> | undefined {
   const missing = forms.filter((form) => form.kernels.some((name) => !(name in kernels)));
   return missing.length > 0 ? new Map(missing.map(({ op, form }) => [op, form])) : undefined;
 }

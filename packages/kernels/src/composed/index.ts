@@ -22,8 +22,8 @@ export const COMPOSED: readonly Composed[] = [...convForms, ...crossEntropyForms
  * From now on the device runs these ops (all that have a form unless given) in composed form: to compare both. Ops that are running
  * stay.
  */
-export function runComposed(device: Device, ops: readonly string[] = COMPOSED.map(({ op }) => op)): void {
-  const chosen = COMPOSED.filter(({ op }) => ops.includes(op)).map(({ op, form }) => [op, form] as const);
+export function runComposed(device: Device, ops: readonly string[] = COMPOSED.map(({ op }) => op.name)): void {
+  const chosen = COMPOSED.filter(({ op }) => ops.includes(op.name)).map(({ op, form }) => [op, form] as const);
   Object.assign(device, { composed: new Map([...(device.composed ?? []), ...chosen]) });
 }
 
@@ -38,10 +38,10 @@ export interface KernelSupport {
 
 /** Every kernel that is declared, and how the device runs it. */
 export function kernelSupport(device: Device): KernelSupport[] {
-  return Object.entries<Family>(FAMILIES).flatMap(([family, kernels]) => Object.keys(kernels).map((kernel) => {
+  return Object.entries<Family>(FAMILIES).flatMap(([family, kernels]) => Object.keys(kernels).map((kernel): KernelSupport => {
     const ops = COMPOSED.filter((form) => form.kernels.includes(kernel)).map(({ op }) => op);
     const composedNow = ops.length > 0 && ops.every((op) => device.composed?.has(op));
-    return { family, kernel, ops, how: composedNow ? "composed" as const : kernel in device.kernels ? "fused" as const
-      : "absent" as const };
+    const how = composedNow ? "composed" : kernel in device.kernels ? "fused" : "absent";
+    return { family, kernel, ops: ops.map(({ name }) => name), how };
   }));
 }
