@@ -38,6 +38,8 @@ describe.skipIf(absent !== undefined)("runs of the page", () => {
     await page.locator("#switch").click();
     await page.locator("#now-step", { hasText: /^10 of 10$/ }).waitFor();
     expect(await trained(page)).toMatch(/^Done; kept/);
+    // Figures follow the words by a frame.
+    await page.locator("#legend li", { hasText: /^state passing, step 10$/ }).waitFor();
     expect(await page.locator("#legend li").allInnerTexts())
       .toEqual(["from zero states, step 30", "state passing, step 10", "same text, short memory"]);
     const { archive, folder } = await saved(page);

@@ -1,11 +1,12 @@
 import { keep, key, LenggenError, scope, withoutGradient } from "@lenggen/kernels";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { stream, type StreamOptions } from "./stream";
 import { lossOf, noise, reference, tinyModel } from "./tinyModel.fixture";
 import type { Device } from "@lenggen/kernels";
 
 let device: Device;
-beforeAll(async () => {
+beforeEach(async () => {
+  // One for each test: what another left to the garbage collector may be freed while memory is compared.
   device = await reference();
 });
 

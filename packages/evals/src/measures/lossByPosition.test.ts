@@ -1,10 +1,11 @@
 import { type Device, key } from "@lenggen/kernels";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { lossOf, noise, reference, tinyModel } from "../tinyModel.fixture";
 import { lossByPosition, shortWindows } from "./lossByPosition";
 
 let device: Device;
-beforeAll(async () => {
+beforeEach(async () => {
+  // One for each test: what another left to the garbage collector may be freed while memory is compared.
   device = await reference();
 });
 

@@ -1,12 +1,13 @@
 import { type Device, key } from "@lenggen/kernels";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { TASKS } from "../tasks";
 import { begin, compare, type Task } from "../tasks/task";
 import { lossOf, reference, tinyModel } from "../tinyModel.fixture";
 import { taskAccuracy } from "./taskAccuracy";
 
 let device: Device;
-beforeAll(async () => {
+beforeEach(async () => {
+  // One for each test: what another left to the garbage collector may be freed while memory is compared.
   device = await reference();
 });
 
