@@ -87,15 +87,11 @@ function structOf(kernel, signature, { tensorForm, isList }) {
   }
   const index = new Map(numbers.map(([name], i) => [name, i]));
   const term = (word) => {
-    if (/^\d+$/.test(word)) return `{-1, ${word}}`;
+    if (typeof word === "number") return `{-1, ${word}}`;
     if (!index.has(word)) throw new Error(`${place}: a tensor's size is ${word}, which is none of its numbers`);
     return `{${index.get(word)}, 0}`;
   };
-  const size = (text) => {
-    const [, first, sign, second] = /^(\w+)(?:([-+/])(\w+))?$/.exec(text) ?? [];
-    if (first === undefined) throw new Error(`${place}: "${text}" is no size`);
-    return sign === undefined ? `{${term(first)}}` : `{${term(first)}, '${sign}', ${term(second)}}`;
-  };
+  const size = ({ left, sign, right }) => (sign === undefined ? `{${term(left)}}` : `{${term(left)}, '${sign}', ${term(right)}}`);
   const name = `${capital(kernel)}Args`;
   const kindRow = ([number, kind]) => (Array.isArray(kind) ? `{"${number}", NumberKind::choice, ${kind.length}}`
     : `{"${number}", NumberKind::${kind === "int" ? "integer" : kind.replace("?", "")}}`);

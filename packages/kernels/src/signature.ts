@@ -71,11 +71,18 @@ export type SavedBy<S extends Signature> = S["saves"] extends object ? { readonl
 /** The functions that a backend has for a family: each checks nothing (the op's shape rule has) and returns at once. */
 export type KernelsOf<F extends Family> = { readonly [N in keyof F]: (args: ArgumentsOf<F[N]>) => SavedBy<F[N]> };
 
+/** A size as numbers make it: a name or a whole number, or two of them with a sign, of which `/` rounds up. */
+export interface SizeForm {
+  readonly left: string | number;
+  readonly sign?: "-" | "+" | "/";
+  readonly right?: string | number;
+}
+
 /** The parts of a tensor's declaration. */
 export interface TensorForm {
   readonly type: "real" | "i32" | "weight" | "any";
   /** Undefined for any number of elements. */
-  readonly sizes: readonly string[] | undefined;
+  readonly sizes: readonly SizeForm[] | undefined;
   readonly optional: boolean;
   readonly list: boolean;
 }
@@ -86,20 +93,26 @@ export function tensorForm(text: string): TensorForm {
   if (type === undefined || sizes === undefined) throw new Error(`"${text}" declares no tensor`);
   return {
     type: (type || "real") as TensorForm["type"],
-    sizes: sizes === "*" ? undefined : sizes.split(",").filter(Boolean),
+    sizes: sizes === "*" ? undefined : sizes.split(",").filter(Boolean).map(sizeForm),
     optional: optional !== undefined,
     list: list !== undefined,
   };
 }
 
-/** A size as numbers make it: `rows`, `width-1`, `steps/chunk` (rounded up), `4`. */
-export function sizeFrom(size: string, numbers: Readonly<Record<string, unknown>>): number {
-  const [, first, sign, second] = /^(\w+)(?:([-+/])(\w+))?$/.exec(size)!;
-  const value = (word: string) => (/^\d+$/.test(word) ? Number(word) : (numbers[word] as number));
-  const left = value(first!);
-  if (sign === undefined) return left;
-  const right = value(second!);
-  return sign === "/" ? Math.ceil(left / right) : sign === "-" ? left - right : left + right;
+/** Reads `rows`, `width-1`, `steps/chunk`, `4`. */
+function sizeForm(text: string): SizeForm {
+  const [, left, sign, right] = /^(\w+)(?:([-+/])(\w+))?$/.exec(text) ?? [];
+  if (left === undefined) throw new Error(`"${text}" is no size`);
+  const term = (word: string) => (/^\d+$/.test(word) ? Number(word) : word);
+  return right === undefined ? { left: term(left) } : { left: term(left), sign: sign as "-" | "+" | "/", right: term(right) };
+}
+
+/** What a size is for these numbers. */
+export function sizeFrom({ left, sign, right }: SizeForm, numbers: Readonly<Record<string, unknown>>): number {
+  const value = (term: string | number) => (typeof term === "number" ? term : (numbers[term] as number));
+  if (sign === undefined) return value(left);
+  const [a, b] = [value(left), value(right!)];
+  return sign === "/" ? Math.ceil(a / b) : sign === "-" ? a - b : a + b;
 }
 
 /** Whether a kind is a list, which stands last among the numbers. */

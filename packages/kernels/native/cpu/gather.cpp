@@ -3,6 +3,7 @@
 
 #include "families.h"
 #include "signatures/gather.h"
+#include "split.h"
 
 namespace lenggen::LENGGEN_ISA {
 namespace {
@@ -19,10 +20,12 @@ void forward(const GatherArgs& args, Pool& pool) {
   const int32_t* indices = args.indices;
   float* y = args.y;
   const int64_t size = args.size, count = args.count, inner = args.inner;
-  pool.parallel(args.outer * count, [=](int64_t row, int) {
-    for (int64_t i = 0; i < inner; i++) {
-      const int64_t index = std::min<int64_t>(indices[row * inner + i], size - 1);
-      y[row * inner + i] = index < 0 ? 0.0f : x[(row / count * size + index) * inner + i];
+  inRanges(pool, args.outer * count, inner, [=](int64_t from, int64_t to) {
+    for (int64_t row = from; row < to; row++) {
+      for (int64_t i = 0; i < inner; i++) {
+        const int64_t index = std::min<int64_t>(indices[row * inner + i], size - 1);
+        y[row * inner + i] = index < 0 ? 0.0f : x[(row / count * size + index) * inner + i];
+      }
     }
   });
 }

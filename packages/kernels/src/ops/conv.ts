@@ -52,13 +52,12 @@ function sizesOf(x: Tensor, weight: Tensor): { batch: number; steps: number; cha
 
 const inRange = (width: number) => width >= 2 && width <= 256;
 
-interface ConvInputs {
+type ConvInputs = {
   readonly x: Tensor;
   readonly weight: Tensor;
   readonly bias: Tensor | null;
   readonly state: Tensor | null;
-  readonly [name: string]: Tensor | null;
-}
+};
 
 export const convOp: Op<ConvInputs, { outputs: readonly Tensor[]; state: Tensor }, ConvAttributes> = {
   name: "causalConv",

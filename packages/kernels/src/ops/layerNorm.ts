@@ -33,12 +33,11 @@ export const layerNormKernels = {
 
 const kernels = kernelsOf<typeof layerNormKernels>;
 
-interface LayerNormInputs {
+type LayerNormInputs = {
   readonly x: Tensor;
   readonly weight: Tensor;
   readonly bias: Tensor | null;
-  readonly [name: string]: Tensor | null;
-}
+};
 
 export const layerNormOp: Op<LayerNormInputs, { y: Tensor }, NormAttributes, SavedFor<typeof layerNormKernels.layerNormGradient>> = {
   name: "layerNorm",

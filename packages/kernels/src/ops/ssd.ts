@@ -63,7 +63,7 @@ const kernels = kernelsOf<typeof ssdKernels>;
 /** Sizes of one scan. */
 export type SsdSizes = { readonly [N in keyof typeof sizes]: number };
 
-interface SsdInputs {
+type SsdInputs = {
   readonly x: Tensor;
   readonly dt: Tensor;
   readonly a: Tensor;
@@ -71,8 +71,7 @@ interface SsdInputs {
   readonly c: Tensor;
   readonly d: Tensor | null;
   readonly state: Tensor | null;
-  readonly [name: string]: Tensor | null;
-}
+};
 
 interface SsdAttributes {
   readonly chunk: number;
