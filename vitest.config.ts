@@ -54,6 +54,8 @@ const node: TestProjectConfiguration = {
  */
 const browser = (executablePath: string): TestProjectConfiguration => ({
   resolve: { alias: [...ROOMS, { find: /^(\.+.*)\/platform$/, replacement: "$1/platform.browser" }] },
+  // Golden values lie beside the repository; the server is for this page alone.
+  server: { fs: { strict: false } },
   test: {
     name: "browser",
     include: ["packages/{kernels,recurrent,gca,interventions,evals}/src/**/*.test.ts", "packages/*/test/**/*.browser.test.ts"],
