@@ -73,25 +73,25 @@ function unary(op: UnaryName): (x: Tensor) => Tensor {
 }
 
 /** The negative -x. */
-export const neg = unary("neg");
+export const neg = /* @__PURE__ */ unary("neg");
 /** The exponential eˣ. */
-export const exp = unary("exp");
+export const exp = /* @__PURE__ */ unary("exp");
 /** Natural logarithm; NaN below 0. */
-export const log = unary("log");
+export const log = /* @__PURE__ */ unary("log");
 /** Square root; NaN below 0. The gradient at 0 is infinite. */
-export const sqrt = unary("sqrt");
+export const sqrt = /* @__PURE__ */ unary("sqrt");
 /** The square x². */
-export const square = unary("square");
+export const square = /* @__PURE__ */ unary("square");
 /** Logistic function 1 / (1 + e⁻ˣ). */
-export const sigmoid = unary("sigmoid");
+export const sigmoid = /* @__PURE__ */ unary("sigmoid");
 /** Sigmoid linear unit (swish): x · sigmoid(x). */
-export const silu = unary("silu");
+export const silu = /* @__PURE__ */ unary("silu");
 /** Smooth positive part log(1 + eˣ), without overflow. */
-export const softplus = unary("softplus");
+export const softplus = /* @__PURE__ */ unary("softplus");
 /** Hyperbolic tangent. */
-export const tanh = unary("tanh");
+export const tanh = /* @__PURE__ */ unary("tanh");
 /** Rectifier: x above 0, else 0; the gradient at 0 is 0. */
-export const relu = unary("relu");
+export const relu = /* @__PURE__ */ unary("relu");
 
 const affineOp: Op<{ x: Tensor }, { y: Tensor }, { readonly scale: number; readonly shift: number }> = {
   name: "affine",
@@ -182,14 +182,14 @@ function binary(op: BinaryName): (a: Tensor, b: Tensor) => Tensor {
 }
 
 /** a + b, broadcasting. */
-export const add = binary("add");
+export const add = /* @__PURE__ */ binary("add");
 /** a - b, broadcasting. */
-export const sub = binary("sub");
+export const sub = /* @__PURE__ */ binary("sub");
 /** a · b, elementwise, broadcasting. */
-export const mul = binary("mul");
+export const mul = /* @__PURE__ */ binary("mul");
 /** a / b, broadcasting. */
-export const div = binary("div");
+export const div = /* @__PURE__ */ binary("div");
 /** 1 where a and b are the same number and 0 elsewhere, broadcasting; no gradient. */
-export const equal = binary("equal");
+export const equal = /* @__PURE__ */ binary("equal");
 /** 1 where a is less than b and 0 elsewhere, also where either is not a number; broadcasting; no gradient. */
-export const less = binary("less");
+export const less = /* @__PURE__ */ binary("less");

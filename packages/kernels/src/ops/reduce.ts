@@ -103,8 +103,8 @@ function sumOp(name: "sum" | "mean"): Op<X, Y, ReduceAttributes> {
   };
 }
 
-const SUM = sumOp("sum");
-const MEAN = sumOp("mean");
+const SUM = /* @__PURE__ */ sumOp("sum");
+const MEAN = /* @__PURE__ */ sumOp("mean");
 
 /** Sum over some axes, or all of them. The sum over no elements is 0. */
 export function sum(x: Tensor, options: ReduceOptions = {}): Tensor {
@@ -176,8 +176,8 @@ function softmaxOp(logarithm: boolean): Op<X, Y> {
   };
 }
 
-const SOFTMAX = softmaxOp(false);
-const LOG_SOFTMAX = softmaxOp(true);
+const SOFTMAX = /* @__PURE__ */ softmaxOp(false);
+const LOG_SOFTMAX = /* @__PURE__ */ softmaxOp(true);
 
 /** e^x over its sum along the last axis. */
 export function softmax(x: Tensor): Tensor {
