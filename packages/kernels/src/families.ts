@@ -20,6 +20,7 @@ import { randomKernels } from "./ops/random";
 import { reduceKernels } from "./ops/reduce";
 import { retrieveKernels } from "./ops/retrieve";
 import { ropeKernels } from "./ops/rope";
+import { selectiveScanKernels } from "./ops/selectiveScan";
 import { ssdKernels } from "./ops/ssd";
 import { viewKernels } from "./ops/copy";
 import { whereKernels } from "./ops/where";
@@ -44,6 +45,7 @@ export const FAMILIES = {
   reduce: reduceKernels,
   retrieve: retrieveKernels,
   rope: ropeKernels,
+  selectiveScan: selectiveScanKernels,
   ssd: ssdKernels,
   view: viewKernels,
   where: whereKernels,

@@ -96,6 +96,7 @@ export { slidingWindowAttention } from "./ops/slidingWindow";
 export type { WindowState } from "./ops/slidingWindow";
 export { scanOverTime } from "./ops/scanOverTime";
 export type { ScanStep } from "./ops/scanOverTime";
+export { selectiveScan } from "./ops/selectiveScan";
 export { ssd, ssdOperations } from "./ops/ssd";
 export { assignSlice, broadcastTo, concat, extended, firstRows, reshape, slice, transpose } from "./ops/view";
 export { where } from "./ops/where";

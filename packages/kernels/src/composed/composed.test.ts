@@ -7,6 +7,7 @@ import { ssmGates } from "../ops/gates";
 import { layerNorm } from "../ops/layerNorm";
 import { addRmsNorm, gatedRmsNorm, rmsNorm } from "../ops/norm";
 import { rope } from "../ops/rope";
+import { selectiveScan } from "../ops/selectiveScan";
 import { ssd, ssdOp } from "../ops/ssd";
 import {
   checkLeaks, compareWithReference, eachDevice, evaluate, expectClose, type HostTensor, integers, normals, referenceDevice,
@@ -29,6 +30,12 @@ const scan = (count: number): TestFunction => (x, dt, a, b, c, d, state) => {
   const { y, state: final } = ssd({ x, dt, a, b, c, d: count > 5 ? d : null, state: count > 6 ? state : null }, { chunk: 4 });
   return [y, final];
 };
+const channelInputs = [
+  normals(1, [B, T, P * G]), uniforms(2, [B, T, P * G], 0.1, 1), uniforms(3, [P * G, N], -2, 0), normals(4, [B, T, G, N]),
+  normals(5, [B, T, G, N]), normals(6, [P * G]), normals(7, [B, P * G, N]),
+];
+const channelScan = (count: number): TestFunction => (x, dt, a, b, c, d, state) =>
+  Object.values(selectiveScan({ x, dt, a, b, c, d: count > 5 ? d : null, state: count > 6 ? state : null }, { chunk: 4 }));
 const convInputs = [normals(1, [2, 9, 6]), normals(2, [6, 4]), normals(3, [6]), normals(4, [2, 3, 6])];
 
 const CASES: readonly Case[] = [
@@ -44,6 +51,8 @@ const CASES: readonly Case[] = [
     inputs: [normals(1, [2, 3, 12]), normals(3, [2, 3, 12]), normals(2, [12])] },
   { op: "layerNorm", f: (x, w, b) => layerNorm(x, w, b), inputs: [normals(1, [3, 5, 12], 2, 1), normals(2, [12]), normals(3, [12])] },
   { op: "layerNorm", f: (x, w) => layerNorm(x, w), inputs: [normals(1, [4, 6]), normals(2, [6])] },
+  { op: "selectiveScan", f: channelScan(7), inputs: channelInputs },
+  { op: "selectiveScan", f: channelScan(5), inputs: channelInputs.slice(0, 5) },
   { op: "ssd", f: scan(7), inputs: scanInputs },
   { op: "ssd", f: scan(5), inputs: scanInputs.slice(0, 5) },
   {

@@ -11,12 +11,14 @@ import type { Composed } from "./form";
 import { gatesForms } from "./gates";
 import { normForms } from "./norm";
 import { ropeForms } from "./rope";
+import { selectiveScanForms } from "./selectiveScan";
 import { ssdForms } from "./ssd";
 
 export { composed, formsFor, type Composed, type ComposedForm } from "./form";
 
 /** All composed forms there are. */
-export const COMPOSED: readonly Composed[] = [...convForms, ...crossEntropyForms, ...gatesForms, ...normForms, ...ropeForms, ...ssdForms];
+export const COMPOSED: readonly Composed[] = [...convForms, ...crossEntropyForms, ...gatesForms, ...normForms, ...ropeForms,
+  ...selectiveScanForms, ...ssdForms];
 
 /**
  * From now on the device runs these ops (all that have a form unless given) in composed form: to compare both. Ops that are running

@@ -18,6 +18,7 @@ import { addRmsNorm, gatedRmsNorm, rmsNorm } from "../ops/norm";
 import { argmax, logSoftmax, max, mean, softmax, sum } from "../ops/reduce";
 import { retrieve } from "../ops/retrieve";
 import { rope } from "../ops/rope";
+import { selectiveScan } from "../ops/selectiveScan";
 import { ssd } from "../ops/ssd";
 import { broadcastTo, concat, slice, transpose } from "../ops/view";
 import { where } from "../ops/where";
@@ -78,6 +79,11 @@ export const OP_CASES: Readonly<Record<string, OpCase>> = {
       return [...outputs, state];
     },
     real(2, 21, 13), real(13, 4), real(13), real(2, 3, 13),
+  ),
+  "selectiveScan": of(
+    (x, dt, a, b, c, d, state) => Object.values(selectiveScan({ x, dt, a, b, c, d, state }, { chunk: 16 })),
+    real(2, 40, 18), positive(2, 40, 18), { shape: [18, 11], low: -1, high: 0 }, real(2, 40, 2, 11), real(2, 40, 2, 11), real(18),
+    real(2, 18, 11),
   ),
   "ssd": of(
     (x, dt, a, b, c, d, state) => Object.values(ssd({ x, dt, a, b, c, d, state }, { chunk: 16 })),

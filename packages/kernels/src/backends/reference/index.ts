@@ -25,6 +25,7 @@ import { random } from "./random";
 import { reduce } from "./reduce";
 import { retrieve } from "./retrieve";
 import { rope } from "./rope";
+import { selectiveScan } from "./selectiveScan";
 import { ssd } from "./ssd";
 import { view } from "./view";
 
@@ -48,6 +49,7 @@ const kernels: KernelTable = {
   ...reduce,
   ...retrieve,
   ...rope,
+  ...selectiveScan,
   ...ssd,
   ...view,
 };
