@@ -27,14 +27,14 @@ function byteModel({ layers, stateSize }: ModelSizes): Mamba2 {
  * Operations of one forward pass and of its gradient, for a loss that does not see the final state: matrix products and
  * scans; the rest is counted as nothing. With `fromZero` no state comes in.
  */
-function operationsOf(model: Mamba2, batch: number, steps: number, fromZero: boolean): { forward: number; gradient: number } {
+function operationsOf(model: Mamba2, batch: number, time: number, fromZero: boolean): { forward: number; gradient: number } {
   const { layers, heads, headSize, groups, stateSize, tieEmbeddings } = model.settings;
   const weights = Object.entries(model.parameterShapes())
     .filter(([name, shape]) => shape.length === 2 && (tieEmbeddings || !name.includes("embedding")))
     .reduce((sum, [, [rows, columns]]) => sum + rows! * columns!, 0);
-  const scan = ssdOperations({ batch, steps, heads, headSize, groups, stateSize, chunk: model.settings.chunk, fromZero,
+  const scan = ssdOperations({ batch, time, heads, headSize, groups, stateSize, chunk: model.settings.chunk, fromZero,
     finalUnused: true });
-  const products = 2 * weights * batch * steps;
+  const products = 2 * weights * batch * time;
   return { forward: products + layers * scan.forward, gradient: 2 * products + layers * scan.gradient };
 }
 

@@ -87,7 +87,7 @@ function tokenCase(rows: number, into: number, from: number, dtype: "f32" | "f16
 
 interface ScanSizes {
   readonly batch: number;
-  readonly steps: number;
+  readonly time: number;
   readonly heads: number;
   readonly headSize: number;
   readonly groups: number;
@@ -99,22 +99,22 @@ interface ScanSizes {
  * of 256; mild ones never.
  */
 function ssdCase(sizes: ScanSizes, pass: Pass, { decay = 0.5, chunk }: { decay?: number; chunk?: number } = {}): BenchCase {
-  const { batch, steps, heads, headSize, groups, stateSize } = sizes;
+  const { batch, time, heads, headSize, groups, stateSize } = sizes;
   const { forward, gradient } = ssdOperations({ ...sizes, chunk, fromZero: true, finalUnused: true });
   const special = `${chunk === undefined ? "" : ` chunk=${chunk}`}${decay === 0.5 ? "" : ` decay=${decay}`}`;
-  const floats = batch * steps * (2 * heads * headSize + 2 * heads + 2 * groups * stateSize);
+  const floats = batch * time * (2 * heads * headSize + 2 * heads + 2 * groups * stateSize);
   return opCase(
     {
-      kernel: "ssd", shape: `B=${batch} T=${steps} H=${heads} P=${headSize} G=${groups} N=${stateSize}${special}`, pass,
+      kernel: "ssd", shape: `B=${batch} T=${time} H=${heads} P=${headSize} G=${groups} N=${stateSize}${special}`, pass,
       operations: pass === "both" ? forward + gradient : forward, bytes: (pass === "both" ? 3 : 1) * FLOAT * floats,
     },
     (random, device, seed) => ({
       tracked: {
-        x: random([batch, steps, heads, headSize]),
-        dt: uniform(foldIn(key(seed), 101), device, [batch, steps, heads], { low: 0.001, high: 0.1 }),
-        a: uniform(foldIn(key(seed), 102), device, [batch, steps, heads], { low: -decay, high: -0.001 }),
-        b: random([batch, steps, groups, stateSize]),
-        c: random([batch, steps, groups, stateSize]),
+        x: random([batch, time, heads, headSize]),
+        dt: uniform(foldIn(key(seed), 101), device, [batch, time, heads], { low: 0.001, high: 0.1 }),
+        a: uniform(foldIn(key(seed), 102), device, [batch, time, heads], { low: -decay, high: -0.001 }),
+        b: random([batch, time, groups, stateSize]),
+        c: random([batch, time, groups, stateSize]),
         d: random([heads]),
       },
     }),
@@ -122,16 +122,16 @@ function ssdCase(sizes: ScanSizes, pass: Pass, { decay = 0.5, chunk }: { decay?:
   );
 }
 
-function convCase(batch: number, steps: number, channels: number, pass: Pass): BenchCase {
+function convCase(batch: number, time: number, channels: number, pass: Pass): BenchCase {
   const width = 4;
-  const numbers = batch * steps * channels;
+  const numbers = batch * time * channels;
   return opCase(
     {
-      kernel: "causalConv+silu", shape: `B=${batch} T=${steps} C=${channels} K=${width}`, pass,
+      kernel: "causalConv+silu", shape: `B=${batch} T=${time} C=${channels} K=${width}`, pass,
       // The gradient reads x and dy and writes dx.
       operations: (pass === "both" ? 6 : 2) * width * numbers, bytes: (pass === "both" ? 5 : 2) * FLOAT * numbers,
     },
-    (random) => ({ tracked: { x: random([batch, steps, channels]), weight: random([channels, width]), bias: random([channels]) } }),
+    (random) => ({ tracked: { x: random([batch, time, channels]), weight: random([channels, width]), bias: random([channels]) } }),
     ({ x, weight, bias }) => causalConv(x, weight, bias, null, { silu: true }).outputs[0]!,
   );
 }
@@ -193,17 +193,17 @@ function retrieveCase(batch: number, queries: number, landmarks: number, width: 
 }
 
 /** Causal attention over a sliding window, one sequence. */
-function attentionCase(steps: number, heads: number, headSize: number, window: number, pass: Pass): BenchCase {
-  const { forward, gradient } = attentionOperations({ batch: 1, steps, heads, headSize, window });
-  const numbers = steps * heads * headSize;
+function attentionCase(time: number, heads: number, headSize: number, window: number, pass: Pass): BenchCase {
+  const { forward, gradient } = attentionOperations({ batch: 1, time, heads, headSize, window });
+  const numbers = time * heads * headSize;
   return opCase(
     {
-      kernel: "attention", shape: `T=${steps} H=${heads} D=${headSize} window=${window}`, pass,
+      kernel: "attention", shape: `T=${time} H=${heads} D=${headSize} window=${window}`, pass,
       // The gradient reads all four again, and do, and writes three.
       operations: pass === "both" ? forward + gradient : forward, bytes: (pass === "both" ? 12 : 4) * FLOAT * numbers,
     },
-    (random) => ({ tracked: { q: random([1, steps, heads, headSize]), k: random([1, steps, heads, headSize]),
-      v: random([1, steps, heads, headSize]) } }),
+    (random) => ({ tracked: { q: random([1, time, heads, headSize]), k: random([1, time, heads, headSize]),
+      v: random([1, time, heads, headSize]) } }),
     (inputs) => attention(inputs, { window }),
   );
 }
@@ -249,11 +249,11 @@ export const OP_CASES: readonly BenchCase[] = [
   linearCase(2048, 128, 256, "both"),
   ...[1, 4].flatMap((rows) => (["f32", "f16"] as const).map((dtype) => tokenCase(rows, 32_768, 768, dtype))),
   ...(["forward", "both"] as const)
-    .map((pass) => ssdCase({ batch: 1, steps: 4096, heads: 24, headSize: 64, groups: 1, stateSize: 128 }, pass)),
+    .map((pass) => ssdCase({ batch: 1, time: 4096, heads: 24, headSize: 64, groups: 1, stateSize: 128 }, pass)),
   ...(["forward", "both"] as const)
-    .map((pass) => ssdCase({ batch: 16, steps: 128, heads: 8, headSize: 32, groups: 1, stateSize: 64 }, pass)),
+    .map((pass) => ssdCase({ batch: 16, time: 128, heads: 8, headSize: 32, groups: 1, stateSize: 64 }, pass)),
   ...[64, 256].flatMap((chunk) => (["forward", "both"] as const).map((pass) =>
-    ssdCase({ batch: 1, steps: 512, heads: 24, headSize: 64, groups: 1, stateSize: 128 }, pass, { decay: 3, chunk }))),
+    ssdCase({ batch: 1, time: 512, heads: 24, headSize: 64, groups: 1, stateSize: 128 }, pass, { decay: 3, chunk }))),
   ...(["forward", "both"] as const).map((pass) => convCase(1, 4096, 1792, pass)),
   ...(["forward", "both"] as const).map((pass) => normCase(4096, 1536, pass)),
   ...(["forward", "both"] as const).map((pass) => layerNormCase(4096, 1536, pass)),
@@ -269,7 +269,7 @@ export const OP_CASES: readonly BenchCase[] = [
 export const GPU_OP_CASES: readonly BenchCase[] = [
   ...[2048, 4096].map((n) => matmulCase(n, n, n, "forward")),
   ...(["forward", "both"] as const)
-    .map((pass) => ssdCase({ batch: 8, steps: 2048, heads: 24, headSize: 64, groups: 1, stateSize: 128 }, pass)),
+    .map((pass) => ssdCase({ batch: 8, time: 2048, heads: 24, headSize: 64, groups: 1, stateSize: 128 }, pass)),
   ...(["forward", "both"] as const).map((pass) => convCase(8, 2048, 1792, pass)),
   ...(["forward", "both"] as const).map((pass) => normCase(16384, 1536, pass)),
   ...(["forward", "both"] as const).map((pass) => layerNormCase(16384, 1536, pass)),

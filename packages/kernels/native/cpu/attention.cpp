@@ -118,7 +118,7 @@ void runForward(const AttentionArgs& args, Pool& pool) {
   pool.parallel(tiles.count, [&](int64_t item, int worker) {
     const int64_t batch = item / tiles.perHead / s.keyHeads, keyHead = item / tiles.perHead % s.keyHeads,
     first = item % tiles.perHead * COLUMNS;
-    const int64_t columns = s.steps * s.share(), last = std::min(columns, first + COLUMNS);
+    const int64_t columns = s.time * s.share(), last = std::min(columns, first + COLUMNS);
     const int64_t live = std::min(last, s.length(f.lengths, batch) == s.keys ? columns : s.length(f.lengths, batch) * s.share());
     if (first < live) forwardTile(f, Tile(s, f.slopes, batch, keyHead, first, live - first), pool.scratch(worker, Workspace::floats(s)));
     for (int64_t c = std::max(first, live); c < last; c++) {

@@ -21,24 +21,24 @@ constexpr int64_t BLOCK = 128;
 constexpr int64_t STRIP = 32;
 
 struct AttentionSizes {
-  int64_t batch, steps, keys, heads, keyHeads, headSize;
+  int64_t batch, time, keys, heads, keyHeads, headSize;
   bool causal;
   int64_t window;
   float scale;
   template <typename Args>
   explicit AttentionSizes(const Args& args)
-      : batch(args.batch), steps(args.steps), keys(args.keys), heads(args.heads), keyHeads(args.keyHeads), headSize(args.headSize),
+      : batch(args.batch), time(args.time), keys(args.keys), heads(args.heads), keyHeads(args.keyHeads), headSize(args.headSize),
         causal(args.causal), window(args.window), scale(args.scale) {}
   // Query heads that share a key head.
   int64_t share() const { return heads / keyHeads; }
   // Position of query 0 among the keys.
-  int64_t offset() const { return keys - steps; }
+  int64_t offset() const { return keys - time; }
   // Floats between neighbouring positions.
   int64_t queryRow() const { return heads * headSize; }
   int64_t keyRow() const { return keyHeads * headSize; }
   // Where a key head of sequence b starts at key j; where row (t, head) of the queries has its scalar, and its vector.
   int64_t key(int64_t b, int64_t j, int64_t head) const { return ((b * keys + j) * keyHeads + head) * headSize; }
-  int64_t scalar(int64_t b, int64_t t, int64_t head) const { return (b * steps + t) * heads + head; }
+  int64_t scalar(int64_t b, int64_t t, int64_t head) const { return (b * time + t) * heads + head; }
   int64_t vector(int64_t b, int64_t t, int64_t head) const { return scalar(b, t, head) * headSize; }
   // Rows of scratch matrices [., D].
   int64_t vectorRow() const { return padded(headSize); }
@@ -49,9 +49,9 @@ struct AttentionSizes {
 template <typename Args>
 void checkAttention(const Args& args) {
   require(args.keyHeads >= 1 && args.heads >= 1 && args.heads % args.keyHeads == 0, "heads of keys must divide those of queries");
-  require(args.keys >= args.steps, "needs as many keys as queries");
+  require(args.keys >= args.time, "needs as many keys as queries");
   require(args.window >= 1 && args.keys < INT32_MAX, "a window has at least one key, and positions are 32-bit numbers");
-  require(args.lengths == nullptr || args.steps == args.keys, "with lengths there must be as many keys as queries");
+  require(args.lengths == nullptr || args.time == args.keys, "with lengths there must be as many keys as queries");
 }
 
 // Some neighbouring columns of one sequence and key head. Column c is query (first + c) / share, head (first + c) % share of
@@ -150,7 +150,7 @@ inline void gatherRows(const AttentionSizes& s, const Tile& tile, const float* x
 // How tiles are counted: every sequence and key head has as many.
 struct Tiles {
   int64_t perHead, count;
-  explicit Tiles(const AttentionSizes& s) : perHead((s.steps * s.share() + COLUMNS - 1) / COLUMNS), count(s.batch * s.keyHeads * perHead) {}
+  explicit Tiles(const AttentionSizes& s) : perHead((s.time * s.share() + COLUMNS - 1) / COLUMNS), count(s.batch * s.keyHeads * perHead) {}
 };
 
 }  // namespace

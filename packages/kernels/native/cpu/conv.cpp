@@ -17,13 +17,13 @@ constexpr int64_t COLUMNS = 512;
 constexpr int64_t MAX_WIDTH = 256;
 
 struct ConvSizes {
-  int64_t batch, steps, channels, width;
+  int64_t batch, time, channels, width;
   bool silu;
   template <typename Args>
   explicit ConvSizes(const Args& args)
-      : batch(args.batch), steps(args.steps), channels(args.channels), width(args.width), silu(args.silu) {}
+      : batch(args.batch), time(args.time), channels(args.channels), width(args.width), silu(args.silu) {}
   int64_t past() const { return width - 1; }  // rows of state
-  int64_t tileRows() const { return (steps + ROWS - 1) / ROWS; }
+  int64_t tileRows() const { return (time + ROWS - 1) / ROWS; }
 };
 
 // Some neighbouring channels of one output block.
@@ -52,7 +52,7 @@ std::vector<Columns> columnsOf(const Numbers& split) {
 template <typename Args>
 void checkConv(const Args& args) {
   require(args.width >= 2 && args.width <= MAX_WIDTH, "the kernel must be 2 ... 256 wide");
-  require(args.steps >= 1, "needs at least one step");
+  require(args.time >= 1, "needs at least one step");
   int64_t channels = 0;
   for (int64_t i = 0; i < args.split.count; i++) channels += args.split.size(i);
   require(args.split.count >= 1 && channels == args.channels, "output blocks must add up to the channels");
@@ -78,7 +78,7 @@ struct Inputs {
 
   // Row i of u of one sequence, 0 <= i < K - 1 + T.
   const float* row(int64_t batch, int64_t i) const {
-    if (i >= s.past()) return x + (batch * s.steps + i - s.past()) * s.channels;
+    if (i >= s.past()) return x + (batch * s.time + i - s.past()) * s.channels;
     return state ? state + (batch * s.past() + i) * s.channels : zeros;
   }
 };
@@ -131,8 +131,8 @@ void forwardTile(const Inputs& in, int64_t batch, int64_t firstRow, const Column
   const ConvSizes& s = in.s;
   const float* rows[MAX_WIDTH];
   int64_t t = firstRow;
-  const int64_t endRow = std::min(s.steps, firstRow + ROWS), count = columns.count;
-  const auto outputs = [&](int64_t step) { return out + (batch * s.steps + step) * columns.blockSize + columns.inside; };
+  const int64_t endRow = std::min(s.time, firstRow + ROWS), count = columns.count;
+  const auto outputs = [&](int64_t step) { return out + (batch * s.time + step) * columns.blockSize + columns.inside; };
   for (; WIDE == 4 && t + STEPS <= endRow; t += STEPS) {
     for (int64_t r = 0; r < STEPS + 3; r++) rows[r] = in.row(batch, t + r);
     int64_t c = 0;
@@ -160,7 +160,7 @@ void runForward(const CausalConvArgs& args, Pool& pool) {
     tile(in, item / across / s.tileRows(), item / across % s.tileRows() * ROWS, part, args.outputs[part.block]);
   });
   for (int64_t b = 0; b < s.batch; b++)
-    for (int64_t j = 0; j < s.past(); j++) std::copy_n(in.row(b, s.steps + j), s.channels, args.final + (b * s.past() + j) * s.channels);
+    for (int64_t j = 0; j < s.past(); j++) std::copy_n(in.row(b, s.time + j), s.channels, args.final + (b * s.past() + j) * s.channels);
 }
 
 struct Gradients {
@@ -188,21 +188,21 @@ struct GradientTile {
   float *sums, *ring;
 
   float* waiting(int64_t t) const { return ring + (t + (past + 1) * ROWS) % (past + 1) * COLUMNS; }
-  const float* dy(int64_t t) const { return dout + (batch * in.s.steps + t) * columns.blockSize + columns.inside; }
-  float* dx(int64_t t) const { return g.dx + (batch * in.s.steps + t) * in.s.channels + columns.channel; }
+  const float* dy(int64_t t) const { return dout + (batch * in.s.time + t) * columns.blockSize + columns.inside; }
+  float* dx(int64_t t) const { return g.dx + (batch * in.s.time + t) * in.s.channels + columns.channel; }
 
   template <int WIDE>
   void step(int64_t t) const {
     const ConvSizes& s = in.s;
     const int64_t width = WIDE ? WIDE : s.width, channel = columns.channel;
-    const bool exists = t < s.steps && dout, own = t < endRow && exists;
+    const bool exists = t < s.time && dout, own = t < endRow && exists;
     const bool emits = t >= firstRow + past || firstRow == 0;  // else du_t belongs to the tile before
     const float *rows[MAX_WIDTH], *history[MAX_WIDTH];
     for (int64_t j = 0; j < width; j++) {
       rows[j] = exists ? in.row(batch, t + j) : nullptr;
       history[j] = waiting(t - j);
     }
-    const float* last = g.dfinal && t >= s.steps ? g.dfinal + (batch * past + t - s.steps) * s.channels + channel : nullptr;
+    const float* last = g.dfinal && t >= s.time ? g.dfinal + (batch * past + t - s.time) * s.channels + channel : nullptr;
     float* du = t >= past ? dx(t - past) : g.dstate ? g.dstate + (batch * past + t) * s.channels + channel : nullptr;
     for (int64_t c = 0; c < columns.count; c += WIDTH) {
       const int64_t n = std::min<int64_t>(WIDTH, columns.count - c), at = channel + c;
@@ -305,7 +305,7 @@ void runGradient(const CausalConvGradientArgs& args, Pool& pool) {
     const Columns& part = columns[item % across];
     const int64_t row = item / across;
     const int64_t firstRow = row % s.tileRows() * ROWS;
-    tile({in, gradients, row / s.tileRows(), firstRow, std::min(s.steps, firstRow + ROWS), s.past(), part, args.douts[part.block],
+    tile({in, gradients, row / s.tileRows(), firstRow, std::min(s.time, firstRow + ROWS), s.past(), part, args.douts[part.block],
           sums + row * tileFloats, pool.scratch(worker, tileScratch(s))});
   });
   pool.parallel((s.channels + WIDTH - 1) / WIDTH, [&](int64_t item, int) {

@@ -12,11 +12,11 @@ namespace {
 // Positions from one coarse row to the next.
 constexpr int64_t FINE = 64;
 
-int64_t fineRows(const RopeArgs& args) { return std::min(args.steps, FINE); }
+int64_t fineRows(const RopeArgs& args) { return std::min(args.time, FINE); }
 
 void checkRope(const RopeArgs& args) {
   require(args.headSize % 2 == 0, "heads must have an even size");
-  const int64_t rows = fineRows(args) + (args.steps + FINE - 1) / FINE;
+  const int64_t rows = fineRows(args) + (args.time + FINE - 1) / FINE;
   require(args.table.size >= product({rows, args.headSize}),
       "table must have a row for each of the first positions, and for each block of them");
 }
@@ -24,12 +24,12 @@ void checkRope(const RopeArgs& args) {
 void runRope(const RopeArgs& args, Pool& pool) {
   const float *x = args.x, *table = args.table.data;
   float* out = args.out;
-  const int64_t steps = args.steps, headSize = args.headSize, fines = fineRows(args);
+  const int64_t time = args.time, headSize = args.headSize, fines = fineRows(args);
   const int64_t half = headSize / 2, width = args.heads * headSize;
   const float sign = args.back ? -1.0f : 1.0f;
-  inRanges(pool, args.batch * steps, width, [&](int64_t from, int64_t to) {
+  inRanges(pool, args.batch * time, width, [&](int64_t from, int64_t to) {
     for (int64_t row = from; row < to; row++) {
-      const int64_t t = row % steps;
+      const int64_t t = row % time;
       const float* fine = table + t % FINE * headSize;
       const float* coarse = table + (fines + t / FINE) * headSize;
       sweep(half, [&](int64_t i, auto at) {

@@ -165,7 +165,7 @@ void stepHead(const Forward& f, int64_t batch, int64_t head) {
 void runForward(const SsdArgs& args, Pool& pool) {
   const Forward f(args);
   const SsdSizes& s = f.s;
-  if (s.steps == 1 && !f.starts) {
+  if (s.time == 1 && !f.starts) {
     pool.parallel(s.batch * s.heads, [&](int64_t item, int) { stepHead(f, item / s.heads, item % s.heads); });
     return;
   }

@@ -16,13 +16,13 @@ namespace {
 constexpr int64_t MAX_CHUNK = 256;
 
 struct SsdSizes {
-  int64_t batch, steps, heads, headSize, groups, stateSize, chunk;
+  int64_t batch, time, heads, headSize, groups, stateSize, chunk;
   template <typename Args>
   explicit SsdSizes(const Args& args)
-      : batch(args.batch), steps(args.steps), heads(args.heads), headSize(args.headSize), groups(args.groups), stateSize(args.stateSize),
+      : batch(args.batch), time(args.time), heads(args.heads), headSize(args.headSize), groups(args.groups), stateSize(args.stateSize),
         chunk(args.chunk) {}
-  int64_t chunks() const { return (steps + chunk - 1) / chunk; }
-  int64_t length(int64_t k) const { return std::min(chunk, steps - k * chunk); }  // of chunk k
+  int64_t chunks() const { return (time + chunk - 1) / chunk; }
+  int64_t length(int64_t k) const { return std::min(chunk, time - k * chunk); }  // of chunk k
   int64_t headsPerGroup() const { return heads / groups; }
   int64_t state() const { return headSize * stateSize; }  // floats in one head's state
   // Rows of scratch matrices [.,chunk] and [.,P].
@@ -32,9 +32,9 @@ struct SsdSizes {
   int64_t vectorRow() const { return heads * headSize; }
   int64_t sharedRow() const { return groups * stateSize; }
   // Where sequence b, chunk k starts: head h in x and y; head h in dt and a (steps are `heads` apart); group g in b and c.
-  int64_t vector(int64_t b, int64_t k, int64_t h) const { return ((b * steps + k * chunk) * heads + h) * headSize; }
-  int64_t scalar(int64_t b, int64_t k, int64_t h) const { return (b * steps + k * chunk) * heads + h; }
-  int64_t shared(int64_t b, int64_t k, int64_t g) const { return ((b * steps + k * chunk) * groups + g) * stateSize; }
+  int64_t vector(int64_t b, int64_t k, int64_t h) const { return ((b * time + k * chunk) * heads + h) * headSize; }
+  int64_t scalar(int64_t b, int64_t k, int64_t h) const { return (b * time + k * chunk) * heads + h; }
+  int64_t shared(int64_t b, int64_t k, int64_t g) const { return ((b * time + k * chunk) * groups + g) * stateSize; }
 };
 
 // How heads are dealt out to threads where each walks along time. Neighbours go together, since they read the same pages and the same

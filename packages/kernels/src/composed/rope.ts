@@ -7,11 +7,11 @@ import { composed } from "./form";
 
 export const ropeForms = [
   composed(ropeOp, ["rope"], ({ x }, { start, theta }) => {
-    const [, steps, , size] = x.shape as [number, number, number, number];
+    const [, time, , size] = x.shape as [number, number, number, number];
     const half = size / 2;
     const table = (f: (angle: number) => number) =>
-      tensor(x.device, Array.from({ length: steps * half }, (_, at) =>
-        f((start + Math.floor(at / half)) * theta ** ((-2 * (at % half)) / size))), [steps, 1, half], x.dtype);
+      tensor(x.device, Array.from({ length: time * half }, (_, at) =>
+        f((start + Math.floor(at / half)) * theta ** ((-2 * (at % half)) / size))), [time, 1, half], x.dtype);
     const [cos, sin] = [table(Math.cos), table(Math.sin)];
     const [first, second] = [slice(x, 3, 0, half), slice(x, 3, half)];
     return { out: concat([sub(mul(first, cos), mul(second, sin)), add(mul(second, cos), mul(first, sin))], 3) };

@@ -200,7 +200,7 @@ describe("attentionOperations", () => {
     for (const [T, U, causal, window] of [[7, 7, true, 7], [7, 7, true, 3], [5, 9, true, 4], [5, 9, true, 7], [5, 9, true, 40],
       [6, 6, false, 6], [1, 8, true, 1]] as const) {
       const { forward, gradient } =
-        attentionOperations({ batch: 2, steps: T, keys: U, heads: 3, headSize: 5, causal, ...(causal ? { window } : {}) });
+        attentionOperations({ batch: 2, time: T, keys: U, heads: 3, headSize: 5, causal, ...(causal ? { window } : {}) });
       expect(forward).toBe(2 * 3 * 5 * 4 * count(T, U, causal, window));
       expect(gradient).toBe(2.5 * forward);
     }

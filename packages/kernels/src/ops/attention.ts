@@ -24,33 +24,33 @@ import type { ArgumentsOf, Family, SavedFor } from "../signature";
 import type { Tensor } from "../tensor";
 import { checkReal } from "./checks";
 
-/** `keys` are at least as many as `steps`; of them a query sees `window`, its own included: from 1 to all, and all when not causal. */
+/** `keys` are at least as many as `time`; of them a query sees `window`, its own included: from 1 to all, and all when not causal. */
 const numbers = {
-  batch: "size", steps: "size", keys: "size", heads: "size", keyHeads: "size", headSize: "size", causal: "flag", window: "size",
+  batch: "size", time: "size", keys: "size", heads: "size", keyHeads: "size", headSize: "size", causal: "flag", window: "size",
   scale: "real",
 } as const;
 
-/** `lengths` are to be clamped to 0 ... keys; then steps = keys, keys from there on are not seen, and rows from there on are 0. */
+/** `lengths` are to be clamped to 0 ... keys; then time = keys, keys from there on are not seen, and rows from there on are 0. */
 const inputs = {
-  q: "[batch,steps,heads,headSize]", k: "[batch,keys,keyHeads,headSize]", v: "[batch,keys,keyHeads,headSize]", slopes: "[heads]?",
+  q: "[batch,time,heads,headSize]", k: "[batch,keys,keyHeads,headSize]", v: "[batch,keys,keyHeads,headSize]", slopes: "[heads]?",
   lengths: "i32[batch]?",
 } as const;
 
 /** L, with anything in rows beyond the length. */
-const lse = "[batch,steps,heads]";
+const lse = "[batch,time,heads]";
 
 export const attentionKernels = {
   attention: {
     numbers,
     reads: inputs,
-    writes: { out: "[batch,steps,heads,headSize]" },
+    writes: { out: "[batch,time,heads,headSize]" },
     saves: { lse },
   },
   attentionGradient: {
     numbers,
-    reads: { ...inputs, out: "[batch,steps,heads,headSize]", dout: "[batch,steps,heads,headSize]" },
+    reads: { ...inputs, out: "[batch,time,heads,headSize]", dout: "[batch,time,heads,headSize]" },
     saved: { lse },
-    writes: { dq: "[batch,steps,heads,headSize]", dk: "[batch,keys,keyHeads,headSize]", dv: "[batch,keys,keyHeads,headSize]" },
+    writes: { dq: "[batch,time,heads,headSize]", dk: "[batch,keys,keyHeads,headSize]", dv: "[batch,keys,keyHeads,headSize]" },
   },
 } as const satisfies Family;
 
@@ -69,9 +69,9 @@ interface AttentionAttributes {
 }
 
 function sizesOf({ q, k }: AttentionInputs, { causal, window, scale }: AttentionAttributes): AttentionSizes {
-  const [batch, steps, heads, headSize] = q.shape as [number, number, number, number];
+  const [batch, time, heads, headSize] = q.shape as [number, number, number, number];
   const [, keys, keyHeads] = k.shape as [number, number, number, number];
-  return { batch, steps, keys, heads, keyHeads, headSize, causal, window: Math.min(window ?? keys, keys),
+  return { batch, time, keys, heads, keyHeads, headSize, causal, window: Math.min(window ?? keys, keys),
     scale: scale ?? headSize ** -0.5 };
 }
 
@@ -79,12 +79,12 @@ function checkAttention({ q, k, v, slopes, lengths }: AttentionInputs, { causal,
   checkReal("attention", { q, k, v, slopes });
   check(q.shape.length === 4 && q.shape[1]! >= 1 && q.shape[2]! >= 1 && q.shape[3]! >= 1, "E_SHAPE", () =>
     `attention: q ${showShape(q.shape)} must be [B,T,Hq,D] with at least one step, head and number`);
-  const [batch, steps, heads, headSize] = q.shape as [number, number, number, number];
+  const [batch, time, heads, headSize] = q.shape as [number, number, number, number];
   check(k.shape.length === 4 && k.shape[0] === batch && k.shape[3] === headSize, "E_SHAPE", () =>
     `attention: k ${showShape(k.shape)} must be [B,U,Hk,D] with the B and D of q ${showShape(q.shape)}`);
   const [, keys, keyHeads] = k.shape as [number, number, number, number];
-  check(keys >= steps, "E_SHAPE",
-    () => `attention: ${keys} keys (k ${showShape(k.shape)}) are fewer than the ${steps} queries (q ${showShape(q.shape)})`);
+  check(keys >= time, "E_SHAPE",
+    () => `attention: ${keys} keys (k ${showShape(k.shape)}) are fewer than the ${time} queries (q ${showShape(q.shape)})`);
   check(keyHeads >= 1 && heads % keyHeads === 0, "E_SHAPE", () =>
     `attention: ${heads} heads (q ${showShape(q.shape)}) do not divide over ${keyHeads} heads of keys (k ${showShape(k.shape)})`);
   const expect = (name: string, t: Tensor | null, shape: Shape) =>
@@ -94,8 +94,8 @@ function checkAttention({ q, k, v, slopes, lengths }: AttentionInputs, { causal,
   expect("slopes", slopes, [heads]);
   expect("lengths", lengths, [batch]);
   check(!lengths || lengths.dtype === "i32", "E_DTYPE", () => `attention: lengths are ${lengths!.dtype}; they must be i32`);
-  check(steps === keys || (causal && !lengths), "E_SHAPE", () =>
-    `attention: ${lengths ? "with lengths" : "when not causal"} there must be as many keys as queries, not ${keys} and ${steps}`);
+  check(time === keys || (causal && !lengths), "E_SHAPE", () =>
+    `attention: ${lengths ? "with lengths" : "when not causal"} there must be as many keys as queries, not ${keys} and ${time}`);
   check(window === undefined || (Number.isSafeInteger(window) && window >= 1), "E_ARGUMENT", () =>
     `attention: window ${window} must be a whole number of at least 1`);
   check(window === undefined || causal, "E_ARGUMENT", () => "attention: a window needs causal attention; leave it out");
@@ -146,13 +146,13 @@ export function alibiSlopes(heads: number): number[] {
  * sees: 4 D a pair and head forward, 10 D for the gradient, which computes the scores again.
  */
 export function attentionOperations(
-  sizes: { batch: number; steps: number; keys?: number; heads: number; headSize: number; causal?: boolean; window?: number },
+  sizes: { batch: number; time: number; keys?: number; heads: number; headSize: number; causal?: boolean; window?: number },
 ): { forward: number; gradient: number } {
-  const { batch, steps, keys = steps, heads, headSize, causal = true, window = keys } = sizes;
+  const { batch, time, keys = time, heads, headSize, causal = true, window = keys } = sizes;
   // Positions below window - 1 see all before them, one key more each; the others see `window`.
-  const short = Math.max(0, Math.min(steps, window - 1 - (keys - steps)));
-  const first = keys - steps + 1;
-  const pairs = causal ? short * first + (short * (short - 1)) / 2 + (steps - short) * Math.min(window, keys) : steps * keys;
+  const short = Math.max(0, Math.min(time, window - 1 - (keys - time)));
+  const first = keys - time + 1;
+  const pairs = causal ? short * first + (short * (short - 1)) / 2 + (time - short) * Math.min(window, keys) : time * keys;
   const products = batch * heads * headSize * pairs;
   return { forward: 4 * products, gradient: 10 * products };
 }

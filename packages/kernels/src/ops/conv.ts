@@ -18,23 +18,23 @@ import type { Family } from "../signature";
 import type { Tensor } from "../tensor";
 
 /** `split`: the sizes of the blocks of channels, which add up to `channels`. */
-const numbers = { batch: "size", steps: "size", channels: "size", width: "size", silu: "flag", split: "sizes" } as const;
+const numbers = { batch: "size", time: "size", channels: "size", width: "size", silu: "flag", split: "sizes" } as const;
 
 /** A `state` that is null is zero. */
-const inputs = { x: "[batch,steps,channels]", weight: "[channels,width]", bias: "[channels]?",
+const inputs = { x: "[batch,time,channels]", weight: "[channels,width]", bias: "[channels]?",
   state: "[batch,width-1,channels]?" } as const;
 
 export const convKernels = {
   causalConv: {
     numbers,
     reads: inputs,
-    writes: { final: "[batch,width-1,channels]", outputs: "[batch,steps,split]..." },
+    writes: { final: "[batch,width-1,channels]", outputs: "[batch,time,split]..." },
   },
   /** douts and dfinal null for zero; dbias and dstate null when the input is. */
   causalConvGradient: {
     numbers,
-    reads: { ...inputs, dfinal: "[batch,width-1,channels]?", douts: "[batch,steps,split]...?" },
-    writes: { dx: "[batch,steps,channels]", dweight: "[channels,width]", dbias: "[channels]?", dstate: "[batch,width-1,channels]?" },
+    reads: { ...inputs, dfinal: "[batch,width-1,channels]?", douts: "[batch,time,split]...?" },
+    writes: { dx: "[batch,time,channels]", dweight: "[channels,width]", dbias: "[channels]?", dstate: "[batch,width-1,channels]?" },
   },
 } as const satisfies Family;
 
@@ -45,9 +45,9 @@ interface ConvAttributes {
   readonly split: readonly number[];
 }
 
-function sizesOf(x: Tensor, weight: Tensor): { batch: number; steps: number; channels: number; width: number } {
-  const [batch, steps, channels] = x.shape as [number, number, number];
-  return { batch, steps, channels, width: weight.shape[1]! };
+function sizesOf(x: Tensor, weight: Tensor): { batch: number; time: number; channels: number; width: number } {
+  const [batch, time, channels] = x.shape as [number, number, number];
+  return { batch, time, channels, width: weight.shape[1]! };
 }
 
 const inRange = (width: number) => width >= 2 && width <= 256;
@@ -64,7 +64,7 @@ export const convOp: Op<ConvInputs, { outputs: readonly Tensor[]; state: Tensor 
   outputs({ x, weight, bias, state }, { split }) {
     check(x.shape.length === 3 && x.shape[1]! >= 1, "E_SHAPE", () =>
       `causalConv: x ${showShape(x.shape)} must be [B,T,C] with at least one step`);
-    const [batch, steps, channels] = x.shape as [number, number, number];
+    const [batch, time, channels] = x.shape as [number, number, number];
     check(weight.shape.length === 2 && weight.shape[0] === channels && inRange(weight.shape[1]!), "E_SHAPE", () =>
       `causalConv: weight ${showShape(weight.shape)} must be [C,K] with K from 2 to 256 and C = ${channels}, `
         + `as in x ${showShape(x.shape)}`);
@@ -81,7 +81,7 @@ export const convOp: Op<ConvInputs, { outputs: readonly Tensor[]; state: Tensor 
     check(split.every((n) => Number.isSafeInteger(n) && n >= 1) && split.reduce((sum, n) => sum + n, 0) === channels, "E_ARGUMENT", () =>
       `causalConv: split ${showShape(split)} must be whole numbers of at least 1 that add up to ${channels} channels`);
     const { dtype } = x;
-    return { outputs: split.map((n) => ({ shape: [batch, steps, n], dtype })), state: { shape: stateShape, dtype } };
+    return { outputs: split.map((n) => ({ shape: [batch, time, n], dtype })), state: { shape: stateShape, dtype } };
   },
   forward(given, { outputs, state: final }, attributes) {
     kernels(given.x).causalConv({ outputs, final, ...given, ...attributes, ...sizesOf(given.x, given.weight) });

@@ -23,13 +23,13 @@ export const ROPE_BLOCK = 64;
 
 export const ropeKernels = {
   /**
-   * `table` [min(steps, 64) + ceil(steps / 64), headSize]: first the fine rows, then the coarse ones; in a row first the D/2
+   * `table` [min(time, 64) + ceil(time / 64), headSize]: first the fine rows, then the coarse ones; in a row first the D/2
    * cosines, then the sines. Step t takes fine row t % 64 and coarse row t / 64. `back` turns the other way.
    */
   rope: {
-    numbers: { batch: "size", steps: "size", heads: "size", headSize: "size", back: "flag" },
-    reads: { x: "[batch,steps,heads,headSize]", table: "[*]" },
-    writes: { out: "[batch,steps,heads,headSize]" },
+    numbers: { batch: "size", time: "size", heads: "size", headSize: "size", back: "flag" },
+    reads: { x: "[batch,time,heads,headSize]", table: "[*]" },
+    writes: { out: "[batch,time,heads,headSize]" },
   },
 } as const satisfies Family;
 
@@ -41,10 +41,10 @@ interface RopeAttributes {
 }
 
 function tableOf(x: Tensor, { start, theta }: RopeAttributes): Tensor {
-  const [, steps, , headSize] = x.shape as [number, number, number, number];
+  const [, time, , headSize] = x.shape as [number, number, number, number];
   const half = headSize / 2;
-  const fine = Math.min(steps, ROPE_BLOCK);
-  const coarse = Math.ceil(steps / ROPE_BLOCK);
+  const fine = Math.min(time, ROPE_BLOCK);
+  const coarse = Math.ceil(time / ROPE_BLOCK);
   const data = new Float64Array((fine + coarse) * headSize);
   for (let i = 0; i < half; i++) {
     const speed = theta ** ((-2 * i) / headSize);
@@ -59,9 +59,9 @@ function tableOf(x: Tensor, { start, theta }: RopeAttributes): Tensor {
 
 function rotate(x: Tensor, out: Tensor, attributes: RopeAttributes, back: boolean): void {
   if (x.size === 0) return;
-  const [batch, steps, heads, headSize] = x.shape as [number, number, number, number];
+  const [batch, time, heads, headSize] = x.shape as [number, number, number, number];
   const table = tableOf(x, attributes);
-  kernels(x).rope({ x, table, out, batch, steps, heads, headSize, back });
+  kernels(x).rope({ x, table, out, batch, time, heads, headSize, back });
   table.dispose();
 }
 

@@ -171,7 +171,7 @@ describe("ssd on every instruction set", () => {
 
 describe("ssdOperations", () => {
   it("counts a single step as its products", () => {
-    const sizes = { batch: 2, steps: 1, heads: 3, headSize: 5, groups: 1, stateSize: 7 };
+    const sizes = { batch: 2, time: 1, heads: 3, headSize: 5, groups: 1, stateSize: 7 };
     // Per head one pair (2·P) and two products with the state (2·2·P·N); per group one pair (2·N).
     expect(ssdOperations(sizes).forward).toBe(2 * (3 * (2 * 5 + 4 * 35) + 14));
     expect(ssdOperations(sizes).gradient).toBe(2 * (3 * (4 * 5 + 8 * 35) + 42));
@@ -179,18 +179,18 @@ describe("ssdOperations", () => {
 
   it("leaves out products with a state that is zero, or whose gradient is", () => {
     const sizes = { batch: 1, heads: 3, headSize: 5, groups: 1, stateSize: 7, chunk: 4 };
-    const product = (steps: number) => 2 * 3 * 5 * 7 * steps; // of a chunk with a state, all heads
-    const of = (steps: number, none: object) => ssdOperations({ ...sizes, ...none, steps });
-    for (const steps of [4, 10]) {
-      const [all, first, last] = [of(steps, {}), 4, steps === 4 ? 4 : 2];
-      expect(of(steps, { fromZero: true })).toEqual({ forward: all.forward - product(first), gradient: all.gradient - 2 * product(first) });
-      expect(of(steps, { finalUnused: true })).toEqual({ forward: all.forward, gradient: all.gradient - 2 * product(last) });
+    const product = (time: number) => 2 * 3 * 5 * 7 * time; // of a chunk with a state, all heads
+    const of = (time: number, none: object) => ssdOperations({ ...sizes, ...none, time });
+    for (const time of [4, 10]) {
+      const [all, first, last] = [of(time, {}), 4, time === 4 ? 4 : 2];
+      expect(of(time, { fromZero: true })).toEqual({ forward: all.forward - product(first), gradient: all.gradient - 2 * product(first) });
+      expect(of(time, { finalUnused: true })).toEqual({ forward: all.forward, gradient: all.gradient - 2 * product(last) });
     }
   });
 
   it("adds up over chunks, the last one shorter", () => {
     const sizes = { batch: 1, heads: 2, headSize: 4, groups: 1, stateSize: 4, chunk: 8 };
-    const of = (steps: number) => ssdOperations({ ...sizes, steps }).gradient;
+    const of = (time: number) => ssdOperations({ ...sizes, time }).gradient;
     expect(of(19)).toBe(2 * of(8) + of(3));
   });
 });

@@ -27,32 +27,32 @@ import type { Tensor } from "../tensor";
 import { zeros } from "./memory";
 
 /** `chunk` is the number of steps that a backend may treat as one block. */
-const sizes = { batch: "size", steps: "size", heads: "size", headSize: "size", groups: "size", stateSize: "size", chunk: "size" } as const;
+const sizes = { batch: "size", time: "size", heads: "size", headSize: "size", groups: "size", stateSize: "size", chunk: "size" } as const;
 
 /** `a` is at most 0; a `state` that is null is zero. */
 const inputs = {
-  x: "[batch,steps,heads,headSize]", dt: "[batch,steps,heads]", a: "[batch,steps,heads]",
-  b: "[batch,steps,groups,stateSize]", c: "[batch,steps,groups,stateSize]", d: "[heads]?", state: "[batch,heads,headSize,stateSize]?",
+  x: "[batch,time,heads,headSize]", dt: "[batch,time,heads]", a: "[batch,time,heads]",
+  b: "[batch,time,groups,stateSize]", c: "[batch,time,groups,stateSize]", d: "[heads]?", state: "[batch,heads,headSize,stateSize]?",
 } as const;
 
 /** One state per chunk, in whatever order the backend likes. */
-const starts = "[batch,heads,steps/chunk,headSize,stateSize]";
+const starts = "[batch,heads,time/chunk,headSize,stateSize]";
 
 export const ssdKernels = {
   ssd: {
     numbers: sizes,
     reads: inputs,
-    writes: { y: "[batch,steps,heads,headSize]", final: "[batch,heads,headSize,stateSize]" },
+    writes: { y: "[batch,time,heads,headSize]", final: "[batch,heads,headSize,stateSize]" },
     saves: { starts },
   },
   /** Gradients of the inputs; dfinal null for zero; dd and dstate null when the input is or nobody wants them. */
   ssdGradient: {
     numbers: sizes,
-    reads: { ...inputs, dy: "[batch,steps,heads,headSize]", dfinal: "[batch,heads,headSize,stateSize]?" },
+    reads: { ...inputs, dy: "[batch,time,heads,headSize]", dfinal: "[batch,heads,headSize,stateSize]?" },
     saved: { starts },
     writes: {
-      dx: "[batch,steps,heads,headSize]", ddt: "[batch,steps,heads]", da: "[batch,steps,heads]",
-      db: "[batch,steps,groups,stateSize]", dc: "[batch,steps,groups,stateSize]", dd: "[heads]?",
+      dx: "[batch,time,heads,headSize]", ddt: "[batch,time,heads]", da: "[batch,time,heads]",
+      db: "[batch,time,groups,stateSize]", dc: "[batch,time,groups,stateSize]", dd: "[heads]?",
       dstate: "[batch,heads,headSize,stateSize]?",
     },
   },
@@ -84,16 +84,16 @@ const DEFAULT_CHUNK = 64;
 const MAX_CHUNK = 256;
 
 function sizesOf({ x, b }: { readonly x: Tensor; readonly b: Tensor }, { chunk }: SsdAttributes): SsdSizes {
-  const [batch, steps, heads, headSize] = x.shape as [number, number, number, number];
+  const [batch, time, heads, headSize] = x.shape as [number, number, number, number];
   const [, , groups, stateSize] = b.shape as [number, number, number, number];
-  return { batch, steps, heads, headSize, groups, stateSize, chunk: Math.min(chunk, Math.max(1, steps)) };
+  return { batch, time, heads, headSize, groups, stateSize, chunk: Math.min(chunk, Math.max(1, time)) };
 }
 
 function checkSsd({ x, dt, a, b, c, d, state }: SsdInputs, attributes: SsdAttributes): void {
   check(x.shape.length === 4 && x.shape[1]! >= 1, "E_SHAPE", () =>
     `ssd: x ${showShape(x.shape)} must be [B,T,H,P] with at least one step`);
   check(b.shape.length === 4, "E_SHAPE", () => `ssd: b ${showShape(b.shape)} must be [B,T,G,N]`);
-  const { batch, steps, heads, headSize, groups, stateSize } = sizesOf({ x, b }, attributes);
+  const { batch, time, heads, headSize, groups, stateSize } = sizesOf({ x, b }, attributes);
   check(groups >= 1 && heads % groups === 0, "E_SHAPE", () =>
     `ssd: ${heads} heads (x ${showShape(x.shape)}) do not divide into ${groups} groups (b ${showShape(b.shape)})`);
   const expect = (name: string, t: Tensor | null, shape: Shape) => {
@@ -103,10 +103,10 @@ function checkSsd({ x, dt, a, b, c, d, state }: SsdInputs, attributes: SsdAttrib
       `ssd: ${name} is ${t!.dtype}; all inputs must share one float type (x is ${x.dtype})`);
   };
   expect("x", x, x.shape);
-  expect("dt", dt, [batch, steps, heads]);
-  expect("a", a, [batch, steps, heads]);
-  expect("b", b, [batch, steps, groups, stateSize]);
-  expect("c", c, [batch, steps, groups, stateSize]);
+  expect("dt", dt, [batch, time, heads]);
+  expect("a", a, [batch, time, heads]);
+  expect("b", b, [batch, time, groups, stateSize]);
+  expect("c", c, [batch, time, groups, stateSize]);
   expect("d", d, [heads]);
   expect("state", state, [batch, heads, headSize, stateSize]);
   check(Number.isSafeInteger(attributes.chunk) && attributes.chunk >= 1 && attributes.chunk <= MAX_CHUNK, "E_ARGUMENT", () =>
@@ -163,15 +163,15 @@ export function ssd(
 export function ssdOperations(
   sizes: Omit<SsdSizes, "chunk"> & { chunk?: number; fromZero?: boolean; finalUnused?: boolean },
 ): { forward: number; gradient: number } {
-  const { batch, steps, heads, headSize, groups, stateSize, chunk = DEFAULT_CHUNK, fromZero = false, finalUnused = false } = sizes;
+  const { batch, time, heads, headSize, groups, stateSize, chunk = DEFAULT_CHUNK, fromZero = false, finalUnused = false } = sizes;
   let forward = 0;
   let gradient = 0;
-  for (let start = 0; start < steps; start += chunk) {
-    const length = Math.min(chunk, steps - start);
+  for (let start = 0; start < time; start += chunk) {
+    const length = Math.min(chunk, time - start);
     const pairs = length * (length + 1); // Twice the number of (t, s) with s <= t.
     const cross = 2 * length * headSize * stateSize; // One product of a chunk with a state.
     const zeroStart = fromZero && start === 0;
-    const zeroEnd = finalUnused && start + length === steps;
+    const zeroEnd = finalUnused && start + length === time;
     forward += groups * pairs * stateSize + heads * (pairs * headSize + (zeroStart ? 1 : 2) * cross);
     gradient += groups * 3 * pairs * stateSize + heads * (2 * pairs * headSize + (4 - (zeroStart ? 2 : 0) - (zeroEnd ? 2 : 0)) * cross);
   }

@@ -20,17 +20,17 @@ interface Row {
 
 /** Calls `body` for each query that counts and each of its heads. */
 function eachRow(args: Args, body: (row: Row) => void): void {
-  const { batch, steps, keys, heads, keyHeads, headSize, causal, window, scale } = args;
+  const { batch, time, keys, heads, keyHeads, headSize, causal, window, scale } = args;
   const [qs, ks] = [data(args.q), data(args.k)];
   const slopes = args.slopes && data(args.slopes);
   const lengths = args.lengths && data(args.lengths);
   for (let b = 0; b < batch; b++) {
     const length = Math.min(keys, Math.max(0, lengths?.[b] ?? keys));
-    for (let t = 0; t < steps; t++) {
-      const p = keys - steps + t;
+    for (let t = 0; t < time; t++) {
+      const p = keys - time + t;
       if (p >= length) continue;
       for (let h = 0; h < heads; h++) {
-        const index = (b * steps + t) * heads + h;
+        const index = (b * time + t) * heads + h;
         const keyHead = Math.floor((h * keyHeads) / heads);
         const key = (j: number) => ((b * keys + j) * keyHeads + keyHead) * headSize;
         const first = causal ? Math.max(0, p - window + 1) : 0;
@@ -48,8 +48,8 @@ function eachRow(args: Args, body: (row: Row) => void): void {
 
 export const attention: KernelsOf<typeof attentionKernels> = {
   attention({ out, recording, ...args }) {
-    const { batch, steps, heads, headSize } = args;
-    const lse = recording ? Tensor.empty(out.device, [batch, steps, heads], out.dtype) : undefined;
+    const { batch, time, heads, headSize } = args;
+    const lse = recording ? Tensor.empty(out.device, [batch, time, heads], out.dtype) : undefined;
     const [vs, os, ls] = [data(args.v), data(out), lse && data(lse)];
     os.fill(0);
     eachRow(args, ({ index, key, first, scores }) => {

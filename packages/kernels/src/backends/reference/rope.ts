@@ -4,12 +4,12 @@ import type { KernelsOf } from "../../signature";
 import { data } from "./data";
 
 export const rope: KernelsOf<typeof ropeKernels> = {
-  rope({ x, table, out, batch, steps, heads, headSize, back }) {
+  rope({ x, table, out, batch, time, heads, headSize, back }) {
     const [xs, angles, ys] = [data(x), data(table), data(out)];
     const half = headSize / 2;
-    const fineRows = Math.min(steps, ROPE_BLOCK);
-    for (let row = 0; row < batch * steps; row++) {
-      const t = row % steps;
+    const fineRows = Math.min(time, ROPE_BLOCK);
+    for (let row = 0; row < batch * time; row++) {
+      const t = row % time;
       const fine = (t % ROPE_BLOCK) * headSize;
       const coarse = (fineRows + Math.floor(t / ROPE_BLOCK)) * headSize;
       for (let i = 0; i < half; i++) {

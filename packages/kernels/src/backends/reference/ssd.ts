@@ -7,12 +7,12 @@ import { data } from "./data";
 const optional = (t: Tensor | null) => (t ? data(t) : null);
 
 /** Where head h of sequence i finds its numbers at step t. */
-function indexing({ steps, heads, headSize, groups, stateSize }: SsdSizes, i: number, h: number) {
+function indexing({ time, heads, headSize, groups, stateSize }: SsdSizes, i: number, h: number) {
   const group = Math.floor((h * groups) / heads);
   return {
-    scalar: (t: number) => (i * steps + t) * heads + h, // dt, a [B,T,H]
-    vector: (t: number) => ((i * steps + t) * heads + h) * headSize, // x, y [B,T,H,P]
-    shared: (t: number) => ((i * steps + t) * groups + group) * stateSize, // b, c [B,T,G,N]
+    scalar: (t: number) => (i * time + t) * heads + h, // dt, a [B,T,H]
+    vector: (t: number) => ((i * time + t) * heads + h) * headSize, // x, y [B,T,H,P]
+    shared: (t: number) => ((i * time + t) * groups + group) * stateSize, // b, c [B,T,G,N]
     state: (i * heads + h) * headSize * stateSize, // [B,H,P,N]
   };
 }
@@ -26,11 +26,11 @@ export const ssd: KernelsOf<typeof ssdKernels> = {
   ssd({ x, dt, a, b, c, d, state, y, final, ...sizes }) {
     const [xs, dts, as, bs, cs, ys, fs] = [data(x), data(dt), data(a), data(b), data(c), data(y), data(final)];
     const [ds, initial] = [optional(d), optional(state)];
-    const { steps, headSize: P, stateSize: N } = sizes;
+    const { time, headSize: P, stateSize: N } = sizes;
     eachHead(sizes, (i, h) => {
       const at = indexing(sizes, i, h);
       const S = Float64Array.from({ length: P * N }, (_, j) => initial?.[at.state + j] ?? 0);
-      for (let t = 0; t < steps; t++) {
+      for (let t = 0; t < time; t++) {
         const decay = Math.exp(as[at.scalar(t)]!);
         const [v, g] = [at.vector(t), at.shared(t)];
         for (let p = 0; p < P; p++) {
@@ -53,13 +53,13 @@ export const ssd: KernelsOf<typeof ssdKernels> = {
     const [ds, initial, gys, gfs] = [optional(d), optional(state), data(dy), optional(dfinal)];
     const [gx, gdt, ga, gb, gc] = [data(dx), data(ddt), data(da), data(db), data(dc)];
     const [gd, gs] = [optional(dd), optional(dstate)];
-    const { steps, headSize: P, stateSize: N } = sizes;
+    const { time, headSize: P, stateSize: N } = sizes;
     for (const sum of [gb, gc, gd]) sum?.fill(0);
     eachHead(sizes, (i, h) => {
       const at = indexing(sizes, i, h);
-      const states = new Float64Array((steps + 1) * P * N); // states[t] comes before step t
+      const states = new Float64Array((time + 1) * P * N); // states[t] comes before step t
       if (initial) states.set(initial.subarray(at.state, at.state + P * N));
-      for (let t = 0; t < steps; t++) {
+      for (let t = 0; t < time; t++) {
         const decay = Math.exp(as[at.scalar(t)]!);
         for (let p = 0; p < P; p++) {
           const input = dts[at.scalar(t)]! * xs[at.vector(t) + p]!;
@@ -69,7 +69,7 @@ export const ssd: KernelsOf<typeof ssdKernels> = {
         }
       }
       const G = Float64Array.from({ length: P * N }, (_, j) => gfs?.[at.state + j] ?? 0);
-      for (let t = steps - 1; t >= 0; t--) {
+      for (let t = time - 1; t >= 0; t--) {
         const [s, v, g] = [at.scalar(t), at.vector(t), at.shared(t)];
         const decay = Math.exp(as[s]!);
         let [stepGradient, decayGradient] = [0, 0];

@@ -14,13 +14,13 @@ type Forward = Inputs & { out: Tensor; lse: Tensor };
 type Gradient = Inputs & { out: Tensor; lse: Tensor; dout: Tensor; dq: Tensor; dk: Tensor; dv: Tensor };
 
 /** Numbers of a batch row. */
-const widthsOf = ({ steps, keys, heads, keyHeads, headSize }: AttentionSizes) =>
-  ({ query: steps * heads * headSize, key: keys * keyHeads * headSize, scalar: steps * heads });
+const widthsOf = ({ time, keys, heads, keyHeads, headSize }: AttentionSizes) =>
+  ({ query: time * heads * headSize, key: keys * keyHeads * headSize, scalar: time * heads });
 
 const tiles = (count: number): number => Math.ceil(count / 64);
 
-const paramsOf = ({ steps, keys, heads, keyHeads, headSize, causal, window, scale }: AttentionSizes) => ({
-  steps, keys, heads, keyHeads, headSize, rows: (steps * heads) / keyHeads, share: heads / keyHeads, causal: Number(causal), window, scale,
+const paramsOf = ({ time, keys, heads, keyHeads, headSize, causal, window, scale }: AttentionSizes) => ({
+  time, keys, heads, keyHeads, headSize, rows: (time * heads) / keyHeads, share: heads / keyHeads, causal: Number(causal), window, scale,
 });
 
 export const attention = (gpu: Launcher): KernelsOf<typeof attentionKernels> => {
@@ -55,12 +55,12 @@ export const attention = (gpu: Launcher): KernelsOf<typeof attentionKernels> => 
     args: Inputs, tensors: Readonly<Record<N, { tensor: Tensor; kind: "query" | "key" | "scalar"; written: boolean }>>,
     body: (copies: Record<N, Tensor>, inputs: Pick<Inputs, "slopes" | "lengths"> & AttentionSizes) => void,
   ): void {
-    const { batch, steps, keys, heads, keyHeads, headSize, slopes, lengths } = args;
+    const { batch, time, keys, heads, keyHeads, headSize, slopes, lengths } = args;
     const share = heads / keyHeads;
     const layouts = {
-      query: { rows: steps, width: share * headSize },
+      query: { rows: time, width: share * headSize },
       key: { rows: keys, width: headSize },
-      scalar: { rows: steps, width: share },
+      scalar: { rows: time, width: share },
     };
     for (let row = 0; row < batch * keyHeads; row++) {
       const [b, keyHead] = [Math.floor(row / keyHeads), row % keyHeads];
@@ -116,7 +116,7 @@ export const attention = (gpu: Launcher): KernelsOf<typeof attentionKernels> => 
   }
 
   function gradient(args: Gradient): void {
-    const { q, k, v, out, lse, dout, dq, dk, dv, headSize, heads, steps } = args;
+    const { q, k, v, out, lse, dout, dq, dk, dv, headSize, heads, time } = args;
     if (tooLarge(args)) {
       return eachHead(args, {
         q: read(q, "query"), k: read(k, "key"), v: read(v, "key"), out: read(out, "query"), lse: read(lse, "scalar"),
@@ -130,11 +130,11 @@ export const attention = (gpu: Launcher): KernelsOf<typeof attentionKernels> => 
     const quads = headSize % 4 === 0;
     const params = paramsOf(args);
     for (const { count, queries, keys, scalars, slopes, lengths, given } of ranges(args)) {
-      const rows = count * steps * heads;
+      const rows = count * time * heads;
       using stats = Tensor.empty(q.device, [rows, 4]);
       gpu.run(
         attentionStats, { out: queries(out), dout: queries(dout), lse: scalars(lse), slopes, lengths, stats },
-        { steps, keys: args.keys, heads, headSize, count: rows, ...given }, Math.ceil(rows / STATS_ROWS),
+        { time, keys: args.keys, heads, headSize, count: rows, ...given }, Math.ceil(rows / STATS_ROWS),
       );
       const inputs = { q: queries(q), k: keys(k), v: keys(v), dout: queries(dout), stats };
       const pairs = count * args.keyHeads * tiles(headSize);
@@ -145,8 +145,8 @@ export const attention = (gpu: Launcher): KernelsOf<typeof attentionKernels> => 
 
   return {
     attention(args) {
-      const { q: { device }, batch, steps, heads } = args;
-      const lse = Tensor.empty(device, [batch, steps, heads]);
+      const { q: { device }, batch, time, heads } = args;
+      const lse = Tensor.empty(device, [batch, time, heads]);
       forward({ lse, ...args });
       return { lse };
     },

@@ -16,7 +16,7 @@ import { EXP, rowReduce } from "./wgsl";
 
 /** `rows` is T · share; `sloped` and `limited` say whether slopes and lengths are given, and not something in their place. */
 const SIZES = {
-  steps: "u32", keys: "u32", heads: "u32", keyHeads: "u32", headSize: "u32", rows: "u32", share: "u32", causal: "u32",
+  time: "u32", keys: "u32", heads: "u32", keyHeads: "u32", headSize: "u32", rows: "u32", share: "u32", causal: "u32",
   window: "u32", scale: "f32",
 } as const;
 
@@ -34,10 +34,10 @@ fn place(group: u32, count: u32) -> Place {
   return Place(pair / params.keyHeads, pair % params.keyHeads, group % tiles * 64u, group / tiles % blocks * 64u);
 }
 fn scalar_of(at: Place, row: u32) -> u32 {
-  return (at.batch * params.steps + row / params.share) * params.heads + at.keyHead * params.share + row % params.share;
+  return (at.batch * params.time + row / params.share) * params.heads + at.keyHead * params.share + row % params.share;
 }
 fn left_of(valid: bool, d: u32) -> u32 { return select(0u, params.headSize - d, valid && d < params.headSize); }
-fn position_of(row: u32) -> u32 { return params.keys - params.steps + row / params.share; }
+fn position_of(row: u32) -> u32 { return params.keys - params.time + row / params.share; }
 fn distance(row: u32, key: u32) -> vec4f {
   let apart = vec4i(i32(position_of(row)) - i32(key)) - vec4i(0, 1, 2, 3);
   return vec4f(abs(apart));
@@ -56,7 +56,7 @@ fn keys_of(row: u32, length: u32) -> vec2u {
 // The rows that see some of the keys [key, key + 64).
 fn rows_of(key: u32) -> vec2u {
   if (params.causal == 0u) { return vec2u(0u, params.rows); }
-  let offset = params.keys - params.steps;
+  let offset = params.keys - params.time;
   let last = min(params.keys, min(key + 64u, params.keys) - 1u + params.window);
   return vec2u(select(0u, key - offset, key > offset), select(0u, last - offset, last > offset)) * params.share;
 }
@@ -162,7 +162,7 @@ export const attentionStats = program({
   name: "attentionStats",
   reads: { out: "f32", dout: "f32", lse: "f32", slopes: "f32", lengths: "i32" },
   writes: { stats: "vec4f" },
-  params: { steps: "u32", keys: "u32", heads: "u32", headSize: "u32", count: "u32", sloped: "u32", limited: "u32" },
+  params: { time: "u32", keys: "u32", heads: "u32", headSize: "u32", count: "u32", sloped: "u32", limited: "u32" },
   workgroup: 256,
   code: `${rowReduce("sum", 256, STATS_LANES, false)}
 fn run(group: u32, lane: u32) {
@@ -178,7 +178,7 @@ fn run(group: u32, lane: u32) {
   var slope = 0.0;
   if (params.sloped != 0u) { slope = slopes[row % params.heads]; }
   var length = params.keys;
-  if (params.limited != 0u) { length = u32(clamp(lengths[row / params.heads / params.steps], 0, i32(params.keys))); }
+  if (params.limited != 0u) { length = u32(clamp(lengths[row / params.heads / params.time], 0, i32(params.keys))); }
   stats[row] = vec4f(lse[row], sum, slope, f32(length));
 }`,
 });
@@ -188,7 +188,7 @@ const GRADIENT_READS = (quads: boolean) =>
   ({ q: elements(quads), k: elements(quads), v: elements(quads), dout: elements(quads), stats: "vec4f" }) as const;
 const gradientCode = (quads: boolean, written: readonly string[]): string =>
   `${PLACES}${TILES}${access(quads, ["q", "k", "v", "dout"], written)}${ofRows("q", "dout")}${ofKeys("k", "v")}`;
-const LENGTH = "let length = u32(stats[at.batch * params.steps * params.heads].w);";
+const LENGTH = "let length = u32(stats[at.batch * params.time * params.heads].w);";
 
 export const attentionQueries = variants((quads: boolean) =>
   program({

@@ -7,17 +7,17 @@ import { sumPartials } from "./partials";
 
 interface Sizes {
   readonly batch: number;
-  readonly steps: number;
+  readonly time: number;
   readonly channels: number;
   readonly width: number;
 }
 
-/** Steps `first` to `first + steps` of sequences `item` to `item + items`: what one launch takes. */
+/** Steps `first` to `first + time` of sequences `item` to `item + items`: what one launch takes. */
 interface Piece {
   readonly item: number;
   readonly items: number;
   readonly first: number;
-  readonly steps: number;
+  readonly time: number;
 }
 
 /** Rows of C numbers that a launch binds as one tensor. */
@@ -29,27 +29,27 @@ interface Demand {
 }
 
 const BLOCK = STEPS * SLICES;
-const blocksOf = ({ steps }: { readonly steps: number }) => Math.ceil(steps / BLOCK);
+const blocksOf = ({ time }: { readonly time: number }) => Math.ceil(time / BLOCK);
 
 /**
  * Whole sequences, as many as can be bound; or where not even one can be, parts of single ones, each bound with up to `halo`
  * rows of its neighbours. `demands` are those of tensors that do not have a row per step.
  */
-function piecesOf({ batch, steps, channels }: Sizes, maxBinding: number, halo: number, demands: readonly Demand[]): Piece[] {
+function piecesOf({ batch, time, channels }: Sizes, maxBinding: number, halo: number, demands: readonly Demand[]): Piece[] {
   const bound = Math.floor(maxBinding / 4 / channels);
   const fits = (count: number, each: number, always = 0) => (each > 0 ? Math.floor((bound - always) / each) : count);
   const pieces: Piece[] = [];
   // At least one sequence or step, even where that can't be bound: the launch says so.
-  if (bound >= steps) {
-    const items = demands.map(({ always, perItem, perBlock }) => fits(batch, perItem + perBlock * blocksOf({ steps }), always));
-    const most = Math.max(1, Math.min(batch, fits(batch, steps), ...items));
-    for (let item = 0; item < batch; item += most) pieces.push({ item, items: Math.min(most, batch - item), first: 0, steps });
+  if (bound >= time) {
+    const items = demands.map(({ always, perItem, perBlock }) => fits(batch, perItem + perBlock * blocksOf({ time }), always));
+    const most = Math.max(1, Math.min(batch, fits(batch, time), ...items));
+    for (let item = 0; item < batch; item += most) pieces.push({ item, items: Math.min(most, batch - item), first: 0, time });
     return pieces;
   }
-  let most = Math.max(1, Math.min(bound - halo, ...demands.map(({ perBlock }) => BLOCK * fits(steps, perBlock))));
+  let most = Math.max(1, Math.min(bound - halo, ...demands.map(({ perBlock }) => BLOCK * fits(time, perBlock))));
   if (most > BLOCK) most -= most % BLOCK;
   for (let item = 0; item < batch; item++) {
-    for (let first = 0; first < steps; first += most) pieces.push({ item, items: 1, first, steps: Math.min(most, steps - first) });
+    for (let first = 0; first < time; first += most) pieces.push({ item, items: 1, first, time: Math.min(most, time - first) });
   }
   return pieces;
 }
@@ -78,9 +78,9 @@ const unitOf = ({ channels, width }: Sizes, split: readonly number[]) =>
   mayBeVectors(width) && [channels, ...split].every((size) => size % 4 === 0) ? 4 : 1;
 
 /** The rows of x that a piece binds, from `from` on in each of its sequences. */
-function rowsAround({ first, steps }: Piece, total: number, past: number, after: number): { from: number; rows: number } {
+function rowsAround({ first, time }: Piece, total: number, past: number, after: number): { from: number; rows: number } {
   const from = Math.max(0, first - past);
-  return { from, rows: Math.min(total, first + steps + after) - from };
+  return { from, rows: Math.min(total, first + time + after) - from };
 }
 
 /** Numbers of a launch that both directions take. */
@@ -88,25 +88,25 @@ function numbersOf(piece: Piece, around: { from: number; rows: number }, run: Ru
   const ends = run.sizes.map((_, i) => run.sizes.slice(0, i + 1).reduce((sum, size) => sum + size, 0) / unit);
   const last = run.count / unit;
   return {
-    channels: channels / unit, offset: run.from / unit, covered: last, first: piece.first, steps: piece.steps,
+    channels: channels / unit, offset: run.from / unit, covered: last, first: piece.first, time: piece.time,
     before: piece.first - around.from, xRows: around.rows, end0: ends[0] ?? last, end1: ends[1] ?? last, end2: ends[2] ?? last,
   };
 }
 
 export const conv = (gpu: Launcher): KernelsOf<typeof convKernels> => ({
   causalConv({ x, weight, bias, state, silu, split, outputs, final, ...sizes }) {
-    const { steps: total, channels, width } = sizes;
+    const { time: total, channels, width } = sizes;
     const past = width - 1;
     const unit = unitOf(sizes, split);
     for (const piece of piecesOf(sizes, gpu.maxBinding, past, [{ always: 0, perItem: past, perBlock: 0 }])) {
-      const { item, items, first, steps } = piece;
+      const { item, items, first, time } = piece;
       const around = rowsAround(piece, total, past, 0);
-      const last = first + steps === total;
-      const walks = Math.ceil(steps / STEPS);
+      const last = first + time === total;
+      const walks = Math.ceil(time / STEPS);
       const states = (t: Tensor) => part(t, item * past * channels, items * past * channels);
       for (const run of runsOf(outputs, split)) {
         const [out0, out1, out2] =
-          run.outputs.map((t, i) => part(t, (item * total + first) * run.sizes[i]!, items * steps * run.sizes[i]!));
+          run.outputs.map((t, i) => part(t, (item * total + first) * run.sizes[i]!, items * time * run.sizes[i]!));
         gpu.run(
           convForward({
             width, vector: unit === 4, hasBias: bias !== null, hasState: state !== null, silu, outputs: run.outputs.length, last,
@@ -123,7 +123,7 @@ export const conv = (gpu: Launcher): KernelsOf<typeof convKernels> => ({
   },
 
   causalConvGradient({ x, weight, bias, state, silu, split, douts, dfinal, dx, dweight, dbias, dstate, ...sizes }) {
-    const { steps: total, channels, width } = sizes;
+    const { time: total, channels, width } = sizes;
     const past = width - 1;
     const unit = unitOf(sizes, split);
     const [stateRows, finalRows] = [state ? past : 0, dfinal ? past : 0];
@@ -136,9 +136,9 @@ export const conv = (gpu: Launcher): KernelsOf<typeof convKernels> => ({
     using partials = Tensor.empty(x.device, [blocks, width + 1, channels]);
     let done = 0;
     for (const piece of pieces) {
-      const { item, items, first, steps } = piece;
+      const { item, items, first, time } = piece;
       const around = rowsAround(piece, total, past, past);
-      const gRows = Math.min(total, first + steps + past) - first;
+      const gRows = Math.min(total, first + time + past) - first;
       const states = (t: Tensor | null) => t && part(t, item * past * channels, items * past * channels);
       const stateAt = sums;
       const finalAt = stateAt + items * stateRows * channels;
@@ -163,7 +163,7 @@ export const conv = (gpu: Launcher): KernelsOf<typeof convKernels> => ({
           {
             small, x: part(x, (item * total + around.from) * channels, items * around.rows * channels),
             out0: given[0], out1: given[1], out2: given[2],
-            dx: part(dx, (item * total + first) * channels, items * steps * channels), dstate: states(dstate),
+            dx: part(dx, (item * total + first) * channels, items * time * channels), dstate: states(dstate),
             partials: part(partials, done * sums, here * sums),
           },
           { ...numbersOf(piece, around, run, channels, unit), total, gRows, tiles, blocks: blocksOf(piece), stateAt: stateAt / unit,

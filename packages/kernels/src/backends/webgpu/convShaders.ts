@@ -46,7 +46,7 @@ fn input(item: u32, t: i32, c: u32) -> Unit {
 }`;
 
 const SIZES = {
-  channels: "u32", offset: "u32", covered: "u32", first: "u32", steps: "u32", before: "u32", xRows: "u32",
+  channels: "u32", offset: "u32", covered: "u32", first: "u32", time: "u32", before: "u32", xRows: "u32",
   // Units of the launch before which output 0, 1 and 2 end.
   end0: "u32", end1: "u32", end2: "u32",
 } as const;
@@ -94,7 +94,7 @@ fn tap(c: u32, j: u32) -> Unit {
   ${vector ? "let at = c * 4u * K + j; return vec4f(weight[at], weight[at + K], weight[at + 2u * K], weight[at + 3u * K]);"
     : "return weight[c * K + j];"}
 }
-// Flat over [items, walks of ${STEPS} steps, units], and then over the new states [items, K - 1, units].
+// Flat over [items, walks of ${STEPS} time, units], and then over the new states [items, K - 1, units].
 fn run(group: u32, lane: u32) {
   let flat = group * WORKGROUP + lane;
   let c = flat % params.covered;
@@ -103,7 +103,7 @@ fn run(group: u32, lane: u32) {
   let item = flat / params.covered / params.walks;
   if (item >= params.items) {
     ${last ? `let j = flat / params.covered - params.items * params.walks;
-    let t = i32(params.first + params.steps + j % (K - 1u)) - i32(K - 1u);
+    let t = i32(params.first + params.time + j % (K - 1u)) - i32(K - 1u);
     if (j < params.items * (K - 1u)) { left[j * params.channels + at] = input(j / (K - 1u), t, at); }` : ""}
     return;
   }
@@ -111,7 +111,7 @@ fn run(group: u32, lane: u32) {
   ${loop(0, width, (j) => `taps[${j}] = tap(at, ${j});`)}
   let start = ${hasBias ? "bias[at]" : "Unit()"};
   let begin = walk * ${STEPS}u;
-  let end = min(begin + ${STEPS}u, params.steps);
+  let end = min(begin + ${STEPS}u, params.time);
   // u of the steps before, then of ${AT_A_TIME} at a time, so that their reads do not wait for one another.
   var u: array<Unit, ${width - 1 + AT_A_TIME}>;
   ${loop(0, width - 1, (j) => `u[${j}] = input(item, i32(params.first + begin + ${j}) - i32(K - 1u), at);`)}
@@ -121,7 +121,7 @@ fn run(group: u32, lane: u32) {
     ${Array.from({ length: AT_A_TIME }, (_, i) => `if (s + ${i}u < end) {
       var z = start;
       ${loop(0, width, (j) => `z += taps[${j}] * u[${j} + ${i}u];`)}
-      put(item * params.steps + s + ${i}u, c, ${silu ? "z * sigmoids(z)" : "z"});
+      put(item * params.time + s + ${i}u, c, ${silu ? "z * sigmoids(z)" : "z"});
     }`).join("\n    ")}
     ${loop(0, width - 1, (j) => `u[${j}] = u[${j} + ${AT_A_TIME}u];`)}
   }
@@ -169,7 +169,7 @@ interface ConvGradientVariant {
 }
 
 /**
- * dx, dstate, and each group's sums for dweight and dbias in partials [items, blocks of ${SLICES * STEPS} steps, K + 1, C]. `small` is
+ * dx, dstate, and each group's sums for dweight and dbias in partials [items, blocks of ${SLICES * STEPS} time, K + 1, C]. `small` is
  * {@link convPack}'s. Lane: one unit, one walk of ${STEPS} steps. du_t is ready once dz_{t+K-1} is, so that a walk goes on
  * K - 1 steps into the next one's; `gRows` rows of the outputs' gradients are bound for that, from step `first` on.
  */
@@ -195,7 +195,7 @@ fn run(group: u32, lane: u32) {
   let block = group / params.tiles; // of [items, blocks]
   let item = block / params.blocks;
   let begin = params.first + (block % params.blocks * ${SLICES}u + lane / ${ACROSS}u) * ${STEPS}u;
-  let end = min(begin + ${STEPS}u, params.first + params.steps);
+  let end = min(begin + ${STEPS}u, params.first + params.time);
   var sums: array<Unit, ${width + 1}>; // dweight by tap, then dbias
   if (c < params.covered && begin < end) {
     var taps: array<Unit, ${width}>;
@@ -225,7 +225,7 @@ fn run(group: u32, lane: u32) {
       ${hasFinal ? `if (t >= params.total) { du += small[params.finalAt + (item * (K - 1u) + t - params.total) * params.channels + at]; }`
         : ""}
       if (t >= begin + K - 1u) {
-        dx[(item * params.steps + t - (K - 1u) - params.first) * params.channels + at] = du;
+        dx[(item * params.time + t - (K - 1u) - params.first) * params.channels + at] = du;
       }${hasDstate ? ` else if (begin == 0u) {
         dstate[(item * (K - 1u) + t) * params.channels + at] = du;
       }` : ""}

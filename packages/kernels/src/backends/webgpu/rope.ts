@@ -10,7 +10,7 @@ const rotation = program({
   name: "rope",
   reads: { x: "f32", table: "f32" },
   writes: { out: "f32" },
-  params: { first: "u32", count: "u32", steps: "u32", heads: "u32", headSize: "u32", fineRows: "u32", sign: "f32" },
+  params: { first: "u32", count: "u32", time: "u32", heads: "u32", headSize: "u32", fineRows: "u32", sign: "f32" },
   workgroup: WORKGROUP,
   code: `
 fn run(group: u32, lane: u32) {
@@ -18,7 +18,7 @@ fn run(group: u32, lane: u32) {
   if (number >= params.count) { return; }
   let half = params.headSize / 2u;
   let i = number % half;
-  let t = (params.first + number / half / params.heads) % params.steps;
+  let t = (params.first + number / half / params.heads) % params.time;
   let fine = t % ${ROPE_BLOCK}u * params.headSize + i;
   let coarse = (params.fineRows + t / ${ROPE_BLOCK}u) * params.headSize + i;
   let one = vec2f(table[fine], table[fine + half]);
@@ -34,14 +34,14 @@ fn run(group: u32, lane: u32) {
 });
 
 export const rope = (gpu: Launcher): KernelsOf<typeof ropeKernels> => ({
-  rope({ x, table, out, batch, steps, heads, headSize, back }) {
+  rope({ x, table, out, batch, time, heads, headSize, back }) {
     const width = heads * headSize;
-    for (const { start, count: rows } of rowParts(batch * steps, [width], gpu.maxBinding)) {
+    for (const { start, count: rows } of rowParts(batch * time, [width], gpu.maxBinding)) {
       const count = (rows * width) / 2;
       gpu.run(
         rotation,
         { x: part(x, start * width, rows * width), table, out: part(out, start * width, rows * width) },
-        { first: start % steps, count, steps, heads, headSize, fineRows: Math.min(steps, ROPE_BLOCK), sign: back ? -1 : 1 },
+        { first: start % time, count, time, heads, headSize, fineRows: Math.min(time, ROPE_BLOCK), sign: back ? -1 : 1 },
         Math.ceil(count / WORKGROUP),
       );
     }

@@ -33,7 +33,7 @@ class Scan {
   readonly pairs: number;
   /** Whether all rows of x and of b are whole quads. */
   readonly quads: boolean;
-  readonly params: Record<"steps" | "chunks" | "heads" | "headSize" | "shares" | "stateSize", number>;
+  readonly params: Record<"time" | "chunks" | "heads" | "headSize" | "shares" | "stateSize", number>;
   readonly #sizes: SsdSizes;
   readonly #unit: Unit;
 
@@ -45,7 +45,7 @@ class Scan {
     this.pairs = unit.rows * unit.chunks * sizes.groups;
     this.quads = sizes.headSize % 4 === 0 && sizes.stateSize % 4 === 0;
     const { heads, headSize, groups, stateSize } = sizes;
-    this.params = { steps: unit.steps, chunks: unit.chunks, heads, headSize, shares: groups, stateSize };
+    this.params = { time: unit.time, chunks: unit.chunks, heads, headSize, shares: groups, stateSize };
   }
 
   /** Elements of a state of all heads. */
@@ -55,8 +55,8 @@ class Scan {
 
   /** The unit's part of a tensor [B,T,...] with `width` elements per step. */
   #alongSteps(t: Tensor, width: number): Part {
-    const { row, rows, step, steps } = this.#unit;
-    return part(t, (row * this.#sizes.steps + step) * width, rows * steps * width);
+    const { row, rows, step, time } = this.#unit;
+    return part(t, (row * this.#sizes.time + step) * width, rows * time * width);
   }
   vectors(t: Tensor): Part {
     return this.#alongSteps(t, this.#sizes.heads * this.#sizes.headSize);
@@ -73,7 +73,7 @@ class Scan {
   }
   /** Of the starts [B,chunks,H,P,N] of the whole scan. */
   starts(t: Tensor): Part {
-    const all = chunksOf(this.#sizes.steps);
+    const all = chunksOf(this.#sizes.time);
     return part(t, (this.#unit.row * all + this.#unit.step / CHUNK) * this.state, this.#unit.rows * this.chunks * this.state);
   }
   inputs({ x, dt, a, b, c }: Inputs) {
@@ -136,7 +136,7 @@ export const ssd = (gpu: Launcher): KernelsOf<typeof ssdKernels> => {
   function forward(args: Forward, unit: Unit, starts: Tensor | null): void {
     const { x: { device }, d, final, y } = args;
     const scan = new Scan(args, unit);
-    const only = args.steps <= CHUNK;
+    const only = args.time <= CHUNK;
     const given = unit.step > 0 ? final : args.state;
     const state = given && scan.states(given);
     using work = Tensor.empty(device, [scan.rows * 4 + scan.pairs * SQUARE]);
@@ -158,7 +158,7 @@ export const ssd = (gpu: Launcher): KernelsOf<typeof ssdKernels> => {
     const { x: { device }, d, dy, dx, ddt, da, db, dc, dd, heads, groups, stateSize, headSize } = args;
     const scan = new Scan(args, unit);
     const { quads, params, rows, pairs, chunks } = scan;
-    const only = args.steps <= CHUNK;
+    const only = args.time <= CHUNK;
     const hasState = Number(args.state !== null || unit.step > 0);
     const hasEnd = Number(dfinal !== null);
     const record = 4 * recordQuads(headSize, stateSize);
@@ -211,9 +211,9 @@ export const ssd = (gpu: Launcher): KernelsOf<typeof ssdKernels> => {
 
   return {
     ssd(args) {
-      const { x: { device }, recording, batch, steps, heads, headSize, stateSize } = args;
-      const starts = recording && steps > CHUNK ? Tensor.empty(device, [batch, chunksOf(steps), heads, headSize, stateSize]) : null;
-      if (steps === 1) step(args);
+      const { x: { device }, recording, batch, time, heads, headSize, stateSize } = args;
+      const starts = recording && time > CHUNK ? Tensor.empty(device, [batch, chunksOf(time), heads, headSize, stateSize]) : null;
+      if (time === 1) step(args);
       else for (const unit of unitsOf(args, gpu.maxBinding)) forward(args, unit, starts);
       return starts ? { starts } : {};
     },

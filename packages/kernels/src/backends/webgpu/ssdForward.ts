@@ -135,7 +135,7 @@ fn run(group: u32, lane: u32) {
 });
 
 /**
- * Groups: a tile [64 steps, 64 of P] of y for each chunk, head and tile of P. `hasStarts`: some chunk has a state to start
+ * Groups: a tile [64 time, 64 of P] of y for each chunk, head and tile of P. `hasStarts`: some chunk has a state to start
  * from: all but the first, and that if `params.hasState`.
  */
 export const ssdOutputs = variants(({ quads, hasSkip, hasStarts }: { quads: boolean; hasSkip: boolean; hasStarts: boolean }) =>

@@ -87,8 +87,8 @@ fn score_part(index: u32, lane: u32) {${CORNER}
     var acc = array<vec4f, 8>(); // dW without dt
     ${product("acc", "params.headSize", { along: "inner", value: "dy_at(at, outer, inner)" },
       { along: "inner", value: "x_at(at, outer, inner)" }, CAUSAL)}
-    let steps = vec4f(step_of_lane[side], step_of_lane[side + 1u], step_of_lane[side + 2u], step_of_lane[side + 3u]);
-    ${eachRow((r) => `acc[${r}] *= mask(top + ${r}u, side / 4u) * steps; total[${r}] += acc[${r}]; acc[${r}] *= kept[${r}];`)}
+    let time = vec4f(step_of_lane[side], step_of_lane[side + 1u], step_of_lane[side + 2u], step_of_lane[side + 3u]);
+    ${eachRow((r) => `acc[${r}] *= mask(top + ${r}u, side / 4u) * time; total[${r}] += acc[${r}]; acc[${r}] *= kept[${r}];`)}
     // Now Σ_{u<j} of each row, first over the quads to the left, then in the own quad; then the sum over rows t >= j.
     workgroupBarrier();
     tile_a[4u * side + top / 4u] = vec4f(${[0, 1, 2, 3].map((r) => `dot(acc[${r}], vec4f(1.0))`).join(", ")});
@@ -171,7 +171,7 @@ fn run(group: u32, lane: u32) {
   }));
 
 /**
- * Groups: a tile [64 steps, 64 of P] for each chunk, head and tile of P. `hasEnds`: E is other than 0 for all chunks but the
+ * Groups: a tile [64 time, 64 of P] for each chunk, head and tile of P. `hasEnds`: E is other than 0 for all chunks but the
  * last, and for that if `params.hasEnd`. ddt and the third sum of da are sums over P: 16 invocations have parts of a row.
  */
 export const ssdInputGradient = variants(({ quads, hasSkip, hasEnds }: { quads: boolean; hasSkip: boolean; hasEnds: boolean }) =>

@@ -2,7 +2,7 @@
  * The last of the scan's gradient: what the heads of a group share, and sums over all (formulas in ssdGradient.ts). Three
  * parts, each a range of groups of one program:
  *
- *   dc    tiles [64 steps, 64 of N] for each chunk and group of heads, a loop over the heads in it; with a state, also the
+ *   dc    tiles [64 time, 64 of N] for each chunk and group of heads, a loop over the heads in it; with a state, also the
  *         second sum of da and <E,S>, by tiles of N
  *   db    likewise
  *   sums  da and ddt, a chunk of two heads to a group; dd, one head to a group

@@ -20,7 +20,7 @@ export const CHUNK = 64;
 export const WORKGROUP = 128;
 
 /** Sizes that all programs of chunks take; `shares` is the number of groups of heads that share b and c. */
-export const SIZES = { steps: "u32", chunks: "u32", heads: "u32", headSize: "u32", shares: "u32", stateSize: "u32" } as const;
+export const SIZES = { time: "u32", chunks: "u32", heads: "u32", headSize: "u32", shares: "u32", stateSize: "u32" } as const;
 
 /** The view of tensors whose rows (P or N long) are all whole quads, or not. */
 export const elements = (quads: boolean): BindingType => (quads ? "vec4f" : "f32");
@@ -73,14 +73,14 @@ struct Place {
   head: u32,
   share: u32,
   row: u32,    // (batch · chunks + chunk) · heads + head
-  first: u32,  // the chunk's first step, counted through the batch: batch · steps + 64 · chunk
+  first: u32,  // the chunk's first step, counted through the batch: batch · time + 64 · chunk
   length: u32, // its steps, at most 64
 }
 fn place(batch_chunk: u32, head: u32) -> Place {
   let chunk = batch_chunk % params.chunks;
   let start = chunk * ${CHUNK}u;
   return Place(chunk, head, head / (params.heads / params.shares), batch_chunk * params.heads + head,
-    batch_chunk / params.chunks * params.steps + start, min(${CHUNK}u, params.steps - start));
+    batch_chunk / params.chunks * params.time + start, min(${CHUNK}u, params.time - start));
 }
 fn left_of(valid: bool, size: u32, at: u32) -> u32 { return select(0u, size - at, valid && at < size); }
 fn tiles_of(size: u32) -> u32 { return (size + 63u) / 64u; }

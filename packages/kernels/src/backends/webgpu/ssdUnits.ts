@@ -11,7 +11,7 @@ export interface Unit {
   readonly rows: number;
   /** First step. */
   readonly step: number;
-  readonly steps: number;
+  readonly time: number;
   readonly chunks: number;
   /** Whether it ends its row. */
   readonly last: boolean;
@@ -21,7 +21,7 @@ export interface Unit {
 const MOST_TEMPORARY = 1 << 28;
 
 /** Chunks of 64 steps. */
-export const chunksOf = (steps: number): number => Math.ceil(steps / CHUNK);
+export const chunksOf = (time: number): number => Math.ceil(time / CHUNK);
 
 /** Elements of a square [64,64]. */
 export const SQUARE = CHUNK * CHUNK;
@@ -29,7 +29,7 @@ export const SQUARE = CHUNK * CHUNK;
 /**
  * The units in the order of the scan; the same for forward and gradient. Throws `E_MEMORY` when even one chunk is too large.
  */
-export function unitsOf({ batch, steps, heads, headSize, groups, stateSize }: SsdSizes, maxBinding: number): Unit[] {
+export function unitsOf({ batch, time, heads, headSize, groups, stateSize }: SsdSizes, maxBinding: number): Unit[] {
   const limit = Math.min(maxBinding, MOST_TEMPORARY);
   const perChunk = {
     x: CHUNK * heads * headSize,
@@ -38,11 +38,11 @@ export function unitsOf({ batch, steps, heads, headSize, groups, stateSize }: Ss
     // Scores and their gradient, whose parts are at most as many as fit.
     work: 4 * heads * recordQuads(headSize, stateSize) + 2 * groups * SQUARE,
   };
-  const chunks = chunksOf(steps);
+  const chunks = chunksOf(time);
   const widest = Math.max(...Object.values(perChunk));
   if (widest * chunks * 4 <= limit) {
     return rowParts(batch, [widest * chunks], limit).map(({ start, count }) =>
-      ({ row: start, rows: count, step: 0, steps, chunks, last: true }));
+      ({ row: start, rows: count, step: 0, time, chunks, last: true }));
   }
   // What a chunk needs may be over the limit on temporaries, but not over what can be bound.
   const most = Math.max(Math.floor(limit / 4 / widest), Math.min(1, Math.floor(maxBinding / 4 / widest)));
@@ -56,7 +56,7 @@ export function unitsOf({ batch, steps, heads, headSize, groups, stateSize }: Ss
   return Array.from({ length: batch * perRow }, (_, i) => {
     const index = i % perRow;
     const step = index * most * CHUNK;
-    const count = Math.min(most * CHUNK, steps - step);
-    return { row: Math.floor(i / perRow), rows: 1, step, steps: count, chunks: chunksOf(count), last: index === perRow - 1 };
+    const count = Math.min(most * CHUNK, time - step);
+    return { row: Math.floor(i / perRow), rows: 1, step, time: count, chunks: chunksOf(count), last: index === perRow - 1 };
   });
 }
