@@ -12,7 +12,7 @@ const family = (name: string, more: Partial<ModelFamily> = {}): ModelFamily => (
 const shown = (model: SequenceModel | undefined) => model && [model.family, model.config];
 
 it("gives models by preset, by family, and by configuration", async () => {
-  const models = modelFamilies({ ant: family("ant", { untyped: true }), bee: family("bee") });
+  const models = modelFamilies({ ant: family("ant", { untyped: (config) => "size" in config }), bee: family("bee") });
   expect(models.presets).toEqual(["ant-small", "ant-large", "bee-small", "bee-large"]);
   expect(shown(models.named("bee-large"))).toEqual(["bee", { size: 2 }]);
   expect(shown(models.named("bee"))).toEqual(["bee", { size: 1 }]);
@@ -20,6 +20,8 @@ it("gives models by preset, by family, and by configuration", async () => {
   expect(models.named("toString")).toBeUndefined();
   expect(shown(models.make({ model_type: "bee", size: 3 }))).toEqual(["bee", { model_type: "bee", size: 3 }]);
   expect(shown(models.make({ size: 3 }))).toEqual(["ant", { size: 3 }]);
+  for (const other of [{ length: 3 }, null, "ant"])
+    expect(() => models.make(other)).toThrow(/no model_type, which must be one of ant, bee; nor does it look like/);
   const loaded = await models.load({ model_type: "bee" }, {} as never, {} as never);
   expect(loaded.model.family).toBe("bee");
 });

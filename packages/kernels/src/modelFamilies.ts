@@ -17,11 +17,8 @@ export interface LoadedModel {
 export interface ModelFamily {
   /** Configurations by name; the first is meant by the family's own name. */
   readonly presets: Readonly<Record<string, unknown>>;
-  /**
-   * Whether a `config.json` without a `model_type` is of this family: its published layout has none. At most one of a registry's
-   * families.
-   */
-  readonly untyped?: boolean;
+  /** Whether a `config.json` without a `model_type` is of this family, whose published layout has none: told by the fields that it has. */
+  untyped?(config: object): boolean;
   /**
    * A model from the contents of a `config.json`. Throws `E_CONFIG`, also for fields that there are none of, unless these are to be
    * reported.
@@ -48,12 +45,15 @@ export interface ModelFamilies {
 /** A registry of these families, by the `model_type` of their configurations. */
 export function modelFamilies(families: Readonly<Record<string, ModelFamily>>): ModelFamilies {
   const names = Object.keys(families);
-  const untyped = names.find((name) => families[name]!.untyped);
+  const typeOf = (config: unknown): unknown => {
+    if (config === null || typeof config !== "object") return undefined;
+    return "model_type" in config ? config.model_type : names.find((name) => families[name]!.untyped?.(config));
+  };
   const of = (config: unknown): ModelFamily => {
-    const type = config !== null && typeof config === "object" && "model_type" in config ? config.model_type : untyped;
+    const type = typeOf(config);
     const known = typeof type === "string" && Object.hasOwn(families, type);
     check(known, "E_CONFIG", () => type === undefined
-      ? `config: it has no model_type, which must be one of ${names.join(", ")}`
+      ? `config: it has no model_type, which must be one of ${names.join(", ")}; nor does it look like a file of a family without one`
       : `config: no family of models has the model_type ${JSON.stringify(type)}${typeof type === "string" ? nearest(type, names) : ""}; `
         + `there are ${names.join(", ")}`);
     return families[type]!;

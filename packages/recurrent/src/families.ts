@@ -3,8 +3,9 @@ import type { ModelFamily } from "@lenggen/kernels";
 import { loadMamba2 } from "./mamba2/files";
 import { mamba2 } from "./mamba2/model";
 import { MAMBA2_PRESETS } from "./mamba2/presets";
+import { ssmLayer } from "./ssmLayer";
 
 /** Families by the `model_type` of their configurations. */
 export const RECURRENT_FAMILIES = {
-  mamba2: { presets: MAMBA2_PRESETS, untyped: true, make: mamba2, load: loadMamba2 },
+  mamba2: { presets: MAMBA2_PRESETS, untyped: (json) => ssmLayer(json) === "Mamba2", make: mamba2, load: loadMamba2 },
 } as const satisfies Readonly<Record<string, ModelFamily>>;
