@@ -7,8 +7,10 @@ import { chunkAttentionKernels } from "./ops/chunkAttention";
 import { convKernels } from "./ops/conv";
 import { crossEntropyKernels } from "./ops/crossEntropy";
 import { cumulativeSumKernels } from "./ops/cumulativeSum";
+import { deltaRuleKernels } from "./ops/deltaRule";
 import { elementwiseKernels } from "./ops/elementwise";
 import { embeddingKernels } from "./ops/embedding";
+import { gatedDeltaRuleKernels } from "./ops/gatedDeltaRule";
 import { gatesKernels } from "./ops/gates";
 import { gatherKernels } from "./ops/gather";
 import { layerNormKernels } from "./ops/layerNorm";
@@ -32,8 +34,10 @@ export const FAMILIES = {
   conv: convKernels,
   crossEntropy: crossEntropyKernels,
   cumulativeSum: cumulativeSumKernels,
+  deltaRule: deltaRuleKernels,
   elementwise: elementwiseKernels,
   embedding: embeddingKernels,
+  gatedDeltaRule: gatedDeltaRuleKernels,
   gates: gatesKernels,
   gather: gatherKernels,
   layerNorm: layerNormKernels,

@@ -74,10 +74,12 @@ export { chunkAttention, chunkAttentionOperations } from "./ops/chunkAttention";
 export { causalConv } from "./ops/conv";
 export { crossEntropy, logits } from "./ops/crossEntropy";
 export { cumulativeSum } from "./ops/cumulativeSum";
+export { deltaRule, deltaRuleOperations } from "./ops/deltaRule";
 export { add, addScalar, div, equal, exp, less, log, mul, neg, relu, scale, sigmoid, silu, softplus, sqrt, square, sub,
   tanh } from "./ops/elementwise";
 export { embedding, tokenTensor } from "./ops/embedding";
 export { clamp, maximum, minimum } from "./ops/extrema";
+export { gatedDeltaRule, gatedDeltaRuleOperations } from "./ops/gatedDeltaRule";
 export { gather } from "./ops/gather";
 export { ssmGates } from "./ops/gates";
 export { groupNorm } from "./ops/groupNorm";

@@ -21,6 +21,7 @@ import type { FAMILIES } from "./families";
 import { type Shape, showShape, sizeOf } from "./shape";
 import type { Family, KernelsOf } from "./signature";
 import { type ByteSource, memorySource } from "./source";
+import { openSafetensors } from "./safetensors";
 import { vjp } from "./tape";
 import { dispose, leakedTensors, scope, Tensor, tensor } from "./tensor";
 
@@ -356,4 +357,28 @@ export async function mambaCases(family: string): Promise<Readonly<Record<string
 /** A golden tensor as an input of a test. */
 export function fromGolden({ data, shape }: GoldenTensor): HostTensor {
   return host(data.flat(Infinity) as number[], shape);
+}
+
+/**
+ * Compares a scan with golden values in test/fixtures: inputs by name and `initial_state`, `out` and `final_state`, their cotangents
+ * `d_out` and `d_final_state`, and the gradients `d_<input>`.
+ */
+export async function compareWithGoldenScan<Name extends string>(
+  device: Device, fixture: string, inputs: readonly Name[],
+  scan: (given: Readonly<Record<Name | "initial_state", Tensor>>) => { y: Tensor; state: Tensor }, tolerance = 1e-5,
+): Promise<void> {
+  const precise = device.dtypes.includes("f64");
+  const file = await openSafetensors(await readFixture(fixture));
+  const golden = await file.loadAll(device, { dtype: precise ? "f64" : "f32" });
+  const results = scope(() => {
+    const given = Object.fromEntries([...inputs, "initial_state"].map((name) => [name, golden[name]!]));
+    const { outputs, pullback } = vjp((tracked: Record<string, Tensor>) => scan(tracked as Record<Name | "initial_state", Tensor>), given);
+    const gradients = pullback({ y: golden["d_out"]!, state: golden["d_final_state"]! });
+    const named = Object.entries(gradients).map(([name, gradient]) => [`d_${name}`, gradient] as const);
+    return [["out", outputs.y] as const, ["final_state", outputs.state] as const, ...named];
+  });
+  for (const [name, actual] of results) {
+    expectClose(await actual.read(), await golden[name]!.read(), precise ? 1e-12 : tolerance, `${fixture}: ${name}`);
+  }
+  dispose([results, golden]);
 }

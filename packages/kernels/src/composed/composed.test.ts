@@ -3,6 +3,8 @@ import type { Device } from "../device";
 import { open } from "../open";
 import { causalConv } from "../ops/conv";
 import { crossEntropy } from "../ops/crossEntropy";
+import { deltaRule } from "../ops/deltaRule";
+import { gatedDeltaRule } from "../ops/gatedDeltaRule";
 import { ssmGates } from "../ops/gates";
 import { layerNorm } from "../ops/layerNorm";
 import { addRmsNorm, gatedRmsNorm, rmsNorm } from "../ops/norm";
@@ -36,6 +38,17 @@ const channelInputs = [
 ];
 const channelScan = (count: number): TestFunction => (x, dt, a, b, c, d, state) =>
   Object.values(selectiveScan({ x, dt, a, b, c, d: count > 5 ? d : null, state: count > 6 ? state : null }, { chunk: 4 }));
+const deltaInputs = [
+  ...[1, 2].map((seed) => normals(seed, [B, T, H, N])), normals(3, [B, T, H, P]), uniforms(4, [B, T, H, N], -2, 0),
+  ...[5, 6].map((seed) => normals(seed, [B, T, H, N], 0.4)), normals(7, [B, H, N, P]),
+];
+const delta: TestFunction = (q, k, v, a, remove, write, state) =>
+  Object.values(deltaRule({ q, k, v, a, remove, write, state }, { scale: 0.5, chunk: 4 }));
+const gatedInputs = [
+  ...[1, 2].map((seed) => normals(seed, [B, T, G, N], 0.5)), normals(3, [B, T, H, P]), uniforms(4, [B, T, H], -2, 0),
+  uniforms(5, [B, T, H], 0, 1), normals(7, [B, H, N, P]),
+];
+const gated: TestFunction = (q, k, v, a, beta, state) => Object.values(gatedDeltaRule({ q, k, v, a, beta, state }, { scale: 0.5, chunk: 4 }));
 const convInputs = [normals(1, [2, 9, 6]), normals(2, [6, 4]), normals(3, [6]), normals(4, [2, 3, 6])];
 
 const CASES: readonly Case[] = [
@@ -55,6 +68,10 @@ const CASES: readonly Case[] = [
   { op: "selectiveScan", f: channelScan(5), inputs: channelInputs.slice(0, 5) },
   { op: "ssd", f: scan(7), inputs: scanInputs },
   { op: "ssd", f: scan(5), inputs: scanInputs.slice(0, 5) },
+  { op: "deltaRule", f: delta, inputs: deltaInputs },
+  { op: "deltaRule", f: delta, inputs: deltaInputs.slice(0, 6) },
+  { op: "gatedDeltaRule", f: gated, inputs: gatedInputs },
+  { op: "gatedDeltaRule", f: gated, inputs: gatedInputs.slice(0, 5) },
   {
     op: "causalConv", inputs: convInputs,
     f: (x, w, b, s) => {

@@ -7,6 +7,7 @@ import { FAMILIES } from "../families";
 import type { Family } from "../signature";
 import { convForms } from "./conv";
 import { crossEntropyForms } from "./crossEntropy";
+import { deltaRuleForms } from "./deltaRule";
 import type { Composed } from "./form";
 import { gatesForms } from "./gates";
 import { normForms } from "./norm";
@@ -17,8 +18,8 @@ import { ssdForms } from "./ssd";
 export { composed, formsFor, type Composed, type ComposedForm } from "./form";
 
 /** All composed forms there are. */
-export const COMPOSED: readonly Composed[] = [...convForms, ...crossEntropyForms, ...gatesForms, ...normForms, ...ropeForms,
-  ...selectiveScanForms, ...ssdForms];
+export const COMPOSED: readonly Composed[] = [...convForms, ...crossEntropyForms, ...deltaRuleForms, ...gatesForms, ...normForms,
+  ...ropeForms, ...selectiveScanForms, ...ssdForms];
 
 /**
  * From now on the device runs these ops (all that have a form unless given) in composed form: to compare both. Ops that are running

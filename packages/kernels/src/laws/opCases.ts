@@ -7,9 +7,11 @@ import { chunkAttention } from "../ops/chunkAttention";
 import { causalConv } from "../ops/conv";
 import { crossEntropy } from "../ops/crossEntropy";
 import { cumulativeSum } from "../ops/cumulativeSum";
+import { deltaRule } from "../ops/deltaRule";
 import { add, addScalar, div, equal, exp, less, log, mul, neg, relu, scale, sigmoid, silu, softplus, sqrt, square, sub,
   tanh } from "../ops/elementwise";
 import { embedding } from "../ops/embedding";
+import { gatedDeltaRule } from "../ops/gatedDeltaRule";
 import { ssmGates } from "../ops/gates";
 import { gather } from "../ops/gather";
 import { layerNorm } from "../ops/layerNorm";
@@ -39,6 +41,7 @@ export interface OpCase {
 
 const real = (...shape: number[]): Drawn => ({ shape, low: -2, high: 2 });
 const positive = (...shape: number[]): Drawn => ({ shape, low: 0.2, high: 3 });
+const small = (...shape: number[]): Drawn => ({ shape, low: -0.4, high: 0.4 });
 const below = (end: number, ...shape: number[]): Drawn => ({ shape, below: end });
 const of = (run: (...inputs: Tensor[]) => Tensor | readonly Tensor[], ...inputs: Drawn[]): OpCase => ({ inputs, run });
 
@@ -88,6 +91,16 @@ export const OP_CASES: Readonly<Record<string, OpCase>> = {
   "ssd": of(
     (x, dt, a, b, c, d, state) => Object.values(ssd({ x, dt, a, b, c, d, state }, { chunk: 16 })),
     real(2, 40, 4, 9), positive(2, 40, 4), { shape: [2, 40, 4], low: -1, high: 0 }, real(2, 40, 2, 11), real(2, 40, 2, 11), real(4),
+    real(2, 4, 9, 11),
+  ),
+  "deltaRule": of(
+    (q, k, v, a, remove, write, state) => Object.values(deltaRule({ q, k, v, a, remove, write, state }, { scale: 0.5, chunk: 16 })),
+    real(2, 40, 3, 9), real(2, 40, 3, 9), real(2, 40, 3, 11), { shape: [2, 40, 3, 9], low: -2, high: -0.5 }, small(2, 40, 3, 9),
+    small(2, 40, 3, 9), real(2, 3, 9, 11),
+  ),
+  "gatedDeltaRule": of(
+    (q, k, v, a, beta, state) => Object.values(gatedDeltaRule({ q, k, v, a, beta, state }, { scale: 0.5, chunk: 16 })),
+    real(2, 40, 2, 9), small(2, 40, 2, 9), real(2, 40, 4, 11), { shape: [2, 40, 4], low: -1, high: 0 }, { shape: [2, 40, 4], low: 0, high: 1 },
     real(2, 4, 9, 11),
   ),
   "rope": of((x) => rope(x, { start: 70 }), real(2, 9, 3, 10)),

@@ -10,11 +10,13 @@ import { chunkAttention } from "./chunkAttention";
 import { conv } from "./conv";
 import { crossEntropy } from "./crossEntropy";
 import type { ReferenceBuffer } from "./data";
+import { deltaRule } from "./deltaRule";
 import { elementwise } from "./elementwise";
 import { cumulativeSum } from "./cumulativeSum";
 import { gather } from "./gather";
 import { where } from "./where";
 import { embedding } from "./embedding";
+import { gatedDeltaRule } from "./gatedDeltaRule";
 import { gates } from "./gates";
 import { layerNorm } from "./layerNorm";
 import { matmul } from "./matmul";
@@ -34,11 +36,13 @@ const kernels: KernelTable = {
   ...chunkAttention,
   ...conv,
   ...crossEntropy,
+  ...deltaRule,
   ...elementwise,
   ...embedding,
   ...where,
   ...gather,
   ...cumulativeSum,
+  ...gatedDeltaRule,
   ...gates,
   ...layerNorm,
   ...matmul,
