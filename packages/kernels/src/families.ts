@@ -24,6 +24,7 @@ import { retrieveKernels } from "./ops/retrieve";
 import { ropeKernels } from "./ops/rope";
 import { selectiveScanKernels } from "./ops/selectiveScan";
 import { ssdKernels } from "./ops/ssd";
+import { turnKernels } from "./ops/turn";
 import { viewKernels } from "./ops/copy";
 import { whereKernels } from "./ops/where";
 import type { Family } from "./signature";
@@ -51,6 +52,7 @@ export const FAMILIES = {
   rope: ropeKernels,
   selectiveScan: selectiveScanKernels,
   ssd: ssdKernels,
+  turn: turnKernels,
   view: viewKernels,
   where: whereKernels,
 } as const satisfies Readonly<Record<string, Family>>;

@@ -100,6 +100,7 @@ export { scanOverTime } from "./ops/scanOverTime";
 export type { ScanStep } from "./ops/scanOverTime";
 export { selectiveScan } from "./ops/selectiveScan";
 export { ssd, ssdOperations } from "./ops/ssd";
+export { turn } from "./ops/turn";
 export { assignSlice, broadcastTo, concat, extended, firstRows, reshape, slice, transpose } from "./ops/view";
 export { where } from "./ops/where";
 

@@ -27,6 +27,7 @@
   X(rope) \
   X(ssd) \
   X(ssdGradient) \
+  X(turn) \
   X(view) \
   X(where)
 #endif

@@ -313,5 +313,26 @@ LENGGEN_INLINE vf tanh(vf x) {
   return select(abs(x) < 0.625f, small, large);
 }
 
+// Cosine and sine of an angle of up to a few thousand turns, within 2e-7; NaN where it is not finite.
+// Coefficients, and pi/2 in three pieces of which whole multiples of the first two are exact: Cephes sinf and cosf (Moshier).
+LENGGEN_INLINE void turnOf(vf angle, vf& cosine, vf& sine) {
+  // Adding 1.5·2^23 rounds to a whole number of quarter turns, which then stands in the low bits.
+  const vf shifted = angle * 0.636619772367581343f + 12582912.0f;
+  const vf n = shifted - 12582912.0f;
+  const vf r = ((angle - n * 1.5703125f) - n * 4.837512969970703125e-4f) - n * 7.54978995489188216e-8f;
+  const vf z = r * r;
+  vf s = z * -1.9515295891e-4f + 8.3321608736e-3f;
+  s = s * z - 1.6666654611e-1f;
+  s = s * z * r + r;
+  vf c = z * 2.443315711809948e-5f - 1.388731625493765e-3f;
+  c = c * z + 4.166664568298827e-2f;
+  c = c * (z * z) - z * 0.5f + 1.0f;
+  const vi quarter = bitsOf(shifted);
+  const vi swapped = (quarter & 1) != 0;
+  // The second and third quarter turn the signs: bit 1 of n for the sine, of n + 1 for the cosine.
+  sine = floatOf(bitsOf(select(swapped, c, s)) ^ ((quarter & 2) << 30));
+  cosine = floatOf(bitsOf(select(swapped, s, c)) ^ (((quarter + 1) & 2) << 30));
+}
+
 }  // namespace LENGGEN_ISA
 }  // namespace lenggen

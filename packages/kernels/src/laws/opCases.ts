@@ -22,6 +22,7 @@ import { retrieve } from "../ops/retrieve";
 import { rope } from "../ops/rope";
 import { selectiveScan } from "../ops/selectiveScan";
 import { ssd } from "../ops/ssd";
+import { turn } from "../ops/turn";
 import { broadcastTo, concat, slice, transpose } from "../ops/view";
 import { where } from "../ops/where";
 import type { Shape } from "../shape";
@@ -61,6 +62,7 @@ export const OP_CASES: Readonly<Record<string, OpCase>> = {
   "logSoftmax": of((x) => logSoftmax(x), real(6, 41)),
   "argmax": of((x) => argmax(x), real(6, 41)),
   "cumulativeSum": of((x) => cumulativeSum(x, 1, { reverse: true }), real(2, 33, 3)),
+  "cumulativeSum of angles": of((x, start) => cumulativeSum(x, 1, { start, modulo: 2 * Math.PI }), real(2, 33, 3), real(2, 3)),
   "where": of((a, b) => where(less(a, b), a, b), real(5, 7), real(7)),
   "gather": of((x, indices) => gather(x, indices, 1), real(4, 9, 3), below(9, 4, 6, 3)),
   "slice, concat": of((a, b) => concat([slice(a, 1, 1, 4), b], 1), real(3, 5, 7), real(3, 2, 7)),
@@ -102,6 +104,10 @@ export const OP_CASES: Readonly<Record<string, OpCase>> = {
     (q, k, v, a, beta, state) => Object.values(gatedDeltaRule({ q, k, v, a, beta, state }, { scale: 0.5, chunk: 16 })),
     real(2, 40, 2, 9), small(2, 40, 2, 9), real(2, 40, 4, 11), { shape: [2, 40, 4], low: -1, high: 0 }, { shape: [2, 40, 4], low: 0, high: 1 },
     real(2, 4, 9, 11),
+  ),
+  "turn": of((x, bias, angle) => turn({ x, bias, angle }), real(2, 9, 1, 2, 10), real(1, 4, 10), real(2, 9, 4, 3)),
+  "turn, halves": of(
+    (x, bias, angle) => turn({ x, bias, angle }, { halves: true }), real(2, 9, 3, 2, 10), real(3, 4, 10), real(2, 9, 4, 5),
   ),
   "rope": of((x) => rope(x, { start: 70 }), real(2, 9, 3, 10)),
   "attention": of((q, k, v) => attention({ q, k, v }, { window: 7 }), real(2, 19, 4, 9), real(2, 19, 2, 9), real(2, 19, 2, 9)),

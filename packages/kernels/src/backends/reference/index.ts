@@ -29,6 +29,7 @@ import { retrieve } from "./retrieve";
 import { rope } from "./rope";
 import { selectiveScan } from "./selectiveScan";
 import { ssd } from "./ssd";
+import { turn } from "./turn";
 import { view } from "./view";
 
 const kernels: KernelTable = {
@@ -55,6 +56,7 @@ const kernels: KernelTable = {
   ...rope,
   ...selectiveScan,
   ...ssd,
+  ...turn,
   ...view,
 };
 

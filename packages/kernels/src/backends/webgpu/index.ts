@@ -30,6 +30,7 @@ import { reduce } from "./reduce";
 import { retrieve } from "./retrieve";
 import { rope } from "./rope";
 import { ssd } from "./ssd";
+import { turn } from "./turn";
 import { view } from "./view";
 
 const createKernels = (gpu: Launcher): KernelTable => ({
@@ -53,6 +54,7 @@ const createKernels = (gpu: Launcher): KernelTable => ({
   ...retrieve(gpu),
   ...rope(gpu),
   ...ssd(gpu),
+  ...turn(gpu),
   ...view(gpu),
 });
 

@@ -1,0 +1,111 @@
+// Rotation of pairs by given angles: src/ops/turn.ts says what it computes.
+#include <algorithm>
+
+#include "families.h"
+#include "signatures/turn.h"
+#include "split.h"
+#include "sweep.h"
+
+namespace lenggen::LENGGEN_ISA {
+namespace {
+
+// Angles whose cosines and sines are held at once.
+constexpr int64_t BLOCK = 64;
+
+struct Turns {
+  float cosines[BLOCK], sines[BLOCK];
+
+  // Those of angles from `first` on; beyond the last, of the angle 0.
+  void of(const float* angle, int64_t angles, int64_t first, int64_t count) {
+    const int64_t given = std::max<int64_t>(0, std::min(count, angles - first));
+    sweep(given, [&](int64_t i, auto at) {
+      vf cosine, sine;
+      turnOf(at.get(angle + first + i), cosine, sine);
+      at.put(cosines + i, cosine);
+      at.put(sines + i, sine);
+    });
+    for (int64_t i = given; i < count; i++) cosines[i] = 1.0f, sines[i] = 0.0f;
+  }
+};
+
+template <typename Args>
+void checkSizes(const Args& args) {
+  require(args.size % 2 == 0 && 2 * args.angles <= args.size, "the size must be even, and hold two numbers for each angle");
+  require(args.groups >= 1 && args.heads % args.groups == 0, "heads must divide into groups");
+}
+
+// body(row, head, first, count): blocks of pairs of each row's heads.
+template <typename Args, typename Body>
+void overPairs(const Args& args, Pool& pool, const Body& body) {
+  const int64_t heads = args.heads, half = args.size / 2;
+  inRanges(pool, args.rows, args.ranks * heads * args.size, [&](int64_t from, int64_t to) {
+    Turns turns;
+    for (int64_t row = from; row < to; row++)
+      for (int64_t head = 0; head < heads; head++)
+        for (int64_t first = 0; first < half; first += BLOCK) {
+          const int64_t count = std::min(BLOCK, half - first);
+          turns.of(args.angle + (row * heads + head) * args.angles, args.angles, first, count);
+          body(row, head, first, count, turns);
+        }
+  });
+}
+
+void runTurn(const TurnArgs& args, Pool& pool) {
+  const int64_t ranks = args.ranks, groups = args.groups, heads = args.heads, size = args.size, half = size / 2;
+  const bool halves = args.halves;
+  overPairs(args, pool, [&](int64_t row, int64_t head, int64_t first, int64_t count, const Turns& turns) {
+    for (int64_t r = 0; r < ranks; r++) {
+      const int64_t offset = halves ? first : 2 * first;
+      const float* x = args.x + ((row * ranks + r) * groups + head * groups / heads) * size + offset;
+      const float* bias = args.bias ? args.bias + (r * heads + head) * size + offset : nullptr;
+      float* y = args.y + ((row * ranks + r) * heads + head) * size + offset;
+      if (halves) {
+        sweep(count, [&](int64_t i, auto at) {
+          vf a = at.get(x + i), b = at.get(x + half + i);
+          if (bias) a += at.get(bias + i), b += at.get(bias + half + i);
+          const vf cosine = at.get(turns.cosines + i), sine = at.get(turns.sines + i);
+          at.put(y + i, a * cosine - b * sine);
+          at.put(y + half + i, a * sine + b * cosine);
+        });
+      } else {
+        for (int64_t i = 0; i < count; i++) {
+          const float a = x[2 * i] + (bias ? bias[2 * i] : 0.0f), b = x[2 * i + 1] + (bias ? bias[2 * i + 1] : 0.0f);
+          y[2 * i] = a * turns.cosines[i] - b * turns.sines[i];
+          y[2 * i + 1] = a * turns.sines[i] + b * turns.cosines[i];
+        }
+      }
+    }
+  });
+}
+
+void runTurnGradient(const TurnGradientArgs& args, Pool& pool) {
+  const int64_t ranks = args.ranks, heads = args.heads, size = args.size, half = size / 2, angles = args.angles;
+  const bool halves = args.halves;
+  overPairs(args, pool, [&](int64_t row, int64_t head, int64_t first, int64_t count, const Turns& turns) {
+    float sums[BLOCK] = {};
+    for (int64_t r = 0; r < ranks; r++) {
+      const int64_t at = ((row * ranks + r) * heads + head) * size + (halves ? first : 2 * first);
+      const float *y = args.y + at, *dy = args.dy + at;
+      float* back = args.back + at;
+      const int64_t stride = halves ? 1 : 2, other = halves ? half : 1;
+      for (int64_t i = 0; i < count; i++) {
+        const float da = dy[stride * i], db = dy[stride * i + other];
+        back[stride * i] = da * turns.cosines[i] + db * turns.sines[i];
+        back[stride * i + other] = db * turns.cosines[i] - da * turns.sines[i];
+        sums[i] += db * y[stride * i] - da * y[stride * i + other];
+      }
+    }
+    const int64_t given = std::max<int64_t>(0, std::min(count, angles - first));
+    std::copy(sums, sums + given, args.dangle + (row * heads + head) * angles + first);
+  });
+}
+
+}  // namespace
+
+extern const Kernel turnKernels[] = {
+    kernel<TurnArgs, runTurn, checkSizes<TurnArgs>>(),
+    kernel<TurnGradientArgs, runTurnGradient, checkSizes<TurnGradientArgs>>(),
+    {nullptr, nullptr, nullptr},
+};
+
+}  // namespace lenggen::LENGGEN_ISA
