@@ -11,6 +11,7 @@ import { deltaRuleKernels } from "./ops/deltaRule";
 import { elementwiseKernels } from "./ops/elementwise";
 import { embeddingKernels } from "./ops/embedding";
 import { gatedDeltaRuleKernels } from "./ops/gatedDeltaRule";
+import { gatedLinearAttentionKernels } from "./ops/gatedLinearAttention";
 import { gatesKernels } from "./ops/gates";
 import { gatherKernels } from "./ops/gather";
 import { layerNormKernels } from "./ops/layerNorm";
@@ -39,6 +40,7 @@ export const FAMILIES = {
   elementwise: elementwiseKernels,
   embedding: embeddingKernels,
   gatedDeltaRule: gatedDeltaRuleKernels,
+  gatedLinearAttention: gatedLinearAttentionKernels,
   gates: gatesKernels,
   gather: gatherKernels,
   layerNorm: layerNormKernels,

@@ -80,6 +80,7 @@ export { add, addScalar, div, equal, exp, less, log, mul, neg, relu, scale, sigm
 export { embedding, tokenTensor } from "./ops/embedding";
 export { clamp, maximum, minimum } from "./ops/extrema";
 export { gatedDeltaRule, gatedDeltaRuleOperations } from "./ops/gatedDeltaRule";
+export { gatedLinearAttention, gatedLinearAttentionOperations } from "./ops/gatedLinearAttention";
 export { gather } from "./ops/gather";
 export { ssmGates } from "./ops/gates";
 export { groupNorm } from "./ops/groupNorm";

@@ -5,6 +5,7 @@ import { causalConv } from "../ops/conv";
 import { crossEntropy } from "../ops/crossEntropy";
 import { deltaRule } from "../ops/deltaRule";
 import { gatedDeltaRule } from "../ops/gatedDeltaRule";
+import { gatedLinearAttention } from "../ops/gatedLinearAttention";
 import { ssmGates } from "../ops/gates";
 import { layerNorm } from "../ops/layerNorm";
 import { addRmsNorm, gatedRmsNorm, rmsNorm } from "../ops/norm";
@@ -49,6 +50,14 @@ const gatedInputs = [
   uniforms(5, [B, T, H], 0, 1), normals(7, [B, H, N, P]),
 ];
 const gated: TestFunction = (q, k, v, a, beta, state) => Object.values(gatedDeltaRule({ q, k, v, a, beta, state }, { scale: 0.5, chunk: 4 }));
+const linearInputs = [
+  normals(1, [2, 6, 3, 4]), normals(2, [2, 6, 3, 4]), normals(3, [2, 6, 3, 5]), uniforms(4, [2, 6, 3, 4], -2, 0), normals(5, [2, 3, 4, 5]),
+  normals(6, [3, 4]),
+];
+const linearAttention: TestFunction = (q, k, v, a, state, bonus) => {
+  const { y, state: final } = gatedLinearAttention({ q, k, v, a, state, bonus }, { scale: 0.5, chunk: 4 });
+  return [y, final];
+};
 const convInputs = [normals(1, [2, 9, 6]), normals(2, [6, 4]), normals(3, [6]), normals(4, [2, 3, 6])];
 
 const CASES: readonly Case[] = [
@@ -66,6 +75,9 @@ const CASES: readonly Case[] = [
   { op: "layerNorm", f: (x, w) => layerNorm(x, w), inputs: [normals(1, [4, 6]), normals(2, [6])] },
   { op: "selectiveScan", f: channelScan(7), inputs: channelInputs },
   { op: "selectiveScan", f: channelScan(5), inputs: channelInputs.slice(0, 5) },
+  { op: "gatedLinearAttention", f: linearAttention, inputs: linearInputs },
+  { op: "gatedLinearAttention", f: linearAttention, inputs: linearInputs.slice(0, 5) },
+  { op: "gatedLinearAttention", f: linearAttention, inputs: linearInputs.slice(0, 4) },
   { op: "ssd", f: scan(7), inputs: scanInputs },
   { op: "ssd", f: scan(5), inputs: scanInputs.slice(0, 5) },
   { op: "deltaRule", f: delta, inputs: deltaInputs },

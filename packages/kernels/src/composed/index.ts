@@ -9,6 +9,7 @@ import { convForms } from "./conv";
 import { crossEntropyForms } from "./crossEntropy";
 import { deltaRuleForms } from "./deltaRule";
 import type { Composed } from "./form";
+import { gatedLinearAttentionForms } from "./gatedLinearAttention";
 import { gatesForms } from "./gates";
 import { normForms } from "./norm";
 import { ropeForms } from "./rope";
@@ -18,8 +19,17 @@ import { ssdForms } from "./ssd";
 export { composed, formsFor, type Composed, type ComposedForm } from "./form";
 
 /** All composed forms there are. */
-export const COMPOSED: readonly Composed[] = [...convForms, ...crossEntropyForms, ...deltaRuleForms, ...gatesForms, ...normForms,
-  ...ropeForms, ...selectiveScanForms, ...ssdForms];
+export const COMPOSED: readonly Composed[] = [
+  ...convForms,
+  ...crossEntropyForms,
+  ...deltaRuleForms,
+  ...gatedLinearAttentionForms,
+  ...gatesForms,
+  ...normForms,
+  ...ropeForms,
+  ...selectiveScanForms,
+  ...ssdForms,
+];
 
 /**
  * From now on the device runs these ops (all that have a form unless given) in composed form: to compare both. Ops that are running

@@ -12,6 +12,7 @@ import { add, addScalar, div, equal, exp, less, log, mul, neg, relu, scale, sigm
   tanh } from "../ops/elementwise";
 import { embedding } from "../ops/embedding";
 import { gatedDeltaRule } from "../ops/gatedDeltaRule";
+import { gatedLinearAttention } from "../ops/gatedLinearAttention";
 import { ssmGates } from "../ops/gates";
 import { gather } from "../ops/gather";
 import { layerNorm } from "../ops/layerNorm";
@@ -108,6 +109,13 @@ export const OP_CASES: Readonly<Record<string, OpCase>> = {
   "turn": of((x, bias, angle) => turn({ x, bias, angle }), real(2, 9, 1, 2, 10), real(1, 4, 10), real(2, 9, 4, 3)),
   "turn, halves": of(
     (x, bias, angle) => turn({ x, bias, angle }, { halves: true }), real(2, 9, 3, 2, 10), real(3, 4, 10), real(2, 9, 4, 5),
+  "gatedLinearAttention": of(
+    (q, k, v, a, bonus, state) => {
+      const scale = 0.5;
+      const read = gatedLinearAttention({ q, k, v, a, state }, { chunk: 32, scale });
+      return [...Object.values(read), ...Object.values(gatedLinearAttention({ q, k, v, a, bonus, state: read.state }, { chunk: 32, scale }))];
+    },
+    real(2, 40, 3, 9), real(2, 40, 3, 9), real(2, 40, 3, 11), { shape: [2, 40, 3, 9], low: -3, high: 0 }, real(3, 9), real(2, 3, 9, 11),
   ),
   "rope": of((x) => rope(x, { start: 70 }), real(2, 9, 3, 10)),
   "attention": of((q, k, v) => attention({ q, k, v }, { window: 7 }), real(2, 19, 4, 9), real(2, 19, 2, 9), real(2, 19, 2, 9)),

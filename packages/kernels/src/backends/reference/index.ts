@@ -17,6 +17,7 @@ import { gather } from "./gather";
 import { where } from "./where";
 import { embedding } from "./embedding";
 import { gatedDeltaRule } from "./gatedDeltaRule";
+import { gatedLinearAttention } from "./gatedLinearAttention";
 import { gates } from "./gates";
 import { layerNorm } from "./layerNorm";
 import { matmul } from "./matmul";
@@ -44,6 +45,7 @@ const kernels: KernelTable = {
   ...gather,
   ...cumulativeSum,
   ...gatedDeltaRule,
+  ...gatedLinearAttention,
   ...gates,
   ...layerNorm,
   ...matmul,
