@@ -109,6 +109,7 @@ export const OP_CASES: Readonly<Record<string, OpCase>> = {
   "turn": of((x, bias, angle) => turn({ x, bias, angle }), real(2, 9, 1, 2, 10), real(1, 4, 10), real(2, 9, 4, 3)),
   "turn, halves": of(
     (x, bias, angle) => turn({ x, bias, angle }, { halves: true }), real(2, 9, 3, 2, 10), real(3, 4, 10), real(2, 9, 4, 5),
+  ),
   "gatedLinearAttention": of(
     (q, k, v, a, bonus, state) => {
       const scale = 0.5;
