@@ -17,6 +17,8 @@ const shared = { vocab_size: 256, hidden_size: 16, intermediate_size: 16, num_at
 const CONFIGS: Readonly<Record<string, object>> = {
   mamba2: CONFIG,
   drt: { model_type: "drt", ...shared, lower_layers: 1, upper_groups: [1], encoder_layers: 1, chunk_size: 8, window: 17, top_k: 2 },
+  rwkv7: { model_type: "rwkv7", n_layer: 2, n_embd: 16, vocab_size: 256, head_size: 8, dim_ffn: 24, d_decay_lora: 4, d_aaa_lora: 3,
+    d_mv_lora: 2, d_gate_lora: 4 },
   transformer: { model_type: "transformer", ...shared, num_hidden_layers: 1, window: 17, position: "alibi" },
 };
 
@@ -54,7 +56,7 @@ describe("models by name", () => {
         /did you mean "drt-tiny"\?\); there are tiny-byte, .*drt-tiny, .*sliding-window-tiny/) as string,
     });
     expect(() => MODELS.make({ model_type: "drd" }))
-      .toThrow(/model_type "drd" \(did you mean "drt"\?\); there are mamba2, drt, transformer/);
+      .toThrow(/model_type "drd" \(did you mean "drt"\?\); there are .*mamba2, .*drt, transformer/);
     expect(() => MODELS.make({ model_type: 3 })).toThrow(expect.objectContaining({ code: "E_CONFIG" }));
     await expect(modelNamed("toString")).rejects.toMatchObject({ code: "E_UNKNOWN_NAME" });
   });

@@ -201,7 +201,7 @@ describe("checkpoints", () => {
     fails(evaluate(await damaged("senseless", (file) => file, { ...CONFIG, n_layer: -1 })), 1, /n_layer.*\[E_CONFIG\]/));
   it("a config of an unknown family", async () =>
     fails(evaluate(await damaged("stranger", (file) => file, { ...CONFIG, model_type: "lama" })), 1,
-      /no family of models has the model_type "lama".*mamba2, drt, transformer.*\[E_CONFIG\]/));
+      /no family of models has the model_type "lama".*mamba2, .*drt, transformer.*\[E_CONFIG\]/));
   it("a config with a number that makes no sense where it stands", async () => fails(
     evaluate(await damaged("endless", (file) => file, JSON.stringify(CONFIG).replace(/"d_model":\d+/, '"d_model":Infinity'))), 1,
     /d_model: expected .*, got Infinity.*\[E_CONFIG\]/));

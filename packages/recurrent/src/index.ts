@@ -4,5 +4,9 @@ export { type LoadedMamba2, loadMamba2, saveMamba2 } from "./mamba2/files";
 export { type Mamba2, mamba2, type Mamba2LayerState, type Mamba2Layouts, type Mamba2Options, mamba2ParameterCount,
   type Mamba2State } from "./mamba2/model";
 export { MAMBA2_PRESETS, type Mamba2Preset } from "./mamba2/presets";
+export { parseRwkv7Config, type Rwkv7Config, type Rwkv7Json, rwkv7Json } from "./rwkv7/config";
+export { type LoadedRwkv7, loadRwkv7 } from "./rwkv7/files";
+export { type Rwkv7, rwkv7, type Rwkv7LayerState, rwkv7ParameterCount, type Rwkv7State } from "./rwkv7/model";
+export { RWKV7_PRESETS, type Rwkv7Preset } from "./rwkv7/presets";
 export { RECURRENT_FAMILIES } from "./families";
 export { generate, type GenerateOptions } from "@lenggen/kernels";
