@@ -41,6 +41,10 @@ describe("unknown names get the nearest one", () => {
   it("measure", () => fails(["eval", "loss-by-positon", "--checkpoint", "runs/base", "--lengths", "64"], 2,
     /no measure is named .* \(did you mean "loss-by-position"\?\)/));
   it("experiment", () => fails(["reproduce", "unexplored-state"], 2, /did you mean "unexplored-states"\?/));
+  it("model of an experiment that has its own", () => fails(["reproduce", "gca-retrieval", "--model", "tiny-byte"], 2,
+    /--model: gca-retrieval compares models of its own; leave the option out/));
+  it("model that the experiment is not about", () => fails(["reproduce", "unexplored-states", "--model", "drt-tiny"], 2,
+    /--model: a model of family drt has no recurrent state/));
   it("preset", () => fails(["reproduce", "unexplored-states", "--preset", "quik"], 2,
     /no preset is named "quik" \(did you mean "quick"\?\)/));
   it("model of an experiment", () => fails(["reproduce", "gca-retrieval", "--only", "drt-1,drt-3"], 2,

@@ -260,6 +260,13 @@ describe("reproduce unexplored-states", () => {
       .toMatchObject({ code: 1, error: expect.stringContaining("holds a finished reproduction already") as string });
   });
 
+  it("takes another model by the path of its configuration", async () => {
+    const document = await json("reproduce", "unexplored-states", "--preset", "smoke", "--model", "small.json");
+    expect(document).toMatchObject({ model: { family: "mamba2", parameters: expect.any(Number) as number },
+      command: "lenggen reproduce unexplored-states --model small.json --preset smoke --seed 0" });
+    expect(await readdir(join(place.folder, "runs/unexplored-states-small-smoke-seed0"))).toContain("report.html");
+  });
+
   it("goes on where Ctrl-C stopped it", async () => {
     const args = ["reproduce", "unexplored-states", "--preset", "smoke", "--out", "runs/stopped"];
     const running = start(args, { cwd: place.folder });

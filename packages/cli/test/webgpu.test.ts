@@ -4,14 +4,15 @@ import {
   valueAndGradient,
 } from "@lenggen/kernels";
 import { createIntervention, independentWindows, train } from "@lenggen/interventions";
-import { mamba2 } from "@lenggen/recurrent";
+import { mamba2, type Mamba2Json } from "@lenggen/recurrent";
 import { afterAll, describe, expect, it } from "vitest";
 import { PRESETS } from "../src/reproduce/unexploredStates/settings";
 
 const listing = (await devices({ fallback: true })).find(({ name }) => name === "webgpu")!;
 if (!listing.available) console.warn(`training steps on webgpu are not counted: ${listing.reason}`);
 
-const { model: preset, trainLength, base } = PRESETS["quick"]!;
+const { model, trainLength, base } = PRESETS["quick"]!;
+const preset = model as Mamba2Json;
 
 /** Dispatches of loss and gradients of one whole batch, with so many layers. */
 async function gradientDispatches(device: Device, layers: number): Promise<number> {

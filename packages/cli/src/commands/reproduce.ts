@@ -1,17 +1,19 @@
 import { stat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { terminalChart } from "@lenggen/evals";
 import { LenggenError } from "@lenggen/kernels";
 import { makeFolder, writeWhole } from "@lenggen/kernels/node";
 import { addSavingOptions, type CommandSpec } from "../command";
+import { modelNamed } from "../models";
 import { oneOf } from "../parse";
-import type { View } from "../reproduce/experiment";
+import type { ReproductionInput, View } from "../reproduce/experiment";
 import { EXPERIMENTS } from "../reproduce/experiments";
 import { holdingParts } from "../reproduce/locks";
 import { UsageError } from "../usage";
 
 interface Options {
   readonly preset: string;
+  readonly model?: string;
   readonly out?: string;
   readonly fromScratch: boolean;
   readonly only?: string;
@@ -24,12 +26,14 @@ const REPORT = "report.json";
 export const reproduce: CommandSpec = {
   name: "reproduce",
   summary: "Repeat an experiment from beginning to end, and write a report of what came out.",
-  examples: ["lenggen reproduce unexplored-states --preset quick",
+  examples: ["lenggen reproduce unexplored-states --preset quick", "lenggen reproduce unexplored-states --model tiny-byte",
     "lenggen reproduce unexplored-states --preset full --seed 1 --out runs/full-1", "lenggen reproduce gca-retrieval --preset quick"],
   define: (command) =>
     addSavingOptions(command)
       .argument("<experiment>", `one of ${NAMES.join(", ")}`)
       .option("--preset <name>", `size of the experiment: ${PRESETS.join(", ")}`, "quick")
+      .option("--model <name>", "unexplored-states: train this model, of any recurrent family: the name of a preset or a family, or the "
+        + "path of a config.json; the size is then its own, whatever the preset says")
       .option("--out <folder>", "where everything goes; a new folder below runs/ unless given. An interrupted run in it goes on")
       .option("--from-scratch", "train even where a checkpoint comes with this package", false)
       .option("--only <models>",
@@ -41,8 +45,9 @@ export const reproduce: CommandSpec = {
     const chosen = EXPERIMENTS[oneOf("experiment", NAMES)(experiment!)]!;
     const preset = oneOf("preset", chosen.presets)(options.preset);
     const { out, common, signal } = context;
+    const model = await chosenModel(experiment!, options.model);
     const only = options.only?.split(",").map(oneOf("model", modelsOf(experiment!, preset)));
-    const folder = options.out === undefined ? await freeFolder(join("runs", `${experiment}-${preset}-seed${common.seed}`)) : options.out;
+    const folder = options.out === undefined ? await freeFolder(join("runs", `${experiment}${model ? `-${slug(model.name)}` : ""}-${preset}-seed${common.seed}`)) : options.out;
     if (await exists(join(folder, REPORT))) {
       throw new LenggenError("E_EXISTS", `${folder} holds a finished reproduction already (${REPORT}); choose another folder with --out`);
     }
@@ -64,7 +69,7 @@ export const reproduce: CommandSpec = {
       out.print(`${done}; the report so far: ${html}`);
     };
     const { report, summary, ...view } = await holdingParts(folder, only ?? chosen.models?.(preset), { signal, note }, () =>
-      chosen.run({ preset, seed: common.seed, folder, fromScratch: options.fromScratch, only, device, signal, note, show }))
+      chosen.run({ preset, seed: common.seed, chosen: model, folder, fromScratch: options.fromScratch, only, device, signal, note, show }))
       .catch((error: unknown) => {
         const stopped = error instanceof LenggenError && error.code === "E_INTERRUPTED";
         if (stopped) note(`what is done is in ${folder}; the same command goes on there`);
@@ -87,6 +92,21 @@ function modelsOf(experiment: string, preset: string): readonly string[] {
   const models = EXPERIMENTS[experiment]!.models?.(preset);
   if (!models) throw new UsageError(`--only: the models of ${experiment} follow from one another and can't be done apart`);
   return models;
+}
+
+/** The model that was asked for, if any. Throws a {@link UsageError} for an experiment that has its own. */
+async function chosenModel(experiment: string, name: string | undefined): Promise<ReproductionInput["chosen"]> {
+  if (name === undefined) return undefined;
+  const { accepts } = EXPERIMENTS[experiment]!;
+  if (!accepts) throw new UsageError(`--model: ${experiment} compares models of its own; leave the option out`);
+  const model = await modelNamed(name);
+  accepts(model);
+  return { name, model };
+}
+
+/** A name for a folder: that of a preset as it is, of a file without its place and ending. */
+function slug(name: string): string {
+  return basename(name, ".json").replace(/[^\w.-]+/g, "-");
 }
 
 /** The folder itself while it holds no finished reproduction, else the next number that is free. */

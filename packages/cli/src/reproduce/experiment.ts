@@ -2,12 +2,14 @@
  * What an experiment is to `lenggen reproduce`: presets, a run from beginning to end, and what comes out of it on the way and in the end.
  */
 import type { LineChart } from "@lenggen/evals";
-import type { Device } from "@lenggen/kernels";
+import type { Device, SequenceModel } from "@lenggen/kernels";
 
 export interface ReproductionInput {
   /** One of the experiment's. */
   readonly preset: string;
   readonly seed: number;
+  /** The model to train in the place of the experiment's own, with the name that it was given by. */
+  readonly chosen?: { readonly name: string; readonly model: SequenceModel };
   /** Everything goes here; what an interrupted run left in it is used. */
   readonly folder: string;
   /** Train even where a checkpoint is committed. */
@@ -42,6 +44,8 @@ export interface Experiment {
   readonly presets: readonly string[];
   /** Models of a preset that don't need each other, so that processes may share them; absent where they do. */
   models?(preset: string): readonly string[];
+  /** Throws for a model that the experiment can't be done with; absent where it has models of its own alone. */
+  accepts?(model: SequenceModel): void;
   /** Throws `E_INTERRUPTED` when the signal came; what is done stays on disk. */
   run(input: ReproductionInput): Promise<Reproduced>;
 }

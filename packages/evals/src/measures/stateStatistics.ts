@@ -31,7 +31,9 @@ export interface Moments {
 export interface StateStatistics {
   readonly length: number;
   readonly sequences: number;
-  readonly heads: readonly ({ readonly position: number; readonly layer: number; readonly head: number } & Moments)[];
+  /** `leaf`: the path of the state's leaf, as a layer may have several. */
+  readonly heads: readonly ({ readonly position: number; readonly layer: number; readonly leaf: string; readonly head: number }
+    & Moments)[];
   readonly layers: readonly ({ readonly position: number; readonly layer: number } & Moments)[];
   /** `ci95` is the t-interval of the standard deviation over single sequences. */
   readonly pooled: readonly ({ readonly position: number; readonly ci95: Interval | null } & Moments)[];
@@ -66,7 +68,7 @@ export async function stateStatistics<State extends Tree>(
   return {
     length,
     sequences: sequences.length,
-    heads: at.flatMap(({ position, heads }) => heads.map(({ layer, head, sums }) => ({ position, layer, head, ...sums.moments() }))),
+    heads: at.flatMap(({ position, heads }) => heads.map(({ sums, ...place }) => ({ position, ...place, ...sums.moments() }))),
     layers: at.flatMap(({ position, heads }) => [...new Set(heads.map((h) => h.layer))].map((layer) =>
       ({ position, layer, ...pool(heads.filter((h) => h.layer === layer)).moments() }))),
     pooled: at.map(({ position, heads, perSequence }) => ({ position, ...pool(heads).moments(), ci95: meanInterval(perSequence) })),
@@ -103,6 +105,7 @@ class Sums {
 
 interface HeadSums {
   readonly layer: number;
+  readonly leaf: string;
   readonly head: number;
   readonly sums: Sums;
 }
@@ -123,8 +126,8 @@ async function addLeaf(heads: Map<string, HeadSums>, single: readonly Sums[], st
   for (let row = 0, from = 0; row < single.length; row++) {
     for (let o = 0; o < outer; o++) {
       for (let head = 0; head < count; head++, from += inner) {
-        const key = `${leaf.layer}.${head}`;
-        const entry = heads.get(key) ?? { layer: leaf.layer, head, sums: new Sums() };
+        const key = `${leaf.path} ${head}`;
+        const entry = heads.get(key) ?? { layer: leaf.layer, leaf: leaf.path, head, sums: new Sums() };
         heads.set(key, entry);
         entry.sums.add(values.subarray(from, from + inner));
         single[row]!.add(values.subarray(from, from + inner));

@@ -4,6 +4,7 @@ import { fixed, formatLength } from "../figures/format";
 import type { LineChart, Series } from "../figures/lineChart";
 import { METHOD_STYLES } from "../methods";
 import type { TaskAccuracy } from "../measures/taskAccuracy";
+import { familyFacts } from "./families";
 import { ratioOf } from "./findings";
 import type { ReportLoss, ReportModel, UnexploredStatesReport } from "./types";
 
@@ -41,6 +42,7 @@ export function charts(report: UnexploredStatesReport): Partial<Record<ChartName
   const remembrance = each((m) => m.effectiveRemembrance.map((p) => ({ x: p.t, y: p.distance, interval: p.ci95 })));
   const state = each((m) => (m.statePooledStd ?? []).map((p) => ({ x: p.position, y: p.std, interval: p.ci95 })));
 
+  const whose = report.model ? ` of ${familyFacts(report.model.family).label}` : "";
   const made: Record<ChartName, LineChart> = {
     ratio: {
       id: "ratio", description: "Ratio of loss to short-context reference by position, for each model.",
@@ -63,7 +65,8 @@ export function charts(report: UnexploredStatesReport): Partial<Record<ChartName
       y: { label: "standard deviation", ...around(state) }, series: state, marks },
     heads: headChart(models, x, marks),
   };
-  return Object.fromEntries(Object.entries(made).filter(([, chart]) => chart.series.some((s) => s.points.length > 0)));
+  return Object.fromEntries(Object.entries(made).filter(([, chart]) => chart.series.some((s) => s.points.length > 0))
+    .map(([name, chart]) => [name, { ...chart, description: chart.description.replace(/\.$/, `${whose}.`) }]));
 }
 
 /** Bins are drawn at their geometric centre. */
@@ -101,8 +104,8 @@ function headChart(models: readonly ReportModel[], x: LineChart["x"], marks: Lin
   const series = compared.flatMap((model): (Series & { layer: number })[] => {
     if (!model) return [];
     const heads = new Map<string, Series["points"][number][]>();
-    for (const { position, layer, head, std } of model.stateStd) {
-      const key = `${layer}.${head}`;
+    for (const { position, layer, head, leaf = "", std } of model.stateStd) {
+      const key = `${layer}.${head}.${leaf}`;
       heads.set(key, [...(heads.get(key) ?? []), { x: position, y: std }]);
     }
     const name = METHOD_STYLES[model.method].label;

@@ -3,6 +3,7 @@ import { fixed, formatLength, group } from "../figures/format";
 import { type Method, METHOD_STYLES } from "../methods";
 import { quotient } from "../statistics";
 import type { ReportLoss, ReportModel, UnexploredStatesReport } from "./types";
+import { familyFacts } from "./families";
 import { capital, list } from "./words";
 
 /** Ratios from which on a long history counts as collapse, and up to which as harmless. */
@@ -99,7 +100,8 @@ export function findingInWords(report: UnexploredStatesReport): string {
   const others = all.filter((f) => f.method !== "base" && f.method !== "control");
   const control = all.find((f) => f.method === "control");
   return [
-    `Trained on ${formatLength(report.trainLength)} bytes at a time and read to ${length}, `
+    `${report.model ? `${familyFacts(report.model.family).label}, trained` : "Trained"} on ${formatLength(report.trainLength)} bytes at a `
+      + `time and read to ${length}, `
       + `${multiple >= 2 ? `${group(multiple)} times as far, ` : ""}${aboutBase(base, report)}`,
     control ? aboutControl(control, base) : "",
     others.length > 0 ? aboutOthers(others) : "",

@@ -17,8 +17,9 @@ export function syntheticReport(options: { collapse?: boolean; trainLength?: num
   const edges = binEdges(length, [trainLength]);
   const text = edges.map(() => wobble());
   return {
-    experiment: "unexplored-states", preset: "quick", seed: 0, trainLength, tokensTrained: 18_350_080, seconds: 561,
-    sequences: 4, remembranceLength: 8192, command: "npx lenggen reproduce unexplored-states --preset quick --seed 0",
+    experiment: "unexplored-states", preset: "quick", seed: 0, model: { family: "mamba2", parameters: 264_312 }, trainLength,
+    tokensTrained: 18_350_080, seconds: 561, sequences: 4, remembranceLength: 8192,
+    command: "npx lenggen reproduce unexplored-states --preset quick --seed 0",
     settings: { model: { layers: 4, width: 128, state: 64 }, optimizer: { name: "adamw", learningRate: 0.003, betas: [0.9, 0.95] } },
     models: METHODS.map((method, index) => ({
       method, steps: index === 0 ? 4000 : 200, tokensTrained: index === 0 ? 16_384_000 : 819_200, seconds: 60,

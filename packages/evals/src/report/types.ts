@@ -33,6 +33,8 @@ export interface ReportStateStd {
   readonly layer: number;
   readonly head: number;
   readonly std: number;
+  /** Path of the state's leaf, where a layer has more than one. */
+  readonly leaf?: string;
 }
 
 /** Everything measured of one model. */
@@ -62,6 +64,10 @@ export interface UnexploredStatesReport {
   readonly experiment: string;
   readonly preset: string;
   readonly seed: number;
+  /** What was trained; absent in older reports, which are of Mamba-2. */
+  readonly model?: { readonly family: string; readonly parameters: number };
+  /** Methods that the family refuses, and why. */
+  readonly leftOut?: readonly { readonly method: Method; readonly why: string }[];
   /** T, in tokens. */
   readonly trainLength: number;
   readonly tokensTrained: number;

@@ -24,6 +24,25 @@ describe("the report page", () => {
     expect(html).toContain("A model holds with 1.01 or less at every length, collapses with 1.10 or more at the end");
   });
 
+  test("names the family and what the paper says of it, and methods that it refuses with the reason", () => {
+    expect(html).toContain("Mamba-2, 264,312 parameters \u00b7 preset quick");
+    expect(html).toContain("The paper of Mamba-2: the official checkpoints");
+    expect(html).toContain("Mamba-2, trained on 256 bytes at a time and read to 64k");
+    const model = { family: "mamba3", parameters: 9 };
+    const other = buildUnexploredStatesReport(
+      { ...syntheticReport(), model, leftOut: [{ method: "fitted-noise", why: "an angle has no mean" }] });
+    expect(other).toContain("The paper shows no numbers of Mamba-3.");
+    expect(other).toContain("Left out, fitted noise: an angle has no mean");
+    expect(other).toContain("for each model of Mamba-3.");
+  });
+
+  test("of a run from before there was a choice says nothing of a family", () => {
+    const { model: _model, ...old } = syntheticReport();
+    const page = buildUnexploredStatesReport(old);
+    expect(page).not.toContain("Mamba-2");
+    expect(page).toContain("Preset quick");
+  });
+
   test("is the same for the same numbers", () => {
     expect(buildUnexploredStatesReport(syntheticReport())).toBe(html);
   });

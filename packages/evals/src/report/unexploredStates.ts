@@ -6,6 +6,7 @@ import { METHOD_STYLES, type Method } from "../methods";
 import type { Interval } from "../statistics";
 import { charts, recallMaps, recallTitle } from "./charts";
 import { findingInWords, findings, ratioOf, VERDICTS_IN_WORDS } from "./findings";
+import { claimInWords, familyFacts } from "./families";
 import { details, escape, figure, methodKey, page, paragraph, section, settingsTable, stillRunning, table } from "./html";
 import type { ReportModel, UnexploredStatesReport } from "./types";
 
@@ -27,11 +28,14 @@ export function buildUnexploredStatesReport(report: UnexploredStatesReport): str
     "Reading beyond the training length",
     `<h1>Reading beyond the training length</h1>`,
     paragraph([
-      `Preset ${report.preset}`, `seed ${report.seed}`, `training length ${T}`,
+      ...(report.model ? [`${familyFacts(report.model.family).label}, ${group(report.model.parameters)} parameters`] : []),
+      `${report.model ? "preset" : "Preset"} ${report.preset}`, `seed ${report.seed}`, `training length ${T}`,
       `${group(report.tokensTrained)} tokens trained`, formatSeconds(report.seconds),
     ].join(" \u00b7 "), "byline"),
     stillRunning(report.pending),
     paragraph(findingInWords(report), "lead"),
+    report.model ? paragraph(claimInWords(report.model.family)) : "",
+    ...(report.leftOut ?? []).map(({ method, why }) => paragraph(`Left out, ${label(method)}: ${why}`)),
     summaryTable(report),
     methodKey(report.models.map(({ method }) => method)),
     section(

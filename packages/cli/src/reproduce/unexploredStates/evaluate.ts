@@ -44,11 +44,15 @@ export async function evaluateModel({ method, model, parameters, heldOut, settin
         key: foldIn(key(seed), 3), lengths: recall.lengths, samples: recall.samples, text: heldOut, chunk, signal, onProgress,
       })));
   }
+  // Paths only where a layer has more than one recurrent leaf: most models need none, and there are thousands of points.
+  const single = new Set(statistics.heads.map(({ layer, leaf }) => `${layer} ${leaf}`)).size
+    === new Set(statistics.heads.map(({ layer }) => layer)).size;
   return {
     method,
     ...losses,
     effectiveRemembrance: remembered.points,
-    stateStd: statistics.heads.map(({ position, layer, head, std }) => ({ position, layer, head, std })),
+    stateStd: statistics.heads.map(({ position, layer, leaf, head, std }) =>
+      ({ position, layer, head, std, ...(!single && { leaf }) })),
     statePooledStd: statistics.pooled.map(({ position, std, ci95 }) => ({ position, std, ci95 })),
     recall: recalled,
   };

@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import { batchOfSamples, type Method, METHODS, taskAccuracy, type TaskAccuracy, taskBatches, TASKS } from "@lenggen/evals";
 import { type BatchSource, dispose, foldIn, key, type Parameters, type TokenSource } from "@lenggen/kernels";
-import { mamba2 } from "@lenggen/recurrent";
+import { MODELS } from "../../families";
 import { loadCheckpoint } from "../../models";
 import { Progress } from "../../progress";
 import type { Text } from "../../text";
@@ -24,20 +24,20 @@ export interface RecallOutcome {
 const WITHOUT: ReadonlySet<Method> = new Set(["tbtt"]);
 
 /**
- * Trains and measures all recall models. Each has a run directory `recall-<method>` below the reproduction's. `onModel` receives what
- * there is so far.
+ * Trains and measures all recall models but those that are left out. Each has a run directory `recall-<method>` below the reproduction's.
+ * `onModel` receives what there is so far.
  */
 export async function reproduceRecall(
-  input: ReproductionInput, settings: RecallTraining, text: Text, heldOut: TokenSource,
+  input: ReproductionInput, settings: RecallTraining, leftOut: readonly Method[], text: Text, heldOut: TokenSource,
   onModel: (soFar: RecallOutcome["recall"], later: readonly Method[]) => Promise<void>,
 ): Promise<RecallOutcome> {
   const { device, folder, seed, signal } = input;
-  const model = mamba2(settings.model);
+  const model = MODELS.make(settings.model);
   const started = performance.now();
   const recall: { method: Method; results: TaskAccuracy[] }[] = [];
   let base = "";
   let tokens = 0;
-  const methods = METHODS.filter((name) => !WITHOUT.has(name));
+  const methods = METHODS.filter((name) => !WITHOUT.has(name) && !leftOut.includes(name));
   for (const [i, method] of methods.entries()) {
     const { batch, steps, weightDecay, ...schedule } = method === "base" ? settings.base : settings.postTraining;
     const start = async (): Promise<Parameters> => (await loadCheckpoint(base, device)).parameters;

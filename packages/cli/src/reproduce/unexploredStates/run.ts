@@ -5,16 +5,17 @@
  */
 import { join } from "node:path";
 import { type Method, METHOD_STYLES, METHODS, type ReportModel, type Settings, type UnexploredStatesReport } from "@lenggen/evals";
-import { dispose, parameterCount, type Parameters, type TokenSource } from "@lenggen/kernels";
-import { type Mamba2, mamba2 } from "@lenggen/recurrent";
+import { dispose, parameterCount, type Parameters, type SequenceModel, type TokenSource } from "@lenggen/kernels";
+import { MODELS } from "../../families";
 import { loadCheckpoint } from "../../models";
 import { readText, type Text } from "../../text";
 import { runTraining, type TrainingPlan } from "../../training";
 import type { ReproductionInput } from "../experiment";
 import { resumable, type Stage } from "../resumable";
 import { evaluateModel, type EvaluationInput } from "./evaluate";
+import { refusedBy, spreadAt } from "./methods";
 import { reproduceRecall } from "./recall";
-import { initialStatesOf, type ReproductionSettings, type TrainingSettings } from "./settings";
+import { initialStatesOf, type ReproductionSettings, type TrainingSettings, withNoise } from "./settings";
 
 export interface UnexploredStatesInput extends ReproductionInput {
   readonly settings: ReproductionSettings;
@@ -34,10 +35,13 @@ export type OnPart = (report: UnexploredStatesReport, done: string) => Promise<v
 
 /** Runs all stages and returns the report. Throws `E_INTERRUPTED` when the signal came; what is done stays on disk. */
 export async function reproduceUnexploredStates(
-  input: UnexploredStatesInput, onPart: OnPart = async () => {},
+  given: UnexploredStatesInput, onPart: OnPart = async () => {},
 ): Promise<UnexploredStatesReport> {
-  const { settings } = input;
-  const model = mamba2(settings.model);
+  let input = given; // until the base model is measured, which may decide the size of the noise
+  let { settings } = given;
+  const model = MODELS.make(settings.model);
+  const leftOut = refusedBy(model);
+  const methods = METHODS.filter((method) => leftOut.every((refused) => refused.method !== method));
   const training = await readText(settings.trainingText, settings.trainLength + 1);
   const { tokens: heldOut } = await readText(settings.heldOutText, Math.max(...settings.lengths) + 1);
 
@@ -45,17 +49,17 @@ export async function reproduceUnexploredStates(
   const spent = { tokens: 0, seconds: 0 };
   const label = (method: Method): string => METHOD_STYLES[method].label;
   const reportOf = (more: Pick<UnexploredStatesReport, "models" | "recall" | "pending">): UnexploredStatesReport =>
-    assembled(input, model, spent, more);
+    assembled(input, model, spent, { leftOut, ...more });
   const recallPending = settings.recallTraining ? ["recall"] : [];
 
   let base: Trained | undefined;
-  for (const [i, method] of METHODS.entries()) {
+  for (const [i, method] of methods.entries()) {
     const trained = base === undefined ? await trainOne(input, model, training, method, settings.base)
       : await trainFrom(input, model, training, base, method);
     base ??= trained;
     spent.tokens += trained.tokens;
     spent.seconds += trained.seconds;
-    const later = [...METHODS.slice(i + 1).map(label), ...recallPending];
+    const later = [...methods.slice(i + 1).map(label), ...recallPending];
     const evaluation = await evaluated(input, trained, heldOut, async (losses) => {
       if (i > 0) return; // of the first model alone: a reader has nothing yet
       const partly: ReportModel = { method, effectiveRemembrance: [], stateStd: [], ...losses };
@@ -64,10 +68,15 @@ export async function reproduceUnexploredStates(
     });
     spent.seconds += evaluation.seconds;
     models.push(evaluation.result);
+    if (method === "base") {
+      settings = withNoise(settings, spreadAt(evaluation.result, settings.trainLength));
+      input = { ...given, settings };
+    }
     if (evaluation.fresh && later.length > 0) await onPart(reportOf({ models, pending: later }), `${label(method)}: done`);
   }
-  const recall = settings.recallTraining && await reproduceRecall(input, settings.recallTraining, training, heldOut, (soFar, later) =>
-    onPart(reportOf({ models, recall: soFar, pending: later.map((method) => `recall of ${label(method)}`) }),
+  const recall = settings.recallTraining && await reproduceRecall(input, settings.recallTraining, leftOut.map(({ method }) => method),
+    training, heldOut, (soFar, later) => onPart(
+      reportOf({ models, recall: soFar, pending: later.map((method) => `recall of ${label(method)}`) }),
       `recall, ${label(soFar.at(-1)!.method)}: done`));
   spent.tokens += recall?.tokens ?? 0;
   spent.seconds += recall?.seconds ?? 0;
@@ -75,14 +84,16 @@ export async function reproduceUnexploredStates(
 }
 
 function assembled(
-  { preset, settings, seed, device }: UnexploredStatesInput, model: Mamba2,
+  { preset, settings, seed, device, chosen }: UnexploredStatesInput, model: SequenceModel,
   { tokens, seconds }: { readonly tokens: number; readonly seconds: number },
-  { models, recall, pending }: Pick<UnexploredStatesReport, "models" | "recall" | "pending">,
+  { models, leftOut, recall, pending }: Pick<UnexploredStatesReport, "models" | "leftOut" | "recall" | "pending">,
 ): UnexploredStatesReport {
   return {
     experiment: "unexplored-states",
     preset,
     seed,
+    model: { family: model.family, parameters: parameterCount(model) },
+    ...(leftOut?.length && { leftOut }),
     trainLength: settings.trainLength,
     tokensTrained: tokens,
     seconds: Math.round(seconds * 10) / 10,
@@ -90,21 +101,21 @@ function assembled(
     recall,
     remembranceLength: settings.remembrance.length,
     sequences: settings.sequences,
-    command: `lenggen reproduce unexplored-states --preset ${preset} --seed ${seed}`,
+    command: `lenggen reproduce unexplored-states ${chosen ? `--model ${chosen.name} ` : ""}--preset ${preset} --seed ${seed}`,
     settings: { ...(settings as unknown as Settings), device: device.description, parameters: parameterCount(model) },
     ...(pending && { pending }),
   };
 }
 
 /** The control or an intervention, from the base's last checkpoint. */
-async function trainFrom(input: UnexploredStatesInput, model: Mamba2, text: Text, base: Trained, method: Method): Promise<Trained> {
+async function trainFrom(input: UnexploredStatesInput, model: SequenceModel, text: Text, base: Trained, method: Method): Promise<Trained> {
   const start = async (): Promise<Parameters> => (await loadCheckpoint(base.checkpoint, input.device)).parameters;
   return trainOne(input, model, text, method, input.settings.postTraining, start);
 }
 
 async function trainOne(
-  { settings, seed, folder, device, signal }: UnexploredStatesInput, model: Mamba2, text: Text, method: Method, training: TrainingSettings,
-  parameters?: () => Promise<Parameters>,
+  { settings, seed, folder, device, signal }: UnexploredStatesInput, model: SequenceModel, text: Text, method: Method,
+  training: TrainingSettings, parameters?: () => Promise<Parameters>,
 ): Promise<Trained> {
   const { batch, steps, weightDecay, ...schedule } = training;
   const initial = initialStatesOf(method);

@@ -2,10 +2,13 @@
  * The settings of "unexplored states", all in one place. Nothing here is a result: what the runs show is measured
  * when they run.
  */
-import type { Mamba2Json } from "@lenggen/recurrent";
-import { MAMBA2_PRESETS } from "@lenggen/recurrent";
-import type { JsonRecord } from "@lenggen/interventions";
 import type { Method } from "@lenggen/evals";
+import type { JsonRecord } from "@lenggen/interventions";
+import type { SequenceModel } from "@lenggen/kernels";
+import { MAMBA2_PRESETS } from "@lenggen/recurrent";
+
+/** What `config.json` of a model holds. */
+export type ModelConfig = SequenceModel["config"];
 
 export interface TrainingSettings {
   /** Sequences per batch. */
@@ -19,7 +22,7 @@ export interface TrainingSettings {
 
 /** Models of their own that learn to recall a planted key; see recall.ts. */
 export interface RecallTraining {
-  readonly model: Mamba2Json;
+  readonly model: ModelConfig;
   /** Bytes per training sequence. */
   readonly trainLength: number;
   readonly base: TrainingSettings;
@@ -31,7 +34,7 @@ export interface RecallTraining {
 }
 
 export interface ReproductionSettings {
-  readonly model: Mamba2Json;
+  readonly model: ModelConfig;
   readonly trainingText: string;
   readonly heldOutText: string;
   /** Bytes per training sequence. */
@@ -41,6 +44,8 @@ export interface ReproductionSettings {
   readonly postTraining: TrainingSettings;
   /** Options of the interventions; the documented defaults where one is absent. */
   readonly methods: Readonly<Partial<Record<Method, JsonRecord>>>;
+  /** Random noise has the spread that the base model's own states have after a training sequence. */
+  readonly measuredNoise?: boolean;
   /** Whether the streams of tbtt run on over the ends of documents. */
   readonly joinDocuments: boolean;
   /** Lengths to evaluate the loss at. */
@@ -154,6 +159,33 @@ export const PRESETS: Readonly<Record<string, ReproductionSettings>> = {
     recall: { tasks: ["passkey", "passkey-text", "copying"], lengths: [192, 1024, 4096, 16384], samples: 32 },
   },
 };
+
+/**
+ * The same experiment with another model, of the size that it has. Only Mamba-2 was searched for the settings above; other families take
+ * them over, except for the size of the noise: their states are of another one, which is measured.
+ */
+export function withModel(settings: ReproductionSettings, { config: model }: SequenceModel): ReproductionSettings {
+  const { recallTraining } = settings;
+  const measured = (methods: ReproductionSettings["methods"]): ReproductionSettings["methods"] => {
+    const { "random-noise": _std, ...others } = methods;
+    return others;
+  };
+  return {
+    ...settings, model, methods: measured(settings.methods), measuredNoise: true,
+    ...(recallTraining && { recallTraining: { ...recallTraining, model, methods: measured(recallTraining.methods) } }),
+  };
+}
+
+/** The settings with random noise of that standard deviation, where its size is to be measured. */
+export function withNoise(settings: ReproductionSettings, std: number): ReproductionSettings {
+  if (!settings.measuredNoise) return settings;
+  const { recallTraining } = settings;
+  const sized = (methods: ReproductionSettings["methods"]): ReproductionSettings["methods"] => ({ ...methods, "random-noise": { std } });
+  return {
+    ...settings, methods: sized(settings.methods),
+    ...(recallTraining && { recallTraining: { ...recallTraining, methods: sized(recallTraining.methods) } }),
+  };
+}
 
 /** The source of initial states behind a model of the report: the base and the control start from zeros. */
 export function initialStatesOf(method: Method): string {

@@ -1,5 +1,5 @@
 /** The ten lines that a reproduction ends with. */
-import { findings, METHOD_STYLES, type UnexploredStatesReport } from "@lenggen/evals";
+import { familyFacts, findings, METHOD_STYLES, type UnexploredStatesReport } from "@lenggen/evals";
 import { count, duration, lengthName, percent } from "../../format";
 import { table } from "../../table";
 
@@ -27,7 +27,9 @@ export function summary(report: UnexploredStatesReport, place: string): string[]
     `${report.experiment} ${report.preset}, seed ${report.seed}, T = ${lengthName(report.trainLength)}; `
       + `ratio = loss \u00f7 short-context loss`,
     ...table(head, rows),
-    `${count(report.tokensTrained)} bytes trained on, ${duration(report.seconds)} in all`,
+    ...(report.leftOut ?? []).map(({ method }) => `left out: ${METHOD_STYLES[method].label} (the report says why)`),
+    (report.model ? `${familyFacts(report.model.family).label}, ${count(report.model.parameters)} parameters; ` : "")
+      + `${count(report.tokensTrained)} bytes trained on, ${duration(report.seconds)} in all`,
     `report: ${place}`,
   ];
 }
