@@ -17,6 +17,7 @@ const shared = { vocab_size: 256, hidden_size: 16, intermediate_size: 16, num_at
 const CONFIGS: Readonly<Record<string, object>> = {
   mamba2: CONFIG,
   drt: { model_type: "drt", ...shared, lower_layers: 1, upper_groups: [1], encoder_layers: 1, chunk_size: 8, window: 17, top_k: 2 },
+  rwkv6: { model_type: "rwkv6", n_layer: 1, n_embd: 16, vocab_size: 256, head_size: 8, dim_ffn: 24, d_mix_lora: 2, d_decay_lora: 4 },
   rwkv7: { model_type: "rwkv7", n_layer: 2, n_embd: 16, vocab_size: 256, head_size: 8, dim_ffn: 24, d_decay_lora: 4, d_aaa_lora: 3,
     d_mv_lora: 2, d_gate_lora: 4 },
   transformer: { model_type: "transformer", ...shared, num_hidden_layers: 1, window: 17, position: "alibi" },

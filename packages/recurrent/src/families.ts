@@ -3,6 +3,9 @@ import type { ModelFamily } from "@lenggen/kernels";
 import { loadMamba2 } from "./mamba2/files";
 import { mamba2 } from "./mamba2/model";
 import { MAMBA2_PRESETS } from "./mamba2/presets";
+import { loadRwkv6 } from "./rwkv6/files";
+import { rwkv6 } from "./rwkv6/model";
+import { RWKV6_PRESETS } from "./rwkv6/presets";
 import { loadRwkv7 } from "./rwkv7/files";
 import { rwkv7 } from "./rwkv7/model";
 import { RWKV7_PRESETS } from "./rwkv7/presets";
@@ -11,5 +14,6 @@ import { ssmLayer } from "./ssmLayer";
 /** Families by the `model_type` of their configurations. */
 export const RECURRENT_FAMILIES = {
   mamba2: { presets: MAMBA2_PRESETS, untyped: (json) => ssmLayer(json) === "Mamba2", make: mamba2, load: loadMamba2 },
+  rwkv6: { presets: RWKV6_PRESETS, make: rwkv6, load: loadRwkv6 },
   rwkv7: { presets: RWKV7_PRESETS, make: rwkv7, load: loadRwkv7 },
 } as const satisfies Readonly<Record<string, ModelFamily>>;

@@ -4,6 +4,10 @@ export { type LoadedMamba2, loadMamba2, saveMamba2 } from "./mamba2/files";
 export { type Mamba2, mamba2, type Mamba2LayerState, type Mamba2Layouts, type Mamba2Options, mamba2ParameterCount,
   type Mamba2State } from "./mamba2/model";
 export { MAMBA2_PRESETS, type Mamba2Preset } from "./mamba2/presets";
+export { parseRwkv6Config, type Rwkv6Config, type Rwkv6Json, rwkv6Json } from "./rwkv6/config";
+export { type LoadedRwkv6, loadRwkv6 } from "./rwkv6/files";
+export { type Rwkv6, rwkv6, type Rwkv6LayerState, rwkv6ParameterCount, type Rwkv6State } from "./rwkv6/model";
+export { RWKV6_PRESETS, type Rwkv6Preset } from "./rwkv6/presets";
 export { parseRwkv7Config, type Rwkv7Config, type Rwkv7Json, rwkv7Json } from "./rwkv7/config";
 export { type LoadedRwkv7, loadRwkv7 } from "./rwkv7/files";
 export { type Rwkv7, rwkv7, type Rwkv7LayerState, rwkv7ParameterCount, type Rwkv7State } from "./rwkv7/model";

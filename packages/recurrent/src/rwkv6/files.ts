@@ -1,0 +1,19 @@
+/** RWKV-6 checkpoints: `config.json` beside `model.safetensors`, with the names and shapes of the released weights. */
+import { type Device, type DType, loadParameters, type Parameters, type Safetensors } from "@lenggen/kernels";
+import { type Rwkv6, rwkv6 } from "./model";
+
+/** A model with its parameters, which are the caller's to dispose. */
+export interface LoadedRwkv6 {
+  readonly model: Rwkv6;
+  readonly parameters: Parameters;
+}
+
+/**
+ * Loads a checkpoint onto a device. With `f16` its matrices take half the memory, and it can't be trained. Throws `E_CONFIG` for a
+ * configuration that makes no model, `E_FORMAT` for a damaged file, `E_WEIGHTS` for missing, unknown or misshapen tensors and for NaN or
+ * infinity among the numbers.
+ */
+export async function loadRwkv6(config: unknown, weights: Safetensors, device: Device, dtype: DType = "f32"): Promise<LoadedRwkv6> {
+  const model = rwkv6(config, { unknownFields: "report" });
+  return { model, parameters: await loadParameters(model, weights, device, { dtype }) };
+}

@@ -1,0 +1,170 @@
+/**
+ * RWKV-6 (Peng et al. 2024, "Eagle and Finch: RWKV with matrix-valued states and dynamic recurrence"), as its released weights have it
+ * (x060). Behind the embedding stands a layer norm; a layer is   h += timeMix(LN(h)),   h += channelMix(LN(h)).
+ *
+ * The time mix of u [B,T,D], with Δ_t = u_{t-1} - u_t:
+ *   z_j       = tanh((u + Δ·maa_x) · w1)_j · w2_j                for j of w, k, v, r, g
+ *   x_j       = u + Δ·(maa_j + z_j)                              how much of the token before depends on the tokens
+ *   r, k, v   = x_r · receptanceᵀ, x_k · keyᵀ, x_v · valueᵀ
+ *   decay     = exp(-exp(time_decay + tanh(x_w · d1) · d2))      per channel
+ *   y_t       = (S_{t-1} + diag(time_faaaa) k_t v_tᵀ)ᵀ r_t       per head, S [K,V]
+ *   S_t       = diag(decay_t) S_{t-1} + k_t v_tᵀ
+ *   out       = (GroupNorm(y) · SiLU(x_g · gateᵀ)) · outputᵀ     a group to each head
+ * The channel mix:
+ *   out       = σ(x_r · receptanceᵀ) · (ReLU(x_k · keyᵀ)² · valueᵀ)   with x_j = u + Δ·maa_j
+ *
+ * Parameters begin as in the authors' program (RWKV-v5/src/model.py); weight decay touches the matrices, embedding and output included, and
+ * not the low-rank ones. Theirs also takes time_decay twice as fast as the rest.
+ */
+import { add, exp, gatedLinearAttention, linear, matmul, mul, neg, parameterCount, relu, reshape, type SequenceModel, sigmoid, silu,
+  slice, square, sub, tanh, type Tensor, transpose } from "@lenggen/kernels";
+import {
+  type Block, constantInit, type ConfigOptions, decoder, type Init, matrix, parameter, prefixed, shiftState, type StatePart,
+  type StateParts, tokenShift, uniformInit,
+} from "@lenggen/kernels/nn";
+import { along, channelInit, Depth, headGain, orthogonalInit, shiftInit } from "../rwkv/init";
+import { headNorm, layerNormOf, lowRank, mix, rowsOf } from "../rwkv/parts";
+import { parseRwkv6Config, type Rwkv6Config, rwkv6Json } from "./config";
+
+/** One layer's state. */
+export interface Rwkv6LayerState {
+  readonly [leaf: string]: Tensor;
+  /** The sum over the past [B, H, K, V]. */
+  readonly wkv: Tensor;
+  /** The last input of the time mix, behind its norm: [B, 1, D]. */
+  readonly attShift: Tensor;
+  /** The last input of the channel mix, behind its norm: [B, 1, D]. */
+  readonly ffnShift: Tensor;
+}
+
+/** The state after a prefix, one entry for each layer. */
+export interface Rwkv6State {
+  readonly [leaf: string]: readonly Rwkv6LayerState[];
+  readonly layers: readonly Rwkv6LayerState[];
+}
+
+/** RWKV-6 (Peng et al. 2024, "Eagle and Finch") as a {@link SequenceModel}; made by {@link rwkv6}. */
+export interface Rwkv6 extends SequenceModel<Rwkv6State> {
+  readonly family: "rwkv6";
+  readonly settings: Rwkv6Config;
+}
+
+/** A model from its configuration. Throws `E_CONFIG`. */
+export function rwkv6(json: unknown, options: ConfigOptions = {}): Rwkv6 {
+  const settings = parseRwkv6Config(json, options);
+  const { parameters: _, ...parts } = rwkv6Decoder(settings);
+  return { family: "rwkv6", settings, config: { ...rwkv6Json(settings) }, ...parts };
+}
+
+/** Number of parameters. */
+export function rwkv6ParameterCount(c: Rwkv6Config): number {
+  return parameterCount(rwkv6Decoder(c));
+}
+
+function rwkv6Decoder(c: Rwkv6Config) {
+  const rows = [c.vocabulary, c.width] as const;
+  return decoder({
+    embedding: matrix("emb.weight", rows, uniformInit(1e-4)),
+    inputNorm: layerNormOf("blocks.0.ln0", c.width),
+    layers: Array.from({ length: c.layers }, (_, layer) => {
+      const depth = new Depth(layer, c.layers);
+      return {
+        mixer: { norm: layerNormOf("ln1", c.width), block: prefixed("att", timeMix(c, depth)) },
+        feedForward: { norm: layerNormOf("ln2", c.width), block: prefixed("ffn", channelMix(c, depth)) },
+      };
+    }),
+    layerNames: "blocks",
+    norm: layerNormOf("ln_out", c.width),
+    head: matrix("head.weight", rows, orthogonalInit(headGain(c.vocabulary, c.width))),
+    vocabulary: c.vocabulary,
+    stateName: "layers",
+  });
+}
+
+/** The inputs whose shares of the token before depend on the tokens. */
+const MIXED = ["w", "k", "v", "r", "g"] as const;
+
+function timeMix(c: Rwkv6Config, depth: Depth) {
+  const { width, heads, headSize, mixRank, decayRank } = c;
+  const { down, left } = depth;
+  const vector = (name: string, init: Init) => parameter(name, [1, 1, width], { init });
+  const squareMatrix = (name: string, init: Init) => matrix(`${name}.weight`, [width, width], init);
+  const norm = headNorm(width, heads, depth);
+  const parameters = {
+    shareX: vector("time_maa_x", shiftInit(width, left)),
+    shares: {
+      w: vector("time_maa_w", shiftInit(width, left)),
+      k: vector("time_maa_k", shiftInit(width, left)),
+      v: vector("time_maa_v", shiftInit(width, left, 0.3 * down)),
+      r: vector("time_maa_r", shiftInit(width, 0.5 * left)),
+      g: vector("time_maa_g", shiftInit(width, 0.5 * left)),
+    },
+    sharesDown: parameter("time_maa_w1", [width, MIXED.length * mixRank], { init: constantInit(0) }),
+    sharesUp: parameter("time_maa_w2", [MIXED.length, mixRank, width], { init: uniformInit(0.01) }),
+    decay: vector("time_decay", channelInit((n) => -6 + 5 * along(width, n) ** (0.7 + 1.3 * down))),
+    decayDown: parameter("time_decay_w1", [width, decayRank], { init: constantInit(0) }),
+    decayUp: parameter("time_decay_w2", [decayRank, width], { init: uniformInit(0.01) }),
+    bonus: parameter("time_faaaa", [heads, headSize], {
+      init: channelInit((n) => down * (1 - along(width, n)) + 0.1 * (((n + 1) % 3) - 1)),
+    }),
+    receptance: squareMatrix("receptance", orthogonalInit(1)),
+    key: squareMatrix("key", orthogonalInit(0.1)),
+    value: squareMatrix("value", orthogonalInit(1)),
+    output: squareMatrix("output", constantInit(0)),
+    gate: squareMatrix("gate", orthogonalInit(0.1)),
+    norm: norm.parameters,
+  };
+  const state = {
+    wkv: { shape: [heads, headSize, headSize], kind: "recurrent", headAxis: 1 },
+    attShift: shiftState(width),
+  } satisfies StateParts as { wkv: StatePart; attShift: StatePart };
+  const block: Block<typeof parameters, typeof state> = {
+    parameters,
+    state,
+    forward(p, u, before) {
+      const [batch, time] = u.shape as [number, number, number];
+      const rows = batch * time;
+      const { shifted, state: attShift } = tokenShift(u, before?.attShift);
+      const [now, back] = [rowsOf(u), rowsOf(sub(shifted, u))];
+      const z = tanh(matmul(mix(u, p.shareX, before?.attShift).mixed, p.sharesDown)); // [B·T,5·rank]
+      const byInput = transpose(reshape(z, [rows, MIXED.length, mixRank]), [1, 0, 2]); // [5,B·T,rank]
+      const [w, k, v, r, g] = MIXED.map((name, i) => {
+        const [from, up] = [byInput, p.sharesUp].map((all) => reshape(slice(all, 0, i, i + 1), all.shape.slice(1)));
+        return add(now, mul(back, add(matmul(from!, up!), reshape(p.shares[name], [width]))));
+      }) as [Tensor, Tensor, Tensor, Tensor, Tensor];
+      const byHead = (x: Tensor) => reshape(x, [batch, time, heads, headSize]);
+      const speed = exp(add(lowRank(w, p.decayDown, p.decayUp, tanh), reshape(p.decay, [width])));
+      const read = gatedLinearAttention({
+        q: byHead(linear(r, p.receptance)), k: byHead(linear(k, p.key)), v: byHead(linear(v, p.value)), a: byHead(neg(speed)),
+        bonus: p.bonus, state: before?.wkv ?? null,
+      });
+      const gated = mul(norm.forward(p.norm, reshape(read.y, [rows, width])), silu(linear(g, p.gate)));
+      return { out: reshape(linear(gated, p.output), u.shape), state: { wkv: read.state, attShift } };
+    },
+  };
+  return block;
+}
+
+function channelMix({ width, innerWidth }: Rwkv6Config, { left }: Depth) {
+  const share = (name: string) => parameter(name, [1, 1, width], { init: shiftInit(width, left ** 3) });
+  const parameters = {
+    shareK: share("time_maa_k"),
+    shareR: share("time_maa_r"),
+    key: matrix("key.weight", [innerWidth, width], orthogonalInit(1)),
+    receptance: matrix("receptance.weight", [width, width], constantInit(0)),
+    value: matrix("value.weight", [width, innerWidth], constantInit(0)),
+  };
+  const state = { ffnShift: shiftState(width) };
+  const block: Block<typeof parameters, typeof state> = {
+    parameters,
+    state,
+    forward(p, u, before) {
+      const { mixed: k, state: ffnShift } = mix(u, p.shareK, before?.ffnShift);
+      const { mixed: r } = mix(u, p.shareR, before?.ffnShift);
+      const inner = linear(square(relu(linear(k, p.key))), p.value);
+      const gate = sigmoid(linear(r, p.receptance));
+      return { out: reshape(mul(gate, inner), u.shape), state: { ffnShift } };
+    },
+  };
+  return block;
+}
