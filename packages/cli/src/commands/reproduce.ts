@@ -47,7 +47,8 @@ export const reproduce: CommandSpec = {
     const { out, common, signal } = context;
     const model = await chosenModel(experiment!, options.model);
     const only = options.only?.split(",").map(oneOf("model", modelsOf(experiment!, preset)));
-    const folder = options.out === undefined ? await freeFolder(join("runs", `${experiment}${model ? `-${slug(model.name)}` : ""}-${preset}-seed${common.seed}`)) : options.out;
+    const whole = `${experiment}${model ? `-${slug(model.name)}` : ""}-${preset}-seed${common.seed}`;
+    const folder = options.out ?? await freeFolder(join("runs", whole));
     if (await exists(join(folder, REPORT))) {
       throw new LenggenError("E_EXISTS", `${folder} holds a finished reproduction already (${REPORT}); choose another folder with --out`);
     }
