@@ -50,6 +50,8 @@ describe("a checkpoint", () => {
   it("is the folder, the run directory or the file of weights itself", async () => {
     const { run, checkpoint } = await runWith("named");
     for (const name of [run, checkpoint, join(checkpoint, "model.safetensors")]) expect(await findCheckpoint(name)).toBe(checkpoint);
+    await mkdir(join(run, "checkpoints", "step-999")); // emptied by somebody
+    expect(await findCheckpoint(run)).toBe(checkpoint);
   });
 
   it("of pickles is told what it is, and what would do", async () => {

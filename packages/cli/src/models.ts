@@ -33,10 +33,12 @@ export async function findCheckpoint(path: string): Promise<string> {
   if ([WEIGHTS_FILE, WEIGHTS_INDEX].includes(basename(path)) && (await exists(path))) return dirname(path);
   for (const name of [WEIGHTS_FILE, WEIGHTS_INDEX]) if (await exists(join(path, name))) return path;
   const checkpoints = join(path, "checkpoints");
-  const steps = ((await exists(checkpoints)) ? await readdir(checkpoints) : [])
+  const found = ((await exists(checkpoints)) ? await readdir(checkpoints) : [])
     .map((name) => ({ name, step: Number(/^step-(\d+)$/.exec(name)?.[1] ?? Number.NaN) }))
     .filter(({ step }) => Number.isSafeInteger(step))
     .sort((a, b) => b.step - a.step);
+  const steps = [];
+  for (const each of found) if ((await readdir(join(checkpoints, each.name))).length > 0) steps.push(each); // as the trainer counts them
   check(await exists(path), "E_MISSING", () => `checkpoint ${path}: there is no such folder`);
   for (const name of steps.length === 0 ? PICKLES : []) {
     check(!(await exists(join(path, name))), "E_FORMAT", () =>

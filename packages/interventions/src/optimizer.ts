@@ -30,6 +30,8 @@ export interface Optimizer {
   readonly name: string;
   /** All options with their values, as recorded with a run. */
   readonly settings: JsonRecord;
+  /** The learning rate where a run's schedule names none; 0.001 unless given. */
+  readonly learningRate?: number;
   /** Starts with an empty memory for these parameters. */
   init(parameters: Parameters): void;
   /** Changes `parameters` in place. `gradients` is a tree like them, and stays as it is. */

@@ -69,6 +69,7 @@ export interface TrainOptions<State extends Tree> extends Partial<TrainCounts> {
    * one is resumed. The trainer takes the tensors over and updates them in place.
    */
   readonly parameters?: () => Promise<Parameters>;
+  /** Its learning rate is the one that suits the optimiser unless given. */
   readonly schedule?: Partial<ScheduleOptions>;
   /** What is minimised; cross-entropy of the next token unless given. */
   readonly loss?: Loss;
@@ -146,7 +147,9 @@ type FullOptions<State extends Tree> = TrainOptions<State> & { readonly loss: Lo
 async function start<State extends Tree>(options: FullOptions<State>, at: Whereabouts): Promise<Run<State>> {
   const { model, device, batches, initialStates, loss, optimizer, steps, seed, store, resume = false } = options;
   const counts = resolveCounts(options);
-  const schedule = resolveSettings("schedule", scheduleSettings, options.schedule);
+  const learningRate = options.schedule?.learningRate ?? optimizer.learningRate;
+  const asked = { ...options.schedule, ...(learningRate !== undefined && { learningRate }) };
+  const schedule = resolveSettings("schedule", scheduleSettings, asked);
   resolveSettings("training", { steps: countSetting(1, "", 1) }, { steps });
   for (const { name, every } of options.evaluations ?? []) {
     resolveSettings(`evaluation ${name}`, { every: countSetting(1, "", 1) }, { every });

@@ -114,8 +114,14 @@ export function apply<I extends Fields, O extends Fields, Attributes,
   const form = device.composed?.get(op);
   if (form) return form(inputs as never, attributes as never, recording) as O;
   const outputs = emptied(device, specs) as O;
-  const saved = op.forward(inputs, outputs, attributes, { recording }) ?? NOTHING;
-  const kept = saved === NOTHING ? [] : Object.values(saved as Partial<Saved>).filter((t) => t !== undefined);
+  let saved: Partial<Saved>;
+  try {
+    saved = op.forward(inputs, outputs, attributes, { recording }) ?? NOTHING;
+  } catch (error) {
+    for (const t of flat(outputs)) t?.dispose(); // nobody else could
+    throw error;
+  }
+  const kept = saved === NOTHING ? [] : Object.values(saved).filter((t) => t !== undefined);
   if (!recording) {
     for (const t of kept) t.dispose();
     return outputs;

@@ -241,4 +241,13 @@ eachDevice("the tape", (device) => {
     const unknown = /^combine: its gradient gave z, which is none of its inputs; they are x, y$/;
     expectError(through(() => ({ z: zeros(device, [2]) })), "E_ARGUMENT", unknown);
   }));
+
+  it("leaves nothing behind of an op whose forward pass throws", () => {
+    const x = zeros(device, [2]);
+    const before = used();
+    const broken: typeof combineOp = { ...combineOp, forward() { throw new Error("no such kernel"); } };
+    expect(() => apply(broken, { x, y: null }, { a: 1, b: 0 })).toThrow("no such kernel");
+    expect(used()).toBe(before);
+    x.dispose();
+  });
 });

@@ -167,6 +167,15 @@ describe("a run directory", () => {
     expect(await readdir(join(folder, "checkpoints"))).toEqual([]);
   });
 
+  it("does not take an empty folder for a checkpoint", async () => {
+    const folder = await temporaryFolder();
+    for (const [step, file] of [[2, "trainer.json"], [9, null]] as const) {
+      await mkdir(join(folder, "checkpoints", `step-${step}`), { recursive: true });
+      if (file) await writeFile(join(folder, "checkpoints", `step-${step}`, file), "{}");
+    }
+    expect(await runDirectory(folder).checkpoints()).toEqual([2]);
+  });
+
   it("says when it can't write into the folder", async () => {
     const folder = join(await temporaryFolder(), "locked");
     await mkdir(folder);

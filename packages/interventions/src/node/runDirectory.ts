@@ -72,8 +72,10 @@ export function runDirectory(folder: string): RunStore {
       await appendFile(join(folder, name), text);
     }),
     checkpoints: () => attempt("read", checkpoints, async () => {
-      const steps = (await readdir(checkpoints)).flatMap((name) => COMPLETE.exec(name)?.[1] ?? []);
-      return steps.map(Number).sort((a, b) => a - b);
+      // An empty folder is none: somebody emptied it.
+      const held = await Promise.all((await readdir(checkpoints)).map(async (name) =>
+        COMPLETE.test(name) && (await readdir(join(checkpoints, name))).length > 0 ? [Number(COMPLETE.exec(name)![1])] : []));
+      return held.flat().sort((a, b) => a - b);
     }),
     openCheckpoint: (step, file) => openFile(join(checkpointPath(step), file)),
     async writeCheckpoint(step, files) {

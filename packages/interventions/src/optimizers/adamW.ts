@@ -79,6 +79,7 @@ export const adamWOptimizer: OptimizerFamily<AdamWOptimizerOptions> = {
     return {
       name: "adamw",
       settings: { ...options },
+      learningRate: adamWOptimizer.learningRate,
       init: (parameters) => memory.init(parameters),
       update: (parameters, gradients, request) =>
         scope(() => memory.update(parameters, gradients, request, clipping(options.clip, request))),

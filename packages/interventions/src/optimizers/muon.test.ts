@@ -152,4 +152,14 @@ eachDevice("muon", (device) => {
       'optimizer.name: "muon" there, "adamw" here'));
     expect(device.memory().used).toBe(0);
   });
+
+  it.each([["muon", 0.02, muonOptimizer], ["adamw", 0.001, adamWOptimizer]] as const)(
+    "trains at its own learning rate where none is given: %s", async (_, rate, family) => {
+      const rates: number[] = [];
+      await tinyTrain({
+        device, model, steps: 2, optimizer: family.create(model), schedule: { schedule: "constant" },
+        onEvent: (event) => event.kind === "step" && rates.push(event.learningRate),
+      });
+      expect(rates).toEqual([rate, rate]);
+    });
 });

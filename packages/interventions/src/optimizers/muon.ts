@@ -156,6 +156,7 @@ export const muonOptimizer: OptimizerFamily<MuonOptions> = {
     return {
       name: "muon",
       settings: { ...options },
+      learningRate: muonOptimizer.learningRate,
       init: (parameters) => memory.init(parameters),
       update: (parameters, gradients, request) => scope(() => memory.update(parameters, gradients, request)),
       save: () => memory.save(),

@@ -6,9 +6,9 @@
 import type { chunkAttentionKernels, ChunkAttentionSizes } from "../../ops/chunkAttention";
 import type { ArgumentsOf, KernelsOf } from "../../signature";
 import { Tensor } from "../../tensor";
+import { chunkAttentionPlan, PLAN_SLOTS, planStride } from "./chunkAttentionPlan";
 import {
-  chunkAttentionForward, chunkAttentionKeys, chunkAttentionPlan, chunkAttentionQueries, chunkAttentionWeights, PLAN_SLOTS,
-  planStride, rowGroups,
+  chunkAttentionForward, chunkAttentionKeys, chunkAttentionQueries, chunkAttentionWeights, rowGroups,
 } from "./chunkAttentionShaders";
 import { type Launcher, type Part, part, type RowRange, rowParts } from "./launcher";
 
