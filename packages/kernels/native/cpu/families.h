@@ -14,6 +14,8 @@
   X(cumulativeSum) \
   X(elementwise) \
   X(embedding) \
+  X(gatedLinearAttention) \
+  X(gatedLinearAttentionGradient) \
   X(gates) \
   X(gather) \
   X(layerNorm) \
