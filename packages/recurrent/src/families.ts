@@ -1,5 +1,9 @@
 /** The families of this package, for a registry (`modelFamilies`). A new family is one line here. */
 import type { ModelFamily } from "@lenggen/kernels";
+import { gatedDeltaNet, loadGatedDeltaNet } from "./gatedDeltaNet/model";
+import { GATED_DELTANET_PRESETS } from "./gatedDeltaNet/presets";
+import { gla, loadGla } from "./gla/model";
+import { GLA_PRESETS } from "./gla/presets";
 import { loadMamba2 } from "./mamba2/files";
 import { mamba2 } from "./mamba2/model";
 import { MAMBA2_PRESETS } from "./mamba2/presets";
@@ -13,6 +17,8 @@ import { ssmLayer } from "./ssmLayer";
 
 /** Families by the `model_type` of their configurations. */
 export const RECURRENT_FAMILIES = {
+  gated_deltanet: { presets: GATED_DELTANET_PRESETS, make: gatedDeltaNet, load: loadGatedDeltaNet },
+  gla: { presets: GLA_PRESETS, make: gla, load: loadGla },
   mamba2: { presets: MAMBA2_PRESETS, untyped: (json) => ssmLayer(json) === "Mamba2", make: mamba2, load: loadMamba2 },
   rwkv6: { presets: RWKV6_PRESETS, make: rwkv6, load: loadRwkv6 },
   rwkv7: { presets: RWKV7_PRESETS, make: rwkv7, load: loadRwkv7 },

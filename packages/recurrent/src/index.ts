@@ -1,4 +1,13 @@
 /** Recurrent sequence models in the layout of their published checkpoints. */
+export type { FlaLayerState, FlaState } from "./fla/decoder";
+export type { FlaSettings } from "./fla/settings";
+export { type GatedDeltaNetConfig, gatedDeltaNetJson, type GatedDeltaNetJson, parseGatedDeltaNetConfig } from "./gatedDeltaNet/config";
+export { type GatedDeltaNet, gatedDeltaNet, gatedDeltaNetParameterCount, type LoadedGatedDeltaNet,
+  loadGatedDeltaNet } from "./gatedDeltaNet/model";
+export { GATED_DELTANET_PRESETS, type GatedDeltaNetPreset } from "./gatedDeltaNet/presets";
+export { type GlaConfig, glaJson, type GlaJson, parseGlaConfig } from "./gla/config";
+export { type Gla, gla, glaParameterCount, type LoadedGla, loadGla } from "./gla/model";
+export { GLA_PRESETS, type GlaPreset } from "./gla/presets";
 export { type Mamba2Config, type Mamba2Json, type Mamba2Layout, mamba2Json, parseMamba2Config } from "./mamba2/config";
 export { type LoadedMamba2, loadMamba2, saveMamba2 } from "./mamba2/files";
 export { type Mamba2, mamba2, type Mamba2LayerState, type Mamba2Layouts, type Mamba2Options, mamba2ParameterCount,
