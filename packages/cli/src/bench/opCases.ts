@@ -1,7 +1,7 @@
 /** Single kernels: matrix products, the scan, and those that only move memory. */
 import {
-  attention, attentionOperations, causalConv, chunkAttention, chunkAttentionOperations, crossEntropy, type Device, dispose, DTYPES, foldIn,
-  hostRandom, key, layerNorm, linear, matmul, retrieve, retrieveOperations, rmsNorm, ssd, ssdOperations, type Tensor, tensor, uniform, vjp,
+  attention, attentionOperations, causalConv, chunkAttention, chunkAttentionOperations, crossEntropy, deltaRule, deltaRuleOperations,
+  type Device, dispose, DTYPES, foldIn, gatedDeltaRule, gatedDeltaRuleOperations, hostRandom, key, layerNorm, linear, matmul, retrieve, retrieveOperations, rmsNorm, ssd, ssdOperations, type Tensor, tensor, uniform, vjp,
 } from "@lenggen/kernels";
 import type { BenchCase, BenchRun, Pass } from "./case";
 
@@ -119,6 +119,61 @@ function ssdCase(sizes: ScanSizes, pass: Pass, { decay = 0.5, chunk }: { decay?:
       },
     }),
     (inputs) => ssd(inputs, { chunk }).y,
+  );
+}
+
+interface DeltaSizes {
+  readonly batch: number;
+  readonly time: number;
+  readonly heads: number;
+  readonly keySize: number;
+  readonly valueSize: number;
+}
+
+/** Keys and the two sides of the removal are so small that no state grows; decays are those of RWKV-7, or of a range. */
+function deltaRuleCase(sizes: DeltaSizes, pass: Pass, { decay = 0.606, chunk }: { decay?: number; chunk?: number } = {}): BenchCase {
+  const { batch, time, heads, keySize, valueSize } = sizes;
+  const { forward, gradient } = deltaRuleOperations({ ...sizes, chunk, fromZero: true, finalUnused: true });
+  const special = `${chunk === undefined ? "" : ` chunk=${chunk}`}${decay === 0.606 ? "" : ` decay=${decay}`}`;
+  const floats = batch * time * heads * (5 * keySize + 2 * valueSize);
+  return opCase(
+    {
+      kernel: "deltaRule", shape: `B=${batch} T=${time} H=${heads} K=${keySize} V=${valueSize}${special}`, pass,
+      operations: pass === "both" ? forward + gradient : forward, bytes: (pass === "both" ? 3 : 1) * FLOAT * floats,
+    },
+    (random, device, seed) => {
+      const keys = [batch, time, heads, keySize];
+      return {
+        tracked: {
+          q: random(keys), k: random(keys), v: random([batch, time, heads, valueSize]),
+          a: uniform(foldIn(key(seed), 105), device, keys, { low: -decay, high: -0.001 }),
+          remove: random(keys, 0.5 * keySize ** -0.5), write: random(keys, 0.5 * keySize ** -0.5),
+        },
+      };
+    },
+    (inputs) => deltaRule(inputs, { chunk }).y,
+  );
+}
+
+function gatedDeltaRuleCase(sizes: DeltaSizes & { readonly keyHeads: number }, pass: Pass): BenchCase {
+  const { batch, time, keyHeads, heads, keySize, valueSize } = sizes;
+  const { forward, gradient } = gatedDeltaRuleOperations({ ...sizes, fromZero: true, finalUnused: true });
+  const floats = batch * time * (2 * keyHeads * keySize + heads * (2 * valueSize + 2));
+  const shared = keyHeads === heads ? "" : `/${keyHeads}`;
+  return opCase(
+    {
+      kernel: "gatedDeltaRule", shape: `B=${batch} T=${time} H=${heads}${shared} K=${keySize} V=${valueSize}`, pass,
+      operations: pass === "both" ? forward + gradient : forward, bytes: (pass === "both" ? 3 : 1) * FLOAT * floats,
+    },
+    (random, device, seed) => ({
+      tracked: {
+        q: random([batch, time, keyHeads, keySize]), k: random([batch, time, keyHeads, keySize], keySize ** -0.5),
+        v: random([batch, time, heads, valueSize]),
+        a: uniform(foldIn(key(seed), 106), device, [batch, time, heads], { low: -0.5, high: -0.001 }),
+        beta: uniform(foldIn(key(seed), 107), device, [batch, time, heads], { low: 0, high: 1 }),
+      },
+    }),
+    (inputs) => gatedDeltaRule(inputs).y,
   );
 }
 
@@ -254,6 +309,9 @@ export const OP_CASES: readonly BenchCase[] = [
     .map((pass) => ssdCase({ batch: 16, time: 128, heads: 8, headSize: 32, groups: 1, stateSize: 64 }, pass)),
   ...[64, 256].flatMap((chunk) => (["forward", "both"] as const).map((pass) =>
     ssdCase({ batch: 1, time: 512, heads: 24, headSize: 64, groups: 1, stateSize: 128 }, pass, { decay: 3, chunk }))),
+  ...(["forward", "both"] as const).map((pass) => deltaRuleCase({ batch: 1, time: 4096, heads: 12, keySize: 64, valueSize: 64 }, pass)),
+  ...([[6, 6, 128, 256], [4, 4, 256, 512], [4, 8, 128, 128]] as const).flatMap(([keyHeads, heads, keySize, valueSize]) =>
+    (["forward", "both"] as const).map((pass) => gatedDeltaRuleCase({ batch: 1, time: 4096, keyHeads, heads, keySize, valueSize }, pass))),
   ...(["forward", "both"] as const).map((pass) => convCase(1, 4096, 1792, pass)),
   ...(["forward", "both"] as const).map((pass) => normCase(4096, 1536, pass)),
   ...(["forward", "both"] as const).map((pass) => layerNormCase(4096, 1536, pass)),

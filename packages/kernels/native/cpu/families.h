@@ -17,6 +17,8 @@
   X(gatedLinearAttention) \
   X(gatedLinearAttentionGradient) \
   X(gates) \
+  X(gatedDeltaRule) \
+  X(gatedDeltaRuleGradient) \
   X(gather) \
   X(layerNorm) \
   X(matmul) \

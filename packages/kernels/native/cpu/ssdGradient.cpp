@@ -116,33 +116,6 @@ void maskGradient(const SsdSizes& s, Workspace& w, int64_t length) {
   }
 }
 
-float dot(const float* x, const float* y, int64_t n) {
-  vf sums[4] = {};
-  int64_t i = 0;
-  for (; i + 4 * WIDTH <= n; i += 4 * WIDTH)
-    for (int v = 0; v < 4; v++) sums[v] += load(x + i + v * WIDTH) * load(y + i + v * WIDTH);
-  for (; i < n; i += WIDTH) {
-    const int64_t count = std::min<int64_t>(WIDTH, n - i);
-    sums[0] += loadFirst(x + i, count) * loadFirst(y + i, count);
-  }
-  return sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
-}
-
-// da of one chunk from the sums in the workspace; `carried` is exp(s(last)) ⟨E,S⟩.
-void writeDecayGradient(const Workspace& w, double carried, int64_t length, int64_t stride, float* da) {
-  double before = 0;  // Σ_{u<j} of the term through E
-  for (int64_t j = 0; j < length; j++) {
-    da[j * stride] = static_cast<float>(before + carried);
-    before += w.throughEnd[j];
-  }
-  double inside = 0, after = 0;  // R_j, and Σ_{t>=j} of the term through S
-  for (int64_t j = length - 1; j >= 0; j--) {
-    inside += static_cast<double>(w.rows[j]) - w.columns[j];
-    after += w.throughStart[j];
-    da[j * stride] = static_cast<float>(da[j * stride] + inside + after);
-  }
-}
-
 // dx, ddt and this chunk's part of dd, from dvalues and dy.
 void writeInputGradients(const Gradient& f, const Workspace& w, int64_t batch, int64_t k, int64_t head, int64_t length, float* dd) {
   const SsdSizes& s = f.s;
@@ -210,7 +183,7 @@ void headGradient(const Gradient& f, Workspace& w, int64_t batch, int64_t k, int
   if (E) productThen(N, length, P, {E, P, 1}, w.valuesT, s.chunkRow(), throughEnd, &ahead);
 
   const double carried = S && E ? static_cast<double>(w.decays.total) * dot(E, S, s.state()) : 0;
-  writeDecayGradient(w, carried, length, s.heads, f.da + s.scalar(batch, k, head));
+  writeDecayGradient({w.columns, w.rows, w.throughStart, w.throughEnd}, carried, length, s.heads, f.da + s.scalar(batch, k, head));
   writeInputGradients(f, w, batch, k, head, length, dd);
 }
 

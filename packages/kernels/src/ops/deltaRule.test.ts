@@ -115,6 +115,10 @@ eachDevice("deltaRule", (device) => {
     await compareWithReference(device, full(), inputs({ T: 100, H: 2, K: 16, V: 16, decay }));
   });
 
+  it.each<Decay>(["weak", "wide"])("stays accurate over 16,384 steps with decay: %s", async (decay) => {
+    await compareWithReference(device, full(), inputs({ T: 16_384, H: 1, B: 1, decay }), { tolerance: 2e-5 });
+  });
+
   it.each([1, 2, 3, 16, 63, 64, 100])("gives the same with chunks of %i", async (chunk) => {
     await compareWithReference(device, full({ chunk }), inputs({ T: 100, H: 2, K: 12, V: 20 }));
   });
