@@ -9,7 +9,10 @@ import {
   type Device, devices, dispose, generate, key, leaves, LenggenError, loadState, memorySource, open, saveState,
   type SequenceModel, type StreamPlace, type Tree,
 } from "@lenggen/kernels";
+import { Command } from "commander";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { reproduce } from "./commands/reproduce";
+import { train } from "./commands/train";
 import { MODELS } from "./families";
 import { MEASURES } from "./measures";
 import { findCheckpoint, loadCheckpoint, modelNamed } from "./models";
@@ -50,10 +53,16 @@ describe("models by name", () => {
     expect((await modelNamed(file)).config).toEqual(model.config);
   });
 
+  it.each([train, reproduce])("the help of $name shows every family with its presets", (spec) => {
+    let help = "";
+    spec.define(new Command(spec.name)).configureOutput({ writeOut: (text) => { help += text; } }).outputHelp();
+    for (const family of FAMILIES) expect(help).toContain(`\n  ${family}: ${Object.keys(MODELS.families[family]!.presets).join(", ")}\n`);
+  });
+
   it("an unknown one is answered with the nearest and all there are", async () => {
     await expect(modelNamed("drt-tini")).rejects.toMatchObject({
       code: "E_UNKNOWN_NAME", message: expect.stringMatching(
-        /did you mean "drt-tiny"\?\); there are .*tiny-byte, .*drt-tiny, .*sliding-window-tiny/) as string,
+        /did you mean "drt-tiny"\?\); there are .*mamba2: tiny-byte, .*; drt: drt-tiny.*; transformer: sliding-window-tiny/) as string,
     });
     expect(() => MODELS.make({ model_type: "drd" }))
       .toThrow(/model_type "drd" \(did you mean "drt"\?\); there are .*mamba2, .*drt, transformer/);

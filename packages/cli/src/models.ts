@@ -12,6 +12,16 @@ import { UsageError } from "./usage";
 /** Most bytes of a config.json that is read; published ones have a few hundred. */
 const LARGEST_CONFIG = 1 << 20;
 
+/** What `--model` takes, for help; {@link MODEL_LIST} says which there are. */
+export const MODEL_HELP = "the name of a preset or of a family, which means its first preset, or the path of a config.json";
+
+/** All presets by family. */
+const presetsBetween = (between: string): string =>
+  Object.entries(MODELS.families).map(([family, { presets }]) => `${family}: ${Object.keys(presets).join(", ")}`).join(between);
+
+/** All models by name, to stand below a command's help. */
+export const MODEL_LIST = `\nModels, by family:\n  ${presetsBetween("\n  ")}`;
+
 /** A model by the name of a preset or a family, or by the path of a `config.json`. */
 export async function modelNamed(name: string): Promise<SequenceModel> {
   const preset = MODELS.named(name);
@@ -19,7 +29,7 @@ export async function modelNamed(name: string): Promise<SequenceModel> {
   if (!name.endsWith(".json")) {
     throw new UsageError(
       `no model preset is named "${name}"${nearest(name, [...MODELS.presets, ...Object.keys(MODELS.families)])}; `
-      + `there are ${MODELS.presets.join(", ")}, or give the path of a config.json`,
+      + `there are ${presetsBetween("; ")}; or give the path of a config.json`,
       "E_UNKNOWN_NAME");
   }
   return MODELS.make(await readConfig(name));

@@ -4,7 +4,7 @@ import { terminalChart } from "@lenggen/evals";
 import { LenggenError } from "@lenggen/kernels";
 import { makeFolder, writeWhole } from "@lenggen/kernels/node";
 import { addSavingOptions, type CommandSpec } from "../command";
-import { modelNamed } from "../models";
+import { MODEL_HELP, MODEL_LIST, modelNamed } from "../models";
 import { oneOf } from "../parse";
 import type { ReproductionInput, View } from "../reproduce/experiment";
 import { EXPERIMENTS } from "../reproduce/experiments";
@@ -32,14 +32,14 @@ export const reproduce: CommandSpec = {
     addSavingOptions(command)
       .argument("<experiment>", `one of ${NAMES.join(", ")}`)
       .option("--preset <name>", `size of the experiment: ${PRESETS.join(", ")}`, "quick")
-      .option("--model <name>", "unexplored-states: train this model, of any recurrent family: the name of a preset or a family, or the "
-        + "path of a config.json; the size is then its own, whatever the preset says")
+      .option("--model <name>", `unexplored-states: train this model, of any recurrent family: ${MODEL_HELP}; the size is then its own, `
+        + "whatever the preset says")
       .option("--out <folder>", "where everything goes; a new folder below runs/ unless given. An interrupted run in it goes on")
       .option("--from-scratch", "train even where a checkpoint comes with this package", false)
       .option("--only <models>",
         "do the part of these models alone, without a report; processes with the same --out may share the models of gca-retrieval so, "
           + "and the command without --only then puts the report together")
-      .addHelpText("after", `\nExperiments:\n${NAMES.map((name) => `  ${name}: ${EXPERIMENTS[name]!.summary}`).join("\n")}`),
+      .addHelpText("after", `\nExperiments:\n${NAMES.map((name) => `  ${name}: ${EXPERIMENTS[name]!.summary}`).join("\n")}\n${MODEL_LIST}`),
   async run(context, [experiment], given) {
     const options = given as unknown as Options;
     const chosen = EXPERIMENTS[oneOf("experiment", NAMES)(experiment!)]!;

@@ -2,8 +2,7 @@ import type { JsonRecord, ScheduleOptions } from "@lenggen/interventions";
 import { dispose } from "@lenggen/kernels";
 import { type BegunRun, begunRun, recordedCount } from "../begun";
 import type { CommandSpec } from "../command";
-import { MODELS } from "../families";
-import { modelNamed } from "../models";
+import { MODEL_HELP, MODEL_LIST, modelNamed } from "../models";
 import { wholeNumber } from "../parse";
 import { readText } from "../text";
 import { runTraining } from "../training";
@@ -24,14 +23,14 @@ export const train: CommandSpec = {
   define: (command) =>
     addTrainingOptions(
       command
-        .option("--model <name>", `a preset (${MODELS.presets.join(", ")}), or the path of a config.json`, "tiny-byte")
+        .option("--model <name>", MODEL_HELP, "tiny-byte")
         .option("--method <name>", `source of initial states: ${METHODS.join(", ")}`, "zero")
         .option("--steps <n>", "updates in all", wholeNumber("--steps", 1), 2000),
       {
         rateShare: 1, unless: { warmup: `${WARMUP}, or a tenth of a shorter schedule.` },
         context: `bytes per sequence; ${CONTEXT} unless given`,
       },
-    ),
+    ).addHelpText("after", MODEL_LIST),
   async run(context, _, given) {
     const { text: source, out: folder, resume, steps, context: length = CONTEXT } = given as unknown as SharedOptions;
     const begun = resume ? await begunRun(folder) : undefined;

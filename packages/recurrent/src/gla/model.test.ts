@@ -78,8 +78,8 @@ describe("a fresh GLA", () => {
     const all: number[] = [];
     for (const { path, tensor } of leaves({ ...parameters })) {
       const values = [...await tensor.read()];
-      if (/norm|g_norm/.test(path)) expect(new Set(values), path).toEqual(new Set([1]));
-      else if (path.endsWith("bias")) expect(new Set(values), path).toEqual(new Set([0]));
+      if (/norm|g_norm/.test(path)) expect([path, ...new Set(values)]).toEqual([path, 1]);
+      else if (path.endsWith("bias")) expect([path, ...new Set(values)]).toEqual([path, 0]);
       else {
         const std = Math.sqrt(values.reduce((sum, x) => sum + x * x, 0) / values.length);
         expect([path, Math.abs(std / 0.03 - 1)]).toEqual([path, expect.toSatisfy((off: number) => off < 4 / Math.sqrt(2 * values.length))]);
