@@ -236,7 +236,7 @@ eachDevice("a source of initial states", (device) => {
 });
 
 describe("a state of another kind than numbers of fixed size", () => {
-  const record = (kind: "memory" | "window"): SequenceModel => ({
+  const record = (kind: "memory" | "window" | "angle"): SequenceModel => ({
     ...model,
     stateLeaves: [...model.stateLeaves, { path: "layers.0.record", kind, layer: 0 }],
     initialState: (batch, device, dtype) => {
@@ -250,10 +250,11 @@ describe("a state of another kind than numbers of fixed size", () => {
       code: "E_CONFIG", message: expect.stringMatching(/a model of family tiny grows with the stream \(layers\.0\.record\)/) as string }));
   });
 
-  it.each(["random-noise", "fitted-noise"])("%s leaves a memory as it is at first, and refuses a model without a state to give noise to",
-    async (name) => {
+  it.each([
+    ["random-noise", "memory"], ["fitted-noise", "memory"], ["random-noise", "angle"], ["fitted-noise", "angle"],
+  ] as const)("%s leaves %s as it is at first, and refuses a model without a state to give noise to", async (name, kind) => {
     const device = await open("reference");
-    const source = createIntervention(name, record("memory"), { resetProbability: 0, noisyConvolution: true });
+    const source = createIntervention(name, record(kind), { resetProbability: 0, noisyConvolution: true });
     const request = { key: key(1), step: 0, microBatch: 0, batch: 2, device, dtype: "f32" } as const;
     const memory = tensor(device, Array<number>(12).fill(Number.NaN), [2, 3, 2]);
     const { layers: [layer] } = model.initialState(2, device) as TinyState;
@@ -261,7 +262,7 @@ describe("a state of another kind than numbers of fixed size", () => {
     const drawn = new Map(leaves(source.next(request)).map(({ path, tensor: t }) => [path, t]));
     expect(drawn.get("layers.0.record")!.shape).toEqual([2, 0, 2]);
     expect((await drawn.get("layers.0.sum")!.read()).every(Number.isFinite)).toBe(true);
-    const bare = { ...model, stateLeaves: record("memory").stateLeaves.slice(2) };
+    const bare = { ...model, stateLeaves: record(kind).stateLeaves.slice(2) };
     expect(() => createIntervention(name, bare)).toThrow(/no recurrent state to give noise to/);
     source.dispose();
     device.close();

@@ -18,9 +18,10 @@ export interface StateLeaf {
   readonly path: string;
   /**
    * `recurrent`: a sum over the past. `window`: a copy of the last few inputs (a convolution's state). `memory`: a record of the past that
-   * grows with the stream; only the model knows how to change it.
+   * grows with the stream; only the model knows how to change it. `angle`: a place on a circle, in radians, which has neither a mean nor a
+   * deviation, and so gets no noise.
    */
-  readonly kind: "recurrent" | "window" | "memory";
+  readonly kind: "recurrent" | "window" | "memory" | "angle";
   readonly layer: number;
   /** Axis that counts heads (at least 1); absent when the leaf has none. */
   readonly headAxis?: number;

@@ -13,6 +13,10 @@ export { type LoadedMamba2, loadMamba2, saveMamba2 } from "./mamba2/files";
 export { type Mamba2, mamba2, type Mamba2LayerState, type Mamba2Layouts, type Mamba2Options, mamba2ParameterCount,
   type Mamba2State } from "./mamba2/model";
 export { MAMBA2_PRESETS, type Mamba2Preset } from "./mamba2/presets";
+export { type Mamba3Config, type Mamba3Json, mamba3Json, parseMamba3Config } from "./mamba3/config";
+export { loadMamba3, type Mamba3, mamba3, mamba3ParameterCount, type Mamba3State } from "./mamba3/model";
+export { MAMBA3_PRESETS, type Mamba3Preset } from "./mamba3/presets";
+export type { Mamba3LayerState } from "./mamba3/scan";
 export { parseRwkv6Config, type Rwkv6Config, type Rwkv6Json, rwkv6Json } from "./rwkv6/config";
 export { type LoadedRwkv6, loadRwkv6 } from "./rwkv6/files";
 export { type Rwkv6, rwkv6, type Rwkv6LayerState, rwkv6ParameterCount, type Rwkv6State } from "./rwkv6/model";

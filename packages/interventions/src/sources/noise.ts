@@ -23,7 +23,7 @@ export function noiseSettings(): Settings<NoiseOptions> {
   };
 }
 
-/** Whether a leaf gets noise. A memory never does: it stays as in the zero state. */
+/** Whether a leaf gets noise. A memory and an angle never do: they stay as in the zero state. */
 export function getsNoise(leaf: StateLeaf | undefined, { noisyConvolution }: NoiseOptions): leaf is StateLeaf {
   return leaf !== undefined && (leaf.kind === "recurrent" || (leaf.kind === "window" && noisyConvolution));
 }

@@ -21,6 +21,7 @@ import {
   type Block, constantInit, type ConfigOptions, decoder, elementsInit, matrix, normalInit, parameter, prefixed, rmsNormBlock,
   shortConvolution, type StatePart, type StateParts, uniformInit,
 } from "@lenggen/kernels/nn";
+import { inverseSoftplus, logUniform } from "../init";
 import { layoutOf, type Mamba2Config, type Mamba2Layout, mamba2Json, parseMamba2Config } from "./config";
 import { checkLayout, checkpointForm, EMBEDDING, HEAD } from "./layout";
 
@@ -157,13 +158,4 @@ function mamba2Mixer(c: Mamba2Config) {
     },
   };
   return block;
-}
-
-function logUniform([low, high]: readonly [number, number], u: number): number {
-  return low * (high / low) ** u;
-}
-
-/** x with log(1 + exp(x)) = y. */
-function inverseSoftplus(y: number): number {
-  return y + Math.log(-Math.expm1(-y));
 }

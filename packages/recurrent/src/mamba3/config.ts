@@ -1,0 +1,178 @@
+/**
+ * Mamba-3's configuration, in the form of mamba_ssm (`d_model`, `ssm_cfg` with the layer "Mamba3", ...), the only one that is published.
+ *
+ * Glossary: d -> `width`, L -> `layers`, N -> `stateSize`, P -> `headSize`, H -> `heads`, G -> `groups` (of B and C), R -> `rank` (1 where
+ * a head has one input and one output), A -> `angles`.
+ */
+import { check } from "@lenggen/kernels";
+import {
+  choiceField, type ConfigInput, type ConfigOptions, type ConfigOutput, flagField, listField, numberField, optionalField, readConfig,
+  sectionField, wholeField,
+} from "@lenggen/kernels/nn";
+
+/** A configuration with everything derived; made by {@link parseMamba3Config}. */
+export interface Mamba3Config {
+  readonly width: number;
+  readonly layers: number;
+  /** Tokens that exist; `paddedVocabulary` rows are stored: the next multiple of `padMultiple`. */
+  readonly vocabulary: number;
+  readonly padMultiple: number;
+  readonly paddedVocabulary: number;
+  readonly innerWidth: number;
+  readonly heads: number;
+  readonly headSize: number;
+  readonly stateSize: number;
+  readonly groups: number;
+  /** Whether a head has `rank` inputs and outputs (MIMO), and the pairs that turn are halves; else one, and neighbours. */
+  readonly mimo: boolean;
+  readonly rank: number;
+  /** Share of the state's keys that turns, and how many pairs that is. */
+  readonly ropeFraction: 0.5 | 1;
+  readonly angles: number;
+  /** Whether each head's output is normed before the gate. */
+  readonly outputNorm: boolean;
+  /** The feed-forward part's width as it was given, 0 for none, and as it is: the next multiple of 128. */
+  readonly intermediate: number;
+  readonly intermediateSize: number;
+  /** Chunk of the scan, in steps; changes speed, not results. */
+  readonly chunk: number;
+  readonly normEps: number;
+  readonly tieEmbeddings: boolean;
+  /** The least -A that there is. */
+  readonly aFloor: number;
+  /** Range of the step size dt at the start (log-uniform), and its floor. */
+  readonly dtRange: readonly [number, number];
+  readonly dtFloor: number;
+}
+
+// Bounds are far above any published model; they keep a hostile file from asking for endless tables.
+const [count, layers, vocabulary] = [wholeField({ to: 2 ** 20 }), wholeField({ to: 2 ** 12 }), wholeField({ to: 2 ** 24 })];
+const positive = numberField({ above: 0 });
+
+/** Fields of `MambaConfig` and of `Mamba3`, and `norm_epsilon`, which mamba_ssm has no field for. */
+const FORM = {
+  fields: {
+    model_type: optionalField(choiceField("mamba3"), "mamba3"),
+    d_model: count,
+    n_layer: layers,
+    vocab_size: vocabulary,
+    d_intermediate: optionalField(wholeField({ from: 0, to: 2 ** 20 }), 0),
+    attn_layer_idx: optionalField(listField(count, { to: 0 }), []),
+    rms_norm: optionalField(choiceField(true), true),
+    residual_in_fp32: optionalField(flagField(), true),
+    pad_vocab_size_multiple: optionalField(count, 8),
+    tie_embeddings: optionalField(flagField(), true),
+    norm_epsilon: optionalField(positive, 1e-5),
+    ssm_cfg: sectionField({
+      layer: choiceField("Mamba3"),
+      d_state: optionalField(count, 128),
+      expand: optionalField(numberField({ above: 0, to: 64 }), 2),
+      headdim: optionalField(count, 64),
+      ngroups: optionalField(count, 1),
+      rope_fraction: optionalField(choiceField(0.5, 1), 0.5),
+      dt_min: optionalField(positive, 1e-3),
+      dt_max: optionalField(positive, 0.1),
+      dt_init_floor: optionalField(positive, 1e-4),
+      A_floor: optionalField(positive, 1e-4),
+      is_outproj_norm: optionalField(flagField(), false),
+      is_mimo: optionalField(flagField(), false),
+      mimo_rank: optionalField(wholeField({ to: 64 }), 4),
+      chunk_size: optionalField(count, 64),
+    }, ["fuse_pregate_headwise_norm", "dropout"]),
+  },
+  ignored: ["attn_cfg", "fused_add_norm"],
+};
+
+/** `config.json` of a Mamba-3; fields left out have the published defaults. */
+export type Mamba3Json = ConfigInput<typeof FORM.fields>;
+
+/** Throws `E_CONFIG` naming the field, its value and what it may be, or the field that there is none of. */
+export function parseMamba3Config(json: unknown, options: ConfigOptions = {}): Mamba3Config {
+  return derive(readConfig(FORM, json, options));
+}
+
+const padded = (size: number, multiple: number): number => Math.ceil(size / multiple) * multiple;
+
+/** mamba_ssm rounds the width of its feed-forward parts up to a multiple of this. */
+const INTERMEDIATE_MULTIPLE = 128;
+
+function derive(json: ConfigOutput<typeof FORM.fields>): Mamba3Config {
+  const { ssm_cfg: ssm } = json;
+  const innerWidth = ssm.expand * json.d_model;
+  const heads = innerWidth / ssm.headdim;
+  check(Number.isInteger(heads), "E_CONFIG", () =>
+    `config: ssm_cfg.headdim ${ssm.headdim} must divide the inner width ${innerWidth} (expand times d_model)`);
+  check(heads % ssm.ngroups === 0, "E_CONFIG", () => `config: ssm_cfg.ngroups ${ssm.ngroups} must divide the ${heads} heads`);
+  check(ssm.d_state % 2 === 0, "E_CONFIG", () => `config: ssm_cfg.d_state ${ssm.d_state} must be even, as its numbers turn in pairs`);
+  const angles = Math.floor(Math.floor(ssm.d_state * ssm.rope_fraction) / 2);
+  check(angles > 0, "E_CONFIG", () =>
+    `config: ssm_cfg.d_state ${ssm.d_state} is too small: with a rope_fraction of ${ssm.rope_fraction} no pair of its numbers turns`);
+  check(ssm.dt_min <= ssm.dt_max, "E_CONFIG", () => `config: ssm_cfg.dt_min ${ssm.dt_min} must not be above dt_max ${ssm.dt_max}`);
+  return {
+    width: json.d_model,
+    layers: json.n_layer,
+    vocabulary: json.vocab_size,
+    padMultiple: json.pad_vocab_size_multiple,
+    paddedVocabulary: padded(json.vocab_size, json.pad_vocab_size_multiple),
+    innerWidth,
+    heads,
+    headSize: ssm.headdim,
+    stateSize: ssm.d_state,
+    groups: ssm.ngroups,
+    mimo: ssm.is_mimo,
+    rank: ssm.is_mimo ? ssm.mimo_rank : 1,
+    ropeFraction: ssm.rope_fraction,
+    angles,
+    outputNorm: ssm.is_outproj_norm,
+    intermediate: json.d_intermediate,
+    intermediateSize: padded(json.d_intermediate, INTERMEDIATE_MULTIPLE),
+    chunk: ssm.chunk_size,
+    normEps: json.norm_epsilon,
+    tieEmbeddings: json.tie_embeddings,
+    aFloor: ssm.A_floor,
+    dtRange: [ssm.dt_min, ssm.dt_max],
+    dtFloor: ssm.dt_init_floor,
+  };
+}
+
+/** A configuration with nothing left out. It makes the same model again. */
+export function mamba3Json(c: Mamba3Config): Mamba3Json {
+  return {
+    d_model: c.width,
+    d_intermediate: c.intermediate,
+    n_layer: c.layers,
+    vocab_size: c.vocabulary,
+    ssm_cfg: {
+      layer: "Mamba3",
+      d_state: c.stateSize,
+      expand: c.innerWidth / c.width,
+      headdim: c.headSize,
+      ngroups: c.groups,
+      rope_fraction: c.ropeFraction,
+      dt_min: c.dtRange[0],
+      dt_max: c.dtRange[1],
+      dt_init_floor: c.dtFloor,
+      A_floor: c.aFloor,
+      is_outproj_norm: c.outputNorm,
+      is_mimo: c.mimo,
+      ...(c.mimo && { mimo_rank: c.rank }),
+      chunk_size: c.chunk,
+    },
+    attn_layer_idx: [],
+    rms_norm: true,
+    residual_in_fp32: true,
+    pad_vocab_size_multiple: c.padMultiple,
+    tie_embeddings: c.tieEmbeddings,
+    norm_epsilon: c.normEps,
+  };
+}
+
+/** What every norm of mamba_ssm has as its epsilon, which has no field there. */
+const NORM_EPS = 1e-5;
+
+/** The text of a `config.json` that mamba_ssm reads: `MambaConfig(**json)` takes the fields of its dataclass and no others. */
+export function mambaSsmText(c: Mamba3Config): string {
+  const { norm_epsilon: eps, ...json } = mamba3Json(c);
+  const whole = { ...json, attn_cfg: {}, fused_add_norm: true, ...(eps === NORM_EPS ? {} : { norm_epsilon: eps }) };
+  return `${JSON.stringify(whole, null, 2)}\n`;
+}
