@@ -15,6 +15,7 @@ import { gatedLinearAttentionKernels } from "./ops/gatedLinearAttention";
 import { gatesKernels } from "./ops/gates";
 import { gatherKernels } from "./ops/gather";
 import { layerNormKernels } from "./ops/layerNorm";
+import { lerpKernels } from "./ops/lerp";
 import { matmulKernels } from "./ops/matmul";
 import { memoryKernels } from "./ops/memory";
 import { normKernels } from "./ops/norm";
@@ -44,6 +45,7 @@ export const FAMILIES = {
   gates: gatesKernels,
   gather: gatherKernels,
   layerNorm: layerNormKernels,
+  lerp: lerpKernels,
   matmul: matmulKernels,
   memory: memoryKernels,
   norm: normKernels,

@@ -85,6 +85,7 @@ export { gather } from "./ops/gather";
 export { ssmGates } from "./ops/gates";
 export { groupNorm } from "./ops/groupNorm";
 export { layerNorm } from "./ops/layerNorm";
+export { lerp } from "./ops/lerp";
 export { linear, linearSplit, matmul } from "./ops/matmul";
 export { addInto } from "./ops/addInto";
 export { addRmsNorm, gatedRmsNorm, rmsNorm } from "./ops/norm";

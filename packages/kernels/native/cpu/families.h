@@ -21,6 +21,7 @@
   X(gatedDeltaRuleGradient) \
   X(gather) \
   X(layerNorm) \
+  X(lerp) \
   X(matmul) \
   X(memory) \
   X(norm) \

@@ -8,6 +8,7 @@ import { gatedDeltaRule } from "../ops/gatedDeltaRule";
 import { gatedLinearAttention } from "../ops/gatedLinearAttention";
 import { ssmGates } from "../ops/gates";
 import { layerNorm } from "../ops/layerNorm";
+import { lerp } from "../ops/lerp";
 import { addRmsNorm, gatedRmsNorm, rmsNorm } from "../ops/norm";
 import { rope } from "../ops/rope";
 import { selectiveScan } from "../ops/selectiveScan";
@@ -73,6 +74,10 @@ const CASES: readonly Case[] = [
     inputs: [normals(1, [2, 3, 12]), normals(3, [2, 3, 12]), normals(2, [12])] },
   { op: "layerNorm", f: (x, w, b) => layerNorm(x, w, b), inputs: [normals(1, [3, 5, 12], 2, 1), normals(2, [12]), normals(3, [12])] },
   { op: "layerNorm", f: (x, w) => layerNorm(x, w), inputs: [normals(1, [4, 6]), normals(2, [6])] },
+  { op: "lerp", f: (a, b, s, r) => lerp(a, b, [s, r]), inputs: [...[1, 2].map((seed) => normals(seed, [2, 5, 6])), normals(3, [6]),
+    normals(4, [6])] },
+  { op: "lerp", f: (a, b, s, r, extra) => lerp(a, b, [s, r], extra), inputs: [...[1, 2].map((seed) => normals(seed, [2, 5, 6])),
+    normals(3, [6]), normals(4, [6]), normals(5, [2, 2, 5, 6])] },
   { op: "selectiveScan", f: channelScan(7), inputs: channelInputs },
   { op: "selectiveScan", f: channelScan(5), inputs: channelInputs.slice(0, 5) },
   { op: "gatedLinearAttention", f: linearAttention, inputs: linearInputs },

@@ -11,6 +11,7 @@ import { deltaRuleForms } from "./deltaRule";
 import type { Composed } from "./form";
 import { gatedLinearAttentionForms } from "./gatedLinearAttention";
 import { gatesForms } from "./gates";
+import { lerpForms } from "./lerp";
 import { normForms } from "./norm";
 import { ropeForms } from "./rope";
 import { selectiveScanForms } from "./selectiveScan";
@@ -25,6 +26,7 @@ export const COMPOSED: readonly Composed[] = [
   ...deltaRuleForms,
   ...gatedLinearAttentionForms,
   ...gatesForms,
+  ...lerpForms,
   ...normForms,
   ...ropeForms,
   ...selectiveScanForms,

@@ -16,6 +16,7 @@ import { gatedLinearAttention } from "../ops/gatedLinearAttention";
 import { ssmGates } from "../ops/gates";
 import { gather } from "../ops/gather";
 import { layerNorm } from "../ops/layerNorm";
+import { lerp } from "../ops/lerp";
 import { linear, linearSplit, matmul } from "../ops/matmul";
 import { addRmsNorm, gatedRmsNorm, rmsNorm } from "../ops/norm";
 import { argmax, logSoftmax, max, mean, softmax, sum } from "../ops/reduce";
@@ -76,6 +77,10 @@ export const OP_CASES: Readonly<Record<string, OpCase>> = {
   "rmsNorm": of((x, w) => rmsNorm(x, w), real(3, 7, 37), real(37)),
   "addRmsNorm": of((x, r, w) => Object.values(addRmsNorm(x, r, w)), real(3, 37), real(3, 37), real(37)),
   "gatedRmsNorm": of((y, z, w) => gatedRmsNorm(y, z, w, { groups: 3 }), real(5, 39), real(5, 39), real(39)),
+  "lerp": of((a, b, s, r) => lerp(a, b, [s, r]), real(3, 7, 37), real(3, 7, 37), real(37), real(37)),
+  "lerp, shares by row": of(
+    (a, b, s, r, t, extra) => lerp(a, b, [s, r, t], extra), real(3, 7, 37), real(3, 7, 37), real(37), real(37), real(37), real(3, 3, 7, 37),
+  ),
   "layerNorm": of((x, w, b) => layerNorm(x, w, b), real(3, 7, 37), real(37), real(37)),
   "crossEntropy": of(crossEntropy, real(7, 19), real(33, 19), below(33, 7)),
   "ssmGates": of((raw, bias, aLog) => Object.values(ssmGates(raw, bias, aLog, { minDt: 0.1, maxDt: 2 })), real(3, 9, 5), real(5), real(5)),

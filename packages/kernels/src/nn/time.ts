@@ -57,5 +57,6 @@ export function shiftState(width: number): StatePart {
 export function tokenShift(x: Tensor, last: Tensor | undefined): { shifted: Tensor; state: Tensor } {
   const [batch, time, width] = x.shape as [number, number, number];
   const before = last ?? zeros(x.device, [batch, 1, width], x.dtype);
-  return { shifted: time === 1 ? before : concat([before, slice(x, 1, 0, time - 1)], 1), state: slice(x, 1, time - 1, time) };
+  if (time === 1) return { shifted: before, state: x };
+  return { shifted: concat([before, slice(x, 1, 0, time - 1)], 1), state: slice(x, 1, time - 1, time) };
 }

@@ -1,6 +1,6 @@
 /** What RWKV-6 and RWKV-7 share: mixes of each token with the one before it, low-rank layers, the norm behind the heads. */
-import { addScalar, causalConv, concat, groupNorm, matmul, neg, reshape, type Tensor } from "@lenggen/kernels";
-import { type Bound, constantInit, layerNormBlock, parameter, type Specs, under } from "@lenggen/kernels/nn";
+import { groupNorm, lerp, matmul, reshape, type Tensor } from "@lenggen/kernels";
+import { type Bound, constantInit, type Init, layerNormBlock, parameter, type Specs, tokenShift, under } from "@lenggen/kernels/nn";
 import { type Depth, headNormWeight } from "./init";
 
 /** Epsilon of the layer norms. */
@@ -19,14 +19,35 @@ export function rowsOf(x: Tensor): Tensor {
   return reshape(x, [x.size / width, width]);
 }
 
-/**
- * u_t + share (u_{t-1} - u_t), by channel, which is a convolution over two steps: u [B,T,D], share [1,1,D], the last input before u [B,1,D]
- * (zeros at the start) -> [B·T,D], and the last of u.
- */
-export function mix(u: Tensor, share: Tensor, last: Tensor | undefined): { mixed: Tensor; state: Tensor } {
-  const before = reshape(share, [share.size, 1]);
-  const { outputs: [mixed], state } = causalConv(u, concat([before, addScalar(neg(before), 1)], 1), null, last ?? null);
-  return { mixed: rowsOf(mixed!), state };
+/** The share of the token before in a mix with it, for each channel. */
+export function share(name: string, width: number, init: Init) {
+  return parameter(name, [1, 1, width], { init });
+}
+
+/** A parameter [1,1,D] as [D]. */
+export function vectorOf(x: Tensor): Tensor {
+  return reshape(x, [x.size]);
+}
+
+/** A block's input and what stood one step before it, in rows. */
+export interface Shifted {
+  /** u_t [B·T,D] */
+  readonly now: Tensor;
+  /** u_{t-1} [B·T,D] */
+  readonly before: Tensor;
+  /** The last input [B,1,D]. */
+  readonly state: Tensor;
+}
+
+/** An input u [B,T,D], and the last one before it [B,1,D] (zeros at the start). */
+export function shift(u: Tensor, last: Tensor | undefined): Shifted {
+  const { shifted, state } = tokenShift(u, last);
+  return { now: rowsOf(u), before: rowsOf(shifted), state };
+}
+
+/** u_t + share (u_{t-1} - u_t), by channel, for each of the shares [1,1,D] -> [B·T,D] each. */
+export function mixes({ now, before }: Shifted, shares: readonly Tensor[], extra?: Tensor): readonly Tensor[] {
+  return lerp(now, before, shares.map(vectorOf), extra);
 }
 
 /** x · down · up, with a function between the two: x [R,D], down [D,r], up [r,D'] -> [R,D']. */

@@ -17,13 +17,13 @@
  * not the low-rank ones. Theirs also takes time_decay twice as fast as the rest.
  */
 import { add, exp, gatedLinearAttention, linear, matmul, mul, neg, parameterCount, relu, reshape, type SequenceModel, sigmoid, silu,
-  slice, square, sub, tanh, type Tensor, transpose } from "@lenggen/kernels";
+  square, tanh, type Tensor, transpose } from "@lenggen/kernels";
 import {
   type Block, constantInit, type ConfigOptions, decoder, type Init, matrix, parameter, prefixed, shiftState, type StatePart,
-  type StateParts, tokenShift, uniformInit,
+  type StateParts, uniformInit,
 } from "@lenggen/kernels/nn";
 import { along, channelInit, Depth, headGain, orthogonalInit, shiftInit } from "../rwkv/init";
-import { headNorm, layerNormOf, lowRank, mix, rowsOf } from "../rwkv/parts";
+import { headNorm, layerNormOf, lowRank, mixes, share, shift, vectorOf } from "../rwkv/parts";
 import { parseRwkv6Config, type Rwkv6Config, rwkv6Json } from "./config";
 
 /** One layer's state. */
@@ -87,7 +87,7 @@ const MIXED = ["w", "k", "v", "r", "g"] as const;
 function timeMix(c: Rwkv6Config, depth: Depth) {
   const { width, heads, headSize, mixRank, decayRank } = c;
   const { down, left } = depth;
-  const vector = (name: string, init: Init) => parameter(name, [1, 1, width], { init });
+  const vector = (name: string, init: Init) => share(name, width, init);
   const squareMatrix = (name: string, init: Init) => matrix(`${name}.weight`, [width, width], init);
   const norm = headNorm(width, heads, depth);
   const parameters = {
@@ -124,32 +124,30 @@ function timeMix(c: Rwkv6Config, depth: Depth) {
     forward(p, u, before) {
       const [batch, time] = u.shape as [number, number, number];
       const rows = batch * time;
-      const { shifted, state: attShift } = tokenShift(u, before?.attShift);
-      const [now, back] = [rowsOf(u), rowsOf(sub(shifted, u))];
-      const z = tanh(matmul(mix(u, p.shareX, before?.attShift).mixed, p.sharesDown)); // [B·T,5·rank]
+      const shifted = shift(u, before?.attShift);
+      const [x] = mixes(shifted, [p.shareX]) as [Tensor];
+      const z = tanh(matmul(x, p.sharesDown)); // [B·T,5·rank]
       const byInput = transpose(reshape(z, [rows, MIXED.length, mixRank]), [1, 0, 2]); // [5,B·T,rank]
-      const [w, k, v, r, g] = MIXED.map((name, i) => {
-        const [from, up] = [byInput, p.sharesUp].map((all) => reshape(slice(all, 0, i, i + 1), all.shape.slice(1)));
-        return add(now, mul(back, add(matmul(from!, up!), reshape(p.shares[name], [width]))));
-      }) as [Tensor, Tensor, Tensor, Tensor, Tensor];
+      const [w, k, v, r, g] = mixes(shifted, MIXED.map((name) => p.shares[name]), matmul(byInput, p.sharesUp)) as
+        [Tensor, Tensor, Tensor, Tensor, Tensor];
       const byHead = (x: Tensor) => reshape(x, [batch, time, heads, headSize]);
-      const speed = exp(add(lowRank(w, p.decayDown, p.decayUp, tanh), reshape(p.decay, [width])));
+      const speed = exp(add(lowRank(w, p.decayDown, p.decayUp, tanh), vectorOf(p.decay)));
       const read = gatedLinearAttention({
         q: byHead(linear(r, p.receptance)), k: byHead(linear(k, p.key)), v: byHead(linear(v, p.value)), a: byHead(neg(speed)),
         bonus: p.bonus, state: before?.wkv ?? null,
       });
       const gated = mul(norm.forward(p.norm, reshape(read.y, [rows, width])), silu(linear(g, p.gate)));
-      return { out: reshape(linear(gated, p.output), u.shape), state: { wkv: read.state, attShift } };
+      return { out: reshape(linear(gated, p.output), u.shape), state: { wkv: read.state, attShift: shifted.state } };
     },
   };
   return block;
 }
 
 function channelMix({ width, innerWidth }: Rwkv6Config, { left }: Depth) {
-  const share = (name: string) => parameter(name, [1, 1, width], { init: shiftInit(width, left ** 3) });
+  const start = shiftInit(width, left ** 3);
   const parameters = {
-    shareK: share("time_maa_k"),
-    shareR: share("time_maa_r"),
+    shareK: share("time_maa_k", width, start),
+    shareR: share("time_maa_r", width, start),
     key: matrix("key.weight", [innerWidth, width], orthogonalInit(1)),
     receptance: matrix("receptance.weight", [width, width], constantInit(0)),
     value: matrix("value.weight", [width, innerWidth], constantInit(0)),
@@ -159,11 +157,11 @@ function channelMix({ width, innerWidth }: Rwkv6Config, { left }: Depth) {
     parameters,
     state,
     forward(p, u, before) {
-      const { mixed: k, state: ffnShift } = mix(u, p.shareK, before?.ffnShift);
-      const { mixed: r } = mix(u, p.shareR, before?.ffnShift);
+      const shifted = shift(u, before?.ffnShift);
+      const [k, r] = mixes(shifted, [p.shareK, p.shareR]) as [Tensor, Tensor];
       const inner = linear(square(relu(linear(k, p.key))), p.value);
       const gate = sigmoid(linear(r, p.receptance));
-      return { out: reshape(mul(gate, inner), u.shape), state: { ffnShift } };
+      return { out: reshape(mul(gate, inner), u.shape), state: { ffnShift: shifted.state } };
     },
   };
   return block;

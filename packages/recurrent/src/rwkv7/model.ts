@@ -26,7 +26,7 @@ import {
   type StateParts, uniformInit,
 } from "@lenggen/kernels/nn";
 import { along, channelInit, Depth, headGain, orthogonalInit, shiftInit } from "../rwkv/init";
-import { headNorm, layerNormOf, lowRank, mix, rowsOf } from "../rwkv/parts";
+import { headNorm, layerNormOf, lowRank, mixes, rowsOf, share, shift, vectorOf } from "../rwkv/parts";
 import { parseRwkv7Config, type Rwkv7Config, rwkv7Json } from "./config";
 
 /** One layer's state. */
@@ -90,7 +90,7 @@ const LEAST_LENGTH = 1e-12;
 function timeMix(c: Rwkv7Config, depth: Depth) {
   const { width, heads, headSize } = c;
   const { layer, down, left } = depth;
-  const vector = (name: string, init: Init) => parameter(name, [1, 1, width], { init });
+  const vector = (name: string, init: Init) => share(name, width, init);
   const squareMatrix = (name: string, init: Init) => matrix(`${name}.weight`, [width, width], init);
   const pair = (name: string, rank: number) => ({
     down: parameter(`${name}1`, [width, rank], { init: constantInit(0) }),
@@ -136,14 +136,11 @@ function timeMix(c: Rwkv7Config, depth: Depth) {
     state,
     forward(p, u, before, first) {
       const [batch, time] = u.shape as [number, number, number];
-      const mixed = (share: Tensor) => mix(u, share, before?.attShift);
+      const shifted = shift(u, before?.attShift);
+      const [xr, xw, xk, xv, xa, xg] = mixes(shifted, Object.values(p.shares)) as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor];
       const byHead = (x: Tensor) => reshape(x, [batch, time, heads, headSize]);
-      const flat = (x: Tensor) => reshape(x, [x.size]);
       const gateOf = (low: NonNullable<typeof p.v>, x: Tensor, between?: (y: Tensor) => Tensor) =>
-        sigmoid(add(lowRank(x, low.down, low.up, between), flat(low.start)));
-      const { mixed: xr, state: attShift } = mixed(p.shares.r);
-      const [xw, xk, xv, xa, xg] = (["w", "k", "v", "a", "g"] as const).map((name) => mixed(p.shares[name]).mixed) as
-        [Tensor, Tensor, Tensor, Tensor, Tensor];
+        sigmoid(add(lowRank(x, low.down, low.up, between), vectorOf(low.start)));
       const receptance = linear(xr, p.receptance);
       const decay = scale(gateOf(p.w, xw, tanh), -Math.exp(-0.5));
       const key = linear(xk, p.key);
@@ -155,8 +152,8 @@ function timeMix(c: Rwkv7Config, depth: Depth) {
       }
       const rate = gateOf(p.a, xa);
       const gate = lowRank(xg, p.g.down, p.g.up, sigmoid);
-      const removed = byHead(unit(mul(key, flat(p.removal)), headSize));
-      const written = mul(key, addScalar(mul(addScalar(rate, -1), flat(p.rate)), 1));
+      const removed = byHead(unit(mul(key, vectorOf(p.removal)), headSize));
+      const written = mul(key, addScalar(mul(addScalar(rate, -1), vectorOf(p.rate)), 1));
       const [q, k, v] = [receptance, written, value].map(byHead) as [Tensor, Tensor, Tensor];
       const read = deltaRule({
         q, k, v, a: byHead(decay), remove: neg(removed), write: mul(removed, byHead(rate)), state: before?.wkv ?? null,
@@ -165,7 +162,7 @@ function timeMix(c: Rwkv7Config, depth: Depth) {
       const normed = add(norm.forward(p.norm, rowsOf(reshape(read.y, u.shape))), rowsOf(reshape(now, u.shape)));
       return {
         out: reshape(linear(mul(normed, gate), p.output), u.shape),
-        state: { wkv: read.state, attShift },
+        state: { wkv: read.state, attShift: shifted.state },
         ...(!p.v && { beside: reshape(own, u.shape) }),
       };
     },
@@ -181,7 +178,7 @@ function unit(x: Tensor, size: number): Tensor {
 
 function channelMix({ width, innerWidth }: Rwkv7Config, { left }: Depth) {
   const parameters = {
-    shareK: parameter("x_k", [1, 1, width], { init: shiftInit(width, left ** 4) }),
+    shareK: share("x_k", width, shiftInit(width, left ** 4)),
     key: matrix("key.weight", [innerWidth, width], orthogonalInit(1)),
     value: matrix("value.weight", [width, innerWidth], constantInit(0)),
   };
@@ -190,9 +187,10 @@ function channelMix({ width, innerWidth }: Rwkv7Config, { left }: Depth) {
     parameters,
     state,
     forward(p, u, before) {
-      const { mixed, state: ffnShift } = mix(u, p.shareK, before?.ffnShift);
-      const out = linear(square(relu(linear(mixed, p.key))), p.value);
-      return { out: reshape(out, u.shape), state: { ffnShift } };
+      const shifted = shift(u, before?.ffnShift);
+      const [k] = mixes(shifted, [p.shareK]) as [Tensor];
+      const out = linear(square(relu(linear(k, p.key))), p.value);
+      return { out: reshape(out, u.shape), state: { ffnShift: shifted.state } };
     },
   };
   return block;

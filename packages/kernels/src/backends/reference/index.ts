@@ -20,6 +20,7 @@ import { gatedDeltaRule } from "./gatedDeltaRule";
 import { gatedLinearAttention } from "./gatedLinearAttention";
 import { gates } from "./gates";
 import { layerNorm } from "./layerNorm";
+import { lerp } from "./lerp";
 import { matmul } from "./matmul";
 import { memory } from "./memory";
 import { norm } from "./norm";
@@ -48,6 +49,7 @@ const kernels: KernelTable = {
   ...gatedLinearAttention,
   ...gates,
   ...layerNorm,
+  ...lerp,
   ...matmul,
   ...memory,
   ...norm,

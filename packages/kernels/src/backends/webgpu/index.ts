@@ -18,6 +18,7 @@ import { embedding } from "./embedding";
 import { gates } from "./gates";
 import { createLauncher, type Launcher } from "./launcher";
 import { layerNorm } from "./layerNorm";
+import { lerp } from "./lerp";
 import { matmul } from "./matmul";
 import { memory } from "./memory";
 import { norm } from "./norm";
@@ -45,6 +46,7 @@ const createKernels = (gpu: Launcher): KernelTable => ({
   ...cumulativeSum(gpu),
   ...gates(gpu),
   ...layerNorm(gpu),
+  ...lerp(gpu),
   ...matmul(gpu),
   ...memory(gpu),
   ...norm(gpu),
