@@ -1,7 +1,8 @@
 /** Single kernels: matrix products, the scan, and those that only move memory. */
 import {
   attention, attentionOperations, causalConv, chunkAttention, chunkAttentionOperations, crossEntropy, deltaRule, deltaRuleOperations,
-  type Device, dispose, DTYPES, foldIn, gatedDeltaRule, gatedDeltaRuleOperations, hostRandom, key, layerNorm, linear, matmul, retrieve, retrieveOperations, rmsNorm, ssd, ssdOperations, type Tensor, tensor, uniform, vjp,
+  type Device, dispose, DTYPES, foldIn, gatedDeltaRule, gatedDeltaRuleOperations, gatedLinearAttention, gatedLinearAttentionOperations,
+  hostRandom, key, layerNorm, linear, matmul, retrieve, retrieveOperations, rmsNorm, ssd, ssdOperations, type Tensor, tensor, uniform, vjp,
 } from "@lenggen/kernels";
 import type { BenchCase, BenchRun, Pass } from "./case";
 
@@ -177,6 +178,30 @@ function gatedDeltaRuleCase(sizes: DeltaSizes & { readonly keyHeads: number }, p
   );
 }
 
+/** GLA, or with a bonus RWKV-6. Log decays are uniform in (-0.5, -0.001). */
+function linearAttentionCase(sizes: DeltaSizes & { readonly bonus?: boolean }, pass: Pass): BenchCase {
+  const { batch, time, heads, keySize, valueSize, bonus = false } = sizes;
+  const { forward, gradient } = gatedLinearAttentionOperations({ ...sizes, steps: time, fromZero: true, finalUnused: true });
+  const floats = batch * time * heads * (3 * keySize + 2 * valueSize);
+  return opCase(
+    {
+      kernel: "gatedLinearAttention", shape: `B=${batch} T=${time} H=${heads} K=${keySize} V=${valueSize}${bonus ? " bonus" : ""}`, pass,
+      operations: pass === "both" ? forward + gradient : forward, bytes: (pass === "both" ? 3 : 1) * FLOAT * floats,
+    },
+    (random, device, seed) => {
+      const keys = [batch, time, heads, keySize];
+      return {
+        tracked: {
+          q: random(keys), k: random(keys), v: random([batch, time, heads, valueSize]),
+          a: uniform(foldIn(key(seed), 108), device, keys, { low: -0.5, high: -0.001 }),
+          ...(bonus ? { bonus: random([heads, keySize]) } : {}),
+        },
+      };
+    },
+    (inputs) => gatedLinearAttention(inputs, { scale: keySize ** -0.5 }).y,
+  );
+}
+
 function convCase(batch: number, time: number, channels: number, pass: Pass): BenchCase {
   const width = 4;
   const numbers = batch * time * channels;
@@ -312,6 +337,11 @@ export const OP_CASES: readonly BenchCase[] = [
   ...(["forward", "both"] as const).map((pass) => deltaRuleCase({ batch: 1, time: 4096, heads: 12, keySize: 64, valueSize: 64 }, pass)),
   ...([[6, 6, 128, 256], [4, 4, 256, 512], [4, 8, 128, 128]] as const).flatMap(([keyHeads, heads, keySize, valueSize]) =>
     (["forward", "both"] as const).map((pass) => gatedDeltaRuleCase({ batch: 1, time: 4096, keyHeads, heads, keySize, valueSize }, pass))),
+  // As in GLA 340M and in RWKV-6 of width 768.
+  ...(["forward", "both"] as const)
+    .map((pass) => linearAttentionCase({ batch: 1, time: 4096, heads: 4, keySize: 128, valueSize: 256 }, pass)),
+  ...(["forward", "both"] as const)
+    .map((pass) => linearAttentionCase({ batch: 1, time: 4096, heads: 12, keySize: 64, valueSize: 64, bonus: true }, pass)),
   ...(["forward", "both"] as const).map((pass) => convCase(1, 4096, 1792, pass)),
   ...(["forward", "both"] as const).map((pass) => normCase(4096, 1536, pass)),
   ...(["forward", "both"] as const).map((pass) => layerNormCase(4096, 1536, pass)),

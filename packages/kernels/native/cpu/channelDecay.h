@@ -16,6 +16,7 @@
 #pragma once
 #include <algorithm>
 
+#include "ahead.h"
 #include "arena.h"
 #include "gemm.h"
 
@@ -125,23 +126,47 @@ inline void carryOver(const ChannelDecays& d, int64_t sub, float* z) {
 // scoresT[u,t] for t in the sub-chunk and u before it, from x as `fromBorder` leaves it and z decayed to the sub-chunk's start; and zeros
 // for t before the sub-chunk and u inside. Rows of scoresT are padded(chunk) long. turned: scratch, SUB · row floats.
 inline void scoresBefore(const ChannelDecays& d, int64_t sub, const float* x, const float* z, float* turned, float* scoresT,
-                         int64_t scoresRow) {
+                         int64_t scoresRow, Ahead* ahead = nullptr) {
   const int64_t first = d.first(sub), count = d.count(sub);
   for (int64_t u = first; u < first + count; u++) std::fill_n(scoresT + u * scoresRow, first, 0.0f);
   if (first == 0) return;
   transpose(count, d.channels, x + first * d.row, d.row, turned, SUB);
-  gemmSmall(first, count, d.channels, {z, d.row, 1}, turned, SUB, scoresT + first, scoresRow, false);
+  gemmSmall(first, count, d.channels, {z, d.row, 1}, turned, SUB, scoresT + first, scoresRow, false, Skip::None, ahead);
 }
 
-// Σ over the channels of V vectors: sums[u][t] (+)= x_t D z_u inside of a sub-chunk.
+// One step of sumsOf: the sums of D lanes of D rows each, and of the D rows behind them, in one vector a pair.
+template <int D, int... I>
+LENGGEN_INLINE void mergeHalves(vf (&rows)[WIDTH], std::integer_sequence<int, I...>) {
+#pragma GCC unroll 8
+  for (int i = 0; i < D; i++) {
+    const vf a = rows[i], b = rows[i + D];
+#if defined(__clang__)
+    rows[i] = __builtin_shufflevector(a, b, (I & D ? WIDTH + I - D : I)...) + __builtin_shufflevector(a, b, (I & D ? WIDTH + I : I + D)...);
+#else
+    rows[i] = __builtin_shuffle(a, b, vi{(I & D ? WIDTH + I - D : I)...}) + __builtin_shuffle(a, b, vi{(I & D ? WIDTH + I : I + D)...});
+#endif
+  }
+}
+
+// Lane i is the sum over the lanes of rows[i].
+LENGGEN_INLINE vf sumsOf(vf (&rows)[WIDTH]) {
+  constexpr std::make_integer_sequence<int, WIDTH> all{};
+  if constexpr (WIDTH >= 16) mergeHalves<8>(rows, all);
+  if constexpr (WIDTH >= 8) mergeHalves<4>(rows, all);
+  mergeHalves<2>(rows, all);
+  mergeHalves<1>(rows, all);
+  return rows[0];
+}
+
+// Σ over the channels of V vectors, for u < t inside of a sub-chunk: sums[u][t] (+)= x_t D z_u.
 template <int V>
 LENGGEN_INLINE void stepThrough(const float* step, int64_t row, int64_t count, const float* x, const float* z, Reads reads, bool more,
                                 vf (&sums)[SUB][SUB]) {
-  for (int64_t u = 0; u < count; u++) {
+  for (int64_t u = 0; u + 1 < count; u++) {
     vf w[V];
 #pragma GCC unroll 4
     for (int v = 0; v < V; v++) w[v] = load(z + u * row + v * WIDTH);
-    for (int64_t t = u; t < count; t++) {
+    for (int64_t t = u + 1; t < count; t++) {
       const int64_t decay = reads == Reads::inclusive ? t : t - 1;
       if (decay > u) {
 #pragma GCC unroll 4
@@ -155,8 +180,8 @@ LENGGEN_INLINE void stepThrough(const float* step, int64_t row, int64_t count, c
   }
 }
 
-// scoresT[u,t] for u <= t inside of the sub-chunk, zeros above; x and z without decay. Where the state is read before the step, what
-// stands on the diagonal is x_t · z_t and for the caller to replace. Columns up to the next whole sub-chunk are written.
+// scoresT[u,t] for u < t inside of the sub-chunk, zeros on the diagonal and above; x and z without decay. Columns up to the next whole
+// sub-chunk are written.
 inline void scoresInside(const ChannelDecays& d, int64_t sub, const float* x, const float* z, Reads reads, float* scoresT,
                          int64_t scoresRow) {
   const int64_t first = d.first(sub), count = d.count(sub);
@@ -169,15 +194,43 @@ inline void scoresInside(const ChannelDecays& d, int64_t sub, const float* x, co
     else if (vectors == 2) stepThrough<2>(step, d.row, count, rows, columns, reads, i > 0, sums);
     else stepThrough<1>(step, d.row, count, rows, columns, reads, i > 0, sums);
   }
-  for (int64_t u = 0; u < count; u++) {
+  // The sums of u and of its mirror image from the end, together SUB - 1, are taken at once: those of u in their places t > u, the others
+  // in the places before.
+  for (int64_t u = 0; u < SUB / 2; u++) {
+    const int64_t mirror = SUB - 1 - u;
+    float totals[SUB];
     for (int64_t t = 0; t < SUB; t += WIDTH) {
-      vf square[WIDTH];
-      for (int64_t r = 0; r < WIDTH; r++) square[r] = t + r >= u && t + r < count ? sums[u][t + r] : zero();
-      transposeSquare(square);
-      for (int n = WIDTH / 2; n > 0; n /= 2)
-        for (int r = 0; r < n; r++) square[r] += square[r + n];
-      store(scoresT + (first + u) * scoresRow + first + t, square[0]);
+      vf rows[WIDTH];
+      for (int64_t r = 0; r < WIDTH; r++) {
+        const int64_t place = t + r, from = place > u ? u : mirror, to = place > u ? place : place + SUB - u;
+        rows[r] = place != u && to < count ? sums[from][to] : zero();
+      }
+      store(totals + t, sumsOf(rows));
     }
+    for (int64_t at : {u, mirror}) {
+      if (at >= count) break;
+      float* scores = scoresT + (first + at) * scoresRow + first;
+      std::fill_n(scores, SUB, 0.0f);
+      if (at == u) std::copy(totals + u + 1, totals + SUB, scores + u + 1);
+      else std::copy_n(totals, u, scores + SUB - u);
+    }
+  }
+}
+
+// scoresT[t,t] = Σ_i x_t weight z_t (weight nullptr for ones): what a step gives itself.
+inline void scoresOwn(const ChannelDecays& d, const float* x, const float* z, const float* weight, float* scoresT, int64_t scoresRow) {
+  for (int64_t t = 0; t < d.length; t += WIDTH) {
+    const int64_t count = std::min<int64_t>(WIDTH, d.length - t);
+    vf rows[WIDTH] = {};
+    for (int64_t r = 0; r < count; r++) {
+      for (int64_t i = 0; i < d.channels; i += WIDTH) {
+        const int64_t at = (t + r) * d.row + i;
+        const vf product = load(x + at) * load(z + at);
+        rows[r] += weight ? product * loadFirst(weight + i, std::min<int64_t>(WIDTH, d.channels - i)) : product;
+      }
+    }
+    const vf totals = sumsOf(rows);
+    for (int64_t r = 0; r < count; r++) scoresT[(t + r) * scoresRow + t + r] = totals[r];
   }
 }
 

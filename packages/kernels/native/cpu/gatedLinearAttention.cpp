@@ -46,23 +46,34 @@ void scanChunk(const Forward& f, Workspace& w, int64_t row, int64_t c, int64_t f
   const Sizes& s = f.s;
   const int64_t K = s.keySize, V = s.valueSize, length = s.length(c), columns = to - from;
   const ChannelDecays& decays = w.rows.decays;
+  float* y = f.y + s.value(row, c) + from;
+  Ahead ahead;
+  ahead.add(y, columns, s.valueStride(), length);
+  if (after != state) ahead.add(after, columns, V, K);
+  if (c + 1 < s.chunks()) {
+    for (const float* keys : {f.a, f.q, f.k}) ahead.add(keys + s.key(row, c + 1), K, s.keyStride(), s.length(c + 1));
+    ahead.add(f.v + s.value(row, c + 1) + from, columns, s.valueStride(), s.length(c + 1));
+  }
+  ahead.spread(stepsOf(length, length, K) / 2 + (state ? stepsOf(length, columns, K) : 0) + stepsOf(length, columns, length) / 2 +
+               stepsOf(K, columns, length));
   w.rows.set(f, s, row, c, f.reads());
   for (int64_t sub = 0; sub < decays.subs(); sub++) {
-    scoresBefore(decays, sub, w.rows.fromBorder, w.rows.kept, w.turned, w.scoresT, s.chunkRow());
+    scoresBefore(decays, sub, w.rows.fromBorder, w.rows.kept, w.turned, w.scoresT, s.chunkRow(), &ahead);
     scoresInside(decays, sub, w.rows.q, w.rows.k, f.reads(), w.scoresT, s.chunkRow());
     carryOver(decays, sub, w.rows.kept);
   }
-  if (f.bonus) scoresOfBonus(s, w.rows, f.bonus + row % s.heads * K, w.scoresT);
+  scoresOwn(decays, w.rows.q, w.rows.k, f.bonus ? f.bonus + row % s.heads * K : nullptr, w.scoresT, s.chunkRow());
   copyRows(f.v + s.value(row, c) + from, s.valueStride(), length, columns, 1.0f, w.values);
   const int64_t valueRow = padded(columns);
 
-  float* y = f.y + s.value(row, c) + from;
   if (state) {
     fromStart(decays, w.rows.fromBorder);
-    gemmSmall(length, columns, K, {w.rows.fromBorder, s.keyRow(), 1}, state, V, y, s.valueStride(), false);
+    gemmSmall(length, columns, K, {w.rows.fromBorder, s.keyRow(), 1}, state, V, y, s.valueStride(), false, Skip::None, &ahead);
   }
-  gemmSmall(length, columns, length, {w.scoresT, 1, s.chunkRow()}, w.values, valueRow, y, s.valueStride(), state != nullptr, Skip::LowerA);
-  productThen(K, columns, length, {w.rows.kept, 1, s.keyRow()}, w.values, valueRow, AddDecayed{decays.total, state, after, V});
+  gemmSmall(length, columns, length, {w.scoresT, 1, s.chunkRow()}, w.values, valueRow, y, s.valueStride(), state != nullptr, Skip::LowerA,
+            &ahead);
+  productThen(K, columns, length, {w.rows.kept, 1, s.keyRow()}, w.values, valueRow, AddDecayed{decays.total, state, after, V},
+              &ahead);
 }
 
 // All chunks of one head, columns [from, to).

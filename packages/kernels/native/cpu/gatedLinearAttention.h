@@ -79,18 +79,6 @@ struct KeyRows {
   }
 };
 
-// The step's own part of the scores where the state is read before it: scoresT[t,t] = Σ_i q_t bonus k_t.
-inline void scoresOfBonus(const Sizes& s, const KeyRows& rows, const float* bonus, float* scoresT) {
-  for (int64_t t = 0; t < rows.decays.length; t++) {
-    vf dot = zero();
-    for (int64_t i = 0; i < s.keySize; i += WIDTH) {
-      const int64_t at = t * s.keyRow() + i;
-      dot += load(rows.q + at) * load(rows.k + at) * loadFirst(bonus + i, std::min<int64_t>(WIDTH, s.keySize - i));
-    }
-    scoresT[t * s.chunkRow() + t] = sum(dot);
-  }
-}
-
 }  // namespace
 }  // namespace LENGGEN_ISA
 }  // namespace lenggen

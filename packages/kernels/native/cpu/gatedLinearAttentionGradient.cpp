@@ -244,13 +244,9 @@ void chunkGradient(const Gradient& f, int64_t row, int64_t c, const float* S, co
     queriesBefore(f, w, sub);
     carryOver(d, sub, w.rows.kept);
   }
-  const float* bonus = nullptr;
-  if (f.bonus) {
-    const float* own = f.bonus + row % s.heads * s.keySize;
-    scoresOfBonus(s, w.rows, own, w.scoresT);
-    copyRows(own, s.keySize, 1, s.keySize, 1.0f, w.product);
-    bonus = w.product;
-  }
+  const float* bonus = f.bonus ? f.bonus + row % s.heads * s.keySize : nullptr;
+  scoresOwn(d, w.rows.q, w.rows.k, bonus, w.scoresT, s.chunkRow());
+  if (bonus) copyRows(bonus, s.keySize, 1, s.keySize, 1.0f, w.product), bonus = w.product;
   throughChunk(s, d, S, E, w.behind);
   for (int64_t sub = d.subs() - 1; sub >= 0; sub--) {
     keysBehind(f, w, sub);
