@@ -181,7 +181,7 @@ function gatedDeltaRuleCase(sizes: DeltaSizes & { readonly keyHeads: number }, p
 /** GLA, or with a bonus RWKV-6. Log decays are uniform in (-0.5, -0.001). */
 function linearAttentionCase(sizes: DeltaSizes & { readonly bonus?: boolean }, pass: Pass): BenchCase {
   const { batch, time, heads, keySize, valueSize, bonus = false } = sizes;
-  const { forward, gradient } = gatedLinearAttentionOperations({ ...sizes, steps: time, fromZero: true, finalUnused: true });
+  const { forward, gradient } = gatedLinearAttentionOperations({ ...sizes, fromZero: true, finalUnused: true });
   const floats = batch * time * heads * (3 * keySize + 2 * valueSize);
   return opCase(
     {

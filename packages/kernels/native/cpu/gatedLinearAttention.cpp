@@ -122,7 +122,7 @@ void runForward(const GatedLinearAttentionArgs& args, Pool& pool) {
   const Forward f(args);
   const Sizes& s = f.s;
   const int64_t heads = s.batch * s.heads;
-  if (s.steps == 1 && !f.starts) {
+  if (s.time == 1 && !f.starts) {
     pool.parallel(heads, [&](int64_t row, int) { stepHead(f, row); });
     return;
   }

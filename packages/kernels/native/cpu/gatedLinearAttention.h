@@ -12,12 +12,12 @@ namespace {
 constexpr int64_t MAX_CHUNK = 256;
 
 struct Sizes {
-  int64_t batch, steps, heads, keySize, valueSize, chunk;
+  int64_t batch, time, heads, keySize, valueSize, chunk;
   template <typename Args>
   explicit Sizes(const Args& args)
-      : batch(args.batch), steps(args.steps), heads(args.heads), keySize(args.keySize), valueSize(args.valueSize), chunk(args.chunk) {}
-  int64_t chunks() const { return (steps + chunk - 1) / chunk; }
-  int64_t length(int64_t c) const { return std::min(chunk, steps - c * chunk); }  // of chunk c
+      : batch(args.batch), time(args.time), heads(args.heads), keySize(args.keySize), valueSize(args.valueSize), chunk(args.chunk) {}
+  int64_t chunks() const { return (time + chunk - 1) / chunk; }
+  int64_t length(int64_t c) const { return std::min(chunk, time - c * chunk); }  // of chunk c
   int64_t state() const { return keySize * valueSize; }                           // floats in one head's state
   // Rows of scratch matrices [.,chunk], [.,K], [.,V].
   int64_t chunkRow() const { return padded(chunk); }
@@ -27,8 +27,8 @@ struct Sizes {
   int64_t keyStride() const { return heads * keySize; }
   int64_t valueStride() const { return heads * valueSize; }
   // Where chunk c of row = b · heads + h starts there, and the state of `row` before chunk c.
-  int64_t key(int64_t row, int64_t c) const { return ((row / heads * steps + c * chunk) * heads + row % heads) * keySize; }
-  int64_t value(int64_t row, int64_t c) const { return ((row / heads * steps + c * chunk) * heads + row % heads) * valueSize; }
+  int64_t key(int64_t row, int64_t c) const { return ((row / heads * time + c * chunk) * heads + row % heads) * keySize; }
+  int64_t value(int64_t row, int64_t c) const { return ((row / heads * time + c * chunk) * heads + row % heads) * valueSize; }
   int64_t start(int64_t row, int64_t c) const { return (row * chunks() + c) * state(); }
 };
 

@@ -177,14 +177,14 @@ describe("gatedLinearAttention on every instruction set", () => {
 
 describe("gatedLinearAttentionOperations", () => {
   it("counts a single step as its products", () => {
-    const { forward, gradient } = gatedLinearAttentionOperations({ batch: 2, steps: 1, heads: 3, keySize: 5, valueSize: 7 });
+    const { forward, gradient } = gatedLinearAttentionOperations({ batch: 2, time: 1, heads: 3, keySize: 5, valueSize: 7 });
     // Per head one pair, and two products with the state (2·2·K·V) or four.
     expect(forward).toBe(2 * 3 * (2 * (5 + 7) + 4 * 35));
     expect(gradient).toBe(2 * 3 * (2 * (15 + 14) + 8 * 35));
   });
 
   it("leaves out products with a state that is zero, or whose gradient is", () => {
-    const sizes = { batch: 1, steps: 10, heads: 1, keySize: 5, valueSize: 7, chunk: 4 };
+    const sizes = { batch: 1, time: 10, heads: 1, keySize: 5, valueSize: 7, chunk: 4 };
     const of = (rest: object) => gatedLinearAttentionOperations({ ...sizes, ...rest });
     const product = (steps: number) => 2 * 35 * steps;
     const all = of({});

@@ -38,32 +38,32 @@ import type { Tensor } from "../tensor";
 import { zeros } from "./memory";
 
 /** `chunk` is the number of steps that a backend may treat as one block. */
-const sizes = { batch: "size", steps: "size", heads: "size", keySize: "size", valueSize: "size", chunk: "size", scale: "real" } as const;
+const sizes = { batch: "size", time: "size", heads: "size", keySize: "size", valueSize: "size", chunk: "size", scale: "real" } as const;
 
 /** `a` is at most 0; a `state` that is null is zero. */
 const inputs = {
-  q: "[batch,steps,heads,keySize]", k: "[batch,steps,heads,keySize]", v: "[batch,steps,heads,valueSize]",
-  a: "[batch,steps,heads,keySize]", bonus: "[heads,keySize]?", state: "[batch,heads,keySize,valueSize]?",
+  q: "[batch,time,heads,keySize]", k: "[batch,time,heads,keySize]", v: "[batch,time,heads,valueSize]",
+  a: "[batch,time,heads,keySize]", bonus: "[heads,keySize]?", state: "[batch,heads,keySize,valueSize]?",
 } as const;
 
 /** One state per chunk, in whatever order the backend likes. */
-const starts = "[batch,heads,steps/chunk,keySize,valueSize]";
+const starts = "[batch,heads,time/chunk,keySize,valueSize]";
 
 export const gatedLinearAttentionKernels = {
   gatedLinearAttention: {
     numbers: sizes,
     reads: inputs,
-    writes: { y: "[batch,steps,heads,valueSize]", final: "[batch,heads,keySize,valueSize]" },
+    writes: { y: "[batch,time,heads,valueSize]", final: "[batch,heads,keySize,valueSize]" },
     saves: { starts },
   },
   /** Gradients of the inputs; dfinal null for zero; dbonus and dstate null when the input is or nobody wants them. */
   gatedLinearAttentionGradient: {
     numbers: sizes,
-    reads: { ...inputs, dy: "[batch,steps,heads,valueSize]", dfinal: "[batch,heads,keySize,valueSize]?" },
+    reads: { ...inputs, dy: "[batch,time,heads,valueSize]", dfinal: "[batch,heads,keySize,valueSize]?" },
     saved: { starts },
     writes: {
-      dq: "[batch,steps,heads,keySize]", dk: "[batch,steps,heads,keySize]", dv: "[batch,steps,heads,valueSize]",
-      da: "[batch,steps,heads,keySize]", dbonus: "[heads,keySize]?", dstate: "[batch,heads,keySize,valueSize]?",
+      dq: "[batch,time,heads,keySize]", dk: "[batch,time,heads,keySize]", dv: "[batch,time,heads,valueSize]",
+      da: "[batch,time,heads,keySize]", dbonus: "[heads,keySize]?", dstate: "[batch,heads,keySize,valueSize]?",
     },
   },
 } as const satisfies Family;
@@ -94,8 +94,8 @@ const DEFAULT_CHUNK = 64;
 const MAX_CHUNK = 256;
 
 function sizesOf({ q, v }: { readonly q: Tensor; readonly v: Tensor }, { chunk, scale }: Attributes): GatedLinearAttentionSizes {
-  const [batch, steps, heads, keySize] = q.shape as [number, number, number, number];
-  return { batch, steps, heads, keySize, valueSize: v.shape[3]!, chunk: Math.min(chunk, Math.max(1, steps)), scale };
+  const [batch, time, heads, keySize] = q.shape as [number, number, number, number];
+  return { batch, time, heads, keySize, valueSize: v.shape[3]!, chunk: Math.min(chunk, Math.max(1, time)), scale };
 }
 
 function checkInputs({ q, k, v, a, bonus, state }: Inputs, { chunk, scale }: Attributes): void {
@@ -103,7 +103,7 @@ function checkInputs({ q, k, v, a, bonus, state }: Inputs, { chunk, scale }: Att
   check(q.shape.length === 4 && q.shape[1]! >= 1, "E_SHAPE", () =>
     `${what}: q ${showShape(q.shape)} must be [B,T,H,K] with at least one step`);
   check(v.shape.length === 4, "E_SHAPE", () => `${what}: v ${showShape(v.shape)} must be [B,T,H,V]`);
-  const [batch, steps, heads, keySize] = q.shape as [number, number, number, number];
+  const [batch, time, heads, keySize] = q.shape as [number, number, number, number];
   const valueSize = v.shape[3]!;
   const expect = (name: string, t: Tensor | null, shape: Shape) => {
     check(!t || sameShape(t.shape, shape), "E_SHAPE", () =>
@@ -113,7 +113,7 @@ function checkInputs({ q, k, v, a, bonus, state }: Inputs, { chunk, scale }: Att
   };
   expect("q", q, q.shape);
   expect("k", k, q.shape);
-  expect("v", v, [batch, steps, heads, valueSize]);
+  expect("v", v, [batch, time, heads, valueSize]);
   expect("a", a, q.shape);
   expect("bonus", bonus, [heads, keySize]);
   expect("state", state, [batch, heads, keySize, valueSize]);
@@ -176,15 +176,15 @@ export function gatedLinearAttention(
 export function gatedLinearAttentionOperations(
   sizes: Omit<GatedLinearAttentionSizes, "chunk" | "scale"> & { chunk?: number; fromZero?: boolean; finalUnused?: boolean },
 ): { forward: number; gradient: number } {
-  const { batch, steps, heads, keySize, valueSize, chunk = DEFAULT_CHUNK, fromZero = false, finalUnused = false } = sizes;
+  const { batch, time, heads, keySize, valueSize, chunk = DEFAULT_CHUNK, fromZero = false, finalUnused = false } = sizes;
   let forward = 0;
   let gradient = 0;
-  for (let start = 0; start < steps; start += chunk) {
-    const length = Math.min(chunk, steps - start);
+  for (let start = 0; start < time; start += chunk) {
+    const length = Math.min(chunk, time - start);
     const pairs = length * (length + 1); // Twice the number of (t, s) with s <= t.
     const cross = 2 * length * keySize * valueSize; // One product of a chunk with a state.
     const zeroStart = fromZero && start === 0;
-    const zeroEnd = finalUnused && start + length === steps;
+    const zeroEnd = finalUnused && start + length === time;
     forward += pairs * (keySize + valueSize) + (zeroStart ? 1 : 2) * cross;
     gradient += pairs * (3 * keySize + 2 * valueSize) + (4 - (zeroStart ? 2 : 0) - (zeroEnd ? 2 : 0)) * cross;
   }

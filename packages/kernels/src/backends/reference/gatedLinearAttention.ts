@@ -8,14 +8,14 @@ const optional = (t: Tensor | null) => (t ? data(t) : null);
 
 /** Calls `body` for every sequence and head, with where its numbers are. */
 function eachHead(
-  { batch, heads, steps, keySize, valueSize }: GatedLinearAttentionSizes,
+  { batch, heads, time, keySize, valueSize }: GatedLinearAttentionSizes,
   body: (at: { key(t: number): number; value(t: number): number; state: number; bonus: number }) => void,
 ): void {
   for (let i = 0; i < batch; i++) {
     for (let h = 0; h < heads; h++) {
       body({
-        key: (t) => ((i * steps + t) * heads + h) * keySize, // q, k, a [B,T,H,K]
-        value: (t) => ((i * steps + t) * heads + h) * valueSize, // v, y [B,T,H,V]
+        key: (t) => ((i * time + t) * heads + h) * keySize, // q, k, a [B,T,H,K]
+        value: (t) => ((i * time + t) * heads + h) * valueSize, // v, y [B,T,H,V]
         state: (i * heads + h) * keySize * valueSize, // [B,H,K,V]
         bonus: h * keySize, // [H,K]
       });
@@ -27,10 +27,10 @@ export const gatedLinearAttention: KernelsOf<typeof gatedLinearAttentionKernels>
   gatedLinearAttention({ q, k, v, a, bonus, state, y, final, scale, ...rest }) {
     const [qs, ks, vs, as, ys, fs] = [data(q), data(k), data(v), data(a), data(y), data(final)];
     const [us, initial] = [optional(bonus), optional(state)];
-    const { steps, keySize: K, valueSize: V } = rest;
+    const { time, keySize: K, valueSize: V } = rest;
     eachHead({ ...rest, scale }, (at) => {
       const S = Float64Array.from({ length: K * V }, (_, j) => initial?.[at.state + j] ?? 0);
-      for (let t = 0; t < steps; t++) {
+      for (let t = 0; t < time; t++) {
         const [key, value] = [at.key(t), at.value(t)];
         const sums = new Float64Array(V);
         for (let i = 0; i < K; i++) {
@@ -53,12 +53,12 @@ export const gatedLinearAttention: KernelsOf<typeof gatedLinearAttentionKernels>
     const [qs, ks, vs, as, gys] = [data(q), data(k), data(v), data(a), data(dy)];
     const [us, initial, gfs] = [optional(bonus), optional(state), optional(dfinal)];
     const [gq, gk, gv, ga, gu, gs] = [data(dq), data(dk), data(dv), data(da), optional(dbonus), optional(dstate)];
-    const { steps, keySize: K, valueSize: V } = rest;
+    const { time, keySize: K, valueSize: V } = rest;
     const bonusSum = new Float64Array(rest.heads * K);
     eachHead({ ...rest, scale }, (at) => {
-      const states = new Float64Array((steps + 1) * K * V); // states[t] comes before step t
+      const states = new Float64Array((time + 1) * K * V); // states[t] comes before step t
       if (initial) states.set(initial.subarray(at.state, at.state + K * V));
-      for (let t = 0; t < steps; t++) {
+      for (let t = 0; t < time; t++) {
         for (let i = 0; i < K; i++) {
           const decay = Math.exp(as[at.key(t) + i]!);
           for (let j = 0; j < V; j++) {
@@ -67,7 +67,7 @@ export const gatedLinearAttention: KernelsOf<typeof gatedLinearAttentionKernels>
         }
       }
       const G = Float64Array.from({ length: K * V }, (_, j) => gfs?.[at.state + j] ?? 0);
-      for (let t = steps - 1; t >= 0; t--) {
+      for (let t = time - 1; t >= 0; t--) {
         const [key, value] = [at.key(t), at.value(t)];
         const read = (us ? t : t + 1) * K * V; // the state that q_t reads
         const gvs = new Float64Array(V);
