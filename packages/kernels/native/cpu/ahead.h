@@ -45,7 +45,7 @@ class Ahead {
   static constexpr int64_t ROW = 64;
 
  private:
-  static constexpr int MOST = 24;
+  static constexpr int MOST = 32;
   static constexpr int64_t SLOWEST = 8;
   struct Rows {
     const float* data;

@@ -32,6 +32,20 @@ struct Sizes {
   int64_t start(int64_t row, int64_t c) const { return (row * chunks() + c) * state(); }
 };
 
+// How heads are dealt out to threads: where there are fewer than threads, the columns of the state are too, each of which depends on no
+// other. What all columns share is then computed several times. Changes no number.
+struct Slices {
+  int64_t count, columns;
+  Slices(const Sizes& s, int threads) {
+    constexpr int64_t NARROWEST = 64;
+    const int64_t heads = s.batch * s.heads;
+    const int64_t wanted = heads >= threads ? 1 : (threads + heads - 1) / std::max<int64_t>(1, heads);
+    const int64_t most = std::max<int64_t>(1, s.valueSize / NARROWEST);
+    columns = padded((s.valueSize + std::min(wanted, most) - 1) / std::min(wanted, most));
+    count = (s.valueSize + columns - 1) / columns;
+  }
+};
+
 template <typename Args>
 void checkSizes(const Args& args) {
   require(args.chunk >= 1 && args.chunk <= MAX_CHUNK, "a chunk has 1 ... 256 steps");

@@ -38,25 +38,33 @@ int64_t walkScratch(const Sizes& s) {
   return ChannelDecays::floats(s.keySize, s.chunk) + s.chunk * (s.keyRow() + s.valueRow());
 }
 
-// Walks E of one head over the chunks [first, end), backwards. carry [K,V]: E at the end of chunk end - 1 (unset where that is zero),
-// which becomes that before chunk `first`, unless nobody asks for it. ends [segment,K,V]: gets E at the end of chunk c at c - first.
-void walkHead(const Gradient& f, int64_t row, int64_t first, int64_t end, float* carry, float* ends, float* scratch) {
+// Walks E of one head, columns [from, to), over the chunks [first, end), backwards. carry [K,V]: E at the end of chunk end - 1 (unset where
+// that is zero), which becomes that before chunk `first`, unless nobody asks for it. ends [segment,K,V]: gets E at the end of chunk c at
+// c - first.
+void walkHead(const Gradient& f, int64_t row, int64_t from, int64_t to, int64_t first, int64_t end, float* carry, float* ends,
+              float* scratch) {
   const Sizes& s = f.s;
+  const int64_t V = s.valueSize, columns = to - from;
   Arena arena(scratch);
   ChannelDecays decays(arena, s.keySize, s.chunk);
   float *queries = arena.take(s.chunk * s.keyRow()), *values = arena.take(s.chunk * s.valueRow());
-  if (f.hasEnd(end - 1)) std::copy_n(carry, s.state(), ends + (end - 1 - first) * s.state());
+  const auto endAt = [&](int64_t c) { return (c < first ? carry : ends + (c - first) * s.state()) + from; };
+  for (int64_t i = 0; f.hasEnd(end - 1) && i < s.keySize; i++) std::copy_n(carry + from + i * V, columns, endAt(end - 1) + i * V);
   for (int64_t c = end - 1; c >= first && (c > 0 || f.dstate); c--) {
     const int64_t at = s.key(row, c), length = s.length(c);
+    Ahead ahead;
+    if (c > first) {
+      for (const float* keys : {f.a, f.q}) ahead.add(keys + s.key(row, c - 1), s.keySize, s.keyStride(), s.length(c - 1));
+      ahead.add(f.dy + s.value(row, c - 1) + from, columns, s.valueStride(), s.length(c - 1));
+    }
+    ahead.spread(stepsOf(s.keySize, columns, length));
     decays.set(f.a + at, s.keyStride(), length);
     copyRows(f.q + at, s.keyStride(), length, s.keySize, f.scale, queries);
     fromBorder(decays, queries, f.reads(), queries);
     fromStart(decays, queries);
-    copyRows(f.dy + s.value(row, c), s.valueStride(), length, s.valueSize, 1.0f, values);
-    const float* E = f.hasEnd(c) ? ends + (c - first) * s.state() : nullptr;
-    float* before = c > first ? ends + (c - 1 - first) * s.state() : carry;
-    productThen(s.keySize, s.valueSize, length, {queries, 1, s.keyRow()}, values, s.valueRow(),
-                AddDecayed{decays.total, E, before, s.valueSize});
+    copyRows(f.dy + s.value(row, c) + from, s.valueStride(), length, columns, 1.0f, values);
+    productThen(s.keySize, columns, length, {queries, 1, s.keyRow()}, values, padded(columns),
+                AddDecayed{decays.total, f.hasEnd(c) ? endAt(c) : nullptr, endAt(c - 1), V}, &ahead);
   }
 }
 
@@ -86,16 +94,17 @@ struct Workspace {
 };
 
 // rows[t,i] = Σ_j state[i,j] columns[j,t], the product of a state [K,V] with all steps; zeros where there is no state.
-void timesState(const Sizes& s, const float* state, const float* columns, int64_t length, float* product, float* rows) {
+void timesState(const Sizes& s, const float* state, const float* columns, int64_t length, float* product, float* rows, Ahead& ahead) {
   std::fill_n(rows, length * s.keyRow(), 0.0f);
   if (!state) return;
-  gemmSmall(s.keySize, length, s.valueSize, {state, s.valueSize, 1}, columns, s.chunkRow(), product, s.chunkRow(), false);
+  gemmSmall(s.keySize, length, s.valueSize, {state, s.valueSize, 1}, columns, s.chunkRow(), product, s.chunkRow(), false,
+            Skip::None, &ahead);
   transpose(s.keySize, length, product, s.chunkRow(), rows, s.keyRow());
 }
 
 // From dq = S dy_t: dq of a sub-chunk as it comes from before it, D(t,start) S_start dy_t, with k carried to its start; and what of it
 // comes through S, times q.
-void queriesBefore(const Gradient& f, Workspace& w, int64_t sub) {
+void queriesBefore(const Gradient& f, Workspace& w, int64_t sub, Ahead& ahead) {
   const Sizes& s = f.s;
   const ChannelDecays& d = w.rows.decays;
   const int64_t first = d.first(sub), count = d.count(sub);
@@ -111,7 +120,8 @@ void queriesBefore(const Gradient& f, Workspace& w, int64_t sub) {
     store(w.throughStart + sub * d.row + i, through);
   }
   if (first > 0) {
-    gemmSmall(count, d.channels, first, {w.dscores + first * s.chunkRow(), s.chunkRow(), 1}, w.rows.kept, d.row, dq, d.row, true);
+    gemmSmall(count, d.channels, first, {w.dscores + first * s.chunkRow(), s.chunkRow(), 1}, w.rows.kept, d.row, dq, d.row, true,
+              Skip::None, &ahead);
   }
   for (int64_t i = 0; i < d.row; i += WIDTH) {
     vf decay = broadcast(1.0f);
@@ -126,7 +136,7 @@ void queriesBefore(const Gradient& f, Workspace& w, int64_t sub) {
 
 // From dk_u = G_end v_u for all u up to the end of a sub-chunk: dk of the sub-chunk as it comes from behind it, D(end,u) G_end v_u, and
 // G_start v_u for the steps before it; and Σ_{u before} k_u D(start,u)∘(G_end v_u), times what the sub-chunk forgets.
-void keysBehind(const Gradient& f, Workspace& w, int64_t sub) {
+void keysBehind(const Gradient& f, Workspace& w, int64_t sub, Ahead& ahead) {
   const Sizes& s = f.s;
   const ChannelDecays& d = w.rows.decays;
   const int64_t first = d.first(sub), count = d.count(sub);
@@ -153,7 +163,7 @@ void keysBehind(const Gradient& f, Workspace& w, int64_t sub) {
   }
   if (first > 0) {
     gemmSmall(first, d.channels, count, {w.dscores + first * s.chunkRow(), 1, s.chunkRow()}, w.rows.fromBorder + first * d.row, d.row, w.dk,
-              d.row, true);
+              d.row, true, Skip::None, &ahead);
   }
 }
 
@@ -222,10 +232,32 @@ void writeRows(const float* rows, int64_t length, int64_t channels, float factor
   }
 }
 
+// What comes after a chunk on the same thread, as far as one can tell: of which head and chunk; none where head is negative.
+struct Next {
+  int64_t row, c;
+};
+
+Ahead askedFor(const Gradient& f, int64_t row, int64_t c, const float* S, const float* E, Next next) {
+  const Sizes& s = f.s;
+  const int64_t K = s.keySize, V = s.valueSize, length = s.length(c);
+  Ahead ahead;
+  if (S) ahead.add(S, s.state());
+  if (E) ahead.add(E, s.state());
+  for (const float* keys : {f.dq, f.dk, f.da}) ahead.add(keys + s.key(row, c), K, s.keyStride(), length);
+  ahead.add(f.dv + s.value(row, c), V, s.valueStride(), length);
+  if (next.row >= 0) {
+    for (const float* keys : {f.a, f.q, f.k}) ahead.add(keys + s.key(next.row, next.c), K, s.keyStride(), s.length(next.c));
+    for (const float* values : {f.v, f.dy}) ahead.add(values + s.value(next.row, next.c), V, s.valueStride(), s.length(next.c));
+  }
+  ahead.spread((stepsOf(length, length, V) + 3 * stepsOf(length, length, K)) / 2 + ((S ? 1 : 0) + (E ? 1 : 0)) * stepsOf(K, length, V));
+  return ahead;
+}
+
 // One chunk of one head. S and E as in the header; nullptr for zeros. dbonus [keyRow]: this chunk's part of it, or nullptr.
-void chunkGradient(const Gradient& f, int64_t row, int64_t c, const float* S, const float* E, float* dbonus, float* scratch) {
+void chunkGradient(const Gradient& f, int64_t row, int64_t c, const float* S, const float* E, float* dbonus, Next next, float* scratch) {
   const Sizes& s = f.s;
   const int64_t length = s.length(c), key = s.key(row, c), value = s.value(row, c);
+  Ahead ahead = askedFor(f, row, c, S, E, next);
   Arena arena(scratch);
   Workspace w(arena, s);
   const ChannelDecays& d = w.rows.decays;
@@ -234,14 +266,15 @@ void chunkGradient(const Gradient& f, int64_t row, int64_t c, const float* S, co
   copyRows(f.dy + value, s.valueStride(), length, s.valueSize, 1.0f, w.dy);
   transpose(length, s.valueSize, w.values, s.valueRow(), w.valuesT, s.chunkRow());
   transpose(length, s.valueSize, w.dy, s.valueRow(), w.dyT, s.chunkRow());
-  gemmSmall(length, length, s.valueSize, {w.dy, s.valueRow(), 1}, w.valuesT, s.chunkRow(), w.dscores, s.chunkRow(), false, Skip::LowerC);
-  timesState(s, S, w.dyT, length, w.product, w.dq);
-  timesState(s, E, w.valuesT, length, w.product, w.dk);
+  gemmSmall(length, length, s.valueSize, {w.dy, s.valueRow(), 1}, w.valuesT, s.chunkRow(), w.dscores, s.chunkRow(), false, Skip::LowerC,
+            &ahead);
+  timesState(s, S, w.dyT, length, w.product, w.dq, ahead);
+  timesState(s, E, w.valuesT, length, w.product, w.dk, ahead);
 
   for (int64_t sub = 0; sub < d.subs(); sub++) {
-    scoresBefore(d, sub, w.rows.fromBorder, w.rows.kept, w.product, w.scoresT, s.chunkRow());
+    scoresBefore(d, sub, w.rows.fromBorder, w.rows.kept, w.product, w.scoresT, s.chunkRow(), &ahead);
     scoresInside(d, sub, w.rows.q, w.rows.k, f.reads(), w.scoresT, s.chunkRow());
-    queriesBefore(f, w, sub);
+    queriesBefore(f, w, sub, ahead);
     carryOver(d, sub, w.rows.kept);
   }
   const float* bonus = f.bonus ? f.bonus + row % s.heads * s.keySize : nullptr;
@@ -249,7 +282,7 @@ void chunkGradient(const Gradient& f, int64_t row, int64_t c, const float* S, co
   if (bonus) copyRows(bonus, s.keySize, 1, s.keySize, 1.0f, w.product), bonus = w.product;
   throughChunk(s, d, S, E, w.behind);
   for (int64_t sub = d.subs() - 1; sub >= 0; sub--) {
-    keysBehind(f, w, sub);
+    keysBehind(f, w, sub, ahead);
     inside(f, w, sub, bonus, dbonus);
     for (int64_t i = 0; i < d.row; i += WIDTH) store(w.behind + i, load(w.behind + i) + load(w.throughStart + sub * d.row + i));
   }
@@ -267,23 +300,27 @@ void runGradient(const GatedLinearAttentionGradientArgs& args, Pool& pool) {
   const Sizes& s = f.s;
   const int64_t chunks = s.chunks(), heads = s.batch * s.heads;
   // As many chunks at a time as keep all threads busy: their ends should stay in cache. Changes no number.
-  const int64_t segment = std::min(chunks, (4 * pool.threads() + heads - 1) / std::max<int64_t>(1, heads));
+  const int64_t segment = std::min(chunks, (8 * pool.threads() + heads - 1) / std::max<int64_t>(1, heads));
   Arena arena(pool.shared(static_cast<size_t>(2 * 16 + heads * (1 + segment) * s.state() + heads * chunks * s.keyRow())));
   float* carry = arena.take(heads * s.state());           // [B,H,K,V]
   float* ends = arena.take(heads * segment * s.state());  // [B,H,segment,K,V]
   float* dbonus = arena.take(heads * chunks * s.keyRow());  // [B,H,chunks,keyRow]
   if (f.dfinal) std::copy_n(f.dfinal, heads * s.state(), carry);
   if (f.dbonus) std::fill_n(dbonus, heads * chunks * s.keyRow(), 0.0f);
+  const Slices slices(s, pool.threads());
   for (int64_t end = chunks; end > 0; end -= segment) {
     const int64_t first = std::max<int64_t>(0, end - segment), count = end - first;
-    pool.parallel(heads, [&](int64_t row, int worker) {
-      walkHead(f, row, first, end, carry + row * s.state(), ends + row * segment * s.state(), pool.scratch(worker, walkScratch(s)));
+    pool.parallel(heads * slices.count, [&](int64_t item, int worker) {
+      const int64_t row = item / slices.count, from = item % slices.count * slices.columns;
+      walkHead(f, row, from, std::min(s.valueSize, from + slices.columns), first, end, carry + row * s.state(),
+               ends + row * segment * s.state(), pool.scratch(worker, walkScratch(s)));
     });
     pool.parallel(heads * count, [&](int64_t item, int worker) {
-      const int64_t row = item / count, c = first + item % count;
+      const int64_t row = item / count, c = first + item % count, after = item + pool.threads();
+      const Next next = after < heads * count ? Next{after / count, first + after % count} : Next{-1, 0};
       chunkGradient(f, row, c, f.hasStart(c) ? f.starts + s.start(row, c) : nullptr,
                     f.hasEnd(c) ? ends + (row * segment + c - first) * s.state() : nullptr,
-                    f.dbonus ? dbonus + (row * chunks + c) * s.keyRow() : nullptr, pool.scratch(worker, Workspace::floats(s)));
+                    f.dbonus ? dbonus + (row * chunks + c) * s.keyRow() : nullptr, next, pool.scratch(worker, Workspace::floats(s)));
     });
   }
   if (f.dstate) std::copy_n(carry, heads * s.state(), f.dstate);
