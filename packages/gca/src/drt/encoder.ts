@@ -10,8 +10,7 @@
 import {
   addRmsNorm, attention, concat, linear, reshape, rmsNorm, rope, scopeUnlessRecording, slice, type Tensor, zeros,
 } from "@lenggen/kernels";
-import { runSubLayer, type Stream } from "@lenggen/kernels/nn";
-import { merge, project } from "../layer/attention";
+import { mergeHeads, projectHeads, runSubLayer, type Stream } from "@lenggen/kernels/nn";
 import type { DecoderLayer } from "../layer/layer";
 import type { DrtConfig } from "./config";
 import { inEveryRow, joined, type Layout, type RunParts } from "./layout";
@@ -59,10 +58,10 @@ function encoderLayer({ feedForward }: DecoderLayer, c: DrtConfig, p: LayerParam
   lengths: Tensor | null): Stream {
   return scopeUnlessRecording(() => {
     const first = addRmsNorm(branch, residual, p.mixer.norm.weight, { eps: c.normEps });
-    const { q, k, v } = project(c, p.mixer.block, first.normed);
+    const { q, k, v } = projectHeads(c, p.mixer.block, first.normed);
     const turn = { theta: c.ropeTheta };
     const attended = attention({ q: rope(q, turn), k: rope(k, turn), v, lengths }, { causal: false });
-    return runSubLayer(feedForward, p.feedForward, { branch: merge(c, p.mixer.block.out, attended), residual: first.residual }).stream;
+    return runSubLayer(feedForward, p.feedForward, { branch: mergeHeads(p.mixer.block.out, attended), residual: first.residual }).stream;
   });
 }
 

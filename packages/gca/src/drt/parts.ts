@@ -3,9 +3,8 @@
  * than there are tokens: the landmark's. Keys and values of the memory are projected once and shared by all upper layers.
  */
 import type { DType, Parameters } from "@lenggen/kernels";
-import { type Bound, layerSpecs, matrix, normalInit, type ParameterSet, parameterSet, rmsNormBlock, stack,
+import { type Bound, fanInInit, layerSpecs, matrix, normalInit, type ParameterSet, parameterSet, rmsNormBlock, stack,
   under } from "@lenggen/kernels/nn";
-import { fanInInit } from "../layer/attention";
 import { decoderLayer, type DecoderLayer } from "../layer/layer";
 import { decoderLayers, type DrtConfig } from "./config";
 

@@ -11,8 +11,7 @@
 import {
   addRmsNorm, embedding, foldIn, type ForwardOptions, type ForwardResult, type Parameters, scopeUnlessRecording, slice, type Tensor,
 } from "@lenggen/kernels";
-import { checkTokens, runLayer, runSubLayer, type Stream, summed } from "@lenggen/kernels/nn";
-import type { WindowState } from "../layer/attention";
+import { type AttentionState, checkTokens, runLayer, runSubLayer, type Stream, summed } from "@lenggen/kernels/nn";
 import type { DrtConfig } from "./config";
 import { encodeChunks, type EncodedChunks, pendingAfter } from "./encoder";
 import { inEveryRow, landmarksOf, type Layout, layoutOf, partsOf, rowPlaces, tokensOf, withLandmarks } from "./layout";
@@ -45,7 +44,7 @@ export interface Running {
   /** i32 [B,C+2], see {@link rowPlaces}. */
   readonly offsets: Tensor;
   /** Of the layers that have run. */
-  readonly windows: readonly WindowState[];
+  readonly windows: readonly AttentionState[];
   /** Of the groups that have run. */
   readonly retrieved: readonly Retrieved[];
 }
@@ -59,7 +58,7 @@ export function passOf(parts: DrtParts, parameters: Parameters, tokens: Tensor, 
 }
 
 export function begin({ parts: { layer }, config: c, parameters: p, tokens, before, layout }: Pass, remember: Remember): Running {
-  const windows: WindowState[] = [];
+  const windows: AttentionState[] = [];
   const ids = withLandmarks(layout, tokens, c.vocabulary);
   let stream: Stream = { branch: embedding(p.embedding, ids), residual: null }; // [B,U,D]
   for (const [i, lower] of p.lower.entries()) {
@@ -126,9 +125,9 @@ export function finish({ config: c, parameters, layout }: Pass, running: Running
 }
 
 function upperLayer(
-  { mixer, feedForward }: DrtParts["layer"], c: DrtConfig, p: UpperParameters, stream: Stream, window: WindowState, rows: Retrieved,
+  { mixer, feedForward }: DrtParts["layer"], c: DrtConfig, p: UpperParameters, stream: Stream, window: AttentionState, rows: Retrieved,
   readable: Readable, offsets: Tensor,
-): { stream: Stream; state: WindowState } {
+): { stream: Stream; state: AttentionState } {
   return scopeUnlessRecording(() => {
     const attended = runSubLayer(mixer, p.mixer, stream, window);
     const first = addRmsNorm(attended.stream.branch, attended.stream.residual, p.retrieval.norm.weight, { eps: c.normEps });

@@ -1,7 +1,6 @@
 /** The state of a DRT after a prefix. */
 import { type Device, type DType, type StateLeaf, type Tensor, zeros } from "@lenggen/kernels";
-import { leavesOf, zeroState } from "@lenggen/kernels/nn";
-import type { WindowState } from "../layer/attention";
+import { type AttentionState, leavesOf, zeroState } from "@lenggen/kernels/nn";
 import { decoderLayers } from "./config";
 import { type ChunkMemory, emptyMemory } from "./memory";
 import type { DrtParts } from "./parts";
@@ -9,9 +8,9 @@ import { nothingRetrieved, type Retrieved } from "./retrieval";
 
 /** The state after a prefix. Sizes that grow follow from shapes. */
 export interface DrtState {
-  readonly [part: string]: Tensor | readonly WindowState[] | readonly Retrieved[] | ChunkMemory;
+  readonly [part: string]: Tensor | readonly AttentionState[] | readonly Retrieved[] | ChunkMemory;
   /** One per decoder layer, lower ones first. */
-  readonly windows: readonly WindowState[];
+  readonly windows: readonly AttentionState[];
   /** [B,r,D]: hidden states under the encoder of the running chunk's r tokens. */
   readonly pending: Tensor;
   /** What each group retrieved for the running chunk. */

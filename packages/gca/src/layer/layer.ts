@@ -5,14 +5,15 @@
  *
  * Matrices begin normal with deviation 1/√fan-in, those back into the residual stream divided by √(2·depth), norms at 1.
  */
-import { rmsNormBlock, swiGlu } from "@lenggen/kernels/nn";
+import { fanInInit, rmsNormBlock, swiGlu, windowAttention, type WindowSettings } from "@lenggen/kernels/nn";
 import type { LayerSettings } from "../settings";
-import { fanInInit, windowAttention, type WindowSettings } from "./attention";
+
+const NAMES = { qkv: "attention.qkv.weight", out: "attention.out.weight" };
 
 /** `depth`: layers that add to one stream. */
 export function decoderLayer(s: LayerSettings, w: WindowSettings, depth: number) {
   return {
-    mixer: { norm: rmsNormBlock("attention_norm", s.width, s.normEps), block: windowAttention(s, w, depth) },
+    mixer: { norm: rmsNormBlock("attention_norm", s.width, s.normEps), block: windowAttention(NAMES, s, w, depth) },
     feedForward: {
       norm: rmsNormBlock("mlp_norm", s.width, s.normEps),
       block: swiGlu({ in: "mlp.in.weight", out: "mlp.out.weight" }, {

@@ -3,15 +3,16 @@
  * `window: null`, everything before.
  */
 import { type DType, keep, type Parameters, type Prefill, scope, type SequenceModel, type StateFiles } from "@lenggen/kernels";
-import { checkTokens, type ConfigOptions, decoder, matrix, normalInit, rmsNormBlock } from "@lenggen/kernels/nn";
-import type { WindowState } from "../layer/attention";
+import {
+  type AttentionState, cacheLength, checkTokens, type ConfigOptions, decoder, matrix, normalInit, rmsNormBlock,
+} from "@lenggen/kernels/nn";
 import { decoderLayer } from "../layer/layer";
 import { parseTransformerConfig, type TransformerConfig, transformerJson } from "./config";
 
 /** One window per layer. */
 export interface TransformerState {
-  readonly [leaf: string]: readonly WindowState[];
-  readonly windows: readonly WindowState[];
+  readonly [leaf: string]: readonly AttentionState[];
+  readonly windows: readonly AttentionState[];
 }
 
 /** A decoder with windowed or full attention as a {@link SequenceModel}; made by {@link transformer}. */
@@ -53,7 +54,7 @@ function stateFiles({ window, kvHeads, headSize }: TransformerConfig, leaves: Tr
   return {
     shapes(batch, of) {
       const filled = of("windows.0.k")[1] ?? 0; // how much of each window
-      const shape = [batch, window === null ? filled : Math.min(filled, window - 1), kvHeads, headSize];
+      const shape = [batch, cacheLength(filled, window), kvHeads, headSize];
       return Object.fromEntries(leaves.map(({ path }) => [path, shape]));
     },
   };

@@ -1,5 +1,9 @@
 /** Blocks that models are written from: parameters by specification, configurations, norms, feed-forward parts and a decoder. */
 export {
+  type AttentionNames, type AttentionSizes, type AttentionState, cacheLength, fanInInit, mergeHeads, projectHeads, windowAttention,
+  type WindowSettings,
+} from "./attention";
+export {
   type Block, type BlockResult, layerNormBlock, leavesOf, type Norm, prefixed, rmsNormBlock, type StateOf, type StatePart, type StateParts,
   type Stream, summed, zeroState,
 } from "./block";

@@ -16,6 +16,12 @@ const noAttention: Field<null> = {
   ...choiceField(null), expected: "null, as layers of attention between those of this family make a hybrid, another family of models",
 };
 
+/** Fields of every mixer. */
+export const FLA_MIXER = {
+  conv_size: optionalField(wholeField({ from: 2, to: 16 }), 4),
+  initializer_range: optionalField(numberField({ above: 0 }), 0.02),
+};
+
 /** Fields of every decoder; those left out have flash-linear-attention's defaults. */
 export const FLA_FIELDS = {
   hidden_size: optionalField(count, 2048),
@@ -23,12 +29,11 @@ export const FLA_FIELDS = {
   hidden_ratio: optionalField(nullableField(numberField({ above: 0, to: 1024 }), 4), 4),
   intermediate_size: optionalField(nullableField(count, null), null),
   hidden_act: optionalField(choiceField("swish", "silu"), "swish"),
-  conv_size: optionalField(wholeField({ from: 2, to: 16 }), 4),
+  ...FLA_MIXER,
   norm_eps: optionalField(nullableField(numberField({ above: 0 }), null), null),
   /** The name of `norm_eps` in the files of older versions. */
   rms_norm_eps: optionalField(nullableField(numberField({ above: 0 }), null), null),
   tie_word_embeddings: optionalField(flagField(), false),
-  initializer_range: optionalField(numberField({ above: 0 }), 0.02),
   attn: optionalField(noAttention, null),
 };
 

@@ -8,21 +8,27 @@ import { check } from "@lenggen/kernels";
 import {
   choiceField, type ConfigInput, type ConfigOptions, flagField, nullableField, optionalField, readConfig,
 } from "@lenggen/kernels/nn";
-import { count, expansion, FLA_FIELDS, FLA_IGNORED, flaJson, type FlaSettings, flaSettings, layerCount } from "../fla/settings";
+import { count, expansion, FLA_FIELDS, FLA_IGNORED, FLA_MIXER, flaJson, type FlaSettings, flaSettings, layerCount } from "../fla/settings";
 
-const FIELDS = {
-  model_type: choiceField("gated_deltanet"),
-  ...FLA_FIELDS,
-  num_hidden_layers: optionalField(layerCount, 21),
+/** Fields of one mixer. */
+export const GATED_DELTANET_MIXER = {
+  ...FLA_MIXER,
   num_heads: optionalField(count, 6),
   num_v_heads: optionalField(nullableField(count, null), null),
   head_dim: optionalField(count, 256),
   expand_v: optionalField(expansion, 2),
-  // Which kernel: the function is one.
-  attn_mode: optionalField(choiceField("chunk", "fused_recurrent"), "chunk"),
   use_gate: optionalField(flagField(), true),
   use_short_conv: optionalField(flagField(), true),
   allow_neg_eigval: optionalField(flagField(), false),
+};
+
+const FIELDS = {
+  model_type: choiceField("gated_deltanet"),
+  ...FLA_FIELDS,
+  ...GATED_DELTANET_MIXER,
+  num_hidden_layers: optionalField(layerCount, 21),
+  // Which kernel: the function is one.
+  attn_mode: optionalField(choiceField("chunk", "fused_recurrent"), "chunk"),
 };
 
 /** `config.json` of a Gated DeltaNet; fields left out have flash-linear-attention's defaults. */

@@ -15,12 +15,14 @@ import {
 } from "@lenggen/kernels";
 import { type Block, type ConfigOptions, constantInit, elementsInit, matrix, normalInit, parameter } from "@lenggen/kernels/nn";
 import { convolutions, flaCheckpoint, flaDecoder, type FlaState, type FlaStateParts, headNorm, inHeads } from "../fla/decoder";
+import { inverseSoftplus, logUniform } from "../init";
 import { type GatedDeltaNetConfig, gatedDeltaNetJson, parseGatedDeltaNetConfig } from "./config";
 
 /** Added to the sum of squares, so that no vector is divided by 0. */
 const LENGTH_EPS = 1e-6;
 
-const [LARGEST_A, DT_LOW, DT_HIGH, DT_FLOOR] = [16, 1e-3, 0.1, 1e-4];
+const [LARGEST_A, DT_FLOOR] = [16, 1e-4];
+const DT_RANGE = [1e-3, 0.1] as const;
 
 /** Gated DeltaNet as a {@link SequenceModel}; made by {@link gatedDeltaNet}. */
 export interface GatedDeltaNet extends SequenceModel<FlaState> {
@@ -32,14 +34,14 @@ export interface GatedDeltaNet extends SequenceModel<FlaState> {
 /** A model from its configuration (see config.ts). Throws `E_CONFIG`. */
 export function gatedDeltaNet(json: unknown, options: ConfigOptions = {}): GatedDeltaNet {
   const settings = parseGatedDeltaNetConfig(json, options);
-  const { parameters, ...parts } = flaDecoder(settings, deltaMixer(settings));
+  const { parameters, ...parts } = flaDecoder(settings, gatedDeltaNetMixer(settings));
   const config = { ...gatedDeltaNetJson(settings) };
   return { family: "gated_deltanet", settings, config, checkpoint: flaCheckpoint(config, parameters), ...parts };
 }
 
 /** Number of parameters. */
 export function gatedDeltaNetParameterCount(c: GatedDeltaNetConfig): number {
-  return parameterCount(flaDecoder(c, deltaMixer(c)));
+  return parameterCount(flaDecoder(c, gatedDeltaNetMixer(c)));
 }
 
 /** A model with its parameters, which are the caller's to dispose. */
@@ -54,7 +56,8 @@ export async function loadGatedDeltaNet(config: unknown, weights: Safetensors, d
   return { model, parameters: await loadParameters(model, weights, device, { dtype }) };
 }
 
-function deltaMixer(c: GatedDeltaNetConfig) {
+/** The mixer alone, for stacks of several kinds. */
+export function gatedDeltaNetMixer(c: GatedDeltaNetConfig) {
   const normal = normalInit(c.initStd);
   const { heads, valueHeads, keySize, valueSize, width } = c;
   const [keys, values] = [heads * keySize, valueHeads * valueSize];
@@ -63,7 +66,7 @@ function deltaMixer(c: GatedDeltaNetConfig) {
     // Of the two ends of a draw from [0, 1), 1 - u leaves out the one whose logarithm is infinite.
     aLog: parameter("A_log", [valueHeads], { init: elementsInit((random) => Math.log(LARGEST_A * (1 - random.uniform()))) }),
     dtBias: parameter("dt_bias", [valueHeads], {
-      init: elementsInit((random) => inverseSoftplus(Math.max(DT_FLOOR, DT_LOW * (DT_HIGH / DT_LOW) ** random.uniform()))),
+      init: elementsInit((random) => inverseSoftplus(Math.max(DT_FLOOR, logUniform(DT_RANGE, random.uniform())))),
     }),
     q: matrix("q_proj.weight", [keys, width], normal),
     k: matrix("k_proj.weight", [keys, width], normal),
@@ -105,9 +108,4 @@ function deltaMixer(c: GatedDeltaNetConfig) {
 function ofLengthOne(x: Tensor): Tensor {
   const size = x.shape.at(-1)!;
   return rmsNorm(x, full(x.device, [size], size ** -0.5, x.dtype), { eps: LENGTH_EPS / size });
-}
-
-/** x with log(1 + exp(x)) = y. */
-function inverseSoftplus(y: number): number {
-  return y + Math.log(-Math.expm1(-y));
 }

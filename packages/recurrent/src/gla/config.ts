@@ -7,19 +7,27 @@ import { check } from "@lenggen/kernels";
 import {
   choiceField, type ConfigInput, type ConfigOptions, flagField, nullableField, optionalField, readConfig,
 } from "@lenggen/kernels/nn";
-import { count, expansion, FLA_FIELDS, FLA_IGNORED, flaJson, type FlaSettings, flaSettings, headSize, layerCount } from "../fla/settings";
+import {
+  count, expansion, FLA_FIELDS, FLA_IGNORED, FLA_MIXER, flaJson, type FlaSettings, flaSettings, headSize, layerCount,
+} from "../fla/settings";
+
+/** Fields of one mixer. */
+export const GLA_MIXER = {
+  ...FLA_MIXER,
+  num_heads: optionalField(count, 4),
+  expand_k: optionalField(expansion, 0.5),
+  expand_v: optionalField(expansion, 1),
+  use_short_conv: optionalField(flagField(), false),
+};
 
 const FIELDS = {
   model_type: choiceField("gla"),
   ...FLA_FIELDS,
+  ...GLA_MIXER,
   num_hidden_layers: optionalField(layerCount, 24),
-  num_heads: optionalField(count, 4),
   num_kv_heads: optionalField(nullableField(count, null), null),
-  expand_k: optionalField(expansion, 0.5),
-  expand_v: optionalField(expansion, 1),
   // Which kernel: the function is one. `fused_chunk` stands in files of before 2025.
   attn_mode: optionalField(choiceField("chunk", "fused_chunk", "fused_recurrent"), "chunk"),
-  use_short_conv: optionalField(flagField(), false),
   share_conv_kernel: optionalField(flagField(), false),
   feature_map: optionalField(choiceField(null), null),
   clamp_min: optionalField(choiceField(null), null),

@@ -55,7 +55,8 @@ export async function loadGla(config: unknown, weights: Safetensors, device: Dev
   return { model, parameters: await loadParameters(model, weights, device, { dtype }) satisfies Parameters };
 }
 
-function glaMixer(c: GlaConfig) {
+/** The mixer alone, for stacks of several kinds. */
+export function glaMixer(c: GlaConfig) {
   const normal = normalInit(c.initStd);
   const { heads, width } = c;
   const [keys, values] = [heads * c.keySize, heads * c.valueSize];

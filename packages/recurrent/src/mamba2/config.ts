@@ -52,6 +52,21 @@ const range = pairField(positive, positive);
 // JSON has no infinity: published files leave the upper limit out or write null for it.
 const limit = pairField(numberField({ from: 0 }), nullableField(numberField({ above: 0, infinite: true }), Infinity));
 
+/** Fields of one mixer. */
+export const MAMBA2_MIXER = {
+  d_state: optionalField(count, 128),
+  d_conv: optionalField(kernel, 4),
+  expand: optionalField(expansion, 2),
+  headdim: optionalField(count, 64),
+  ngroups: optionalField(count, 1),
+  chunk_size: optionalField(count, 256),
+  A_init_range: optionalField(range, [1, 16]),
+  dt_min: optionalField(positive, 1e-3),
+  dt_max: optionalField(positive, 0.1),
+  dt_init_floor: optionalField(positive, 1e-4),
+  dt_limit: optionalField(limit, [0, Infinity]),
+};
+
 /** Fields of `MambaConfig` and of `Mamba2`, and `norm_epsilon`, which mamba_ssm has no field for. */
 const STATE_SPACES = {
   fields: {
@@ -68,19 +83,9 @@ const STATE_SPACES = {
     norm_epsilon: optionalField(positive, 1e-5),
     ssm_cfg: sectionField({
       layer: choiceField("Mamba2"),
-      d_state: optionalField(count, 128),
-      d_conv: optionalField(kernel, 4),
+      ...MAMBA2_MIXER,
       conv_init: optionalField(choiceField(null), null),
-      expand: optionalField(expansion, 2),
-      headdim: optionalField(count, 64),
       d_ssm: optionalField(nullableField(count, null), null),
-      ngroups: optionalField(count, 1),
-      chunk_size: optionalField(count, 256),
-      A_init_range: optionalField(range, [1, 16]),
-      dt_min: optionalField(positive, 1e-3),
-      dt_max: optionalField(positive, 0.1),
-      dt_init_floor: optionalField(positive, 1e-4),
-      dt_limit: optionalField(limit, [0, Infinity]),
       bias: optionalField(choiceField(false), false),
       conv_bias: optionalField(choiceField(true), true),
       rmsnorm: optionalField(choiceField(true), true),

@@ -109,7 +109,8 @@ export function mamba2Decoder(c: Mamba2Config) {
   });
 }
 
-function mamba2Mixer(c: Mamba2Config) {
+/** The mixer alone, for stacks of several kinds. */
+export function mamba2Mixer(c: Mamba2Config) {
   const withinFanIn = (fanIn: number) => uniformInit(1 / Math.sqrt(fanIn));
   const scanned = c.groups * c.stateSize;
   const convolution = shortConvolution("conv1d", {

@@ -49,6 +49,23 @@ export interface Mamba3Config {
 const [count, layers, vocabulary] = [wholeField({ to: 2 ** 20 }), wholeField({ to: 2 ** 12 }), wholeField({ to: 2 ** 24 })];
 const positive = numberField({ above: 0 });
 
+/** Fields of one mixer. */
+export const MAMBA3_MIXER = {
+  d_state: optionalField(count, 128),
+  expand: optionalField(numberField({ above: 0, to: 64 }), 2),
+  headdim: optionalField(count, 64),
+  ngroups: optionalField(count, 1),
+  rope_fraction: optionalField(choiceField(0.5, 1), 0.5),
+  dt_min: optionalField(positive, 1e-3),
+  dt_max: optionalField(positive, 0.1),
+  dt_init_floor: optionalField(positive, 1e-4),
+  A_floor: optionalField(positive, 1e-4),
+  is_outproj_norm: optionalField(flagField(), false),
+  is_mimo: optionalField(flagField(), false),
+  mimo_rank: optionalField(wholeField({ to: 64 }), 4),
+  chunk_size: optionalField(count, 64),
+};
+
 /** Fields of `MambaConfig` and of `Mamba3`, and `norm_epsilon`, which mamba_ssm has no field for. */
 const FORM = {
   fields: {
@@ -65,19 +82,7 @@ const FORM = {
     norm_epsilon: optionalField(positive, 1e-5),
     ssm_cfg: sectionField({
       layer: choiceField("Mamba3"),
-      d_state: optionalField(count, 128),
-      expand: optionalField(numberField({ above: 0, to: 64 }), 2),
-      headdim: optionalField(count, 64),
-      ngroups: optionalField(count, 1),
-      rope_fraction: optionalField(choiceField(0.5, 1), 0.5),
-      dt_min: optionalField(positive, 1e-3),
-      dt_max: optionalField(positive, 0.1),
-      dt_init_floor: optionalField(positive, 1e-4),
-      A_floor: optionalField(positive, 1e-4),
-      is_outproj_norm: optionalField(flagField(), false),
-      is_mimo: optionalField(flagField(), false),
-      mimo_rank: optionalField(wholeField({ to: 64 }), 4),
-      chunk_size: optionalField(count, 64),
+      ...MAMBA3_MIXER,
     }, ["fuse_pregate_headwise_norm", "dropout"]),
   },
   ignored: ["attn_cfg", "fused_add_norm"],

@@ -103,7 +103,8 @@ function mamba3Decoder(c: Mamba3Config) {
 
 const withinFanIn = (fanIn: number) => uniformInit(1 / Math.sqrt(fanIn));
 
-function mamba3Mixer(c: Mamba3Config) {
+/** The mixer alone, for stacks of several kinds. */
+export function mamba3Mixer(c: Mamba3Config) {
   const { heads, headSize, stateSize, rank, groups, angles, innerWidth } = c;
   const scanned = rank * groups * stateSize;
   const parts = [innerWidth, innerWidth, scanned, scanned, heads, heads, heads, angles];

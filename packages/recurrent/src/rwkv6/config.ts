@@ -12,16 +12,21 @@ import {
 // Bounds are far above any published model; they keep a hostile file from asking for endless tables.
 const [count, layers, vocabulary] = [wholeField({ to: 2 ** 20 }), wholeField({ to: 2 ** 12 }), wholeField({ to: 2 ** 24 })];
 
+/** Fields of one time mix. */
+export const RWKV6_MIXER = {
+  head_size: optionalField(count, 64),
+  d_mix_lora: optionalField(count, 32),
+  d_decay_lora: optionalField(count, 64),
+};
+
 const FIELDS = {
   model_type: optionalField(choiceField("rwkv6"), "rwkv6"),
   format: optionalField(choiceField("rwkv-x060"), "rwkv-x060"),
   n_layer: layers,
   n_embd: count,
   vocab_size: vocabulary,
-  head_size: optionalField(count, 64),
   dim_ffn: optionalField(nullableField(count, null), null),
-  d_mix_lora: optionalField(count, 32),
-  d_decay_lora: optionalField(count, 64),
+  ...RWKV6_MIXER,
 };
 
 /**

@@ -69,7 +69,7 @@ function rwkv6Decoder(c: Rwkv6Config) {
     layers: Array.from({ length: c.layers }, (_, layer) => {
       const depth = new Depth(layer, c.layers);
       return {
-        mixer: { norm: layerNormOf("ln1", c.width), block: prefixed("att", timeMix(c, depth)) },
+        mixer: { norm: layerNormOf("ln1", c.width), block: prefixed("att", rwkv6TimeMix(c, depth)) },
         feedForward: { norm: layerNormOf("ln2", c.width), block: prefixed("ffn", channelMix(c, depth)) },
       };
     }),
@@ -84,7 +84,8 @@ function rwkv6Decoder(c: Rwkv6Config) {
 /** The inputs whose shares of the token before depend on the tokens. */
 const MIXED = ["w", "k", "v", "r", "g"] as const;
 
-function timeMix(c: Rwkv6Config, depth: Depth) {
+/** The time mix alone, for stacks of several kinds. */
+export function rwkv6TimeMix(c: Rwkv6Config, depth: Depth) {
   const { width, heads, headSize, mixRank, decayRank } = c;
   const { down, left } = depth;
   const vector = (name: string, init: Init) => share(name, width, init);

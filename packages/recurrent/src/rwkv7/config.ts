@@ -13,18 +13,23 @@ import {
 const [count, layers, vocabulary] = [wholeField({ to: 2 ** 20 }), wholeField({ to: 2 ** 12 }), wholeField({ to: 2 ** 24 })];
 const derived = optionalField(nullableField(count, null), null);
 
+/** Fields of one time mix. */
+export const RWKV7_MIXER = {
+  head_size: optionalField(count, 64),
+  d_decay_lora: derived,
+  d_aaa_lora: derived,
+  d_mv_lora: derived,
+  d_gate_lora: derived,
+};
+
 const FIELDS = {
   model_type: optionalField(choiceField("rwkv7"), "rwkv7"),
   format: optionalField(choiceField("rwkv-x070"), "rwkv-x070"),
   n_layer: layers,
   n_embd: count,
   vocab_size: vocabulary,
-  head_size: optionalField(count, 64),
   dim_ffn: derived,
-  d_decay_lora: derived,
-  d_aaa_lora: derived,
-  d_mv_lora: derived,
-  d_gate_lora: derived,
+  ...RWKV7_MIXER,
 };
 
 /**

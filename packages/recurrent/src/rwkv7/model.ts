@@ -72,7 +72,7 @@ function rwkv7Decoder(c: Rwkv7Config) {
     layers: Array.from({ length: c.layers }, (_, layer) => {
       const depth = new Depth(layer, c.layers);
       return {
-        mixer: { norm: layerNormOf("ln1", c.width), block: prefixed("att", timeMix(c, depth)) },
+        mixer: { norm: layerNormOf("ln1", c.width), block: prefixed("att", rwkv7TimeMix(c, depth)) },
         feedForward: { norm: layerNormOf("ln2", c.width), block: prefixed("ffn", channelMix(c, depth)) },
       };
     }),
@@ -87,7 +87,8 @@ function rwkv7Decoder(c: Rwkv7Config) {
 /** Least length that a vector is divided by when it is made one of length 1. */
 const LEAST_LENGTH = 1e-12;
 
-function timeMix(c: Rwkv7Config, depth: Depth) {
+/** The time mix alone, for stacks of several kinds. */
+export function rwkv7TimeMix(c: Rwkv7Config, depth: Depth) {
   const { width, heads, headSize } = c;
   const { layer, down, left } = depth;
   const vector = (name: string, init: Init) => share(name, width, init);
