@@ -8,6 +8,11 @@ export { GATED_DELTANET_PRESETS, type GatedDeltaNetPreset } from "./gatedDeltaNe
 export { type GlaConfig, glaJson, type GlaJson, parseGlaConfig } from "./gla/config";
 export { type Gla, gla, glaParameterCount, type LoadedGla, loadGla } from "./gla/model";
 export { GLA_PRESETS, type GlaPreset } from "./gla/presets";
+export { type BlockConfig, type BlockJson, type HybridConfig, type HybridJson, hybridJson, type LayerJson,
+  parseHybridConfig } from "./hybrid/config";
+export type { BlockType } from "./hybrid/kinds";
+export { type Hybrid, hybrid, type HybridLayerState, hybridParameterCount, type HybridState, loadHybrid } from "./hybrid/model";
+export { HYBRID_PRESETS, type HybridPreset } from "./hybrid/presets";
 export { type Mamba2Config, type Mamba2Json, type Mamba2Layout, mamba2Json, parseMamba2Config } from "./mamba2/config";
 export { type LoadedMamba2, loadMamba2, saveMamba2 } from "./mamba2/files";
 export { type Mamba2, mamba2, type Mamba2LayerState, type Mamba2Layouts, type Mamba2Options, mamba2ParameterCount,

@@ -53,6 +53,9 @@ export function noisyStates(
       const shape = [batch, ...one.shape.slice(1)];
       const leaf = about.get(path);
       const leafKey = foldIn(foldIn(key, 1), leafNumber++);
+      check(one.size > 0 || !getsNoise(leaf, options), "E_CONFIG", () =>
+        `${name}: ${path} is empty at first, as the keys and values of attention are: what was never read can't be stood for by noise; `
+          + "leave noisyConvolution false");
       return getsNoise(leaf, options) ? draw({ about: leaf, shape, key: leafKey, device, dtype }) : zeros(device, shape, one.dtype);
     });
     return resetSequences(state, resets);

@@ -21,6 +21,7 @@ export {
   type AnySpecs, type Bound, matrix, type Names, parameter, type ParameterOptions, type ParameterSet, parameterSet, type ParameterSpec,
   type Specs, stack, under,
 } from "./parameters";
+export { squaredRelu } from "./squaredRelu";
 export { swiGlu, swiGluOfThree, type SwiGluOptions } from "./swiGlu";
 export { shiftState, shortConvolution, type ShortConvolution, type ShortConvolutionOptions, tokenShift } from "./time";
 export { TRANSFORMERS_FIELDS } from "./transformersFields";
