@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "gemmTile.h"
+#include "gemmThen.h"
 
 namespace lenggen {
 namespace LENGGEN_ISA {
@@ -18,7 +18,7 @@ static_assert(TILE_VECTORS == 2, "tiles are two vectors wide");
 inline int64_t panelsOf(int64_t columns) { return (columns + PANEL - 1) / PANEL; }
 inline int64_t panelWidth(int64_t columns, int64_t p) { return std::min(PANEL, columns - p * PANEL); }
 
-// sums += factor · (rows of A)(k steps) · B, B being a panel.
+// sums += (rows of A, of k steps) · B, B being a panel.
 template <int ROWS>
 LENGGEN_INLINE void addProduct(vf (&sums)[ROWS][2], int64_t k, const float* a, int64_t aRow, int64_t aStep, const float* b, Ahead* ahead) {
   multiply<false>(sums, k, a, aRow, aStep, b, PANEL, WIDTH, nextOf(ahead, k, b));
@@ -66,7 +66,7 @@ void eachTile(int64_t m, const Tile& tile) {
   }
 }
 
-// A panel's columns of a row-major matrix, rows times factor[row] · scale; zeros in columns that are not there.
+// A panel's columns of a row-major matrix; zeros in columns that are not there.
 inline void loadPanel(const float* from, int64_t row, int64_t rows, int64_t width, float* to) {
   vf pair[2];
   for (int64_t i = 0; i < rows; i++, from += row, to += PANEL) {
@@ -75,8 +75,8 @@ inline void loadPanel(const float* from, int64_t row, int64_t rows, int64_t widt
   }
 }
 
-// to = factor · to + (k steps of A) · B in panels, and a copy of it with rows of `width`, unless that is nullptr. With a second product
-// unless its steps are 0.
+// to[i] = factor[i · factorStep] to[i] + (A of `steps` steps, turned) · B in panels, and a copy of it with rows of `copyRow`, unless that is
+// nullptr. With a second product unless its steps are 0.
 struct Update {
   int64_t steps;
   const float* a;
@@ -85,11 +85,12 @@ struct Update {
   int64_t moreSteps;
   const float* moreA;
   const float* moreB;
-  float factor;
+  const float* factor;
+  int64_t factorStep;
   bool fromZero;
   float* to;
   float* copy;
-  int64_t width;
+  int64_t copyRow, width;
   Ahead* ahead;
 
   template <int ROWS>
@@ -102,10 +103,10 @@ struct Update {
       float* at = to + (i + r) * PANEL;
 #pragma GCC unroll 2
       for (int v = 0; v < 2; v++) {
-        if (!fromZero) sums[r][v] += load(at + v * WIDTH) * factor;
+        if (!fromZero) sums[r][v] += load(at + v * WIDTH) * factor[(i + r) * factorStep];
         store(at + v * WIDTH, sums[r][v]);
       }
-      if (copy) storePair(copy + (i + r) * width, width, sums[r][0], sums[r][1]);
+      if (copy) storePair(copy + (i + r) * copyRow, width, sums[r][0], sums[r][1]);
     }
   }
 };

@@ -12,6 +12,8 @@
   X(conv) \
   X(crossEntropy) \
   X(cumulativeSum) \
+  X(deltaRule) \
+  X(deltaRuleGradient) \
   X(elementwise) \
   X(embedding) \
   X(gatedLinearAttention) \

@@ -133,8 +133,8 @@ void scanChunk(const Forward& f, Workspace& w, int64_t batch, int64_t head, int6
     const float* before = fromZero ? nullptr : state;
     eachTile(length, ErrorTile{s, w, before, f.v + at, f.errors ? f.errors + at : nullptr, width, &ahead});
     eachTile(length, OutputTile{s, w, before, f.scale, f.y + at, width, &ahead});
-    eachTile(s.keySize, Update{length, w.k, s.packedRow(), w.scaledErrors, 0, nullptr, nullptr, w.decays.total, fromZero, state, next,
-        width, &ahead});
+    eachTile(s.keySize, Update{length, w.k, s.packedRow(), w.scaledErrors, 0, nullptr, nullptr, &w.decays.total, 0, fromZero, state,
+        next, width, width, &ahead});
   }
 }
 

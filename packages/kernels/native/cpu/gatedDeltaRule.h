@@ -4,7 +4,6 @@
 #pragma once
 #include "decays.h"
 #include "deltaTile.h"
-#include "gemmThen.h"
 #include "signatures/gatedDeltaRule.h"
 
 namespace lenggen {

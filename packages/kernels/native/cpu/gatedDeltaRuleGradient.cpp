@@ -121,8 +121,8 @@ void walkChunk(const Gradient& f, WalkSpace& w, int64_t batch, int64_t head, int
     }
     eachTile<true>(length, SolveTile{s, w, hasEnd ? state : nullptr, length, f.dv + at, width, &ahead});
     if (!further) continue;
-    eachTile(s.keySize, Update{length, w.q, s.packedRow(), w.scaledDy, length, w.k, w.scaledDv, w.decays.total, !hasEnd, state,
-        copy ? copy + s.panel(p) : nullptr, width, &ahead});
+    eachTile(s.keySize, Update{length, w.q, s.packedRow(), w.scaledDy, length, w.k, w.scaledDv, &w.decays.total, 0, !hasEnd,
+        state, copy ? copy + s.panel(p) : nullptr, width, width, &ahead});
   }
 }
 
