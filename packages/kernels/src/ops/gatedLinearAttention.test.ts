@@ -108,6 +108,11 @@ eachDevice("gatedLinearAttention", (device) => {
       await compareWithReference(device, full(), inputs({ T: 150, H: 2, K: 16, V: 16, decay, bonus }));
     });
 
+  it.each([{ decay: "weak", bonus: false }, { decay: "every size", bonus: true }] as const)(
+    "stays accurate over 16,384 steps with decay: $decay, bonus $bonus", async (both) => {
+      await compareWithReference(device, full(), inputs({ T: 16_384, H: 1, K: 4, V: 3, B: 1, ...both }));
+    });
+
   it.each([1, 2, 15, 16, 17, 64, 100, 256])("gives the same with chunks of %i", async (chunk) => {
     for (const both of BOTH) await compareWithReference(device, full(chunk), inputs({ T: 100, H: 2, K: 12, V: 20, B: 1, ...both }));
   });

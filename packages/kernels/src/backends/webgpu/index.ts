@@ -15,6 +15,7 @@ import { cumulativeSum } from "./cumulativeSum";
 import { gather } from "./gather";
 import { where } from "./where";
 import { embedding } from "./embedding";
+import { gatedLinearAttention } from "./gatedLinearAttention";
 import { gates } from "./gates";
 import { createLauncher, type Launcher } from "./launcher";
 import { layerNorm } from "./layerNorm";
@@ -44,6 +45,7 @@ const createKernels = (gpu: Launcher): KernelTable => ({
   ...where(gpu),
   ...gather(gpu),
   ...cumulativeSum(gpu),
+  ...gatedLinearAttention(gpu),
   ...gates(gpu),
   ...layerNorm(gpu),
   ...lerp(gpu),

@@ -14,7 +14,8 @@ import { ssdOutputs, ssdPass, ssdStates, ssdStep } from "./ssdForward";
 import { RECORD, recordQuads, ssdInputGradient, ssdScoreGradient, ssdStateGradient } from "./ssdGradient";
 import { type SharedParts, ssdGradientShared } from "./ssdGradientShared";
 import { CHUNK } from "./ssdTile";
-import { chunksOf, SQUARE, type Unit, unitsOf } from "./ssdUnits";
+import { chunksOf, SQUARE, type Unit } from "./scanUnits";
+import { unitsOf } from "./ssdUnits";
 
 type Forward = ArgumentsOf<typeof ssdKernels.ssd>;
 type Gradient = ArgumentsOf<typeof ssdKernels.ssdGradient>;
