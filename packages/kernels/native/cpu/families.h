@@ -32,6 +32,8 @@
   X(reduce) \
   X(retrieve) \
   X(rope) \
+  X(selectiveScan) \
+  X(selectiveScanGradient) \
   X(ssd) \
   X(ssdGradient) \
   X(turn) \

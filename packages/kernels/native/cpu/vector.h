@@ -231,6 +231,7 @@ LENGGEN_INLINE void transposeSquare(vf (&rows)[WIDTH]) {
 
 // Two bounds keep the exponent arithmetic inside an int; beyond them the results are infinity and 0 anyway.
 constexpr float EXP_LOW = -105.0f, EXP_HIGH = 90.0f;
+constexpr float EXP2_LOW = -151.0f, EXP2_HIGH = 130.0f;
 
 // e^x; within 2 ulp, where the result is a normal number (others are 0). exp(0) is 1, exp(-inf) 0, overflow is inf, NaN stays NaN.
 // Coefficients: Cephes expf (Moshier).
@@ -250,6 +251,31 @@ LENGGEN_INLINE vf exp(vf x) {
   return (vf)_mm512_maskz_scalef_ps(-1, (__m512)p, (__m512)n);
 #else
   // 2^n in two factors, since n reaches past the exponents of normal numbers.
+  const vi whole = bitsOf(shifted) - 0x4b400000;
+  const vi half = whole >> 1;
+  return p * floatOf((half + 127) << 23) * floatOf((whole - half + 127) << 23);
+#endif
+}
+
+// 2^x, cheaper than exp; within 2 ulp, where the result is a normal number (others are 0). exp2(0) is 1, exp2(-inf) 0, what overflows is
+// not finite, NaN stays NaN. Coefficients: Cephes exp2f (Moshier).
+LENGGEN_INLINE vf exp2(vf x) {
+  x = max(broadcast(EXP2_LOW), x);
+#if !defined(__AVX512F__)
+  x = min(broadcast(EXP2_HIGH), x);
+#endif
+  const vf shifted = x + 12582912.0f;
+  const vf n = shifted - 12582912.0f;
+  const vf r = x - n;
+  vf p = r * 1.535336188319500e-4f + 1.339887440266574e-3f;
+  p = p * r + 9.618437357674640e-3f;
+  p = p * r + 5.550332471162809e-2f;
+  p = p * r + 2.402264791363012e-1f;
+  p = p * r + 6.931472028550421e-1f;
+  p = p * r + 1.0f;
+#if defined(__AVX512F__)
+  return (vf)_mm512_maskz_scalef_ps(-1, (__m512)p, (__m512)n);
+#else
   const vi whole = bitsOf(shifted) - 0x4b400000;
   const vi half = whole >> 1;
   return p * floatOf((half + 127) << 23) * floatOf((whole - half + 127) << 23);

@@ -1,0 +1,91 @@
+// What the two halves of the selective scan share (selectiveScan.cpp, selectiveScanGradient.cpp): sizes, addresses, blocks of channels.
+//
+// Lanes are channels. A block of at most BLOCK channels of one group walks along time by itself, by chunks whose numbers stay in the
+// caches: its vectors lie one after another, [vectors,steps,WIDTH] of a chunk and [vectors,N,WIDTH] of a state. Lanes past the last
+// channel are zeros.
+#pragma once
+#include <algorithm>
+
+#include "arena.h"
+#include "kernel.h"
+#include "signatures/selectiveScan.h"
+#include "vector.h"
+
+namespace lenggen {
+namespace LENGGEN_ISA {
+namespace {
+
+constexpr int64_t MAX_CHUNK = 256;
+constexpr int64_t BLOCK = 64;
+
+// States of a vector of channels that are walked along a chunk together, in registers.
+constexpr int TILE = 4;
+
+// Rates are multiplied by it, so that decays are powers of 2.
+constexpr float LOG2E = 1.44269504088896341f;
+constexpr float LN2 = 0.693147180559945309f;
+
+struct ScanSizes {
+  int64_t batch, steps, channels, groups, stateSize, chunk;
+  template <typename Args>
+  explicit ScanSizes(const Args& args)
+      : batch(args.batch), steps(args.steps), channels(args.channels), groups(args.groups), stateSize(args.stateSize), chunk(args.chunk) {}
+  int64_t chunks() const { return (steps + chunk - 1) / chunk; }
+  int64_t length(int64_t k) const { return std::min(chunk, steps - k * chunk); }  // of chunk k
+  int64_t sharedRow() const { return groups * stateSize; }
+  // Where sequence b starts at step t: channel d of x, dt and y; group g of b and c.
+  int64_t scalar(int64_t b, int64_t t, int64_t d) const { return (b * steps + t) * channels + d; }
+  int64_t shared(int64_t b, int64_t t, int64_t g) const { return ((b * steps + t) * groups + g) * stateSize; }
+};
+
+template <typename Args>
+void checkScan(const Args& args) {
+  require(args.chunk >= 1 && args.chunk <= MAX_CHUNK, "a chunk has 1 ... 256 steps");
+  require(args.groups >= 1 && args.channels % args.groups == 0, "groups must divide channels");
+}
+
+// How the channels of a group are cut into blocks: by the shapes alone, since gradients of b and c are summed block by block.
+struct Blocks {
+  int64_t perGroup, channelsPerGroup, sixteens;
+  explicit Blocks(const ScanSizes& s) : channelsPerGroup(s.channels / s.groups), sixteens((channelsPerGroup + 15) / 16) {
+    perGroup = (channelsPerGroup + BLOCK - 1) / BLOCK;
+  }
+  int64_t border(int64_t i) const { return std::min(channelsPerGroup, sixteens * i / perGroup * 16); }
+};
+
+// One block of one sequence's channels.
+struct Place {
+  int64_t batch, group, block, first, count, vectors;
+  Place(const ScanSizes& s, const Blocks& blocks, int64_t item)
+      : batch(item / (s.groups * blocks.perGroup)), group(item / blocks.perGroup % s.groups), block(item % blocks.perGroup),
+        first(group * blocks.channelsPerGroup + blocks.border(block)),
+        count(blocks.border(block + 1) - blocks.border(block)), vectors((count + WIDTH - 1) / WIDTH) {}
+  // Channels of vector v.
+  int64_t lanes(int64_t v) const { return std::min<int64_t>(WIDTH, count - v * WIDTH); }
+  // Where the states [N,lanes] of vector v before chunk k are kept: those of a block one after another, as it comes to them.
+  int64_t start(const ScanSizes& s, int64_t k, int64_t v) const {
+    return ((batch * s.channels + first) * s.chunks() + k * count + v * WIDTH) * s.stateSize;
+  }
+};
+
+// [count,N] of channels in memory, as vectors [vectors,N,WIDTH] times a factor; zeros for nullptr.
+inline void gatherStates(const float* from, const Place& p, int64_t N, float factor, float* to) {
+  std::fill(to, to + p.vectors * N * WIDTH, 0.0f);
+  for (int64_t i = 0; i < p.count && from; i++)
+    for (int64_t n = 0; n < N; n++) to[(i / WIDTH * N + n) * WIDTH + i % WIDTH] = from[i * N + n] * factor;
+}
+inline void scatterStates(const float* from, const Place& p, int64_t N, float* to) {
+  for (int64_t i = 0; i < p.count; i++)
+    for (int64_t n = 0; n < N; n++) to[i * N + n] = from[(i / WIDTH * N + n) * WIDTH + i % WIDTH];
+}
+
+// Rows of a chunk that the next one will need: asked for one by one, a line a step.
+struct Ahead {
+  const float* row;
+  int64_t stride;
+  void at(int64_t t) const { __builtin_prefetch(row + t * stride, 0, 2); }
+};
+
+}  // namespace
+}  // namespace LENGGEN_ISA
+}  // namespace lenggen
