@@ -1,6 +1,6 @@
 /** What every family refuses, each by being registered: configurations that make no model of it, and states of others. */
 import {
-  type Device, devices, dispose, key, leaves, LenggenError, loadState, memorySource, open, saveState, tokenTensor, type Tree,
+  type Device, devices, dispose, key, leaves, LenggenError, loadState, memorySource, open, saveState, scope, tokenTensor, type Tree,
 } from "@lenggen/kernels";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { MODELS } from "./families";
@@ -88,7 +88,7 @@ describe.each(FAMILIES)("a configuration of family %s", (family) => {
     const answers = sizes.map((path) => answerTo(family, ({ of, name }) => { of[name] = 37; }, path)?.message)
       .filter((message) => message !== undefined);
     for (const answer of answers) expect(answer).toMatch(/^config: .*(37|36|74|expected)/);
-    if (INDIVISIBLE.has(family)) expect(answers).toEqual([]);
+    if (INDIVISIBLE.has(family)) for (const answer of answers) expect(answer).toContain("expected");
     else expect(answers).toContainEqual(expect.stringMatching(/divide|multiple|even|times/));
   });
 });
@@ -119,7 +119,7 @@ describe("a state of another family", () => {
       const state = stranger.initialState(1, device);
       // Tensors alone don't tell whose they are where names and shapes are the same (RWKV-6 and RWKV-7); a file does.
       if (formOf(state) !== formOf(mine)) {
-        expect(() => model.forward(parameters, tokens, state)).toThrow(expect.objectContaining({
+        expect(() => scope(() => model.forward(parameters, tokens, state))).toThrow(expect.objectContaining({
           code: expect.stringMatching(/^E_(ARGUMENT|SHAPE)$/) as string, message: expect.stringMatching(/\bstate\b/) as string }));
       }
       const own = stranger.init(key(1), device);

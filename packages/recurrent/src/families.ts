@@ -6,6 +6,9 @@ import { gla, loadGla } from "./gla/model";
 import { GLA_PRESETS } from "./gla/presets";
 import { hybrid, loadHybrid } from "./hybrid/model";
 import { HYBRID_PRESETS } from "./hybrid/presets";
+import { loadMamba } from "./mamba/files";
+import { mamba } from "./mamba/model";
+import { MAMBA_PRESETS } from "./mamba/presets";
 import { loadMamba2 } from "./mamba2/files";
 import { mamba2 } from "./mamba2/model";
 import { MAMBA2_PRESETS } from "./mamba2/presets";
@@ -24,6 +27,7 @@ export const RECURRENT_FAMILIES = {
   gated_deltanet: { presets: GATED_DELTANET_PRESETS, make: gatedDeltaNet, load: loadGatedDeltaNet },
   gla: { presets: GLA_PRESETS, make: gla, load: loadGla },
   hybrid: { presets: HYBRID_PRESETS, make: hybrid, load: loadHybrid },
+  mamba: { presets: MAMBA_PRESETS, untyped: (json) => ssmLayer(json) === "Mamba1", make: mamba, load: loadMamba },
   mamba2: { presets: MAMBA2_PRESETS, untyped: (json) => ssmLayer(json) === "Mamba2", make: mamba2, load: loadMamba2 },
   mamba3: { presets: MAMBA3_PRESETS, untyped: (json) => ssmLayer(json) === "Mamba3", make: mamba3, load: loadMamba3 },
   rwkv6: { presets: RWKV6_PRESETS, make: rwkv6, load: loadRwkv6 },

@@ -13,6 +13,12 @@ export { type BlockConfig, type BlockJson, type HybridConfig, type HybridJson, h
 export type { BlockType } from "./hybrid/kinds";
 export { type Hybrid, hybrid, type HybridLayerState, hybridParameterCount, type HybridState, loadHybrid } from "./hybrid/model";
 export { HYBRID_PRESETS, type HybridPreset } from "./hybrid/presets";
+export { type MambaConfig, mambaJson, type MambaJson, parseMambaConfig } from "./mamba/config";
+export { type LoadedMamba, loadMamba, saveMamba } from "./mamba/files";
+export { type Mamba, mamba, type MambaLayerState, type MambaLayouts, type MambaOptions, mambaParameterCount,
+  type MambaState } from "./mamba/model";
+export { MAMBA_PRESETS, type MambaPreset } from "./mamba/presets";
+export type { MambaLayout } from "./mambaFiles";
 export { type Mamba2Config, type Mamba2Json, type Mamba2Layout, mamba2Json, parseMamba2Config } from "./mamba2/config";
 export { type LoadedMamba2, loadMamba2, saveMamba2 } from "./mamba2/files";
 export { type Mamba2, mamba2, type Mamba2LayerState, type Mamba2Layouts, type Mamba2Options, mamba2ParameterCount,

@@ -10,9 +10,10 @@ import {
   choiceField, type ConfigInput, type ConfigOptions, type ConfigOutput, flagField, listField, nullableField, numberField,
   optionalField, pairField, readConfig, sectionField, TRANSFORMERS_FIELDS, wholeField,
 } from "@lenggen/kernels/nn";
+import { layoutOf, type MambaLayout, padded, transformersVocabulary } from "../mambaFiles";
 
-/** The programs whose forms of `config.json` there are: https://github.com/state-spaces/mamba, and Hugging Face's transformers. */
-export type Mamba2Layout = "mamba_ssm" | "transformers";
+/** The programs whose forms of `config.json` there are. */
+export type Mamba2Layout = MambaLayout;
 
 /** A configuration with everything derived; made by {@link parseMamba2Config}. */
 export interface Mamba2Config {
@@ -96,7 +97,7 @@ const STATE_SPACES = {
   ignored: ["attn_cfg", "fused_add_norm"],
 };
 
-/** Fields of transformers' `Mamba2Config`, and three that it has none for and leaves alone: see layout.ts. */
+/** Fields of transformers' `Mamba2Config`, and three that it has none for and leaves alone: see mambaFiles.ts. */
 const TRANSFORMERS = {
   fields: {
     model_type: choiceField("mamba2"),
@@ -135,12 +136,6 @@ export function parseMamba2Config(json: unknown, options: ConfigOptions = {}): M
     : fromStateSpaces(readConfig(STATE_SPACES, json, options));
 }
 
-/** Which of the two published forms a configuration is in: that of mamba_ssm has a `d_model`, and no `model_type` of its own. */
-export function layoutOf(json: unknown): Mamba2Layout {
-  if (json === null || typeof json !== "object") return "mamba_ssm";
-  return "hidden_size" in json || ("model_type" in json && !("d_model" in json)) ? "transformers" : "mamba_ssm";
-}
-
 function fromStateSpaces(json: ConfigOutput<typeof STATE_SPACES.fields>): Mamba2Config {
   const { ssm_cfg: ssm } = json;
   check(ssm.d_ssm === null || ssm.d_ssm === ssm.expand * json.d_model, "E_CONFIG", () =>
@@ -170,16 +165,10 @@ function fromTransformers(json: ConfigOutput<typeof TRANSFORMERS.fields>): Mamba
   const innerWidth = json.expand * json.hidden_size;
   check(json.num_heads === null || json.num_heads * json.head_dim === innerWidth, "E_CONFIG", () =>
     `config: num_heads ${json.num_heads} times head_dim ${json.head_dim} must be expand·hidden_size = ${innerWidth}`);
-  const given = json.unpadded_vocab_size ?? json.vocab_size;
-  const padMultiple = json.vocab_size % json.pad_vocab_size_multiple === 0 ? json.pad_vocab_size_multiple : 1;
-  check(json.vocab_size === padded(given, padMultiple), "E_CONFIG", () =>
-    `config: unpadded_vocab_size ${given} and pad_vocab_size_multiple ${json.pad_vocab_size_multiple} do not make a vocab_size of `
-      + `${json.vocab_size}`);
   return derive({
     width: json.hidden_size,
     layers: json.num_hidden_layers,
-    vocabulary: given,
-    padMultiple,
+    ...transformersVocabulary(json),
     innerWidth,
     headSize: json.head_dim,
     stateSize: json.state_size,
@@ -213,11 +202,9 @@ function derive(given: Omit<Mamba2Config, "heads" | "convolutionWidth" | "padded
   };
 }
 
-const padded = (vocabulary: number, multiple: number): number => Math.ceil(vocabulary / multiple) * multiple;
-
 /**
  * A configuration with nothing left out, in the state-spaces form and with two fields more than mamba_ssm's own `config.json` has
- * (`norm_epsilon`, and null in `dt_limit` for no limit). It makes the same model again; see layout.ts for what other programs read.
+ * (`norm_epsilon`, and null in `dt_limit` for no limit). It makes the same model again; see mambaFiles.ts for what other programs read.
  */
 export function mamba2Json(config: Mamba2Config): Mamba2Json {
   return {

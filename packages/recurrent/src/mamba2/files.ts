@@ -1,9 +1,10 @@
 /**
- * Mamba-2 checkpoints: `config.json` beside `model.safetensors`, as mamba_ssm or transformers have them (layout.ts). Half-precision
+ * Mamba-2 checkpoints: `config.json` beside `model.safetensors`, as mamba_ssm or transformers have them (mambaFiles.ts). Half-precision
  * weights are widened to f32 unless f16 is asked for.
  */
-import { type Device, type DType, loadParameters, type Parameters, type Safetensors, saveModel } from "@lenggen/kernels";
-import { checkLayout, checkpointForm } from "./layout";
+import { type Device, type DType, loadParameters, type Parameters, type Safetensors } from "@lenggen/kernels";
+import { checkpointForm, saveFor } from "../mambaFiles";
+import { formsOf, reasonAgainst } from "./layout";
 import { type Mamba2, mamba2, mamba2Decoder, type Mamba2Layouts } from "./model";
 
 /** A model with its parameters, which are the caller's to dispose. */
@@ -30,8 +31,8 @@ export async function loadMamba2(config: unknown, weights: Safetensors, device: 
  */
 export function saveMamba2(model: Mamba2, parameters: Parameters,
   { layout }: Mamba2Layouts = {}): { config: string; weights: AsyncIterable<Uint8Array> } {
-  if (layout === undefined) return saveModel(model, parameters);
-  checkLayout(model.settings, layout);
-  return saveModel(layout === model.layout ? model
-    : { ...model, checkpoint: checkpointForm(model.settings, mamba2Decoder(model.settings).parameters, layout) }, parameters);
+  return saveFor(model, parameters, layout, {
+    reasonAgainst: (program) => reasonAgainst(model.settings, program),
+    form: (program) => checkpointForm(formsOf(model.settings), mamba2Decoder(model.settings).parameters, program),
+  });
 }

@@ -18,12 +18,13 @@
 import { type CheckpointForm, gatedRmsNorm, linear, linearSplit, parameterCount, reshape, type SequenceModel, ssd, ssmGates,
   type Tensor } from "@lenggen/kernels";
 import {
-  type Block, constantInit, type ConfigOptions, decoder, elementsInit, matrix, normalInit, parameter, prefixed, rmsNormBlock,
-  shortConvolution, type StatePart, type StateParts, uniformInit,
+  type Block, constantInit, type ConfigOptions, elementsInit, matrix, parameter, shortConvolution, type StatePart, type StateParts,
+  uniformInit,
 } from "@lenggen/kernels/nn";
 import { inverseSoftplus, logUniform } from "../init";
-import { layoutOf, type Mamba2Config, type Mamba2Layout, mamba2Json, parseMamba2Config } from "./config";
-import { checkLayout, checkpointForm, EMBEDDING, HEAD } from "./layout";
+import { checkLayout, checkpointForm, layoutOf, mambaDecoder, specialTokens } from "../mambaFiles";
+import { type Mamba2Config, type Mamba2Layout, mamba2Json, parseMamba2Config } from "./config";
+import { formsOf, reasonAgainst } from "./layout";
 
 /** Longest chunk that `ssd` takes. A checkpoint may name a longer one, for other hardware; results are the same. */
 const LONGEST_CHUNK = 256;
@@ -70,7 +71,7 @@ export interface Mamba2Options extends Mamba2Layouts, ConfigOptions {}
  */
 export function mamba2(json: unknown, { layout: wanted, ...reading }: Mamba2Options = {}): Mamba2 {
   const settings = parseMamba2Config(json, reading);
-  if (wanted !== undefined) checkLayout(settings, wanted);
+  if (wanted !== undefined) checkLayout(wanted, (program) => reasonAgainst(settings, program));
   const layout = wanted ?? layoutOf(json);
   const { parameters, ...parts } = mamba2Decoder(settings);
   return {
@@ -78,7 +79,7 @@ export function mamba2(json: unknown, { layout: wanted, ...reading }: Mamba2Opti
     settings,
     config: { ...mamba2Json(settings) },
     layout,
-    checkpoint: checkpointForm(settings, parameters, layout, specialTokens(json as object)),
+    checkpoint: checkpointForm(formsOf(settings), parameters, layout, specialTokens(json as object)),
     ...parts,
   };
 }
@@ -88,25 +89,9 @@ export function mamba2ParameterCount(c: Mamba2Config): number {
   return parameterCount(mamba2Decoder(c));
 }
 
-/** Special tokens, which transformers has in `config.json` and which nothing here depends on. */
-function specialTokens(json: object): Readonly<Record<string, unknown>> {
-  return Object.fromEntries(Object.entries(json).filter(([name]) => /^(?:bos|eos|pad)_token_id$/.test(name)));
-}
-
 /** The model without what makes it a checkpoint of one program or another. */
 export function mamba2Decoder(c: Mamba2Config) {
-  const rows = [c.paddedVocabulary, c.width] as const;
-  const tied = { init: normalInit(0.02), decay: true, half: true, copies: c.tieEmbeddings ? [HEAD] : [] };
-  const layer = { mixer: { block: prefixed("mixer", mamba2Mixer(c)), norm: rmsNormBlock("norm", c.width, c.normEps) } };
-  return decoder({
-    embedding: parameter(EMBEDDING, rows, tied),
-    layers: Array.from({ length: c.layers }, () => layer),
-    layerNames: "backbone.layers",
-    norm: rmsNormBlock("backbone.norm_f", c.width, c.normEps),
-    head: c.tieEmbeddings ? null : matrix(HEAD, rows, normalInit(0.02)),
-    vocabulary: c.vocabulary,
-    stateName: "layers",
-  });
+  return mambaDecoder(c, mamba2Mixer(c));
 }
 
 /** The mixer alone, for stacks of several kinds. */

@@ -1,0 +1,210 @@
+/**
+ * Mamba-1's configuration, read from either published form of `config.json`: that of state-spaces
+ * (`d_model`, `ssm_cfg`, ...) or that of transformers (`hidden_size`, `state_size`, ...).
+ *
+ * Glossary (Gu & Dao 2023 -> here): D -> `width`, L -> `layers`, N -> `stateSize`, E·D -> `innerWidth`, R -> `stepRank` (of the projection
+ * to step sizes), K -> `convolution` (kernel width).
+ */
+import { check } from "@lenggen/kernels";
+import {
+  choiceField, type ConfigInput, type ConfigOptions, type ConfigOutput, type Field, flagField, listField, nullableField, numberField,
+  optionalField, readConfig, sectionField, TRANSFORMERS_FIELDS, wholeField,
+} from "@lenggen/kernels/nn";
+import { layoutOf, padded, transformersVocabulary } from "../mambaFiles";
+
+/** A configuration with everything derived; made by {@link parseMambaConfig}. */
+export interface MambaConfig {
+  readonly width: number;
+  readonly layers: number;
+  /** Tokens that exist; `paddedVocabulary` rows are stored: the next multiple of `padMultiple`. */
+  readonly vocabulary: number;
+  readonly padMultiple: number;
+  readonly paddedVocabulary: number;
+  readonly innerWidth: number;
+  readonly stateSize: number;
+  readonly convolution: number;
+  readonly stepRank: number;
+  readonly normEps: number;
+  readonly tieEmbeddings: boolean;
+  /** Range of the step size dt at the start (log-uniform), and its floor. */
+  readonly dtRange: readonly [number, number];
+  readonly dtFloor: number;
+  /** How dt_proj.weight begins: uniform in ±dtScale/√R, or that number everywhere. */
+  readonly dtInit: "random" | "constant";
+  readonly dtScale: number;
+}
+
+// Bounds are far above any published model; they keep a hostile file from asking for endless tables.
+const [count, layers, vocabulary] = [wholeField({ to: 2 ** 20 }), wholeField({ to: 2 ** 12 }), wholeField({ to: 2 ** 24 })];
+const kernel = wholeField({ from: 2, to: 16 });
+const positive = numberField({ above: 0 });
+const expansion = numberField({ above: 0, to: 64 });
+/** A number, or "auto" for a sixteenth of the width, rounded up. */
+const rank: Field<number | "auto"> = {
+  expected: `${count.expected}, or "auto"`,
+  read: (value, path, unknown) => (value === "auto" ? value : count.read(value, path, unknown)),
+};
+const inits = choiceField("random", "constant");
+
+/** Arguments of mamba_ssm's `Mamba`. */
+const SSM_CFG = {
+  layer: optionalField(choiceField("Mamba1"), "Mamba1"),
+  d_state: optionalField(count, 16),
+  d_conv: optionalField(kernel, 4),
+  expand: optionalField(expansion, 2),
+  dt_rank: optionalField(rank, "auto"),
+  dt_min: optionalField(positive, 1e-3),
+  dt_max: optionalField(positive, 0.1),
+  dt_init: optionalField(inits, "random"),
+  dt_scale: optionalField(positive, 1),
+  dt_init_floor: optionalField(positive, 1e-4),
+  conv_bias: optionalField(choiceField(true), true),
+  bias: optionalField(choiceField(false), false),
+};
+
+/** Fields of `MambaConfig` and of `Mamba`, and `norm_epsilon`, which mamba_ssm has no field for. */
+const STATE_SPACES = {
+  fields: {
+    model_type: optionalField(choiceField("mamba"), "mamba"),
+    d_model: count,
+    n_layer: layers,
+    vocab_size: vocabulary,
+    d_intermediate: optionalField(choiceField(0), 0),
+    attn_layer_idx: optionalField(listField(count, { to: 0 }), []),
+    rms_norm: optionalField(choiceField(true), true),
+    residual_in_fp32: optionalField(flagField(), true),
+    pad_vocab_size_multiple: optionalField(count, 8),
+    tie_embeddings: optionalField(flagField(), true),
+    norm_epsilon: optionalField(positive, 1e-5),
+    ssm_cfg: optionalField(sectionField(SSM_CFG, ["use_fast_path"]), readConfig({ fields: SSM_CFG }, {})),
+  },
+  ignored: ["attn_cfg", "fused_add_norm"],
+};
+
+/**
+ * Fields of transformers' `MambaConfig`, and two that it has none for and leaves alone: see mambaFiles.ts. The published files
+ * have those of mamba_ssm beside them, as they were converted.
+ */
+const TRANSFORMERS = {
+  fields: {
+    model_type: choiceField("mamba"),
+    hidden_size: count,
+    num_hidden_layers: layers,
+    vocab_size: vocabulary,
+    state_size: optionalField(count, 16),
+    expand: optionalField(expansion, 2),
+    intermediate_size: optionalField(nullableField(count, null), null),
+    conv_kernel: optionalField(kernel, 4),
+    layer_norm_epsilon: optionalField(positive, 1e-5),
+    tie_word_embeddings: optionalField(flagField(), true),
+    time_step_rank: optionalField(rank, "auto"),
+    time_step_scale: optionalField(positive, 1),
+    time_step_min: optionalField(positive, 1e-3),
+    time_step_max: optionalField(positive, 0.1),
+    time_step_init_scheme: optionalField(inits, "random"),
+    time_step_floor: optionalField(positive, 1e-4),
+    use_bias: optionalField(choiceField(false), false),
+    use_conv_bias: optionalField(choiceField(true), true),
+    hidden_act: optionalField(choiceField("silu", "swish"), "silu"),
+    unpadded_vocab_size: optionalField(nullableField(vocabulary, null), null),
+    pad_vocab_size_multiple: optionalField(count, 1),
+  },
+  ignored: [
+    ...TRANSFORMERS_FIELDS, "rescale_prenorm_residual", "residual_in_fp32", "rms_norm", "use_mambapy", "use_associative_scan",
+    "d_inner", "d_model", "n_layer", "ssm_cfg", "fused_add_norm",
+  ],
+};
+
+/** `config.json` in the state-spaces form; fields left out have the published defaults. */
+export type MambaJson = ConfigInput<typeof STATE_SPACES.fields>;
+
+/** Reads either published form. Throws `E_CONFIG` naming the field, its value and what it may be, or the field that there is none of. */
+export function parseMambaConfig(json: unknown, options: ConfigOptions = {}): MambaConfig {
+  return layoutOf(json) === "transformers" ? fromTransformers(readConfig(TRANSFORMERS, json, options))
+    : fromStateSpaces(readConfig(STATE_SPACES, json, options));
+}
+
+function fromStateSpaces(json: ConfigOutput<typeof STATE_SPACES.fields>): MambaConfig {
+  const { ssm_cfg: ssm } = json;
+  return derive({
+    width: json.d_model,
+    layers: json.n_layer,
+    vocabulary: json.vocab_size,
+    padMultiple: json.pad_vocab_size_multiple,
+    innerWidth: ssm.expand * json.d_model,
+    stateSize: ssm.d_state,
+    convolution: ssm.d_conv,
+    normEps: json.norm_epsilon,
+    tieEmbeddings: json.tie_embeddings,
+    dtRange: [ssm.dt_min, ssm.dt_max],
+    dtFloor: ssm.dt_init_floor,
+    dtInit: ssm.dt_init,
+    dtScale: ssm.dt_scale,
+  }, ssm.dt_rank);
+}
+
+function fromTransformers(json: ConfigOutput<typeof TRANSFORMERS.fields>): MambaConfig {
+  const innerWidth = json.expand * json.hidden_size;
+  check(json.intermediate_size === null || json.intermediate_size === innerWidth, "E_CONFIG", () =>
+    `config: intermediate_size ${json.intermediate_size} must be expand·hidden_size = ${innerWidth}`);
+  return derive({
+    width: json.hidden_size,
+    layers: json.num_hidden_layers,
+    ...transformersVocabulary(json),
+    innerWidth,
+    stateSize: json.state_size,
+    convolution: json.conv_kernel,
+    normEps: json.layer_norm_epsilon,
+    tieEmbeddings: json.tie_word_embeddings,
+    dtRange: [json.time_step_min, json.time_step_max],
+    dtFloor: json.time_step_floor,
+    dtInit: json.time_step_init_scheme,
+    dtScale: json.time_step_scale,
+  }, json.time_step_rank);
+}
+
+/** R where a configuration says "auto". */
+const autoRank = (width: number): number => Math.ceil(width / 16);
+
+function derive(given: Omit<MambaConfig, "paddedVocabulary" | "stepRank">, stepRank: number | "auto"): MambaConfig {
+  const { innerWidth, width, dtRange: [low, high] } = given;
+  check(Number.isInteger(innerWidth), "E_CONFIG", () =>
+    `config: expand ${innerWidth / width} times the model's width ${width} must be a whole number, and is ${innerWidth}`);
+  check(low <= high, "E_CONFIG", () => `config: dt_min, dt_max: ${low} must not be above ${high}`);
+  return {
+    ...given,
+    stepRank: stepRank === "auto" ? autoRank(width) : stepRank,
+    paddedVocabulary: padded(given.vocabulary, given.padMultiple),
+  };
+}
+
+/**
+ * A configuration with nothing left out, in the state-spaces form and with one field more than mamba_ssm's own `config.json` has
+ * (`norm_epsilon`). It makes the same model again; see mambaFiles.ts for what other programs read.
+ */
+export function mambaJson(c: MambaConfig): MambaJson {
+  return {
+    d_model: c.width,
+    d_intermediate: 0,
+    n_layer: c.layers,
+    vocab_size: c.vocabulary,
+    ssm_cfg: {
+      layer: "Mamba1",
+      d_state: c.stateSize,
+      d_conv: c.convolution,
+      expand: c.innerWidth / c.width,
+      dt_rank: c.stepRank === autoRank(c.width) ? "auto" : c.stepRank,
+      dt_min: c.dtRange[0],
+      dt_max: c.dtRange[1],
+      dt_init: c.dtInit,
+      dt_scale: c.dtScale,
+      dt_init_floor: c.dtFloor,
+    },
+    attn_layer_idx: [],
+    rms_norm: true,
+    residual_in_fp32: true,
+    pad_vocab_size_multiple: c.padMultiple,
+    tie_embeddings: c.tieEmbeddings,
+    norm_epsilon: c.normEps,
+  };
+}
