@@ -12,6 +12,8 @@ import { GATED_DELTANET_MIXER, parseGatedDeltaNetConfig } from "../gatedDeltaNet
 import { gatedDeltaNetMixer } from "../gatedDeltaNet/model";
 import { GLA_MIXER, parseGlaConfig } from "../gla/config";
 import { glaMixer } from "../gla/model";
+import { MAMBA_MIXER, parseMambaConfig } from "../mamba/config";
+import { mambaMixer } from "../mamba/model";
 import { MAMBA2_MIXER, parseMamba2Config } from "../mamba2/config";
 import { mamba2Mixer } from "../mamba2/model";
 import { MAMBA3_MIXER, parseMamba3Config } from "../mamba3/config";
@@ -85,6 +87,10 @@ export const KINDS = {
   gla: kind(GLA_MIXER, (section, { width, normEps, sums }) => {
     const c = parseGlaConfig({ model_type: "gla", ...section, hidden_size: width, num_hidden_layers: sums, norm_eps: normEps });
     return () => glaMixer(c);
+  }),
+  mamba: kind(MAMBA_MIXER, (section, { width, normEps, sums }) => {
+    const c = parseMambaConfig({ d_model: width, n_layer: sums, vocab_size: 1, norm_epsilon: normEps, ssm_cfg: section });
+    return () => mambaMixer(c);
   }),
   mamba2: kind(MAMBA2_MIXER, (section, { width, normEps, sums }) => {
     const c = parseMamba2Config({ d_model: width, n_layer: sums, vocab_size: 1, norm_epsilon: normEps,

@@ -12,6 +12,7 @@ import { hybrid, hybridParameterCount } from "./model";
 import { HYBRID_PRESETS } from "./presets";
 
 const BLOCKS = {
+  ssm1: { type: "mamba", d_state: 6 },
   ssm: { type: "mamba2", d_state: 6, headdim: 8, chunk_size: 8 },
   ssm3: { type: "mamba3", d_state: 4, headdim: 8, chunk_size: 8 },
   delta: { type: "gated_deltanet", num_heads: 2, head_dim: 4 },
@@ -38,7 +39,7 @@ describe.each(deviceCases)("hybrids on $name", ({ name, dtype, tolerance }) => {
   afterAll(() => device.close());
 
   describe.each([
-    ["three families with a window between them", ["ssm", "mlp", "window", "delta", "ssm3", "relu"]],
+    ["four families with a window between them", ["ssm", "mlp", "window", "delta", "ssm3", "relu", "ssm1"]],
     ["two of RWKV-7 with full attention between them, and two more families", ["seven", "full", "seven", "gla", "six"]],
     ["blocks side by side", [["ssm", "window"], "mlp", ["delta", "window", "full"]]],
   ] as const)("of %s", (_, layers) => {

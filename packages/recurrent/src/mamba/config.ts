@@ -46,9 +46,8 @@ const rank: Field<number | "auto"> = {
 };
 const inits = choiceField("random", "constant");
 
-/** Arguments of mamba_ssm's `Mamba`. */
-const SSM_CFG = {
-  layer: optionalField(choiceField("Mamba1"), "Mamba1"),
+/** Fields of one mixer. */
+export const MAMBA_MIXER = {
   d_state: optionalField(count, 16),
   d_conv: optionalField(kernel, 4),
   expand: optionalField(expansion, 2),
@@ -58,6 +57,12 @@ const SSM_CFG = {
   dt_init: optionalField(inits, "random"),
   dt_scale: optionalField(positive, 1),
   dt_init_floor: optionalField(positive, 1e-4),
+};
+
+/** Arguments of mamba_ssm's `Mamba`. */
+const SSM_CFG = {
+  layer: optionalField(choiceField("Mamba1"), "Mamba1"),
+  ...MAMBA_MIXER,
   conv_bias: optionalField(choiceField(true), true),
   bias: optionalField(choiceField(false), false),
 };

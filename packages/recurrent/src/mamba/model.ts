@@ -90,7 +90,8 @@ export function mamba1Decoder(c: MambaConfig) {
   return mambaDecoder(c, mambaMixer(c));
 }
 
-function mambaMixer(c: MambaConfig) {
+/** The mixer alone, for stacks of several kinds. */
+export function mambaMixer(c: MambaConfig) {
   const { innerWidth, stateSize, stepRank } = c;
   const withinFanIn = (fanIn: number) => uniformInit(1 / Math.sqrt(fanIn));
   const convolution = shortConvolution("conv1d", {
