@@ -109,6 +109,12 @@ describe.each(FAMILIES)("family %s", (family) => {
     const input = { model: loaded.model, parameters: loaded.parameters, text: TEXT, trainLength: 40, seed: 1, count: 2 };
     const { result } = await MEASURES["key-retrieval"]!.run({ ...input, lengths: [60] });
     expect(result).toMatchObject({ cells: [{ length: 60, samples: 2 }] });
+    for (const name of ["loss-by-position", "effective-remembrance", "state-statistics"]) {
+      const measuring = MEASURES[name]!.run({ ...input, lengths: [60] });
+      if (name === "state-statistics" && model.stateLeaves.every(({ kind }) => kind !== "recurrent"))
+        await expect(measuring).rejects.toThrow(`a model of family ${family} has no recurrent state to measure`);
+      else expect((await measuring).read).toEqual({ sequences: 2, bytes: expect.toSatisfy((bytes: number) => bytes >= 120) });
+    }
     const { result: asked } = await MEASURES["asked-from-one-stream"]!.run({ ...input, lengths: [80, 160], chunk: 32 });
     expect(asked).toMatchObject([{ length: 80, questions: [{}, {}] }, { length: 160 }]);
     expect(device.memory().used).toBe(used);
