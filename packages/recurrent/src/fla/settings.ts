@@ -11,9 +11,9 @@ import {
 export const count = wholeField({ to: 2 ** 20 });
 export const expansion = numberField({ above: 0, to: 64 });
 
-/** Layers of attention in the place of some mixers, which other families are for. */
+/** Layers of attention in the place of some mixers, which another family is for. */
 const noAttention: Field<null> = {
-  ...choiceField(null), expected: "null, as layers of attention between those of this family make a hybrid, another family of models",
+  ...choiceField(null), expected: 'null (a stack with layers of attention between is a model of another family, "hybrid")',
 };
 
 /** Fields of every mixer. */

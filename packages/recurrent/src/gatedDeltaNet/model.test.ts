@@ -65,7 +65,7 @@ describe("configurations of Gated DeltaNet", () => {
   it.each([
     [{ ...CONFIG, num_v_heads: 3 }, /num_v_heads 3 must be a multiple of num_heads 2/],
     [{ ...CONFIG, expand_v: 1.3 }, /expand_v 1\.3 times head_dim 6 is 7\.8\d*; it must be a whole number/],
-    [{ ...CONFIG, attn: { layers: [1], num_heads: 2 } }, /attn: expected null, as layers of attention .* make a hybrid/],
+    [{ ...CONFIG, attn: { layers: [1], num_heads: 2 } }, /attn: expected null \(a stack with layers of attention .* "hybrid"\), got an object/],
     [{ ...CONFIG, attn_mode: "fused_chunk" }, /attn_mode: expected "chunk" or "fused_recurrent", got "fused_chunk"/],
     [{ ...CONFIG, expand_k: 1 }, /there is no field expand_k/],
     [{ ...CONFIG, num_v_head: 4 }, /no field num_v_head \(did you mean "num_v_heads"\?\)/],

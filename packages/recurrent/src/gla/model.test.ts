@@ -60,7 +60,7 @@ describe("configurations of GLA", () => {
     [{ ...CONFIG, num_heads: 24 }, /expand_k .* num_heads 24 must divide/],
     [{ ...CONFIG, num_kv_heads: 1 }, /num_kv_heads 1 must be num_heads 3 or null/],
     [{ ...CONFIG, norm_eps: 1e-5, rms_norm_eps: 1e-6 }, /two names of one number/],
-    [{ ...CONFIG, attn: { layers: [1], num_heads: 2 } }, /attn: expected null, as layers of attention .* make a hybrid/],
+    [{ ...CONFIG, attn: { layers: [1], num_heads: 2 } }, /attn: expected null \(a stack with layers of attention .* "hybrid"\), got an object/],
     [{ ...CONFIG, attn_mode: "parallel" }, /attn_mode: expected "chunk" or "fused_chunk" or "fused_recurrent", got "parallel"/],
     [{ ...CONFIG, use_output_gate: false }, /use_output_gate: expected true/],
     [{ ...CONFIG, feature_map: "relu" }, /feature_map: expected null/],
