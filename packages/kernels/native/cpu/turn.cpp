@@ -50,6 +50,34 @@ void overPairs(const Args& args, Pool& pool, const Body& body) {
   });
 }
 
+// Numbers `STRIDE * i` and `STRIDE * i + other` are a pair. Nothing is written to what is read.
+template <int STRIDE>
+LENGGEN_INLINE void turnPairs(const float* __restrict x, const float* __restrict bias, float* __restrict y, int64_t other,
+    const Turns& turns, int64_t count) {
+  const float *__restrict cosines = turns.cosines, *__restrict sines = turns.sines;
+  const auto turned = [&](int64_t i, float a, float b) {
+    y[STRIDE * i] = a * cosines[i] - b * sines[i];
+    y[STRIDE * i + other] = a * sines[i] + b * cosines[i];
+  };
+  if (bias)
+    for (int64_t i = 0; i < count; i++)
+      turned(i, x[STRIDE * i] + bias[STRIDE * i], x[STRIDE * i + other] + bias[STRIDE * i + other]);
+  else
+    for (int64_t i = 0; i < count; i++) turned(i, x[STRIDE * i], x[STRIDE * i + other]);
+}
+
+template <int STRIDE>
+LENGGEN_INLINE void turnBack(const float* __restrict y, const float* __restrict dy, float* __restrict back, int64_t other,
+    const Turns& turns, float* __restrict sums, int64_t count) {
+  const float *__restrict cosines = turns.cosines, *__restrict sines = turns.sines;
+  for (int64_t i = 0; i < count; i++) {
+    const float da = dy[STRIDE * i], db = dy[STRIDE * i + other];
+    back[STRIDE * i] = da * cosines[i] + db * sines[i];
+    back[STRIDE * i + other] = db * cosines[i] - da * sines[i];
+    sums[i] += db * y[STRIDE * i] - da * y[STRIDE * i + other];
+  }
+}
+
 void runTurn(const TurnArgs& args, Pool& pool) {
   const int64_t ranks = args.ranks, groups = args.groups, heads = args.heads, size = args.size, half = size / 2;
   const bool halves = args.halves;
@@ -59,21 +87,9 @@ void runTurn(const TurnArgs& args, Pool& pool) {
       const float* x = args.x + ((row * ranks + r) * groups + head * groups / heads) * size + offset;
       const float* bias = args.bias ? args.bias + (r * heads + head) * size + offset : nullptr;
       float* y = args.y + ((row * ranks + r) * heads + head) * size + offset;
-      if (halves) {
-        sweep(count, [&](int64_t i, auto at) {
-          vf a = at.get(x + i), b = at.get(x + half + i);
-          if (bias) a += at.get(bias + i), b += at.get(bias + half + i);
-          const vf cosine = at.get(turns.cosines + i), sine = at.get(turns.sines + i);
-          at.put(y + i, a * cosine - b * sine);
-          at.put(y + half + i, a * sine + b * cosine);
-        });
-      } else {
-        for (int64_t i = 0; i < count; i++) {
-          const float a = x[2 * i] + (bias ? bias[2 * i] : 0.0f), b = x[2 * i + 1] + (bias ? bias[2 * i + 1] : 0.0f);
-          y[2 * i] = a * turns.cosines[i] - b * turns.sines[i];
-          y[2 * i + 1] = a * turns.sines[i] + b * turns.cosines[i];
-        }
-      }
+      const int64_t other = halves ? half : 1;
+      if (halves) turnPairs<1>(x, bias, y, other, turns, count);
+      else turnPairs<2>(x, bias, y, other, turns, count);
     }
   });
 }
@@ -87,13 +103,9 @@ void runTurnGradient(const TurnGradientArgs& args, Pool& pool) {
       const int64_t at = ((row * ranks + r) * heads + head) * size + (halves ? first : 2 * first);
       const float *y = args.y + at, *dy = args.dy + at;
       float* back = args.back + at;
-      const int64_t stride = halves ? 1 : 2, other = halves ? half : 1;
-      for (int64_t i = 0; i < count; i++) {
-        const float da = dy[stride * i], db = dy[stride * i + other];
-        back[stride * i] = da * turns.cosines[i] + db * turns.sines[i];
-        back[stride * i + other] = db * turns.cosines[i] - da * turns.sines[i];
-        sums[i] += db * y[stride * i] - da * y[stride * i + other];
-      }
+      const int64_t other = halves ? half : 1;
+      if (halves) turnBack<1>(y, dy, back, other, turns, sums, count);
+      else turnBack<2>(y, dy, back, other, turns, sums, count);
     }
     const int64_t given = std::max<int64_t>(0, std::min(count, angles - first));
     std::copy(sums, sums + given, args.dangle + (row * heads + head) * angles + first);

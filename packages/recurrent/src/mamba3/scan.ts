@@ -142,14 +142,13 @@ type Written = readonly [keys: Tensor, inputs: Tensor, weight: Tensor];
 /** Of the queries [B,T,R,H,N]: all pairs with what is written now, and those with r' > r of what was written before: [B,T,R,H,P]. */
 function pairs({ q, now, before }: { q: Tensor; now: Written; before: Written }): Tensor {
   const [batch, time, rank, heads] = q.shape as [number, number, number, number];
-  const mask = (counts: (r: number, other: number) => boolean) => {
-    const places = Array.from({ length: rank * 2 * rank }, (_, i) => Number(counts(Math.floor(i / (2 * rank)), i % (2 * rank))));
-    return tensor(q.device, places, [rank, 2 * rank], q.dtype);
+  const byHead = (x: Tensor) => transpose(x, [0, 1, 3, 2, 4]);
+  const queries = byHead(q); // [B,T,H,R,N]
+  const read = ([keys, inputs, weight]: Written, mask: Tensor | null) => {
+    const weights = reshape(weight, [batch, time, heads, 1, 1]);
+    const scores = matmul(queries, byHead(keys), { transposeB: true }); // [B,T,H,R,R]
+    return matmul(mul(scores, mask ? mul(weights, mask) : weights), byHead(inputs)); // [B,T,H,R,P]
   };
-  const [ofNow, ofBefore] = [mask((_, other) => other < rank), mask((r, other) => other - rank > r)];
-  const weightOf = ([, , weight]: Written) => reshape(weight, [batch, time, heads, 1, 1]);
-  const weights = add(mul(weightOf(now), ofNow), mul(weightOf(before), ofBefore)); // [B,T,H,R,2R]
-  const scores = matmul(transpose(q, [0, 1, 3, 2, 4]), transpose(concat([now[0], before[0]], 2), [0, 1, 3, 4, 2]));
-  const inputs = transpose(concat([now[1], before[1]], 2), [0, 1, 3, 2, 4]); // [B,T,H,2R,P]
-  return transpose(matmul(mul(scores, weights), inputs), [0, 1, 3, 2, 4]);
+  const later = Array.from({ length: rank * rank }, (_, i) => Number(i % rank > Math.floor(i / rank)));
+  return byHead(add(read(now, null), read(before, tensor(q.device, later, [rank, rank], q.dtype))));
 }
