@@ -81,25 +81,39 @@ void scanHead(const Forward& f, int64_t row, int64_t from, int64_t to, float* sc
   }
 }
 
+// A row of the state in a single step: after = decay · before + key · v, and y += ofBefore · before + ofValue · v; `before` may be
+// nullptr for zeros, or `after`.
+void stepRow(const float* before, float* after, const float* v, float* y, int64_t n, float decay, float key, float ofBefore,
+             float ofValue) {
+  int64_t j = 0;
+  for (; j + WIDTH <= n; j += WIDTH) {
+    const vf S = before ? load(before + j) : zero(), value = load(v + j);
+    store(after + j, S * decay + value * key);
+    store(y + j, load(y + j) + S * ofBefore + value * ofValue);
+  }
+  if (j < n) {
+    const vf S = before ? loadFirst(before + j, n - j) : zero(), value = loadFirst(v + j, n - j);
+    storeFirst(after + j, S * decay + value * key, n - j);
+    storeFirst(y + j, loadFirst(y + j, n - j) + S * ofBefore + value * ofValue, n - j);
+  }
+}
+
 // A single step of one head, as the recurrence has it.
 void stepHead(const Forward& f, int64_t row) {
   const Sizes& s = f.s;
   const int64_t K = s.keySize, V = s.valueSize;
-  const float *q = f.q + row * K, *k = f.k + row * K, *v = f.v + row * V, *a = f.a + row * K;
+  const float *q = f.q + row * K, *k = f.k + row * K, *a = f.a + row * K;
   const float* bonus = f.bonus ? f.bonus + row % s.heads * K : nullptr;
   float* y = f.y + row * V;
   std::fill_n(y, V, 0.0f);
-  for (int64_t i = 0; i < K; i++) {
-    const float decay = exp(broadcast(a[i]))[0], query = f.scale * q[i], key = k[i];
-    // What y reads: the state after the step, or that before with the step by its bonus.
-    const float ofBefore = bonus ? query : query * decay, ofValue = bonus ? query * bonus[i] * key : query * key;
-    const float* before = f.state ? f.state + row * s.state() + i * V : nullptr;
-    float* after = f.final + row * s.state() + i * V;
-    for (int64_t j = 0; j < V; j += WIDTH) {
-      const int64_t n = std::min<int64_t>(WIDTH, V - j);
-      const vf S = before ? loadFirst(before + j, n) : zero(), value = loadFirst(v + j, n);
-      storeFirst(after + j, S * decay + value * key, n);
-      storeFirst(y + j, loadFirst(y + j, n) + S * ofBefore + value * ofValue, n);
+  for (int64_t first = 0; first < K; first += WIDTH) {
+    const int64_t count = std::min<int64_t>(WIDTH, K - first);
+    const vf decays = exp(loadFirst(a + first, count));
+    for (int64_t i = first; i < first + count; i++) {
+      const float decay = decays[i - first], query = f.scale * q[i], key = k[i];
+      // What y reads: the state after the step, or that before with the step by its bonus.
+      stepRow(f.state ? f.state + row * s.state() + i * V : nullptr, f.final + row * s.state() + i * V, f.v + row * V, y, V, decay, key,
+              bonus ? query : query * decay, bonus ? query * bonus[i] * key : query * key);
     }
   }
 }
