@@ -94,7 +94,8 @@ struct Scores {
       carryOver(d, sub, rows.keptKeys);
       carryOver(d, sub, rows.keptWrites);
     }
-    for (int64_t t = 0; t < d.length; t++) removedKeys[t * s.chunkRow() + t] = removedWrites[t * s.chunkRow() + t] = 0;
+    scoresOwn(d, rows.q, rows.k, nullptr, ofKeys, s.chunkRow());
+    scoresOwn(d, rows.q, rows.write, nullptr, ofWrites, s.chunkRow());
     fromStart(d, rows.queries);
     fromStart(d, rows.removing);
   }
