@@ -22,6 +22,7 @@ import { adamW, clipFactor, countNonFinite, globalNorm } from "./ops/optimizer";
 import { logSoftmax, max, mean, softmax, sum } from "./ops/reduce";
 import { rope } from "./ops/rope";
 import { slidingWindowAttention } from "./ops/slidingWindow";
+import { selectiveScan } from "./ops/selectiveScan";
 import { ssd } from "./ops/ssd";
 import { broadcastTo, concat, reshape, slice, transpose } from "./ops/view";
 import { dispose, tensor } from "./tensor";
@@ -94,6 +95,17 @@ const scan: TestFunction = (x, dt, a, b, c, d, state) => {
   const out = ssd({ x: x!, dt: dt!, a: a!, b: b!, c: c!, d: d!, state: state! });
   return [out.y, out.state];
 };
+function selectiveInputs(T: number): HostTensor[] {
+  const [D, N] = [5, 6];
+  return [
+    normals(1, [1, T, D]), uniforms(2, [1, T, D], 0.1, 1), uniforms(3, [D, N], -0.5, 0), normals(4, [1, T, 1, N]), normals(5, [1, T, 1, N]),
+    normals(6, [D]), normals(7, [1, D, N]),
+  ];
+}
+const selective: TestFunction = (x, dt, a, b, c, d, state) => {
+  const out = selectiveScan({ x: x!, dt: dt!, a: a!, b: b!, c: c!, d: d!, state: state! });
+  return [out.y, out.state];
+};
 const heads = (T: number) => [1, 2, 3].map((seed) => normals(seed, [1, T, 2, 4]));
 
 /** Ops whose elements meet in sums. */
@@ -141,6 +153,8 @@ const COMPOSITE: Readonly<Record<string, Composite>> = {
       whole([0, 1, 2, 1], [1, 2, 2]), whole([0, 6, 12], [1, 3]),
     ],
   },
+  "selectiveScan of one step": { f: selective, inputs: selectiveInputs(1) },
+  "selectiveScan of two chunks": { f: selective, inputs: selectiveInputs(40) },
   "ssd of one step": { f: scan, inputs: ssdInputs(1) },
   "ssd of two chunks": { f: scan, inputs: ssdInputs(70) },
   ssmGates: {

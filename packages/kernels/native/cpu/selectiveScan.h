@@ -29,7 +29,7 @@ struct ScanSizes {
   int64_t batch, steps, channels, groups, stateSize, chunk;
   template <typename Args>
   explicit ScanSizes(const Args& args)
-      : batch(args.batch), steps(args.steps), channels(args.channels), groups(args.groups), stateSize(args.stateSize), chunk(args.chunk) {}
+      : batch(args.batch), steps(args.time), channels(args.channels), groups(args.groups), stateSize(args.stateSize), chunk(args.chunk) {}
   int64_t chunks() const { return (steps + chunk - 1) / chunk; }
   int64_t length(int64_t k) const { return std::min(chunk, steps - k * chunk); }  // of chunk k
   int64_t sharedRow() const { return groups * stateSize; }

@@ -29,32 +29,32 @@ import type { Tensor } from "../tensor";
 import { zeros } from "./memory";
 
 /** `chunk` is the number of steps between states that are kept for the gradient. */
-const sizes = { batch: "size", steps: "size", channels: "size", groups: "size", stateSize: "size", chunk: "size" } as const;
+const sizes = { batch: "size", time: "size", channels: "size", groups: "size", stateSize: "size", chunk: "size" } as const;
 
 /** `a` is at most 0; a `state` that is null is zero. */
 const inputs = {
-  x: "[batch,steps,channels]", dt: "[batch,steps,channels]", a: "[channels,stateSize]", b: "[batch,steps,groups,stateSize]",
-  c: "[batch,steps,groups,stateSize]", d: "[channels]?", state: "[batch,channels,stateSize]?",
+  x: "[batch,time,channels]", dt: "[batch,time,channels]", a: "[channels,stateSize]", b: "[batch,time,groups,stateSize]",
+  c: "[batch,time,groups,stateSize]", d: "[channels]?", state: "[batch,channels,stateSize]?",
 } as const;
 
 /** One state per chunk, in whatever order the backend likes. */
-const starts = "[batch,steps/chunk,channels,stateSize]";
+const starts = "[batch,time/chunk,channels,stateSize]";
 
 export const selectiveScanKernels = {
   selectiveScan: {
     numbers: sizes,
     reads: inputs,
-    writes: { y: "[batch,steps,channels]", final: "[batch,channels,stateSize]" },
+    writes: { y: "[batch,time,channels]", final: "[batch,channels,stateSize]" },
     saves: { starts },
   },
   /** Gradients of the inputs; dfinal null for zero; dd and dstate null when the input is or nobody wants them. */
   selectiveScanGradient: {
     numbers: sizes,
-    reads: { ...inputs, dy: "[batch,steps,channels]", dfinal: "[batch,channels,stateSize]?" },
+    reads: { ...inputs, dy: "[batch,time,channels]", dfinal: "[batch,channels,stateSize]?" },
     saved: { starts },
     writes: {
-      dx: "[batch,steps,channels]", ddt: "[batch,steps,channels]", da: "[channels,stateSize]", db: "[batch,steps,groups,stateSize]",
-      dc: "[batch,steps,groups,stateSize]", dd: "[channels]?", dstate: "[batch,channels,stateSize]?",
+      dx: "[batch,time,channels]", ddt: "[batch,time,channels]", da: "[channels,stateSize]", db: "[batch,time,groups,stateSize]",
+      dc: "[batch,time,groups,stateSize]", dd: "[channels]?", dstate: "[batch,channels,stateSize]?",
     },
   },
 } as const satisfies Family;
@@ -84,16 +84,16 @@ const DEFAULT_CHUNK = 32;
 const MAX_CHUNK = 256;
 
 function sizesOf({ x, b }: { readonly x: Tensor; readonly b: Tensor }, { chunk }: ScanAttributes): SelectiveScanSizes {
-  const [batch, steps, channels] = x.shape as [number, number, number];
+  const [batch, time, channels] = x.shape as [number, number, number];
   const [, , groups, stateSize] = b.shape as [number, number, number, number];
-  return { batch, steps, channels, groups, stateSize, chunk: Math.min(chunk, Math.max(1, steps)) };
+  return { batch, time, channels, groups, stateSize, chunk: Math.min(chunk, Math.max(1, time)) };
 }
 
 function checkScan({ x, dt, a, b, c, d, state }: ScanInputs, attributes: ScanAttributes): void {
   check(x.shape.length === 3 && x.shape[1]! >= 1, "E_SHAPE", () =>
     `selectiveScan: x ${showShape(x.shape)} must be [B,T,D] with at least one step`);
   check(b.shape.length === 4, "E_SHAPE", () => `selectiveScan: b ${showShape(b.shape)} must be [B,T,G,N]`);
-  const { batch, steps, channels, groups, stateSize } = sizesOf({ x, b }, attributes);
+  const { batch, time, channels, groups, stateSize } = sizesOf({ x, b }, attributes);
   check(groups >= 1 && channels % groups === 0, "E_SHAPE", () =>
     `selectiveScan: ${channels} channels (x ${showShape(x.shape)}) do not divide into ${groups} groups (b ${showShape(b.shape)})`);
   const expect = (name: string, t: Tensor | null, shape: Shape) => {
@@ -105,8 +105,8 @@ function checkScan({ x, dt, a, b, c, d, state }: ScanInputs, attributes: ScanAtt
   expect("x", x, x.shape);
   expect("dt", dt, x.shape);
   expect("a", a, [channels, stateSize]);
-  expect("b", b, [batch, steps, groups, stateSize]);
-  expect("c", c, [batch, steps, groups, stateSize]);
+  expect("b", b, [batch, time, groups, stateSize]);
+  expect("c", c, [batch, time, groups, stateSize]);
   expect("d", d, [channels]);
   expect("state", state, [batch, channels, stateSize]);
   check(Number.isSafeInteger(attributes.chunk) && attributes.chunk >= 1 && attributes.chunk <= MAX_CHUNK, "E_ARGUMENT", () =>

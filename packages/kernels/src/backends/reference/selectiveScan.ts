@@ -7,11 +7,11 @@ import { data } from "./data";
 const optional = (t: Tensor | null) => (t ? data(t) : null);
 
 /** Where channel h of sequence i finds its numbers. */
-function indexing({ steps, channels, groups, stateSize }: SelectiveScanSizes, i: number, h: number) {
+function indexing({ time, channels, groups, stateSize }: SelectiveScanSizes, i: number, h: number) {
   const group = Math.floor((h * groups) / channels);
   return {
-    scalar: (t: number) => (i * steps + t) * channels + h, // x, dt, y [B,T,D]
-    shared: (t: number) => ((i * steps + t) * groups + group) * stateSize, // b, c [B,T,G,N]
+    scalar: (t: number) => (i * time + t) * channels + h, // x, dt, y [B,T,D]
+    shared: (t: number) => ((i * time + t) * groups + group) * stateSize, // b, c [B,T,G,N]
     rate: h * stateSize, // a [D,N]
     state: (i * channels + h) * stateSize, // [B,D,N]
   };
@@ -26,11 +26,11 @@ export const selectiveScan: KernelsOf<typeof selectiveScanKernels> = {
   selectiveScan({ x, dt, a, b, c, d, state, y, final, ...sizes }) {
     const [xs, dts, as, bs, cs, ys, fs] = [data(x), data(dt), data(a), data(b), data(c), data(y), data(final)];
     const [ds, initial] = [optional(d), optional(state)];
-    const { steps, stateSize: N } = sizes;
+    const { time, stateSize: N } = sizes;
     eachChannel(sizes, (i, h) => {
       const at = indexing(sizes, i, h);
       const S = Float64Array.from({ length: N }, (_, n) => initial?.[at.state + n] ?? 0);
-      for (let t = 0; t < steps; t++) {
+      for (let t = 0; t < time; t++) {
         const [s, g] = [at.scalar(t), at.shared(t)];
         let sum = (ds?.[h] ?? 0) * xs[s]!;
         for (let n = 0; n < N; n++) {
@@ -50,22 +50,22 @@ export const selectiveScan: KernelsOf<typeof selectiveScanKernels> = {
     const [ds, initial, gys, gfs] = [optional(d), optional(state), data(dy), optional(dfinal)];
     const [gx, gdt, gb, gc] = [data(dx), data(ddt), data(db), data(dc)];
     const [gd, gs] = [optional(dd), optional(dstate)];
-    const { steps, stateSize: N } = sizes;
+    const { time, stateSize: N } = sizes;
     // In float64 until the end, since these add up over many steps and channels.
     const [ga, sumB, sumC, sumD] = [as, bs, cs, ds ?? []].map((like) => new Float64Array(like.length)) as Float64Array[] &
       [Float64Array, Float64Array, Float64Array, Float64Array];
     eachChannel(sizes, (i, h) => {
       const at = indexing(sizes, i, h);
-      const states = new Float64Array((steps + 1) * N); // states[t] comes before step t
+      const states = new Float64Array((time + 1) * N); // states[t] comes before step t
       if (initial) states.set(initial.subarray(at.state, at.state + N));
-      for (let t = 0; t < steps; t++) {
+      for (let t = 0; t < time; t++) {
         const [s, g] = [at.scalar(t), at.shared(t)];
         for (let n = 0; n < N; n++) {
           states[(t + 1) * N + n] = Math.exp(dts[s]! * as[at.rate + n]!) * states[t * N + n]! + dts[s]! * xs[s]! * bs[g + n]!;
         }
       }
       const G = Float64Array.from({ length: N }, (_, n) => gfs?.[at.state + n] ?? 0);
-      for (let t = steps - 1; t >= 0; t--) {
+      for (let t = time - 1; t >= 0; t--) {
         const [s, g] = [at.scalar(t), at.shared(t)];
         let [inputGradient, stepGradient] = [0, 0];
         for (let n = 0; n < N; n++) {

@@ -31,6 +31,7 @@ import { random } from "./random";
 import { reduce } from "./reduce";
 import { retrieve } from "./retrieve";
 import { rope } from "./rope";
+import { selectiveScan } from "./selectiveScan";
 import { ssd } from "./ssd";
 import { turn } from "./turn";
 import { view } from "./view";
@@ -57,6 +58,7 @@ const createKernels = (gpu: Launcher): KernelTable => ({
   ...reduce(gpu),
   ...retrieve(gpu),
   ...rope(gpu),
+  ...selectiveScan(gpu),
   ...ssd(gpu),
   ...turn(gpu),
   ...view(gpu),
