@@ -1,4 +1,5 @@
-/** What every family refuses, each by being registered: configurations that make no model of it, and states of others. */
+/** What every family refuses, each by being registered: configurations that make no model, states of others, noise where none belongs. */
+import { createIntervention } from "@lenggen/interventions";
 import {
   type Device, devices, dispose, key, leaves, LenggenError, loadState, memorySource, open, saveState, scope, tokenTensor, type Tree,
 } from "@lenggen/kernels";
@@ -99,7 +100,7 @@ const INDIVISIBLE = new Set(["mamba"]);
 /** Names and shapes of a state's tensors. */
 const formOf = (state: Tree): string => JSON.stringify(leaves(state).map(({ path, tensor }) => [path, tensor.shape]));
 
-describe("a state of another family", () => {
+describe("states", () => {
   let device: Device;
   beforeAll(async () => {
     const cpu = (await devices()).find(({ name }) => name === "cpu")!;
@@ -107,7 +108,7 @@ describe("a state of another family", () => {
   });
   afterAll(() => device.close());
 
-  it.each(FAMILIES)("is refused by %s, in memory and from a file", async (family) => {
+  it.each(FAMILIES)("of other families are refused by %s, in memory and from a file", async (family) => {
     const { model } = firstOf(family);
     const parameters = model.init(key(1), device);
     const tokens = tokenTensor(device, [1, 2, 3], [1, 3], 256);
@@ -132,5 +133,22 @@ describe("a state of another family", () => {
     }
     expect(device.memory().used).toBe(used);
     dispose([parameters, tokens, mine]);
+  });
+
+  it.each(FAMILIES)("of %s get noise where they sum up the past, and nowhere else", async (family) => {
+    const { model } = firstOf(family);
+    const noisy = model.stateLeaves.filter(({ kind }) => kind === "recurrent").map(({ path }) => path);
+    for (const name of ["random-noise", "fitted-noise"]) {
+      if (noisy.length > 0) createIntervention(name, model).dispose();
+      else expect(() => createIntervention(name, model)).toThrow(expect.objectContaining(
+        said(`^${name}: a model of family ${family} has no recurrent state to give noise to; train it with zero$`)));
+    }
+    if (noisy.length === 0) return;
+    const source = createIntervention("random-noise", model, { resetProbability: 0 });
+    const state = source.next({ key: key(1), step: 1, microBatch: 0, batch: 2, device, dtype: "f32" });
+    const found = await Promise.all(leaves(state).map(async ({ path, tensor }) => ({ path, noise: (await tensor.read()).some(Boolean) })));
+    expect(found.filter(({ noise }) => noise).map(({ path }) => path).sort()).toEqual([...noisy].sort());
+    dispose(state);
+    source.dispose();
   });
 });
