@@ -19,8 +19,8 @@ const CORPUS: Readonly<Record<string, readonly string[]>> = {
 const encoded = (config: unknown) => new TextEncoder().encode(JSON.stringify(config));
 
 /** What may stand in the place of a field: other sizes, numbers at the ends of what there is, and values of other kinds. */
-const VALUES: readonly unknown[] = [0, 1, 2, 3, 5, 37, 64, 4096, 2 ** 20, 2 ** 24, 2 ** 31, 2 ** 53, -1, -0, 0.5, 1.3, 1e-300, 1e308, "", "x",
-  "__proto__", null, true, false, [], [1, 2], [[]], {}, { type: "x" }];
+const VALUES: readonly unknown[] = [0, 1, 2, 3, 5, 37, 64, 4096, 2 ** 20, 2 ** 24, 2 ** 31, 2 ** 53, -1, -0, 0.5, 1.3, 1e-300, 1e308,
+  "", "x", "__proto__", null, true, false, [], [1, 2], [[]], {}, { type: "x" }];
 
 /** A configuration with up to three of its fields changed, those of sections and lists included: JSON still, and more often a model. */
 function changed(random: HostRandom, seed: unknown): unknown {
@@ -67,7 +67,8 @@ describe.each(Object.entries<ModelFamily>(RECURRENT_FAMILIES))("config.json of f
         counts[code]++;
       }
     }
-    console.log(`config.json of ${family}: ${INPUTS} inputs: ${Object.entries(counts).map(([outcome, n]) => `${outcome} ${n}`).join(", ")}`);
+    const outcomes = Object.entries(counts).map(([outcome, n]) => `${outcome} ${n}`);
+    console.log(`config.json of ${family}: ${INPUTS} inputs: ${outcomes.join(", ")}`);
     for (const n of Object.values(counts)) expect(n).toBeGreaterThan(0);
   });
 });
