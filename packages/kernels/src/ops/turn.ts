@@ -66,7 +66,7 @@ function checkTurn(given: TurnInputs): void {
       + showShape(angle.shape));
 }
 
-export const turnOp: Op<TurnInputs, { y: Tensor }, TurnAttributes> = {
+const turnOp: Op<TurnInputs, { y: Tensor }, TurnAttributes> = {
   name: "turn",
   outputs(given) {
     checkTurn(given);
