@@ -125,6 +125,30 @@ function mambaBase(family, p, layers, { norm_epsilon: eps = 1e-5, context }) {
   return { metadata, tensors };
 }
 
+function mamba(p, layers, config) {
+  const { metadata, tensors } = mambaBase("mamba", p, layers, config);
+  for (let i = 0; i < layers; i++) {
+    const mixer = (name) => p[`backbone.layers.${i}.mixer.${name}`];
+    const a = mixer("A_log");
+    Object.assign(tensors, {
+      [`blk.${i}.ssm_x.weight`]: mixer("x_proj.weight"),
+      [`blk.${i}.ssm_dt.weight`]: mixer("dt_proj.weight"),
+      [`blk.${i}.ssm_dt.bias`]: mixer("dt_proj.bias"),
+      [`blk.${i}.ssm_a`]: { shape: a.shape, data: negativeExp(a.data) },
+      [`blk.${i}.ssm_d`]: mixer("D"),
+    });
+  }
+  return {
+    metadata: {
+      ...metadata,
+      "mamba.ssm.state_size": ["u32", p["backbone.layers.0.mixer.A_log"].shape[1]],
+      "mamba.ssm.time_step_rank": ["u32", p["backbone.layers.0.mixer.dt_proj.weight"].shape[1]],
+      "mamba.ssm.dt_b_c_rms": ["bool", false],
+    },
+    tensors,
+  };
+}
+
 function mamba2(p, layers, config) {
   const { metadata, tensors } = mambaBase("mamba2", p, layers, config);
   const groups = config.ssm_cfg.ngroups ?? 1;
@@ -150,8 +174,67 @@ function mamba2(p, layers, config) {
   };
 }
 
+/** The last two axes exchanged. */
+function transposed({ shape, data }) {
+  const [rows, columns] = shape.slice(-2);
+  const out = new Float32Array(data.length);
+  for (let from = 0; from < data.length; from += rows * columns) {
+    for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[from + j * rows + i] = data[from + i * columns + j];
+  }
+  return { shape: [...shape.slice(0, -2), columns, rows], data: out };
+}
+
+/** RWKV-6, from the names of the authors' files. The shares of the token before stand in one tensor, in the order w, k, v, r, g. */
+function rwkv6(p, layers, config) {
+  const { n_embd: width, head_size: headSize } = config;
+  const flat = ({ data }) => ({ shape: [data.length], data });
+  const norm = (from, to) => ({ [`${to}.weight`]: p[`${from}.weight`], [`${to}.bias`]: p[`${from}.bias`] });
+  const tensors = {
+    "token_embd.weight": p["emb.weight"], "output.weight": p["head.weight"],
+    ...norm("blocks.0.ln0", "token_embd_norm"), ...norm("ln_out", "output_norm"),
+  };
+  for (let i = 0; i < layers; i++) {
+    const [from, to] = [`blocks.${i}`, `blk.${i}`];
+    const fused = new Float32Array(5 * width);
+    for (const [k, name] of ["w", "k", "v", "r", "g"].entries()) fused.set(p[`${from}.att.time_maa_${name}`].data, k * width);
+    Object.assign(tensors, norm(`${from}.ln1`, `${to}.attn_norm`), norm(`${from}.ln2`, `${to}.attn_norm_2`),
+      norm(`${from}.att.ln_x`, `${to}.time_mix_ln`), {
+        [`${to}.time_mix_lerp_x.weight`]: flat(p[`${from}.att.time_maa_x`]),
+        [`${to}.time_mix_lerp_fused.weight`]: { shape: [5, 1, 1, width], data: fused },
+        [`${to}.time_mix_w1.weight`]: transposed(p[`${from}.att.time_maa_w1`]),
+        [`${to}.time_mix_w2.weight`]: transposed(p[`${from}.att.time_maa_w2`]),
+        [`${to}.time_mix_decay.weight`]: flat(p[`${from}.att.time_decay`]),
+        [`${to}.time_mix_decay_w1.weight`]: transposed(p[`${from}.att.time_decay_w1`]),
+        [`${to}.time_mix_decay_w2.weight`]: transposed(p[`${from}.att.time_decay_w2`]),
+        [`${to}.time_mix_first.weight`]: { shape: [width / headSize, headSize], data: p[`${from}.att.time_faaaa`].data },
+        [`${to}.channel_mix_lerp_k.weight`]: flat(p[`${from}.ffn.time_maa_k`]),
+        [`${to}.channel_mix_lerp_r.weight`]: flat(p[`${from}.ffn.time_maa_r`]),
+      });
+    for (const name of ["receptance", "key", "value", "output", "gate"]) {
+      tensors[`${to}.time_mix_${name}.weight`] = p[`${from}.att.${name}.weight`];
+    }
+    for (const name of ["receptance", "key", "value"]) tensors[`${to}.channel_mix_${name}.weight`] = p[`${from}.ffn.${name}.weight`];
+  }
+  return {
+    metadata: {
+      "general.architecture": ["string", "rwkv6"],
+      "rwkv6.context_length": ["u32", config.context],
+      "rwkv6.embedding_length": ["u32", width],
+      "rwkv6.block_count": ["u32", layers],
+      "rwkv6.attention.head_count": ["u32", 0],
+      "rwkv6.attention.layer_norm_epsilon": ["f32", 1e-5],
+      "rwkv6.rescale_every_n_layers": ["u32", 0],
+      "rwkv6.wkv.head_size": ["u32", headSize],
+      "rwkv6.time_mix_extra_dim": ["u32", config.d_mix_lora],
+      "rwkv6.time_decay_extra_dim": ["u32", config.d_decay_lora],
+      "rwkv6.feed_forward_length": ["u32", config.dim_ffn],
+    },
+    tensors,
+  };
+}
+
 /** How a family is written: from numbers and shapes by the names of its published checkpoints, layers and configuration. */
-const WRITERS = { mamba2 };
+const WRITERS = { mamba, mamba2, rwkv6 };
 
 /** The families that can be written. */
 export const FAMILIES = Object.keys(WRITERS);
