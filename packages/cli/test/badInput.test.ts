@@ -213,6 +213,33 @@ describe("checkpoints", () => {
     /config.json: not valid JSON at character 1: .*\[E_FORMAT\]/));
 });
 
+describe("configurations of other families", () => {
+  const GLA = { model_type: "gla", hidden_size: 16, num_hidden_layers: 1, num_heads: 2, vocab_size: 256, intermediate_size: 16 };
+  it.each([
+    ["of no family", { ...GLA, model_type: "gated-deltanet" },
+      /no family of models has the model_type "gated-deltanet" \(did you mean "gated_deltanet"\?\)/],
+    ["with a misspelt field", { ...GLA, num_heads: undefined, num_head: 2 }, /there is no field num_head \(did you mean "num_heads"\?\)/],
+    ["with a setting that is not supported", { ...GLA, feature_map: "relu" }, /feature_map: expected null, got "relu"/],
+    ["with sizes that do not divide", { ...GLA, num_heads: 3 },
+      /expand_k 0\.5 of hidden_size 16 makes a width of 8, which num_heads 3 must divide/],
+  ])("%s", async (name, config, message) => {
+    const file = `${name.replaceAll(" ", "-")}.json`;
+    await writeFile(join(place.folder, file), JSON.stringify(config));
+    await fails(train("--model", file), 1, new RegExp(`${message.source}.*\\[E_CONFIG\\]`));
+  });
+  it("whose states have no noise", () => fails(train("--model", "sliding-window-tiny", "--method", "random-noise"), 1,
+    /random-noise: a model of family transformer has no recurrent state to give noise to; train it with zero \[E_CONFIG\]/));
+  it("with a state of another one", async () => {
+    await writeFile(join(place.folder, "gla.json"), JSON.stringify(GLA));
+    const run = (...args: string[]) => lenggen(args, { cwd: place.folder });
+    const training = [...place.training, "--model", "gla.json", "--steps", "1", "--warmup", "0", "--out", "runs/gla"];
+    expect((await run("train", ...training)).code).toBe(0);
+    expect((await run("generate", "runs/gla", "--prompt", "It was", "--tokens", "2", "--save-state", "gla.state")).code).toBe(0);
+    await fails(["generate", "runs/base", "--state", "gla.state", "--tokens", "2"], 1,
+      /gla\.state: is the state of a model of family "gla"; this one is a mamba2.*\[E_CONFIG\]/);
+  });
+});
+
 it("more memory than the machine has", async () => {
   await writeFile(join(place.folder, "giant.json"), JSON.stringify({ ...CONFIG, d_model: 2 ** 20, n_layer: 64 }));
   await fails(train("--model", "giant.json"), 1, /\[E_MEMORY\]/);
