@@ -1,7 +1,7 @@
 /** Which models the experiment is about, and which of its methods a model refuses. */
 import { type Method, METHODS, type ReportModel } from "@lenggen/evals";
 import { createIntervention } from "@lenggen/interventions";
-import { check, LenggenError, type SequenceModel } from "@lenggen/kernels";
+import { check, type Device, dispose, leaves, LenggenError, type SequenceModel } from "@lenggen/kernels";
 import { initialStatesOf } from "./settings";
 
 const BYTES = 256;
@@ -25,6 +25,14 @@ export function refusedBy(model: SequenceModel): { readonly method: Method; read
       return [{ method, why: error.message }];
     }
   });
+}
+
+/** Whether the sequences of a batch have to start anew together: windows that fill up are shorter then than those that are carried. */
+export function startsTogether(model: SequenceModel, device: Device): boolean {
+  const zero = model.initialState(1, device);
+  const empty = leaves(zero).some(({ tensor }) => tensor.shape.includes(0));
+  dispose(zero);
+  return empty;
 }
 
 /** The spread of a model's own states after a training sequence, to two digits. */

@@ -162,17 +162,22 @@ export const PRESETS: Readonly<Record<string, ReproductionSettings>> = {
 
 /**
  * The same experiment with another model, of the size that it has. Only Mamba-2 was searched for the settings above; other families take
- * them over, except for the size of the noise: their states are of another one, which is measured.
+ * them over, except for the size of the noise: their states are of another one, which is measured. `together`: all sequences of a batch
+ * start anew or none, which a model needs whose windows are empty at first.
  */
-export function withModel(settings: ReproductionSettings, { config: model }: SequenceModel): ReproductionSettings {
+export function withModel(
+  settings: ReproductionSettings, { config: model }: SequenceModel, { together = false }: { readonly together?: boolean } = {},
+): ReproductionSettings {
   const { recallTraining } = settings;
-  const measured = (methods: ReproductionSettings["methods"]): ReproductionSettings["methods"] => {
+  const own = (methods: ReproductionSettings["methods"]): ReproductionSettings["methods"] => {
     const { "random-noise": _std, ...others } = methods;
-    return others;
+    if (!together) return others;
+    const perBatch = (method: Method): JsonRecord => ({ ...methods[method], resetPer: "batch" });
+    return { ...others, "state-passing": perBatch("state-passing"), tbtt: perBatch("tbtt") };
   };
   return {
-    ...settings, model, methods: measured(settings.methods), measuredNoise: true,
-    ...(recallTraining && { recallTraining: { ...recallTraining, model, methods: measured(recallTraining.methods) } }),
+    ...settings, model, methods: own(settings.methods), measuredNoise: true, joinDocuments: together || settings.joinDocuments,
+    ...(recallTraining && { recallTraining: { ...recallTraining, model, methods: own(recallTraining.methods) } }),
   };
 }
 
