@@ -85,8 +85,8 @@ writeFileSync(join(folder, "README.md"), `# Unexplored states, family by family
 Each family's byte model is trained on ${[...new Set(families.map(({ reports }) => formatLength(reports[0].trainLength)))].join(", ")} bytes
 at a time, trained on with each method, and read to ${end} bytes. Ratio: the loss over that with a short context. A model holds with a ratio
 of at most 1.01 at every length, collapses with 1.10 or more at the end, and loses with what lies between. A method mends where at most a
-tenth of what the base loses is left at the end, in every seed. Over ${[...new Set(families.map(({ reports }) => reports.length))].join(", ")}
-seeds: mean, and least to most.
+tenth of what the base loses is left at the end, in every seed.
+Over ${[...new Set(families.map(({ reports }) => reports.length))].join(", ")} seeds: mean, and least to most.
 
 ${summary}
 

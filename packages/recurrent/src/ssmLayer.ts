@@ -6,7 +6,7 @@ export type SsmLayer = (typeof LAYERS)[number];
 const LAYERS = ["Mamba1", "Mamba2", "Mamba3"] as const;
 
 /**
- * The kind of layer that a configuration of mamba_ssm asks for: "Mamba1" where it names none, as in the files that are older than the field.
+ * The kind of layer that a configuration of mamba_ssm asks for: "Mamba1" where it names none, as in files that are older than the field.
  * Undefined where the configuration is not of that program; throws `E_CONFIG` for a kind that there is none of.
  */
 export function ssmLayer(json: object): SsmLayer | undefined {

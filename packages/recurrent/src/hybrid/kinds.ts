@@ -1,7 +1,7 @@
 /**
  * The kinds of blocks that a hybrid stack is made of: the mixers of the recurrent families, attention, and feed-forward parts. The fields
- * of a mixer are those that its family's own configuration has for it; sizes that all blocks share are the stack's. A new kind is an entry of
- * {@link KINDS}.
+ * of a mixer are those that its family's own configuration has for it; sizes that all blocks share are the stack's. A new kind is an entry
+ * of {@link KINDS}.
  */
 import { check } from "@lenggen/kernels";
 import {

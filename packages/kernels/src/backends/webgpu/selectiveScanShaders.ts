@@ -156,7 +156,7 @@ fn run(group: u32, lane: u32) {
   }));
 
 /** Where the sections of the gradient's work buffer begin; b, c, a and d are copies, so that few buffers are bound. */
-export const WORK = { a: "u32", b: "u32", c: "u32", d: "u32", ends: "u32", da: "u32", dd: "u32", sums: "u32", half: "u32" } as const;
+const WORK = { a: "u32", b: "u32", c: "u32", d: "u32", ends: "u32", da: "u32", dd: "u32", sums: "u32", half: "u32" } as const;
 
 /**
  * The gradient of each chunk. `starts`: the states [N,D] at starts of chunks. In work: `ends`, the gradients by the states at their ends
