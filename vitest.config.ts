@@ -19,7 +19,7 @@ const NODE_ONLY = [
   "packages/kernels/src/backends/cpu/**", // the native addon
   "packages/kernels/src/backends/webgpu/{adapter,dawn}.test.ts", // the npm package webgpu; browsers that have none, played
   // How a family cuts what is too large, and counts its dispatches: the browser's Dawn is that of Node. The op's own tests run in both.
-  "packages/kernels/src/backends/webgpu/{attention,chunkAttention,conv,crossEntropy,elementwise,embedding,gates,lerp,matmul,norm,optimizer,reduce,retrieve,slidingWindow,ssd,view}.test.ts",
+  "packages/kernels/src/backends/webgpu/{attention,chunkAttention,conv,crossEntropy,elementwise,embedding,gatedLinearAttention,gates,lerp,matmul,norm,optimizer,reduce,retrieve,slidingWindow,ssd,view}.test.ts",
   "packages/gca/src/drt/stored.test.ts", // chunks in a store, which the host handles alike for all devices
   "packages/kernels/src/leaks.test.ts", // asks V8 for a garbage collection
 ];

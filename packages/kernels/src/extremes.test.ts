@@ -14,6 +14,7 @@ import { causalConv } from "./ops/conv";
 import { crossEntropy, logits } from "./ops/crossEntropy";
 import { add, addScalar, div, equal, exp, log, mul, neg, scale, sigmoid, silu, softplus, sqrt, square, sub, tanh } from "./ops/elementwise";
 import { embedding } from "./ops/embedding";
+import { gatedLinearAttention } from "./ops/gatedLinearAttention";
 import { ssmGates } from "./ops/gates";
 import { layerNorm } from "./ops/layerNorm";
 import { linear, matmul } from "./ops/matmul";
@@ -106,6 +107,11 @@ const selective: TestFunction = (x, dt, a, b, c, d, state) => {
   const out = selectiveScan({ x: x!, dt: dt!, a: a!, b: b!, c: c!, d: d!, state: state! });
   return [out.y, out.state];
 };
+const linearInputs = (T: number) => [
+  normals(1, [1, T, 2, 3]), normals(2, [1, T, 2, 3]), normals(3, [1, T, 2, 4]), uniforms(4, [1, T, 2, 3], -0.5, 0), normals(5, [1, 2, 3, 4]),
+];
+const linearAttention: TestFunction = (q, k, v, a, state, bonus) =>
+  Object.values(gatedLinearAttention({ q: q!, k: k!, v: v!, a: a!, state, bonus }));
 const heads = (T: number) => [1, 2, 3].map((seed) => normals(seed, [1, T, 2, 4]));
 
 /** Ops whose elements meet in sums. */
@@ -157,6 +163,9 @@ const COMPOSITE: Readonly<Record<string, Composite>> = {
   "selectiveScan of two chunks": { f: selective, inputs: selectiveInputs(40) },
   "ssd of one step": { f: scan, inputs: ssdInputs(1) },
   "ssd of two chunks": { f: scan, inputs: ssdInputs(70) },
+  "gatedLinearAttention of one step": { f: linearAttention, inputs: linearInputs(1) },
+  "gatedLinearAttention of two chunks": { f: linearAttention, inputs: linearInputs(70) },
+  "gatedLinearAttention with a bonus": { f: linearAttention, inputs: [...linearInputs(70), normals(6, [2, 3])] },
   ssmGates: {
     f: (raw, bias, aLog) => {
       const { dt, a } = ssmGates(raw!, bias!, aLog!);

@@ -19,7 +19,7 @@ struct Workspace {
   KeyRows rows;
   float *turned, *scoresT, *values;
   static int64_t floats(const Sizes& s) {
-    return KeyRows::floats(s) + SUB * s.keyRow() + s.chunk * (s.chunkRow() + s.valueRow()) + padded(s.state());
+    return KeyRows::floats(s) + SUB * s.keyRow() + s.chunk * (s.chunkRow() + s.valueRow());
   }
   Workspace(Arena& arena, const Sizes& s)
       : rows(arena, s), turned(arena.take(SUB * s.keyRow())), scoresT(arena.take(s.chunk * s.chunkRow())),
