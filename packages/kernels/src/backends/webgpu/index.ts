@@ -10,6 +10,7 @@ import { attention } from "./attention";
 import { chunkAttention } from "./chunkAttention";
 import { conv } from "./conv";
 import { crossEntropy } from "./crossEntropy";
+import { deltaRule } from "./deltaRule";
 import { elementwise } from "./elementwise";
 import { cumulativeSum } from "./cumulativeSum";
 import { gather } from "./gather";
@@ -41,6 +42,7 @@ const createKernels = (gpu: Launcher): KernelTable => ({
   ...chunkAttention(gpu),
   ...conv(gpu),
   ...crossEntropy(gpu),
+  ...deltaRule(gpu),
   ...elementwise(gpu),
   ...embedding(gpu),
   ...where(gpu),
