@@ -375,7 +375,8 @@ void runGradient(const DeltaRuleGradientArgs& args, Pool& pool) {
         for (int64_t i = 0; i < s.keySize; i++) std::copy_n(panel + i * PANEL, width, endAt(end - 1) + i * s.valueSize + p * PANEL);
       }
       for (int64_t c = end - 1; c >= first; c--)
-        walkChunk(f, w, row, c, state, c == 0 && f.dstate ? f.dstate + row * s.state() : endAt(c - 1), x + (row * segment + c - first) * rows);
+        walkChunk(f, w, row, c, state, c == 0 && f.dstate ? f.dstate + row * s.state() : endAt(c - 1),
+                  x + (row * segment + c - first) * rows);
     });
     pool.parallel(heads * count, [&](int64_t item, int worker) {
       const int64_t row = item / count, c = first + item % count, place = row * segment + c - first;

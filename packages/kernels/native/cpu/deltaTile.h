@@ -75,8 +75,8 @@ inline void loadPanel(const float* from, int64_t row, int64_t rows, int64_t widt
   }
 }
 
-// to[i] = factor[i · factorStep] to[i] + (A of `steps` steps, turned) · B in panels, and a copy of it with rows of `copyRow`, unless that is
-// nullptr. With a second product unless its steps are 0.
+// to[i] = factor[i · factorStep] to[i] + (A of `steps` steps, turned) · B in panels, and a copy of it with rows of `copyRow`, unless that
+// is nullptr. With a second product unless its steps are 0.
 struct Update {
   int64_t steps;
   const float* a;

@@ -31,8 +31,8 @@ struct Gradient : GatedDeltaRuleGradientArgs {
 // Working memory for one chunk of one head.
 struct WalkSpace {
   Decays decays;
-  // Keys and queries [chunk,packedRow], masked scores [chunk,chunkRow], ones, beta, and panels: scale dy and the same times exp(s(t)), dv and
-  // -exp(s(t)) dv.
+  // Keys and queries [chunk,packedRow], masked scores [chunk,chunkRow], ones, beta, and panels: scale dy and the same times exp(s(t)), dv
+  // and -exp(s(t)) dv.
   float *k, *q, *keyScores, *queryScores, *ones, *rate, *dy, *scaledDy, *dv, *scaledDv;
 
   static int64_t floats(const GatedSizes& s) {
@@ -195,7 +195,8 @@ void maskGradient(const GatedSizes& s, Workspace& w, const float* scores, float 
   }
 }
 
-// With X = (state [K,columns] in panels) · b, b [columns,chunkRow] and columns of X times factor: total += X, and along[t] += Σ_n X[n,t] with[n,t].
+// With X = (state [K,columns] in panels) · b, b [columns,chunkRow] and columns of X times factor: total += X, and along[t] += Σ_n X[n,t]
+// with[n,t].
 struct StateTile {
   const GatedSizes& s;
   const float* state;

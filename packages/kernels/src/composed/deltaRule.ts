@@ -18,7 +18,8 @@ export const deltaRuleForms = [
     const V = v.shape[3]!;
     const key = (x: Tensor) => reshape(x, [B, T, H, K, 1]);
     const given = {
-      decay: key(exp(a)), query: key(times(q, scale)), under: key(k), out: key(remove), into: key(write), value: reshape(v, [B, T, H, 1, V]),
+      decay: key(exp(a)), query: key(times(q, scale)), under: key(k), out: key(remove), into: key(write),
+      value: reshape(v, [B, T, H, 1, V]),
     };
     const initial = state ?? zeros(v.device, [B, H, K, V], v.dtype);
     const { outputs, state: final } = scanOverTime(given, initial, (before, { decay, query, under, out, into, value }) => {

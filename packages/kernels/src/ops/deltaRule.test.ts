@@ -164,7 +164,8 @@ eachDevice("deltaRule", (device) => {
   it("refuses what does not fit, naming it", () => {
     type Name = "q" | "k" | "v" | "a" | "remove" | "write" | "state";
     const of = (shapes: Partial<Record<Name, number[]>>, chunk?: number) => () => {
-      const all = { q: [1, 4, 2, 3], k: [1, 4, 2, 3], v: [1, 4, 2, 5], a: [1, 4, 2, 3], remove: [1, 4, 2, 3], write: [1, 4, 2, 3], ...shapes };
+      const key = [1, 4, 2, 3];
+      const all = { q: key, k: key, v: [1, 4, 2, 5], a: key, remove: key, write: key, ...shapes };
       const given = Object.fromEntries(Object.entries(all).map(([name, shape]) => [name, zeros(device, shape)]));
       return deltaRule(given as Record<Name, Tensor>, { chunk });
     };

@@ -150,7 +150,9 @@ export const gatedDeltaRuleOp: Op<Inputs, { y: Tensor; state: Tensor }, Attribut
 };
 
 /** With a gate per channel, as the delta rule that it then is. */
-function gatedByChannel({ q, k, v, a, beta, state: initial }: Inputs, options: { scale: number; chunk?: number }): { y: Tensor; state: Tensor } {
+function gatedByChannel(
+  { q, k, v, a, beta, state: initial }: Inputs, options: { scale: number; chunk?: number },
+): { y: Tensor; state: Tensor } {
   const [B, T, H, K] = q.shape as [number, number, number, number];
   const HV = v.shape[2]!;
   const perHead = (x: Tensor) => (H === HV ? x : reshape(broadcastTo(reshape(x, [B, T, H, 1, K]), [B, T, H, HV / H, K]), [B, T, HV, K]));

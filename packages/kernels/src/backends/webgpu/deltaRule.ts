@@ -1,6 +1,6 @@
 /**
- * Both delta rules; the programs are in deltaShaders.ts. Dispatches, where all can be bound at once: forward 1, gradient 2 and for the gated
- * rule 2 more, and copies that bring together what is read together.
+ * Both delta rules; the programs are in deltaShaders.ts. Dispatches, where all can be bound at once: forward 1, gradient 2 and for the
+ * gated rule 2 more, and copies that bring together what is read together.
  *
  * Saved for the gradient are the states at every 64th step, [B,chunks,H,K,V], whatever the size of chunk that was asked for, and u or e.
  */
@@ -49,8 +49,8 @@ function unitsOf(rule: Rule, maxBinding: number): Unit[] {
     "the state": Math.max(1, Math.ceil(TOGETHER / chunksOf(rule.time))) * heads * keySize * valueSize,
   };
   return cutScan(rule, perChunk, maxBinding, (what, bytes) =>
-    `webgpu: ${name}: ${what} of ${CHUNK} steps (${heads} heads, keys of ${keySize}, values of ${valueSize}) has ${bytes} bytes, and this ` +
-    `device binds at most ${maxBinding} at once; make the heads smaller`);
+    `webgpu: ${name}: ${what} of ${CHUNK} steps (${heads} heads, keys of ${keySize}, values of ${valueSize}) has ${bytes} bytes, and ` +
+    `this device binds at most ${maxBinding} at once; make the heads smaller`);
 }
 
 /** One unit of a call: its parts of the tensors, and the numbers that all programs take. */
@@ -118,7 +118,8 @@ export const deltaRule = (gpu: Launcher): KernelsOf<typeof deltaRuleKernels & ty
   function forward(rule: Rule, { v, state, y, final, recording }: Delta | Gated): { starts: Tensor; read: Tensor } | null {
     const { gated, batch, time, heads, keySize, valueSize } = rule;
     const kept = recording
-      ? { starts: Tensor.empty(v.device, [batch, chunksOf(time), heads, keySize, valueSize]), read: Tensor.empty(v.device, v.shape) } : null;
+      ? { starts: Tensor.empty(v.device, [batch, chunksOf(time), heads, keySize, valueSize]), read: Tensor.empty(v.device, v.shape) }
+      : null;
     if (state) gpu.copy(state, 0, final, 0, state.size);
     for (const unit of unitsOf(rule, gpu.maxBinding)) {
       const scan = new Scan(rule, unit);
@@ -200,8 +201,11 @@ export const deltaRule = (gpu: Launcher): KernelsOf<typeof deltaRuleKernels & ty
         const [width, count, ofGates] = [keyHeads * keySize, scan.steps * keyHeads * keySize, scan.steps * heads];
         gpu.run(deltaKeys, { parts: whole(parts), dq: scan.alongTime(dq, width), dk: scan.alongTime(dk, width) },
           { keyHeads, heads, keySize, count }, Math.ceil(count / 64));
-        gpu.run(deltaGates, { parts: whole(parts), values: whole(values), da: scan.alongTime(da, heads), dbeta: scan.alongTime(dbeta, heads) },
-          { keySize, valueSize, count: ofGates }, Math.ceil(ofGates / 64));
+        gpu.run(
+          deltaGates,
+          { parts: whole(parts), values: whole(values), da: scan.alongTime(da, heads), dbeta: scan.alongTime(dbeta, heads) },
+          { keySize, valueSize, count: ofGates }, Math.ceil(ofGates / 64),
+        );
       });
     },
   };

@@ -10,8 +10,8 @@
  * In columns the sum over keys, which the next step needs, takes a barrier a step; in rows states and their gradients need no others'
  * numbers, since u or e are known, and sums over columns are taken four steps at a time.
  *
- * Tensors that are read together lie one behind the other, so that eight buffers do: `keys` q, k and, not gated, a, remove, write [B,T,H,K];
- * `gates` a, beta [B,T,H]; `values` of the gradient dy, v (not gated), u or e, and the gradient by that [B,T,H,V]; `parts` what deltaRows
+ * Tensors that are read together lie one behind the other, so that eight buffers do: `keys` q, k and, not gated, a, remove and write
+ * [B,T,H,K]; `gates` a, beta [B,T,H]; `values` of the gradient dy, v (not gated), u or e, and the gradient by that [B,T,H,V]; `parts` what deltaRows
  * leaves: the gradients of q, k, a and, not gated, of remove and write [B,T,H,K].
  */
 import { program, variants } from "./program";
@@ -232,7 +232,8 @@ fn step_of(at: Place, t: u32, n: u32) -> Step {
     ? `let decay = fine_exp(gates[gate_at(at, t)]);
   let rate = gates[arrayLength(&gates) / 2u + gate_at(at, t)];
   return Step(decay, rate * keys[section(1u) + key], rate, keys[key], keys[section(1u) + key]);`
-    : `return Step(fine_exp(keys[section(2u) + key]), keys[section(4u) + key], keys[section(1u) + key], keys[key], keys[section(3u) + key]);`}
+    : `let decay = fine_exp(keys[section(2u) + key]);
+  return Step(decay, keys[section(4u) + key], keys[section(1u) + key], keys[key], keys[section(3u) + key]);`}
 }
 fn run(group: u32, lane: u32) {
   let blocks = (params.keySize + ${ROWS - 1}u) / ${ROWS}u;
@@ -270,7 +271,8 @@ fn run(group: u32, lane: u32) {
         let column = first + i * LANES;
         if (inside && column < params.valueSize) {
           if (t >= begin) { history[(t - begin) * params.rows * square + state + column] = S[i]; }
-          S[i] = step.decay * S[i] + step.into * values[kept_values + value + column]${gated ? "" : " + step.under * values[size + value + column]"};
+          S[i] = step.decay * S[i] + step.into * values[kept_values + value + column];${gated ? "" : `
+          S[i] += step.under * values[size + value + column];`}
         }
       }
     }
