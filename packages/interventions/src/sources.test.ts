@@ -238,7 +238,7 @@ eachDevice("a source of initial states", (device) => {
 describe("a state of another kind than numbers of fixed size", () => {
   const record = (kind: "memory" | "window" | "angle"): SequenceModel => ({
     ...model,
-    stateLeaves: [...model.stateLeaves, { path: "layers.0.record", kind, layer: 0 }],
+    stateLeaves: [...model.stateLeaves, { path: "layers.0.record", kind, layer: 0, ...(kind !== "angle" && { grows: true }) }],
     initialState: (batch, device, dtype) => {
       const { layers: [layer] } = model.initialState(batch, device, dtype) as TinyState;
       return { layers: [{ ...layer, record: zeros(device, [batch, 0, 2], dtype) }] };
@@ -268,19 +268,17 @@ describe("a state of another kind than numbers of fixed size", () => {
     device.close();
   });
 
-  it.each(["random-noise", "fitted-noise"])("%s refuses noise for a window that is empty at first", async (name) => {
-    const device = await open("reference");
-    const request = { key: key(1), step: 1, microBatch: 0, batch: 2, device, dtype: "f32" } as const;
-    const next = (noisyConvolution: boolean) => {
-      const source = createIntervention(name, record("window"), { resetProbability: 0, noisyConvolution });
-      const { layers: [layer] } = model.initialState(2, device) as TinyState;
-      source.observe({ layers: [{ ...layer, record: tensor(device, [1, 2, 3, 4], [2, 1, 2]) }] }, request);
-      return source.next(request);
-    };
-    expect(leaves(next(false)).find(({ path }) => path === "layers.0.record")!.tensor.shape).toEqual([2, 0, 2]);
-    expect(() => next(true)).toThrow(expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(
-      new RegExp(`^${name}: layers\\.0\\.record is empty at first, as the keys and values of attention are`)) as string }));
-    device.close();
+  it.each(["random-noise", "fitted-noise"])("%s refuses noise for a window that is empty at first", (name) => {
+    createIntervention(name, record("window")).dispose();
+    expect(() => createIntervention(name, record("window"), { noisyConvolution: true })).toThrow(expect.objectContaining({
+      code: "E_CONFIG", message: expect.stringMatching(
+        new RegExp(`^${name}: layers\\.0\\.record is empty at first, as the keys and values of attention are`)) as string }));
+  });
+
+  it.each(["state-passing", "tbtt"])("%s refuses to reset single sequences of a window that is empty at first", (name) => {
+    createIntervention(name, record("window"), { resetProbability: 0.1, resetPer: "batch" }).dispose();
+    expect(() => createIntervention(name, record("window"), { resetProbability: 0.1, resetPer: "sample" })).toThrow(
+      expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(/set resetPer to batch/) as string }));
   });
 
   it("a window that is empty at first is carried whole, left out whole, and not reset for single sequences", async () => {

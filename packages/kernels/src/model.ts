@@ -25,6 +25,8 @@ export interface StateLeaf {
   readonly layer: number;
   /** Axis that counts heads (at least 1); absent when the leaf has none. */
   readonly headAxis?: number;
+  /** True for what is empty at first and filled as a stream is read: the keys and values of attention. Absent where the shape stays. */
+  readonly grows?: true;
 }
 
 /** Options of a forward pass, beside its tokens. */

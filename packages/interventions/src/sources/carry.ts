@@ -25,8 +25,13 @@ export function carrySettings(resetProbability: number): Settings<CarryOptions> 
   };
 }
 
+const notApart = (name: string, path: string): string =>
+  `${name}: ${path} is empty at first, so that single sequences can't start from zero beside others that do not; `
+    + "set resetPer to batch, and train on batches whose sequences start together";
+
 /**
- * Throws `E_CONFIG` for a model with a memory that grows with the stream: carried from batch to batch it would grow with the run.
+ * Throws `E_CONFIG` for a model with a memory that grows with the stream: carried from batch to batch it would grow with the run;
+ * and where single sequences are to be reset and parts of the state are empty at first.
  * A source that gives back the final state it saw last. Under gradient accumulation each micro-batch has a slot of
  * its own, so that a step's micro-batches together carry as many states as one large batch would.
  */
@@ -36,6 +41,9 @@ export function carriedStates(name: string, order: TokenOrder, model: SequenceMo
     `${name}: the state of a model of family ${model.family} grows with the stream (${growing?.path}) and can't be carried from batch `
     + "to batch; "
     + "train it with zero");
+  const apart = options.resetPer === "sample" && options.resetProbability > 0;
+  const empty = model.stateLeaves.find((leaf) => leaf.grows === true);
+  check(empty === undefined || !apart, "E_CONFIG", () => notApart(name, empty!.path));
   const about = leavesByPath(model.stateLeaves);
   const zero = zeroShapes(model);
   const slots = new Map<number, Tree>();
@@ -58,9 +66,7 @@ export function carriedStates(name: string, order: TokenOrder, model: SequenceMo
       if (resets.includes(true) && resets.includes(false)) {
         const shapes = zero(device, dtype);
         const other = leaves(carried).find(({ path, tensor }) => !sameShape(tensor.shape.slice(1), shapes.get(path)!.slice(1)));
-        check(other === undefined, "E_CONFIG", () =>
-          `${name}: ${other?.path} is empty at first, so that single sequences can't start from zero beside others that do not; `
-          + "set resetPer to batch, and train on batches whose sequences start together");
+        check(other === undefined, "E_CONFIG", () => notApart(name, other!.path));
       }
       const state = resetSequences(carried, resets);
       return state === undefined || options.carryConvolution ? state : withoutWindows(state, about, zero(device, dtype));

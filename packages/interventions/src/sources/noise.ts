@@ -30,7 +30,7 @@ export function getsNoise(leaf: StateLeaf | undefined, { noisyConvolution }: Noi
 
 /**
  * Calls `draw` for every leaf that gets noise, with its shape and a key of its own; other leaves become zeros. Throws `E_CONFIG` for a
- * model without a leaf that gets noise, which would train as from zero.
+ * model without a leaf that gets noise, which would train as from zero, and for noise that an empty leaf would get.
  */
 export function noisyStates(
   name: string,
@@ -40,6 +40,10 @@ export function noisyStates(
 ): (request: StateRequest) => Tree | undefined {
   check(model.stateLeaves.some((leaf) => getsNoise(leaf, options)), "E_CONFIG", () =>
     `${name}: a model of family ${model.family} has no recurrent state to give noise to; train it with zero`);
+  const empty = model.stateLeaves.find((leaf) => leaf.grows === true && getsNoise(leaf, options));
+  check(empty === undefined, "E_CONFIG", () =>
+    `${name}: ${empty?.path} is empty at first, as the keys and values of attention are: noise can't stand for what was never read; `
+      + "leave noisyConvolution false");
   const about = leavesByPath(model.stateLeaves);
   // One sequence's state, asked for once: only its nesting and shapes are used, so its memory is freed.
   let template: Tree | undefined;
@@ -53,9 +57,6 @@ export function noisyStates(
       const shape = [batch, ...one.shape.slice(1)];
       const leaf = about.get(path);
       const leafKey = foldIn(foldIn(key, 1), leafNumber++);
-      check(one.size > 0 || !getsNoise(leaf, options), "E_CONFIG", () =>
-        `${name}: ${path} is empty at first, as the keys and values of attention are: what was never read can't be stood for by noise; `
-          + "leave noisyConvolution false");
       return getsNoise(leaf, options) ? draw({ about: leaf, shape, key: leafKey, device, dtype }) : zeros(device, shape, one.dtype);
     });
     return resetSequences(state, resets);

@@ -66,8 +66,9 @@ export function zeroState<S extends StateParts>(parts: S, batch: number, device:
 
 /** What the parts of one layer's state mean, for {@link SequenceModel.stateLeaves}; `path` of the layer's state in the model's. */
 export function leavesOf(parts: StateParts, path: string, layer: number): StateLeaf[] {
-  return Object.entries(parts).map(([name, { kind, headAxis }]) =>
-    ({ path: `${path}.${name}`, kind, layer, ...(headAxis !== undefined && { headAxis }) }));
+  return Object.entries(parts).map(([name, { shape, kind, headAxis }]) => ({
+    path: `${path}.${name}`, kind, layer, ...(headAxis !== undefined && { headAxis }), ...(shape.includes(0) && { grows: true as const }),
+  }));
 }
 
 /** A residual stream whose last branch has not been added yet; both [B,T,D]. */

@@ -1,6 +1,6 @@
 import { charts, type UnexploredStatesReport } from "@lenggen/evals";
 import type { Experiment } from "../experiment";
-import { accepts, startsTogether } from "./methods";
+import { accepts } from "./methods";
 import { reproduceUnexploredStates } from "./run";
 import { PRESETS, withModel } from "./settings";
 import { summary } from "./summary";
@@ -15,8 +15,7 @@ export const unexploredStates: Experiment = {
       return { page: buildUnexploredStatesReport(report), chart: charts(report).ratio };
     };
     const preset = PRESETS[input.preset]!;
-    const settings = input.chosen ? withModel(preset, input.chosen.model, { together: startsTogether(input.chosen.model, input.device) })
-      : preset;
+    const settings = input.chosen ? withModel(preset, input.chosen.model) : preset;
     const report = await reproduceUnexploredStates({ ...input, settings },
       async (soFar, done) => input.show(await view(soFar), done));
     return { report, ...await view(report), summary: (place) => summary(report, place) };

@@ -8,7 +8,7 @@ import { type Device, devices, open, parameterCount, type SequenceModel } from "
 import { RECURRENT_FAMILIES } from "@lenggen/recurrent";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { modelNamed } from "../../models";
-import { accepts, refusedBy, startsTogether } from "./methods";
+import { accepts, refusedBy } from "./methods";
 import { reproduceUnexploredStates } from "./run";
 import { PRESETS, withModel } from "./settings";
 import { summary } from "./summary";
@@ -28,8 +28,7 @@ afterAll(async () => {
 /** The preset smoke with a model, to the report. */
 function smoke(model: SequenceModel, name: string) {
   return reproduceUnexploredStates({
-    preset: "smoke", seed: 3, chosen: { name, model }, folder: join(folder, name),
-    settings: withModel(PRESETS["smoke"]!, model, { together: startsTogether(model, device) }),
+    preset: "smoke", seed: 3, chosen: { name, model }, settings: withModel(PRESETS["smoke"]!, model), folder: join(folder, name),
     fromScratch: false, device, signal: new AbortController().signal, note: () => {}, show: async () => {},
   });
 }

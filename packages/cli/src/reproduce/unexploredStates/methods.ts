@@ -1,8 +1,8 @@
 /** Which models the experiment is about, and which of its methods a model refuses. */
 import { type Method, METHODS, type ReportModel } from "@lenggen/evals";
 import { createIntervention } from "@lenggen/interventions";
-import { check, type Device, dispose, leaves, LenggenError, type SequenceModel } from "@lenggen/kernels";
-import { initialStatesOf } from "./settings";
+import { check, LenggenError, type SequenceModel } from "@lenggen/kernels";
+import { initialStatesOf, type ReproductionSettings } from "./settings";
 
 const BYTES = 256;
 
@@ -15,24 +15,16 @@ export function accepts({ family, stateLeaves, vocabulary }: SequenceModel): voi
 }
 
 /** The methods that the model's family refuses, with its reasons: noise for a state that has no noise. */
-export function refusedBy(model: SequenceModel): { readonly method: Method; readonly why: string }[] {
+export function refusedBy(model: SequenceModel, options: ReproductionSettings["methods"] = {}): { readonly method: Method; readonly why: string }[] {
   return METHODS.flatMap((method) => {
     try {
-      createIntervention(initialStatesOf(method), model).dispose();
+      createIntervention(initialStatesOf(method), model, options[method]).dispose();
       return [];
     } catch (error) {
       if (!(error instanceof LenggenError) || error.code !== "E_CONFIG") throw error;
       return [{ method, why: error.message }];
     }
   });
-}
-
-/** Whether the sequences of a batch have to start anew together: windows that fill up are shorter then than those that are carried. */
-export function startsTogether(model: SequenceModel, device: Device): boolean {
-  const zero = model.initialState(1, device);
-  const empty = leaves(zero).some(({ tensor }) => tensor.shape.includes(0));
-  dispose(zero);
-  return empty;
 }
 
 /** The spread of a model's own states after a training sequence, to two digits. */

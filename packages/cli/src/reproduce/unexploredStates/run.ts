@@ -40,7 +40,7 @@ export async function reproduceUnexploredStates(
   let input = given; // until the base model is measured, which may decide the size of the noise
   let { settings } = given;
   const model = MODELS.make(settings.model);
-  const leftOut = refusedBy(model);
+  const leftOut = refusedBy(model, settings.methods);
   const methods = METHODS.filter((method) => leftOut.every((refused) => refused.method !== method));
   const training = await readText(settings.trainingText, settings.trainLength + 1);
   const { tokens: heldOut } = await readText(settings.heldOutText, Math.max(...settings.lengths) + 1);

@@ -162,13 +162,12 @@ export const PRESETS: Readonly<Record<string, ReproductionSettings>> = {
 
 /**
  * The same experiment with another model, of the size that it has. Only Mamba-2 was searched for the settings above; other families take
- * them over, except for the size of the noise: their states are of another one, which is measured. `together`: all sequences of a batch
- * start anew or none, which a model needs whose windows are empty at first.
+ * them over, except for the size of the noise: their states are of another one, which is measured, and for when
+ * sequences start anew: all of a batch or none where parts of the state are empty at first.
  */
-export function withModel(
-  settings: ReproductionSettings, { config: model }: SequenceModel, { together = false }: { readonly together?: boolean } = {},
-): ReproductionSettings {
+export function withModel(settings: ReproductionSettings, { config: model, stateLeaves }: SequenceModel): ReproductionSettings {
   const { recallTraining } = settings;
+  const together = stateLeaves.some(({ grows }) => grows === true);
   const own = (methods: ReproductionSettings["methods"]): ReproductionSettings["methods"] => {
     const { "random-noise": _std, ...others } = methods;
     if (!together) return others;
