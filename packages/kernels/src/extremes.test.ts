@@ -12,8 +12,10 @@ import { attention } from "./ops/attention";
 import { chunkAttention } from "./ops/chunkAttention";
 import { causalConv } from "./ops/conv";
 import { crossEntropy, logits } from "./ops/crossEntropy";
+import { deltaRule } from "./ops/deltaRule";
 import { add, addScalar, div, equal, exp, log, mul, neg, scale, sigmoid, silu, softplus, sqrt, square, sub, tanh } from "./ops/elementwise";
 import { embedding } from "./ops/embedding";
+import { gatedDeltaRule } from "./ops/gatedDeltaRule";
 import { gatedLinearAttention } from "./ops/gatedLinearAttention";
 import { ssmGates } from "./ops/gates";
 import { layerNorm } from "./ops/layerNorm";
@@ -112,6 +114,15 @@ const linearInputs = (T: number) => [
 ];
 const linearAttention: TestFunction = (q, k, v, a, state, bonus) =>
   Object.values(gatedLinearAttention({ q: q!, k: k!, v: v!, a: a!, state, bonus }));
+const deltaInputs = (T: number) => [
+  ...linearInputs(T).slice(0, 4), normals(6, [1, T, 2, 3], 0.3), normals(7, [1, T, 2, 3], 0.3), normals(5, [1, 2, 3, 4]),
+];
+const delta: TestFunction = (q, k, v, a, remove, write, state) => Object.values(deltaRule({ q, k, v, a, remove, write, state }));
+const gatedInputs = (T: number) => [
+  normals(1, [1, T, 1, 3]), normals(2, [1, T, 1, 3], 0.5), normals(3, [1, T, 2, 4]), uniforms(4, [1, T, 2], -0.5, 0),
+  uniforms(5, [1, T, 2], 0, 1), normals(6, [1, 2, 3, 4]),
+];
+const gated: TestFunction = (q, k, v, a, beta, state) => Object.values(gatedDeltaRule({ q, k, v, a, beta, state }));
 const heads = (T: number) => [1, 2, 3].map((seed) => normals(seed, [1, T, 2, 4]));
 
 /** Ops whose elements meet in sums. */
@@ -166,6 +177,10 @@ const COMPOSITE: Readonly<Record<string, Composite>> = {
   "gatedLinearAttention of one step": { f: linearAttention, inputs: linearInputs(1) },
   "gatedLinearAttention of two chunks": { f: linearAttention, inputs: linearInputs(70) },
   "gatedLinearAttention with a bonus": { f: linearAttention, inputs: [...linearInputs(70), normals(6, [2, 3])] },
+  "deltaRule of one step": { f: delta, inputs: deltaInputs(1) },
+  "deltaRule of two chunks": { f: delta, inputs: deltaInputs(40) },
+  "gatedDeltaRule of one step": { f: gated, inputs: gatedInputs(1) },
+  "gatedDeltaRule of two chunks": { f: gated, inputs: gatedInputs(70) },
   ssmGates: {
     f: (raw, bias, aLog) => {
       const { dt, a } = ssmGates(raw!, bias!, aLog!);

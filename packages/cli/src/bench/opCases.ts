@@ -335,7 +335,7 @@ export const OP_CASES: readonly BenchCase[] = [
   ...[64, 256].flatMap((chunk) => (["forward", "both"] as const).map((pass) =>
     ssdCase({ batch: 1, time: 512, heads: 24, headSize: 64, groups: 1, stateSize: 128 }, pass, { decay: 3, chunk }))),
   ...(["forward", "both"] as const).map((pass) => deltaRuleCase({ batch: 1, time: 4096, heads: 12, keySize: 64, valueSize: 64 }, pass)),
-  ...([[6, 6, 128, 256], [4, 4, 256, 512], [4, 8, 128, 128]] as const).flatMap(([keyHeads, heads, keySize, valueSize]) =>
+  ...([[6, 6, 128, 256], [6, 6, 256, 512], [4, 8, 128, 128]] as const).flatMap(([keyHeads, heads, keySize, valueSize]) =>
     (["forward", "both"] as const).map((pass) => gatedDeltaRuleCase({ batch: 1, time: 4096, keyHeads, heads, keySize, valueSize }, pass))),
   // As in GLA 340M and in RWKV-6 of width 768.
   ...(["forward", "both"] as const)
