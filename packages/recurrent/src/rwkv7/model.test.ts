@@ -1,8 +1,8 @@
 /** RWKV-7 against golden values of other programs (data/goldens, rwkv7-tiny), and against the laws of every sequence model. */
-import { type Device, key, leaves, open, scope, tokenTensor } from "@lenggen/kernels";
+import { type Device, dispose, keep, key, leaves, open, scope, tensor, type Tensor, tokenTensor } from "@lenggen/kernels";
 import { checkSequenceModel, SEQUENCE_MODEL_LAWS } from "@lenggen/kernels/laws";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { describeGolden, deviceCases } from "../golden.fixture";
+import { describeGolden, deviation, deviceCases } from "../golden.fixture";
 import { mamba2 } from "../mamba2/model";
 import { lossesOfTraining, stirred } from "../rwkv/rwkv.fixture";
 import { parseRwkv7Config, type Rwkv7Config, rwkv7Json } from "./config";
@@ -40,6 +40,20 @@ describe.each(deviceCases)("RWKV-7 on $name", ({ name, dtype, tolerance }) => {
   const CUTS = [[1, 2, 3, 15, 16, 33], [64, 1, 66], Array<number>(40).fill(1)];
   it.each(SEQUENCE_MODEL_LAWS)("keeps the law of %s", (law) =>
     checkSequenceModel(stirred(rwkv7(CONFIG)), { device, dtype, cuts: CUTS, tolerance, laws: [law] }));
+
+  it.skipIf(dtype === "f64")("gives nearly the same with its matrices as f16, and those alone", async () => {
+    const model = stirred(rwkv7(CONFIG), 0.1);
+    const parameters = keep(scope(() => model.init(key(3), device)));
+    const halves: Record<string, Tensor> = {};
+    for (const [name, t] of Object.entries(parameters)) {
+      expect([name, model.halves!(name)]).toEqual([name, model.decays(name)]);
+      halves[name] = tensor(device, await t.read(), t.shape, model.halves!(name) ? "f16" : "f32");
+    }
+    const tokens = tokenTensor(device, Array.from({ length: 20 }, (_, i) => (i * 7) % 30), [1, 20], 30);
+    const [full, half] = [parameters, halves].map((p) => scope(() => model.forward(p, tokens).hidden));
+    expect(await deviation(half!, await full!.read())).toBeLessThan(1e-2);
+    dispose([parameters, halves, tokens, full, half]);
+  });
 
   it.skipIf(dtype === "f64")("learns a text that repeats itself", async () => {
     const losses = await lossesOfTraining(rwkv7({ ...CONFIG, vocab_size: 13 }), device, 40);
