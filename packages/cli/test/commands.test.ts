@@ -214,7 +214,8 @@ describe("--json", () => {
     const document = await json("bench", "rmsNorm", "--threads", "1", "--profile");
     expect(document).toMatchObject({ device: expect.any(String) as string });
     const ceiling = document["ceiling"] as Record<string, number>;
-    for (const name of ["gflopsOneThread", "gflopsAllThreads", "copyGBs"]) expect(ceiling[name]).toBeGreaterThan(0);
+    for (const name of ["gflopsOneThread", "gflopsAllThreads", "gexpOneThread", "gexpAllThreads", "copyGBs"])
+      expect(ceiling[name]).toBeGreaterThan(0);
     for (const result of document["results"] as Record<string, unknown>[]) {
       expect(result).toMatchObject({ kernel: "rmsNorm", threads: 1, shape: expect.any(String) as string });
       expect(["forward", "backward", "both", "step"]).toContain(result["pass"]);

@@ -43,12 +43,14 @@ export interface LaunchCounts {
 export type KernelTable = Readonly<Record<string, (args: never) => unknown>>;
 
 /**
- * What a device can do at most, in 10⁹ floating-point operations and in 10⁹ bytes (read and written) a second. A GPU has no
- * threads that one could count: both figures of its arithmetic are the whole adapter's.
+ * What a device can do at most, in 10⁹ floating-point operations, 10⁹ exponentials and 10⁹ bytes (read and written) a second. A GPU has
+ * no threads that one could count: both figures of its arithmetic are the whole adapter's.
  */
 export interface Ceiling {
   readonly gflopsOneThread: number;
   readonly gflopsAllThreads: number;
+  readonly gexpOneThread: number;
+  readonly gexpAllThreads: number;
   readonly copyGBs: number;
 }
 

@@ -100,7 +100,7 @@ export { slidingWindowAttention } from "./ops/slidingWindow";
 export type { WindowState } from "./ops/slidingWindow";
 export { scanOverTime } from "./ops/scanOverTime";
 export type { ScanStep } from "./ops/scanOverTime";
-export { selectiveScan } from "./ops/selectiveScan";
+export { selectiveScan, selectiveScanOperations } from "./ops/selectiveScan";
 export { ssd, ssdOperations } from "./ops/ssd";
 export { turn } from "./ops/turn";
 export { assignSlice, broadcastTo, concat, extended, firstRows, reshape, slice, transpose } from "./ops/view";

@@ -11,6 +11,8 @@ export interface BenchCase {
   readonly pass: Pass;
   /** Floating-point operations that the algorithm needs; a multiply-add is two. */
   readonly operations: number;
+  /** Exponentials that it needs, where they are what takes the time. */
+  readonly exponentials?: number;
   /** Bytes that must be read and written at least. */
   readonly bytes: number;
   /** Tokens that one run handles, where that says something. */

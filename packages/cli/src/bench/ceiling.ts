@@ -13,7 +13,9 @@ function javascriptCeiling(): Ceiling {
   const gflops = best(() => multiplyAdds(LOOP), 16 * LOOP);
   const from = new Float32Array(COPIED).fill(1);
   const to = new Float32Array(COPIED);
-  return { gflopsOneThread: gflops, gflopsAllThreads: gflops, copyGBs: best(() => to.set(from), 8 * COPIED) };
+  const gexp = best(() => exponentials(LOOP), LOOP);
+  return { gflopsOneThread: gflops, gflopsAllThreads: gflops, gexpOneThread: gexp, gexpAllThreads: gexp,
+    copyGBs: best(() => to.set(from), 8 * COPIED) };
 }
 
 /** The best of a few runs, in 10⁹ a second. */
@@ -35,4 +37,10 @@ function multiplyAdds(turns: number): number {
     e = e * 0.999 + 0.1; f = f * 0.999 + 0.1; g = g * 0.999 + 0.1; h = h * 0.999 + 0.1;
   }
   return a + b + c + d + e + f + g + h;
+}
+
+function exponentials(turns: number): number {
+  let sum = 0;
+  for (let i = 0; i < turns; i++) sum += Math.exp(-(i & 63));
+  return sum;
 }

@@ -2,7 +2,8 @@
 import {
   attention, attentionOperations, causalConv, chunkAttention, chunkAttentionOperations, crossEntropy, deltaRule, deltaRuleOperations,
   type Device, dispose, DTYPES, foldIn, gatedDeltaRule, gatedDeltaRuleOperations, gatedLinearAttention, gatedLinearAttentionOperations,
-  hostRandom, key, layerNorm, linear, matmul, retrieve, retrieveOperations, rmsNorm, ssd, ssdOperations, type Tensor, tensor, uniform, vjp,
+  hostRandom, key, layerNorm, linear, matmul, retrieve, retrieveOperations, rmsNorm, selectiveScan,
+  selectiveScanOperations, ssd, ssdOperations, type Tensor, tensor, uniform, vjp,
 } from "@lenggen/kernels";
 import type { BenchCase, BenchRun, Pass } from "./case";
 
@@ -202,6 +203,32 @@ function linearAttentionCase(sizes: DeltaSizes & { readonly bonus?: boolean }, p
   );
 }
 
+function selectiveScanCase(batch: number, time: number, channels: number, stateSize: number, pass: Pass): BenchCase {
+  const { forward, gradient } = selectiveScanOperations({ batch, time, channels, stateSize });
+  const both = pass === "both";
+  const numbers = batch * time * (channels + stateSize);
+  return opCase(
+    {
+      kernel: "selectiveScan", shape: `B=${batch} T=${time} D=${channels} N=${stateSize}`, pass,
+      operations: forward.operations + (both ? gradient.operations : 0),
+      exponentials: forward.exponentials + (both ? gradient.exponentials : 0),
+      // x, dt and y with b and c beside them; the gradient reads those and dy, and writes those of all inputs.
+      bytes: FLOAT * (both ? 8 : 3) * numbers,
+    },
+    (random, device, seed) => ({
+      tracked: {
+        x: random([batch, time, channels]),
+        dt: uniform(foldIn(key(seed), 101), device, [batch, time, channels], { low: 0.001, high: 0.1 }),
+        a: uniform(foldIn(key(seed), 102), device, [channels, stateSize], { low: -16, high: -1 }),
+        b: random([batch, time, 1, stateSize]),
+        c: random([batch, time, 1, stateSize]),
+        d: random([channels]),
+      },
+    }),
+    (inputs) => selectiveScan(inputs).y,
+  );
+}
+
 function convCase(batch: number, time: number, channels: number, pass: Pass): BenchCase {
   const width = 4;
   const numbers = batch * time * channels;
@@ -342,6 +369,7 @@ export const OP_CASES: readonly BenchCase[] = [
     .map((pass) => linearAttentionCase({ batch: 1, time: 4096, heads: 4, keySize: 128, valueSize: 256 }, pass)),
   ...(["forward", "both"] as const)
     .map((pass) => linearAttentionCase({ batch: 1, time: 4096, heads: 12, keySize: 64, valueSize: 64, bonus: true }, pass)),
+  ...(["forward", "both"] as const).map((pass) => selectiveScanCase(1, 4096, 1536, 16, pass)),
   ...(["forward", "both"] as const).map((pass) => convCase(1, 4096, 1792, pass)),
   ...(["forward", "both"] as const).map((pass) => normCase(4096, 1536, pass)),
   ...(["forward", "both"] as const).map((pass) => layerNormCase(4096, 1536, pass)),
@@ -358,6 +386,7 @@ export const GPU_OP_CASES: readonly BenchCase[] = [
   ...[2048, 4096].map((n) => matmulCase(n, n, n, "forward")),
   ...(["forward", "both"] as const)
     .map((pass) => ssdCase({ batch: 8, time: 2048, heads: 24, headSize: 64, groups: 1, stateSize: 128 }, pass)),
+  ...(["forward", "both"] as const).map((pass) => selectiveScanCase(8, 2048, 1536, 16, pass)),
   ...(["forward", "both"] as const).map((pass) => convCase(8, 2048, 1792, pass)),
   ...(["forward", "both"] as const).map((pass) => normCase(16384, 1536, pass)),
   ...(["forward", "both"] as const).map((pass) => layerNormCase(16384, 1536, pass)),

@@ -15,34 +15,40 @@ export interface BenchResult extends Measured {
   /** What one run needs at least: operations (a multiply-add is two), and bytes read and written; 0 bytes where nobody counted. */
   readonly operations: number;
   readonly bytes: number;
+  readonly exponentials?: number;
   /** Arithmetic reached, in 10⁹ operations a second. */
   readonly gflops: number;
   /** Bytes that must move at least, in 10⁹ a second. */
   readonly gbs: number;
   /** Time that the binding ceiling allows over the time taken. */
   readonly share: number;
-  readonly bound: "arithmetic" | "bandwidth";
+  readonly bound: "arithmetic" | "exponentials" | "bandwidth";
   readonly tokensPerSecond?: number;
 }
 
 export function resultOf(item: BenchCase, threads: number, measured: Measured, ceiling: Ceiling): BenchResult {
-  const { kernel, shape, pass, operations, bytes, tokens } = item;
+  const { kernel, shape, pass, operations, bytes, exponentials = 0, tokens } = item;
   const { ms } = measured;
-  // Operations in 10⁹ a second are 10⁶ a millisecond.
-  const arithmeticMs = operations / (1e6 * arithmeticCeiling(ceiling, threads));
-  const bandwidthMs = bytes / (1e6 * ceiling.copyGBs);
+  // 10⁹ a second are 10⁶ a millisecond.
+  const least = {
+    arithmetic: operations / (1e6 * ofThreads(ceiling.gflopsOneThread, ceiling.gflopsAllThreads, threads)),
+    exponentials: exponentials / (1e6 * ofThreads(ceiling.gexpOneThread, ceiling.gexpAllThreads, threads)),
+    bandwidth: bytes / (1e6 * ceiling.copyGBs),
+  };
+  const bound = (["arithmetic", "exponentials", "bandwidth"] as const).reduce((a, b) => (least[b] > least[a] ? b : a));
   return {
-    kernel, shape, pass, threads, operations, bytes, ...measured,
+    kernel, shape, pass, threads, operations, bytes, ...(exponentials > 0 ? { exponentials } : {}), ...measured,
     gflops: operations / (1e6 * ms),
     gbs: bytes / (1e6 * ms),
-    share: Math.max(arithmeticMs, bandwidthMs) / ms,
-    bound: arithmeticMs >= bandwidthMs ? "arithmetic" : "bandwidth",
+    share: least[bound] / ms,
+    bound,
     ...(tokens === undefined ? {} : { tokensPerSecond: (1000 * tokens) / ms }),
   };
 }
 
-function arithmeticCeiling({ gflopsOneThread, gflopsAllThreads }: Ceiling, threads: number): number {
-  return threads === 1 ? gflopsOneThread : Math.min(gflopsAllThreads, threads * gflopsOneThread);
+/** What so many threads can do, by what one and all can. */
+function ofThreads(one: number, all: number, threads: number): number {
+  return threads === 1 ? one : Math.min(all, threads * one);
 }
 
 /** Head and cell of each column. One that is empty in every row is left out. */
@@ -53,6 +59,7 @@ const COLUMNS: Readonly<Record<string, (result: BenchResult) => string>> = {
   "threads": ({ threads, counts }) => (counts ? "" : String(threads)),
   "ms": ({ ms }) => count(ms),
   "Gflop": ({ operations }) => count(operations / 1e9),
+  "Gexp": ({ exponentials }) => (exponentials ? count(exponentials / 1e9) : ""),
   "MB": ({ bytes }) => (bytes > 0 ? count(bytes / 1e6) : ""),
   "Gflop/s": ({ gflops }) => count(gflops),
   "GB/s": ({ gbs }) => (gbs > 0 ? count(gbs) : ""),

@@ -122,13 +122,13 @@ async function lookAt(context: Context): Promise<About> {
 function bestOf(ceilings: readonly Ceiling[]): Ceiling {
   const most = (pick: (ceiling: Ceiling) => number): number => Math.max(...ceilings.map(pick));
   return { gflopsOneThread: most((c) => c.gflopsOneThread), gflopsAllThreads: most((c) => c.gflopsAllThreads),
-    copyGBs: most((c) => c.copyGBs) };
+    gexpOneThread: most((c) => c.gexpOneThread), gexpAllThreads: most((c) => c.gexpAllThreads), copyGBs: most((c) => c.copyGBs) };
 }
 
-function ceilingLine(kind: DeviceKind, { gflopsOneThread, gflopsAllThreads, copyGBs }: Ceiling): string {
+function ceilingLine(kind: DeviceKind, { gflopsOneThread, gflopsAllThreads, gexpAllThreads, copyGBs }: Ceiling): string {
   const arithmetic = kind === "cpu" ? `${count(gflopsOneThread)} Gflop/s on one thread, ${count(gflopsAllThreads)} on all`
     : `${count(gflopsAllThreads)} Gflop/s`;
-  return `ceiling ${arithmetic}; copy ${count(copyGBs)} GB/s`;
+  return `ceiling ${arithmetic}; ${count(gexpAllThreads)} Gexp/s; copy ${count(copyGBs)} GB/s`;
 }
 
 /** Which clock the times are by, where that is not plain. */

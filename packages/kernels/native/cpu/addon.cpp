@@ -34,6 +34,8 @@ class CeilingWorker : public Napi::AsyncWorker {
     Napi::Object object = Napi::Object::New(Env());
     object.Set("gflopsOneThread", result_.gflopsOneThread);
     object.Set("gflopsAllThreads", result_.gflopsAllThreads);
+    object.Set("gexpOneThread", result_.gexpOneThread);
+    object.Set("gexpAllThreads", result_.gexpAllThreads);
     object.Set("copyGBs", result_.copyGBs);
     promise_.Resolve(object);
   }
@@ -47,7 +49,7 @@ class CeilingWorker : public Napi::AsyncWorker {
   Ceiling result_{};
 };
 
-// ceiling(threads, isa) -> Promise<{ gflopsOneThread, gflopsAllThreads, copyGBs }>
+// ceiling(threads, isa) -> Promise<{ gflopsOneThread, gflopsAllThreads, gexpOneThread, gexpAllThreads, copyGBs }>
 Napi::Value ceiling(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const int threads = wholeArgument(info, 0, "threads", 1, 256);

@@ -14,13 +14,14 @@ namespace lenggen {
   namespace name {                      \
   extern const Family families[];       \
   double multiplyAdd(int64_t rounds);   \
+  double exponentials(int64_t rounds);  \
   }
 LENGGEN_ISAS(LENGGEN_DECLARE_ISA)
 #undef LENGGEN_DECLARE_ISA
 
 const std::vector<Isa>& isas() {
   // Never destroyed: queue threads may outlive static destructors when the process exits.
-#define LENGGEN_ENTRY(name) {#name, supports::name(), name::families, name::multiplyAdd},
+#define LENGGEN_ENTRY(name) {#name, supports::name(), name::families, name::multiplyAdd, name::exponentials},
   static const std::vector<Isa>& all = *new std::vector<Isa>{LENGGEN_ISAS(LENGGEN_ENTRY)};
 #undef LENGGEN_ENTRY
   return all;

@@ -14,6 +14,8 @@ struct Isa {
   const Family* families;  // ended by one whose kernels are null
   // Runs independent fused multiply-adds in registers; returns the number of floating-point operations.
   double (*multiplyAdd)(int64_t rounds);
+  // The same for exponentials of numbers in the first cache; returns how many.
+  double (*exponentials)(int64_t rounds);
 };
 
 // Narrowest first.

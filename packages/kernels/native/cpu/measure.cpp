@@ -13,8 +13,11 @@ using Clock = std::chrono::steady_clock;
 
 double secondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
+// Does so many rounds, and returns the number of operations in them.
+using Work = double (*)(int64_t rounds);
+
 // Operations per second of all threads together. They start as one, so that none does another's part.
-double arithmetic(const Isa& isa, ThreadPool& pool, int64_t rounds) {
+double arithmetic(Work work, ThreadPool& pool, int64_t rounds) {
   const int threads = pool.threads();
   std::atomic<int> arrived{0};
   std::vector<double> operations(static_cast<size_t>(threads));
@@ -24,25 +27,25 @@ double arithmetic(const Isa& isa, ThreadPool& pool, int64_t rounds) {
     arrived.fetch_add(1);
     while (arrived.load() < threads) std::this_thread::yield();
     begun[i] = Clock::now();
-    operations[i] = isa.multiplyAdd(rounds);
+    operations[i] = work(rounds);
     ended[i] = Clock::now();
   });
   const auto time = *std::max_element(ended.begin(), ended.end()) - *std::min_element(begun.begin(), begun.end());
   return std::accumulate(operations.begin(), operations.end(), 0.0) / std::chrono::duration<double>(time).count();
 }
 
-double bestArithmetic(const Isa& isa, int threads) {
+double bestArithmetic(Work work, int threads) {
   ThreadPool pool(threads, 0);
   // Short runs, many of them: on a busy machine some fit between two turns of the other processes, as kernels do.
   constexpr double SECONDS = 0.0005;
   constexpr int RUNS = 600;
   constexpr int64_t TRIAL = 20000;
-  isa.multiplyAdd(TRIAL);
+  work(TRIAL);
   const auto start = Clock::now();
-  isa.multiplyAdd(TRIAL);
+  work(TRIAL);
   const int64_t rounds = std::max<int64_t>(TRIAL, static_cast<int64_t>(TRIAL * SECONDS / secondsSince(start)));
   double best = 0;
-  for (int i = 0; i < RUNS; i++) best = std::max(best, arithmetic(isa, pool, rounds));
+  for (int i = 0; i < RUNS; i++) best = std::max(best, arithmetic(work, pool, rounds));
   return best;
 }
 
@@ -67,7 +70,8 @@ double bestCopy(int threads) {
 }  // namespace
 
 Ceiling measureCeiling(const Isa& isa, int threads) {
-  return {bestArithmetic(isa, 1) * 1e-9, bestArithmetic(isa, threads) * 1e-9, bestCopy(threads) * 1e-9};
+  return {bestArithmetic(isa.multiplyAdd, 1) * 1e-9, bestArithmetic(isa.multiplyAdd, threads) * 1e-9,
+          bestArithmetic(isa.exponentials, 1) * 1e-9, bestArithmetic(isa.exponentials, threads) * 1e-9, bestCopy(threads) * 1e-9};
 }
 
 }  // namespace lenggen

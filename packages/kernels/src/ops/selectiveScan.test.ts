@@ -1,4 +1,4 @@
-import { describe, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { Device } from "../device";
 import { openSafetensors } from "../safetensors";
 import { detach, vjp } from "../tape";
@@ -8,7 +8,7 @@ import { compareEvaluations, compareWithReference, checkGradient, checkLeaks, ch
   uniforms } from "../testing";
 import { add, mul, silu, softplus } from "./elementwise";
 import { zeros } from "./memory";
-import { selectiveScan } from "./selectiveScan";
+import { selectiveScan, selectiveScanOperations } from "./selectiveScan";
 import { concat, reshape, slice, transpose } from "./view";
 
 interface Case {
@@ -204,4 +204,12 @@ describe("selectiveScan on every instruction set", () => {
     "has the same bits with 1, 2 and 3 threads: %o", async (shape) => {
       await checkSameBits(full(), inputs(shape));
     });
+});
+
+describe("selectiveScanOperations", () => {
+  it("counts an exponential for each step, channel and state, in either pass", () => {
+    const { forward, gradient } = selectiveScanOperations({ batch: 2, time: 3, channels: 5, stateSize: 7 });
+    expect([forward.exponentials, gradient.exponentials]).toEqual([210, 210]);
+    expect([forward.operations, gradient.operations]).toEqual([6 * 210 + 3 * 30, 18 * 210 + 8 * 30]);
+  });
 });

@@ -154,3 +154,19 @@ export function selectiveScan(
   const { x, dt, a, b, c, d = null, state = null } = given;
   return apply(selectiveScanOp, { x, dt, a, b, c, d, state }, { chunk: options.chunk ?? DEFAULT_CHUNK });
 }
+
+/**
+ * What the recurrence needs: floating-point operations (a multiply-add is two) and exponentials. A gradient's include the states that it
+ * computes again. A benchmark divides what takes longer by the measured time.
+ */
+export function selectiveScanOperations({ batch, time, channels, stateSize }: Omit<SelectiveScanSizes, "groups" | "chunk">): {
+  forward: { operations: number; exponentials: number }; gradient: { operations: number; exponentials: number };
+} {
+  const [inputs, states] = [batch * time * channels, batch * time * channels * stateSize];
+  return {
+    // dt a, u b, S (2), y (2); u and d x.
+    forward: { operations: 6 * states + 3 * inputs, exponentials: states },
+    // dt a, u b, S (2); G (2), its sum with b (2), its decay, w, the sum of w a (2), da (2), db (2), dc (2); u, dx, ddt, dd.
+    gradient: { operations: 18 * states + 8 * inputs, exponentials: states },
+  };
+}

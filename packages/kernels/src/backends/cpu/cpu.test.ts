@@ -248,10 +248,11 @@ describe.runIf(loaded.addon)("the cpu device", () => {
     const device = await open("cpu", { threads: 1 });
     let ticks = 0;
     const timer = setInterval(() => ticks++, 5);
-    const { gflopsOneThread, gflopsAllThreads, copyGBs } = await measureCeiling(device);
+    const { gflopsOneThread, gflopsAllThreads, gexpOneThread, gexpAllThreads, copyGBs } = await measureCeiling(device);
     clearInterval(timer);
     device.close();
-    for (const value of [gflopsOneThread, gflopsAllThreads, copyGBs]) expect(value).toBeGreaterThan(0.1);
+    for (const value of [gflopsOneThread, gflopsAllThreads, gexpOneThread, gexpAllThreads, copyGBs])
+      expect(value).toBeGreaterThan(0.1);
     expect(ticks).toBeGreaterThan(2);
     await expect(open("reference").then(measureCeiling)).rejects.toMatchObject({ code: "E_DEVICE" });
   });

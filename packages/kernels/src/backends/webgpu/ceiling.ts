@@ -1,4 +1,4 @@
-/** What an adapter can do at most: multiply-adds in registers alone, and a copy much larger than the caches. */
+/** What an adapter can do at most: multiply-adds and exponentials in registers alone, and a copy much larger than the caches. */
 import type { Ceiling, Device } from "../../device";
 import { kernelsOf } from "../../kernels";
 import type { memoryKernels } from "../../ops/memory";
@@ -38,6 +38,23 @@ fn run(group: u32, lane: u32) {
 }`,
 });
 
+const exponentials = program({
+  name: "ceiling.exponentials",
+  reads: {},
+  writes: { out: "f32" },
+  params: { turns: "u32", factor: "f32" },
+  workgroup: WORKGROUP,
+  code: `
+fn run(group: u32, lane: u32) {
+  let first = vec4f(0.0, 0.25, 0.5, 0.75) + f32(lane % 16u);
+  ${chains((i) => `var c${i} = first + ${i}.0;`)}
+  for (var turn = 0u; turn < params.turns; turn++) {
+    ${Array.from({ length: STEPS }, () => chains((i) => `c${i} = exp(c${i} * params.factor);`)).join("\n    ")}
+  }
+  out[group * WORKGROUP + lane] = dot(${Array.from({ length: CHAINS }, (_, i) => `c${i}`).join(" + ")}, vec4f(1.0));
+}`,
+});
+
 /** Quads that a lane copies, WORKGROUP apart. */
 const EACH = 4;
 const LEAST_COPIED = 1 << 24;
@@ -58,15 +75,16 @@ fn run(group: u32, lane: u32) {
 });
 
 /**
- * Measures a device's ceilings, in 10⁹ floating-point operations and in 10⁹ bytes (read and written) a second, in about two seconds, by
+ * Measures a device's ceilings, in 10⁹ operations, exponentials and bytes (read and written) a second, in about three seconds, by
  * its timestamps if it was opened with `profile` and has them, else by the clock. Takes at most 512 MiB meanwhile. Throws `E_MEMORY`
  * where there is no room for that.
  */
 export async function webGpuCeiling(device: WebGpuDevice): Promise<Ceiling> {
   const { launcher: gpu } = device;
   using out = Tensor.empty(device, [GROUPS * WORKGROUP]);
-  const operations = GROUPS * WORKGROUP * CHAINS * 4 * STEPS * 2;
+  const perTurn = GROUPS * WORKGROUP * CHAINS * 4 * STEPS;
   const turns = await best(device, (count) => gpu.run(multiplyAdds, { out }, { turns: count, factor: 0.999, term: 0.1 }, GROUPS));
+  const expTurns = await best(device, (count) => gpu.run(exponentials, { out }, { turns: count, factor: -0.5 }, GROUPS));
 
   // Whole groups, so that the shader has no bounds to look at.
   const block = WORKGROUP * EACH * 16;
@@ -74,8 +92,10 @@ export async function webGpuCeiling(device: WebGpuDevice): Promise<Ceiling> {
   // What is slow has small caches, and would take long.
   let bytes = Math.min(most, LEAST_COPIED);
   while (bytes < most && (await copied(device, bytes, once)) < ENOUGH_SECONDS) bytes = Math.min(most, 4 * bytes);
-  const gflops = (operations * turns) / 1e9;
-  return { gflopsOneThread: gflops, gflopsAllThreads: gflops, copyGBs: (2 * bytes * (await copied(device, bytes, best))) / 1e9 };
+  const gflops = (2 * perTurn * turns) / 1e9;
+  const gexp = (perTurn * expTurns) / 1e9;
+  return { gflopsOneThread: gflops, gflopsAllThreads: gflops, gexpOneThread: gexp, gexpAllThreads: gexp,
+    copyGBs: (2 * bytes * (await copied(device, bytes, best))) / 1e9 };
 }
 
 /** Measures copies of so many bytes. */
