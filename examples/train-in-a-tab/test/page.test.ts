@@ -1,11 +1,15 @@
 /** The page's state, words and figures, without a browser. */
+import { parameterCount } from "@lenggen/kernels";
 import { describe, expect, it } from "vitest";
 import { lossFigure, positionFigure, positionLegend, positionTable, rateFigure } from "../src/page/charts";
 import { plotMarkup, smoothed, thinned } from "../src/page/plot";
-import { FIRST_STATE, mainAction, type PageState, received, stepsDone } from "../src/page/state";
+import { FIRST_STATE, mainAction, type PageState, received, stepsDone, withDevice } from "../src/page/state";
 import { finding, length, meanRate, problemWords, sentence, size, statusLine, timeLeft, wantsSwitch } from "../src/page/words";
 import type { FromWorker, PhaseRecord, PhaseView, ProjectView } from "../src/shared/messages";
-import { FAST_PLAN, problemsOf, SLOW_PLAN } from "../src/shared/plan";
+import { FAMILIES } from "../src/shared/families";
+import { FAST_PLAN, isSmall, MODELS, type ModelName, problemsOf, SLOW_PLAN, withFamily } from "../src/shared/plan";
+import { noteFor } from "../src/shared/commands";
+import { splitText } from "../src/shared/text";
 import { lighter } from "../src/shared/records";
 
 const step = (at: number, steps: number): PhaseRecord => ({
@@ -44,6 +48,15 @@ describe("the state", () => {
       .toMatchObject({ device: { kind: "reference" }, plan: SLOW_PLAN });
     expect(mainAction(withText(tell(FIRST_STATE, ready({ elsewhere: true })))))
       .toMatchObject({ kind: "none", why: expect.stringContaining("another tab") as string });
+  });
+
+  it("keeps the family that was chosen when the settings fit another device", () => {
+    const chosen: PageState = { ...tell(FIRST_STATE, ready({ devices: [none] })), plan: withFamily(FAST_PLAN, "gla") };
+    const slow = withDevice(chosen, { kind: "reference", fallback: false });
+    expect(slow.plan).toEqual({ ...SLOW_PLAN, model: "gla-mini-byte" });
+    expect(withDevice({ ...slow, devices: [gpu] }, { kind: "webgpu", fallback: false }).plan.model).toBe("gla-tiny-byte");
+    const mine = { ...chosen, plan: { ...chosen.plan, steps: 7 } };
+    expect(withDevice(mine, { kind: "reference", fallback: false }).plan).toBe(mine.plan);
   });
 
   it("follows a run: steps, measurements, checkpoints, the end", () => {
@@ -111,6 +124,22 @@ describe("words", () => {
     expect(problemsOf({ ...FAST_PLAN, batch: 1.5, seed: Number.NaN, learningRate: 2 })).toEqual({
       batch: "A whole number from 1 to 256.", seed: "A whole number from 0 to 2,147,483,647.", learningRate: "A number from 0 to 1.",
     });
+  });
+});
+
+describe("models", () => {
+  const names = Object.keys(MODELS) as ModelName[];
+
+  it.each(names)("%s is what its label says, and a saved run of it goes on by the command of its note", (name) => {
+    const { family, size: words, config } = MODELS[name];
+    const model = FAMILIES.make(config);
+    expect(model.family).toBe(family);
+    const count = parameterCount(model);
+    expect(words).toBe(isSmall(name) ? `${Math.round(count / 1000)},000 numbers` : "half a million numbers");
+    if (!isSmall(name)) expect(Math.abs(count / 500_000 - 1)).toBeLessThan(0.2);
+    const text = splitText("a.txt", new TextEncoder().encode("some text ".repeat(2000)), 32);
+    const note = noteFor({ ...FAST_PLAN, model: name }, [{ folder: "1-zero", method: "zero", first: true, saved: 5 }], text);
+    expect(note).toContain(isSmall(name) ? "--model 1-zero/checkpoints/step-5/config.json" : `--model ${name} `);
   });
 });
 

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { dispose, open } from "@lenggen/kernels";
 import type { Page } from "playwright";
 import { describe, expect, it } from "vitest";
-import { FAST_PLAN } from "../src/shared/plan";
+import { FAST_PLAN, type Plan } from "../src/shared/plan";
 import { splitText } from "../src/shared/text";
 import { trainPhase } from "../src/shared/training";
 import { memoryFiles } from "../src/worker/files";
@@ -16,15 +16,14 @@ import { absent, chooseText, lossesOf, openBrowser, openPage, sampleText, saved,
 /** Relative, at each of 50 steps: both sides compute in float32, in different orders. */
 const TOLERANCE = 1e-4;
 const TEXT = sampleText(30_000);
-const PLAN = { ...FAST_PLAN, ...SMALL };
 const lenggen = fileURLToPath(new URL("../../../packages/cli/bin/lenggen.js", import.meta.url));
 
 /** The same training in Node, on the fastest device there is. */
-async function lossesInNode(): Promise<{ device: string; losses: number[] }> {
+async function lossesInNode(plan: Plan): Promise<{ device: string; losses: number[] }> {
   const device = await open("cpu").catch(() => open("reference"));
   const losses: number[] = [];
   const { parameters } = await trainPhase({
-    device, plan: PLAN, phase: { method: "zero", first: true }, text: splitText("words.txt", new TextEncoder().encode(TEXT), PLAN.context),
+    device, plan, phase: { method: "zero", first: true }, text: splitText("words.txt", new TextEncoder().encode(TEXT), plan.context),
     store: runFolder(memoryFiles(), "run"), onEvent: (event) => event.kind === "step" && losses.push(event.loss),
   });
   dispose(parameters);
@@ -78,7 +77,7 @@ describe.skipIf(absent !== undefined)("training in a tab", () => {
     expect(JSON.parse(readFileSync(join(run, "run.json"), "utf8")))
       .toMatchObject({ about: { device: expect.stringMatching(/ by WebGPU$/) as string } });
     const losses = lossesOf(run);
-    const inNode = await lossesInNode();
+    const inNode = await lossesInNode({ ...FAST_PLAN, ...SMALL });
     expect(losses).toHaveLength(50);
     const deviation = Math.max(...losses.map((loss, i) => Math.abs(loss / inNode.losses[i]! - 1)));
     console.log(`50 losses: largest relative deviation from the ${inNode.device} device's ${deviation.toExponential(1)}`);
@@ -91,5 +90,20 @@ describe.skipIf(absent !== undefined)("training in a tab", () => {
     const [measure, resume] = [/^lenggen eval .*$/m.exec(note)![0], /^lenggen train .*$/m.exec(note)![0]];
     expect(JSON.parse(command(`${measure} --json`))).toMatchObject({ result: { trainLength: 32, sequences: 2 } });
     expect(command(resume)).toMatch(/^done: 50 steps/);
+  });
+
+  it.each(["gla-mini-byte", "rwkv6-mini-byte"] as const)("trains another family: %s", async (model) => {
+    const plan = { ...SMALL, steps: 10, model };
+    const page = await openPage(await openBrowser());
+    await chooseText(page, TEXT);
+    await setPlan(page, plan);
+    await start(page);
+    expect(await page.getByRole("combobox", { name: "Model" }).isDisabled()).toBe(true);
+    expect(await trained(page)).toMatch(/^Done; kept in this browser\./);
+    const { folder } = await saved(page);
+    expect(JSON.parse(readFileSync(join(folder, "tab.json"), "utf8"))).toMatchObject({ plan: { model } });
+    const losses = lossesOf(join(folder, "1-zero"));
+    const inNode = await lossesInNode({ ...FAST_PLAN, ...plan });
+    expect(Math.max(...losses.map((loss, i) => Math.abs(loss / inNode.losses[i]! - 1)))).toBeLessThan(TOLERANCE);
   });
 });

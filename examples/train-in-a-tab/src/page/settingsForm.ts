@@ -1,6 +1,6 @@
 /** The form of the settings, made from their table. */
-import { FIELDS, type Field, MODELS, type ModelName, type Plan, problemsOf } from "../shared/plan";
-import { byId, element } from "./dom";
+import { FAMILY_WORDS, FIELDS, type Field, MODELS, type ModelName, type Plan, problemsOf } from "../shared/plan";
+import { byId, element, setText } from "./dom";
 
 const GROUPS: readonly { readonly title: string; readonly names: readonly (keyof typeof FIELDS)[] }[] = [
   { title: "Training", names: ["context", "batch", "steps", "learningRate", "seed"] },
@@ -9,10 +9,12 @@ const GROUPS: readonly { readonly title: string; readonly names: readonly (keyof
 
 /** Fills the form; `changed` gets the plan with every change, also one that is not right yet. */
 export function makeSettings(changed: (plan: Plan) => void): void {
-  const select = element("select", { name: "model", id: "setting-model" },
-    ...Object.entries(MODELS).map(([value, { label }]) => element("option", { value }, label)));
+  const select = byId("setting-model", HTMLSelectElement);
+  select.append(...Object.entries(FAMILY_WORDS).map(([family, { label }]) => element("optgroup", { label },
+    ...Object.entries(MODELS).filter(([, model]) => model.family === family)
+      .map(([value, { size }]) => element("option", { value }, `${label}, ${size}`)))));
+  select.addEventListener("input", () => changed(readPlan()));
   const fields = byId("fields");
-  fields.append(element("label", { class: "wide", for: "setting-model" }, element("span", {}, "Model"), select));
   for (const { title, names } of GROUPS) {
     fields.append(element("h3", {}, title), ...names.map((name) => fieldFor(name, FIELDS[name])));
   }
@@ -33,6 +35,7 @@ function fieldFor(name: string, { label, hint, from, to, step }: Field): HTMLEle
 /** Shows a plan in the form, and what is wrong with it. */
 export function showPlan(plan: Plan): void {
   byId("setting-model", HTMLSelectElement).value = plan.model;
+  setText(byId("model-note"), FAMILY_WORDS[MODELS[plan.model].family].note);
   const problems = problemsOf(plan);
   for (const [name, field] of Object.entries(FIELDS) as [keyof typeof FIELDS, Field][]) {
     const input = byId(`setting-${name}`, HTMLInputElement);

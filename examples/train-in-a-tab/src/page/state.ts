@@ -2,7 +2,7 @@
 import type { DeviceListing } from "@lenggen/kernels";
 import type { DeviceChoice, FromWorker, LoadedView, PhaseRecord, PhaseView, ProjectView } from "../shared/messages";
 import { lighter } from "../shared/records";
-import { FAST_PLAN, type Method, type Plan, SLOW_PLAN } from "../shared/plan";
+import { FAST_PLAN, type Method, MODELS, type Plan, SLOW_PLAN, withFamily } from "../shared/plan";
 
 /** A text that was chosen and not yet trained on. */
 export interface ChosenText {
@@ -84,11 +84,13 @@ export function received(state: PageState, message: FromWorker, wishes: Wishes):
   }
 }
 
-/** Settings fit the device until someone changes them. */
+/** Settings fit the device until someone changes them; the family is the person's choice in any case. */
 export function withDevice(state: PageState, device: DeviceChoice | undefined): PageState {
   const software = device?.kind === "reference" || state.devices.some(({ name, available }) => name === device?.kind && !available);
   const [fitting, other] = software ? [SLOW_PLAN, FAST_PLAN] : [FAST_PLAN, SLOW_PLAN];
-  return { ...state, device, plan: state.plan === other ? fitting : state.plan };
+  const { family } = MODELS[state.plan.model];
+  const untouched = (Object.keys(other) as (keyof Plan)[]).every((name) => withFamily(other, family)[name] === state.plan[name]);
+  return { ...state, device, plan: untouched ? withFamily(fitting, family) : state.plan };
 }
 
 function withProject(state: PageState, project: ProjectView | null): PageState {

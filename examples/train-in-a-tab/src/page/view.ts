@@ -40,10 +40,8 @@ export function showControls(state: PageState): void {
     progress.firstElementChild!.setAttribute("style", `width:${((100 * done) / phase.steps).toFixed(1)}%`);
   }
 
-  const fields = byId("fields");
-  for (const field of fields.querySelectorAll<HTMLInputElement | HTMLSelectElement>("input, select")) {
-    field.disabled = busy || project !== undefined || (field.name === "model" && loaded !== undefined);
-  }
+  byId("setting-model", HTMLSelectElement).disabled = busy || project !== undefined || loaded !== undefined;
+  for (const field of byId("fields").querySelectorAll("input")) field.disabled = busy || project !== undefined;
   byId("settings-note").hidden = project === undefined;
   byId("save", HTMLButtonElement).disabled = !project || typeof phase?.saved !== "number";
   for (const id of ["load", "load-folder"]) byId(id, HTMLButtonElement).disabled = busy || state.elsewhere;

@@ -1,5 +1,5 @@
 /** The commands that go on with a saved project in a terminal, for the note in its archive. */
-import { phaseOptions, type Plan } from "./plan";
+import { isSmall, phaseOptions, type Plan } from "./plan";
 import { measuredLengths, type SplitText } from "./text";
 import type { Phase } from "./training";
 
@@ -38,9 +38,9 @@ function resumeCommand(plan: Plan, phase: SavedPhase, text: SplitText): string {
     text: text.trainName,
     method: phase.method,
     ...(phase.base === undefined ? {} : { checkpoint: phase.base }),
-    // The command line has no preset of that name; the checkpoint has the configuration.
-    ...(phase.base === undefined && plan.model !== "tiny-byte"
-      ? { model: `${phase.folder}/checkpoints/step-${phase.saved}/config.json` } : {}),
+    // Of a small model the command line has no preset; the checkpoint has the configuration.
+    ...(phase.base === undefined
+      ? { model: isSmall(plan.model) ? `${phase.folder}/checkpoints/step-${phase.saved}/config.json` : plan.model } : {}),
     steps, batch, context, seed,
     "learning-rate": schedule.learningRate,
     warmup: schedule.warmup,

@@ -1,21 +1,38 @@
 /** What a newcomer can set, and what becomes of it: the model, and the trainer's options for one phase. */
-import { modelFamilies } from "@lenggen/kernels";
-import { MAMBA2_PRESETS, type Mamba2Json, RECURRENT_FAMILIES } from "@lenggen/recurrent";
+import { GLA_PRESETS, MAMBA2_PRESETS, RWKV6_PRESETS } from "@lenggen/recurrent";
 import type { AdamWOptimizerOptions, JsonRecord, ScheduleOptions } from "@lenggen/interventions";
 
-/** What a configuration or a checkpoint may be of. */
-export const FAMILIES = modelFamilies(RECURRENT_FAMILIES);
+/** Families to choose from, with what tells each from the others; all have kernels of their own on GPUs. */
+export const FAMILY_WORDS = {
+  mamba2: { label: "Mamba-2", note: "A state-space model: each head forgets at one rate, which depends on the text." },
+  gla: { label: "GLA", note: "Gated linear attention: each channel of a head forgets at a rate of its own." },
+  rwkv6: { label: "RWKV-6", note: "Each channel forgets at a rate of its own, and each layer sees the byte before as well." },
+} as const;
 
-/** Models that a tab can train. */
+export type Family = keyof typeof FAMILY_WORDS;
+
+/**
+ * Models that a tab can train: of each family one of the size of the full experiment, and a small one for devices without a GPU. The names
+ * stand in saved runs; the command line has presets of the same names for the former.
+ */
 export const MODELS = {
-  "tiny-byte": { label: "tiny-byte, half a million numbers", config: MAMBA2_PRESETS["tiny-byte"] },
-  /** For devices without a GPU: 40 times less work for each byte. */
+  "tiny-byte": { family: "mamba2", size: "half a million numbers", config: MAMBA2_PRESETS["tiny-byte"] },
   "mini-byte": {
-    label: "mini-byte, 20,000 numbers",
+    family: "mamba2", size: "24,000 numbers",
     config: { ...MAMBA2_PRESETS["tiny-byte"], d_model: 32, n_layer: 2,
       ssm_cfg: { ...MAMBA2_PRESETS["tiny-byte"].ssm_cfg, d_state: 16, headdim: 16, chunk_size: 32 } },
   },
-} as const satisfies Record<string, { label: string; config: Mamba2Json }>;
+  "gla-tiny-byte": { family: "gla", size: "half a million numbers", config: GLA_PRESETS["gla-tiny-byte"] },
+  "gla-mini-byte": {
+    family: "gla", size: "24,000 numbers",
+    config: { ...GLA_PRESETS["gla-tiny-byte"], hidden_size: 32, num_hidden_layers: 2, intermediate_size: 32 },
+  },
+  "rwkv6-tiny-byte": { family: "rwkv6", size: "half a million numbers", config: RWKV6_PRESETS["rwkv6-tiny-byte"] },
+  "rwkv6-mini-byte": {
+    family: "rwkv6", size: "46,000 numbers",
+    config: { ...RWKV6_PRESETS["rwkv6-tiny-byte"], n_embd: 32, n_layer: 2, head_size: 16, dim_ffn: 96, d_mix_lora: 4, d_decay_lora: 8 },
+  },
+} as const satisfies Record<string, { family: Family; size: string; config: object }>;
 
 export type ModelName = keyof typeof MODELS;
 
@@ -72,6 +89,18 @@ export const FAST_PLAN: Plan = {
 export const SLOW_PLAN: Plan = {
   ...FAST_PLAN, model: "mini-byte", context: 64, batch: 4, steps: 400, laterSteps: 100,
 };
+
+/** A plan with the model of another family that is of the same size. */
+export function withFamily(plan: Plan, family: Family): Plan {
+  const small = isSmall(plan.model);
+  const model = (Object.keys(MODELS) as ModelName[]).find((name) => MODELS[name].family === family && isSmall(name) === small)!;
+  return { ...plan, model };
+}
+
+/** Whether a model is one for devices without a GPU, which the command line has no preset of. */
+export function isSmall(model: ModelName): boolean {
+  return model.endsWith("mini-byte");
+}
 
 /** What is wrong with a plan, by setting; empty when nothing is. */
 export function problemsOf(plan: Plan): Partial<Record<keyof Plan, string>> {

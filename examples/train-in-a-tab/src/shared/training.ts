@@ -5,7 +5,8 @@ import {
   type TrainResult,
 } from "@lenggen/interventions";
 import type { Device, Parameters, SequenceModel } from "@lenggen/kernels";
-import { FAMILIES, type Method, MODELS, phaseOptions, type Plan } from "./plan";
+import { FAMILIES } from "./families";
+import { type Method, MODELS, phaseOptions, type Plan } from "./plan";
 import { measuredLengths, type SplitText } from "./text";
 
 /** Name of the measurement in metrics.jsonl. */

@@ -3,7 +3,7 @@ import {
   check, dispose, isJsonObject, open, openSafetensors, parameterCount, parseConfig, parseJson, type SequenceModel,
 } from "@lenggen/kernels";
 import type { ChosenFile } from "../shared/messages";
-import { FAMILIES } from "../shared/plan";
+import { FAMILIES } from "../shared/families";
 import { textFiles } from "../shared/text";
 import { readTar, type TarFile, writeTar } from "../shared/tar";
 import type { Files } from "./files";

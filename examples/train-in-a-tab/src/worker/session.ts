@@ -3,7 +3,8 @@ import { check, dispose, type Device, devices, LenggenError, open } from "@lengg
 import type { TrainEvent } from "@lenggen/interventions";
 import { noteFor } from "../shared/commands";
 import type { DeviceChoice, FromWorker, LoadedView, PhaseRecord, ToWorker } from "../shared/messages";
-import { FAMILIES, type Method } from "../shared/plan";
+import { FAMILIES } from "../shared/families";
+import { type Method } from "../shared/plan";
 import { splitText } from "../shared/text";
 import { LOSS_BY_POSITION, measure, trainPhase } from "../shared/training";
 import { identify, pack, unpack } from "./archive";
