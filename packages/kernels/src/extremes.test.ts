@@ -19,6 +19,7 @@ import { gatedDeltaRule } from "./ops/gatedDeltaRule";
 import { gatedLinearAttention } from "./ops/gatedLinearAttention";
 import { ssmGates } from "./ops/gates";
 import { layerNorm } from "./ops/layerNorm";
+import { lerp } from "./ops/lerp";
 import { linear, matmul } from "./ops/matmul";
 import { addRmsNorm, gatedRmsNorm, rmsNorm } from "./ops/norm";
 import { adamW, clipFactor, countNonFinite, globalNorm } from "./ops/optimizer";
@@ -148,6 +149,10 @@ const COMPOSITE: Readonly<Record<string, Composite>> = {
   },
   gatedRmsNorm: { f: (y, gate, weight) => gatedRmsNorm(y!, gate!, weight!), inputs: [normals(1, [5, 40]), normals(3, [5, 40]), row(40)] },
   layerNorm: { f: (x, weight, bias) => layerNorm(x!, weight!, bias!), inputs: [normals(1, [5, 40]), row(40), row(40, 3)] },
+  lerp: {
+    f: (a, b, one, other, extra) => lerp(a!, b!, [one!, other!], extra!),
+    inputs: [normals(1, [5, 20]), normals(2, [5, 20]), normals(3, [20]), normals(4, [20]), normals(5, [2, 5, 20])],
+  },
   causalConv: {
     f: (x, weight, bias, state) => {
       const out = causalConv(x!, weight!, bias!, state!, { silu: true });
