@@ -36,7 +36,9 @@ describe.each(deviceCases)("Mamba-3 on $name", ({ name, dtype, tolerance }) => {
     // Around the borders of the scan's chunks; fewer where every launch is slow without a GPU.
     const CUTS = name === "webgpu" ? [[1, 2, 9, 5], Array<number>(6).fill(1)] : [[1, 2, 7, 8, 9], [16, 1, 10], Array<number>(20).fill(1)];
     it.each(SEQUENCE_MODEL_LAWS)("keeps the law of %s", (law) =>
-      checkSequenceModel(stirred(mamba3(config), 0.1), { device, dtype, cuts: CUTS, tolerance, laws: [law] }));
+      checkSequenceModel(stirred(mamba3(config), 0.1), { device, dtype, cuts: CUTS, tolerance, laws: [law] }),
+    // Without a GPU, compiling all kernels takes most of a minute.
+    180_000);
   });
 
   // Elsewhere the laws hold gradients, and forty steps take minutes without a GPU.
