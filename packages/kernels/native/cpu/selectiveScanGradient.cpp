@@ -52,7 +52,8 @@ struct Tile {
   float *G, *da, *du, *through, *decays, *before, *db, *dc;
 };
 
-template <int COUNT>
+// FIRST: of the block's vectors, where sums over them begin.
+template <int COUNT, bool FIRST>
 void walkUp(const Tile& tile, const Ahead& ahead) {
   vf rate[COUNT], S[COUNT];
 #pragma GCC unroll 4
@@ -71,12 +72,12 @@ void walkUp(const Tile& tile, const Ahead& ahead) {
       store(tile.decays + (t * COUNT + j) * WIDTH, decay);
       store(tile.before + (t * COUNT + j) * WIDTH, S[j]);
       S[j] = decay * S[j] + input * b[j];
-      store(dc + j * WIDTH, load(dc + j * WIDTH) + dy * S[j]);
+      store(dc + j * WIDTH, FIRST ? dy * S[j] : load(dc + j * WIDTH) + dy * S[j]);
     }
   }
 }
 
-template <int COUNT>
+template <int COUNT, bool FIRST>
 void walkDown(const Tile& tile, const Ahead& ahead) {
   vf rate[COUNT], G[COUNT], da[COUNT];
 #pragma GCC unroll 4
@@ -95,7 +96,7 @@ void walkDown(const Tile& tile, const Ahead& ahead) {
     for (int j = 0; j < COUNT; j++) {
       G[j] += dy * c[j];
       du += G[j] * b[j];
-      store(db + j * WIDTH, load(db + j * WIDTH) + input * G[j]);
+      store(db + j * WIDTH, FIRST ? input * G[j] : load(db + j * WIDTH) + input * G[j]);
       G[j] *= load(tile.decays + (t * COUNT + j) * WIDTH);
       const vf w = G[j] * load(tile.before + (t * COUNT + j) * WIDTH);
       through += w * rate[j];
@@ -111,6 +112,16 @@ void walkDown(const Tile& tile, const Ahead& ahead) {
   }
 }
 
+// Halves of the vectors i and i + D change places where they are added, so that lane j ends up with the sum of rows[j].
+template <int D>
+LENGGEN_INLINE void addHalves(vf (&rows)[WIDTH]) {
+  if constexpr (D < WIDTH) {
+    swapBlocks<D>(rows, std::make_integer_sequence<int, WIDTH>{});
+#pragma GCC unroll 8
+    for (int i = 0; i < D; i++) rows[i] += rows[i + D];
+  }
+}
+
 // Sums over the lanes of `count` vectors.
 void sumLanes(const float* vectors, int64_t count, float* to) {
   for (int64_t i = 0; i < count; i += WIDTH) {
@@ -118,10 +129,10 @@ void sumLanes(const float* vectors, int64_t count, float* to) {
     vf rows[WIDTH];
 #pragma GCC unroll 16
     for (int64_t j = 0; j < WIDTH; j++) rows[j] = j < n ? load(vectors + (i + j) * WIDTH) : zero();
-    transposeSquare(rows);
-#pragma GCC unroll 4
-    for (int step = WIDTH / 2; step > 0; step /= 2)
-      for (int j = 0; j < step; j++) rows[j] += rows[j + step];
+    addHalves<8>(rows);
+    addHalves<4>(rows);
+    addHalves<2>(rows);
+    addHalves<1>(rows);
     storeFirst(to + i, rows[0], n);
   }
 }
@@ -159,17 +170,20 @@ void writeChunk(const Gradient& f, const Place& p, int64_t from, int64_t length,
 }
 
 template <int COUNT>
-void walkTile(const Tile& tile, const Ahead& up, const Ahead& down) {
-  walkUp<COUNT>(tile, up);
-  walkDown<COUNT>(tile, down);
+void walkTile(const Tile& tile, bool first, const Ahead& up, const Ahead& down) {
+  if (first) {
+    walkUp<COUNT, true>(tile, up);
+    walkDown<COUNT, true>(tile, down);
+  } else {
+    walkUp<COUNT, false>(tile, up);
+    walkDown<COUNT, false>(tile, down);
+  }
 }
 
 void gradientChunk(const Gradient& f, const Place& p, int64_t k, Workspace& w) {
   const ScanSizes& s = f.s;
   const int64_t N = s.stateSize, from = k * s.chunk, length = s.length(k);
   readChunk(f, p, from, length, w);
-  std::fill(w.db, w.db + length * N * WIDTH, 0.0f);
-  std::fill(w.dc, w.dc + length * N * WIDTH, 0.0f);
   // What the chunk before needs: all rows that there are, since it is whole.
   const int64_t next = s.scalar(p.batch, std::max<int64_t>(0, from - s.chunk), p.first);
   const float* wanted[] = {f.x + next, f.dt + next, f.dy + next, f.dx + next, f.ddt + next};
@@ -186,10 +200,10 @@ void gradientChunk(const Gradient& f, const Place& p, int64_t k, Workspace& w) {
           w.G + own, w.da + own, w.du + at, w.through + at, w.decays, w.before, w.db + n * length * WIDTH, w.dc + n * length * WIDTH};
       const Ahead up = ahead(), down = ahead();
       if (n + TILE <= N) {
-        walkTile<TILE>(tile, up, down);
+        walkTile<TILE>(tile, v == 0, up, down);
         n += TILE;
       } else {
-        walkTile<1>(tile, up, down);
+        walkTile<1>(tile, v == 0, up, down);
         n++;
       }
     }
