@@ -111,7 +111,8 @@ const selective: TestFunction = (x, dt, a, b, c, d, state) => {
   return [out.y, out.state];
 };
 const linearInputs = (T: number) => [
-  normals(1, [1, T, 2, 3]), normals(2, [1, T, 2, 3]), normals(3, [1, T, 2, 4]), uniforms(4, [1, T, 2, 3], -0.5, 0), normals(5, [1, 2, 3, 4]),
+  normals(1, [1, T, 2, 3]), normals(2, [1, T, 2, 3]), normals(3, [1, T, 2, 4]), uniforms(4, [1, T, 2, 3], -0.5, 0),
+  normals(5, [1, 2, 3, 4]),
 ];
 const linearAttention: TestFunction = (q, k, v, a, state, bonus) =>
   Object.values(gatedLinearAttention({ q: q!, k: k!, v: v!, a: a!, state, bonus }));

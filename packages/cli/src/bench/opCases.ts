@@ -387,6 +387,9 @@ export const GPU_OP_CASES: readonly BenchCase[] = [
   ...(["forward", "both"] as const)
     .map((pass) => ssdCase({ batch: 8, time: 2048, heads: 24, headSize: 64, groups: 1, stateSize: 128 }, pass)),
   ...(["forward", "both"] as const).map((pass) => selectiveScanCase(8, 2048, 1536, 16, pass)),
+  ...(["forward", "both"] as const).map((pass) => deltaRuleCase({ batch: 8, time: 2048, heads: 12, keySize: 64, valueSize: 64 }, pass)),
+  ...(["forward", "both"] as const)
+    .map((pass) => gatedDeltaRuleCase({ batch: 8, time: 2048, keyHeads: 6, heads: 6, keySize: 128, valueSize: 256 }, pass)),
   ...(["forward", "both"] as const).map((pass) => convCase(8, 2048, 1792, pass)),
   ...(["forward", "both"] as const).map((pass) => normCase(16384, 1536, pass)),
   ...(["forward", "both"] as const).map((pass) => layerNormCase(16384, 1536, pass)),

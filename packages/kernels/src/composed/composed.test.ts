@@ -50,7 +50,8 @@ const gatedInputs = [
   ...[1, 2].map((seed) => normals(seed, [B, T, G, N], 0.5)), normals(3, [B, T, H, P]), uniforms(4, [B, T, H], -2, 0),
   uniforms(5, [B, T, H], 0, 1), normals(7, [B, H, N, P]),
 ];
-const gated: TestFunction = (q, k, v, a, beta, state) => Object.values(gatedDeltaRule({ q, k, v, a, beta, state }, { scale: 0.5, chunk: 4 }));
+const gated: TestFunction = (q, k, v, a, beta, state) =>
+  Object.values(gatedDeltaRule({ q, k, v, a, beta, state }, { scale: 0.5, chunk: 4 }));
 const linearInputs = [
   normals(1, [2, 6, 3, 4]), normals(2, [2, 6, 3, 4]), normals(3, [2, 6, 3, 5]), uniforms(4, [2, 6, 3, 4], -2, 0), normals(5, [2, 3, 4, 5]),
   normals(6, [3, 4]),

@@ -108,8 +108,8 @@ export const OP_CASES: Readonly<Record<string, OpCase>> = {
   ),
   "gatedDeltaRule": of(
     (q, k, v, a, beta, state) => Object.values(gatedDeltaRule({ q, k, v, a, beta, state }, { scale: 0.5, chunk: 16 })),
-    real(2, 40, 2, 9), small(2, 40, 2, 9), real(2, 40, 4, 11), { shape: [2, 40, 4], low: -1, high: 0 }, { shape: [2, 40, 4], low: 0, high: 1 },
-    real(2, 4, 9, 11),
+    real(2, 40, 2, 9), small(2, 40, 2, 9), real(2, 40, 4, 11), { shape: [2, 40, 4], low: -1, high: 0 },
+    { shape: [2, 40, 4], low: 0, high: 1 }, real(2, 4, 9, 11),
   ),
   "turn": of((x, bias, angle) => turn({ x, bias, angle }), real(2, 9, 1, 2, 10), real(1, 4, 10), real(2, 9, 4, 3)),
   "turn, halves": of(

@@ -11,8 +11,8 @@
  * numbers, since u or e are known, and sums over columns are taken four steps at a time.
  *
  * Tensors that are read together lie one behind the other, so that eight buffers do: `keys` q, k and, not gated, a, remove and write
- * [B,T,H,K]; `gates` a, beta [B,T,H]; `values` of the gradient dy, v (not gated), u or e, and the gradient by that [B,T,H,V]; `parts` what deltaRows
- * leaves: the gradients of q, k, a and, not gated, of remove and write [B,T,H,K].
+ * [B,T,H,K]; `gates` a, beta [B,T,H]; `values` of the gradient dy, v (not gated), u or e, and the gradient by that [B,T,H,V]; `parts` what
+ * deltaRows leaves: the gradients of q, k, a and, not gated, of remove and write [B,T,H,K].
  */
 import { program, variants } from "./program";
 import { CHUNK } from "./ssdTile";
