@@ -15,7 +15,9 @@ export function accepts({ family, stateLeaves, vocabulary }: SequenceModel): voi
 }
 
 /** The methods that the model's family refuses, with its reasons: noise for a state that has no noise. */
-export function refusedBy(model: SequenceModel, options: ReproductionSettings["methods"] = {}): { readonly method: Method; readonly why: string }[] {
+export function refusedBy(
+  model: SequenceModel, options: ReproductionSettings["methods"] = {},
+): { readonly method: Method; readonly why: string }[] {
   return METHODS.flatMap((method) => {
     try {
       createIntervention(initialStatesOf(method), model, options[method]).dispose();
