@@ -39,7 +39,7 @@ double exponentials(int64_t rounds) {
   vf sums[AT_ONCE] = {};
   for (int64_t round = 0; round < rounds; round++) {
     // Else the compiler would see that each round computes the same.
-    numbers[round % VECTORS] = seed;
+    __asm__ volatile("" : : "r"(numbers) : "memory");
     for (int i = 0; i < VECTORS; i += AT_ONCE)
       for (int j = 0; j < AT_ONCE; j++) sums[j] += exp2(load(numbers + (i + j) * WIDTH));
   }
