@@ -20,7 +20,7 @@ struct Workspace {
   KeyRows rows;
   Scores scores;
   float *values, *removed;  // [chunk,PANEL]: v and u
-  static int64_t floats(const Sizes& s) { return KeyRows::floats(s) + Scores::floats(s) + 2 * s.chunk * PANEL; }
+  static int64_t floats(const Sizes& s) { return KeyRows::floats(s) + Scores::floats(s) + 2 * padded(s.chunk * PANEL); }
   Workspace(Arena& arena, const Sizes& s)
       : rows(arena, s), scores(arena, s), values(arena.take(s.chunk * PANEL)), removed(arena.take(s.chunk * PANEL)) {}
 };
@@ -163,7 +163,7 @@ void runForward(const DeltaRuleArgs& args, Pool& pool) {
   const int64_t parts = std::clamp<int64_t>((wanted + rows - 1) / std::max<int64_t>(1, rows), 1, least);
   pool.parallel(rows * parts, [&](int64_t item, int worker) {
     const int64_t part = item % parts, first = panels * part / parts, end = panels * (part + 1) / parts;
-    scanPanels(f, item / parts, first, end, pool.scratch(worker, Workspace::floats(s) + (end - first) * s.panelState()));
+    scanPanels(f, item / parts, first, end, pool.scratch(worker, Workspace::floats(s) + padded((end - first) * s.panelState())));
   });
 }
 

@@ -39,7 +39,7 @@ struct WalkSpace {
   KeyRows rows;
   Scores scores;
   float *dy, *x;  // [chunk,PANEL]
-  static int64_t floats(const Sizes& s) { return KeyRows::floats(s) + Scores::floats(s) + 2 * s.chunk * PANEL; }
+  static int64_t floats(const Sizes& s) { return KeyRows::floats(s) + Scores::floats(s) + 2 * padded(s.chunk * PANEL); }
   WalkSpace(Arena& arena, const Sizes& s)
       : rows(arena, s), scores(arena, s), dy(arena.take(s.chunk * PANEL)), x(arena.take(s.chunk * PANEL)) {}
 };

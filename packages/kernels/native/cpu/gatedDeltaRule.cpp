@@ -26,7 +26,7 @@ struct Workspace {
   float *k, *q, *keyScores, *queryScores, *rate, *toEnd, *errors, *scaledErrors;
 
   static int64_t floats(const GatedSizes& s) {
-    return Decays::floats(s.chunk) + 2 * s.chunk * s.packedRow() + 2 * s.square() + 2 * padded(s.chunk) + 2 * s.chunk * PANEL;
+    return Decays::floats(s.chunk) + 2 * s.chunk * s.packedRow() + 2 * s.square() + 2 * padded(s.chunk) + 2 * padded(s.chunk * PANEL);
   }
   Workspace(Arena& arena, const GatedSizes& s) : decays(arena, s.chunk) {
     for (float** p : {&k, &q}) *p = arena.take(s.chunk * s.packedRow());
@@ -202,7 +202,7 @@ void runForward(const GatedDeltaRuleArgs& args, Pool& pool) {
   const int64_t parts = std::clamp<int64_t>((4 * pool.threads() + rows - 1) / std::max<int64_t>(1, rows), 1, std::max<int64_t>(1, panels));
   pool.parallel(rows * parts, [&](int64_t item, int worker) {
     const int64_t part = item % parts, first = panels * part / parts, end = panels * (part + 1) / parts;
-    float* scratch = pool.scratch(worker, Workspace::floats(s) + (end - first) * s.panelState());
+    float* scratch = pool.scratch(worker, Workspace::floats(s) + padded((end - first) * s.panelState()));
     scanPanels(f, item / parts / s.heads, item / parts % s.heads, first, end, scores, scratch);
   });
 }

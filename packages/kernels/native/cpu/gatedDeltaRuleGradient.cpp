@@ -36,7 +36,7 @@ struct WalkSpace {
   float *k, *q, *keyScores, *queryScores, *ones, *rate, *dy, *scaledDy, *dv, *scaledDv;
 
   static int64_t floats(const GatedSizes& s) {
-    return Decays::floats(s.chunk) + 2 * s.chunk * s.packedRow() + 2 * s.square() + 2 * padded(s.chunk) + 4 * s.chunk * PANEL;
+    return Decays::floats(s.chunk) + 2 * s.chunk * s.packedRow() + 2 * s.square() + 2 * padded(s.chunk) + 4 * padded(s.chunk * PANEL);
   }
   WalkSpace(Arena& arena, const GatedSizes& s) : decays(arena, s.chunk) {
     for (float** p : {&k, &q}) *p = arena.take(s.chunk * s.packedRow());
