@@ -119,7 +119,8 @@ export const OP_CASES: Readonly<Record<string, OpCase>> = {
     (q, k, v, a, bonus, state) => {
       const scale = 0.5;
       const read = gatedLinearAttention({ q, k, v, a, state }, { chunk: 32, scale });
-      return [...Object.values(read), ...Object.values(gatedLinearAttention({ q, k, v, a, bonus, state: read.state }, { chunk: 32, scale }))];
+      const bonused = gatedLinearAttention({ q, k, v, a, bonus, state: read.state }, { chunk: 32, scale });
+      return [...Object.values(read), ...Object.values(bonused)];
     },
     real(2, 40, 3, 9), real(2, 40, 3, 9), real(2, 40, 3, 11), { shape: [2, 40, 3, 9], low: -3, high: 0 }, real(3, 9), real(2, 3, 9, 11),
   ),
