@@ -47,7 +47,7 @@ const families = runs.map(({ name, reports }) => {
   const collapses = lost.every((by) => by > 0.01);
   const facts = familyFacts(reports[0].model?.family ?? "mamba2");
   return {
-    name, reports, found, label: facts.label, claim: facts.shortClaim ?? "not in it",
+    name, reports, found, label: facts.label, claim: facts.shortClaim ?? "no numbers at hand",
     parameters: reports[0].model?.parameters ?? reports[0].settings.parameters,
     mended: collapses ? mending.map((method) => METHOD_STYLES[method].label).join(", ") || "none" : "",
     leftOut: reports[0].leftOut ?? [],

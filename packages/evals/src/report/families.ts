@@ -6,7 +6,7 @@
 /** A family of models as reports name it. */
 export interface FamilyFacts {
   readonly label: string;
-  /** What the paper says of it; absent where it does not speak of it. */
+  /** What the paper says of it; absent where no numbers of its are at hand (RWKV-6), or it does not speak of it. */
   readonly claim?: string;
   /** The same in a few words, for a table. */
   readonly shortClaim?: string;
@@ -46,5 +46,5 @@ export function familyFacts(family: string): FamilyFacts {
 /** The paper's claim about a family as a sentence. */
 export function claimInWords(family: string): string {
   const { label, claim } = familyFacts(family);
-  return claim === undefined ? `The paper shows no numbers of ${label}.` : `The paper of ${label}: ${claim}`;
+  return claim === undefined ? `No numbers of the paper's are at hand for ${label}.` : `The paper of ${label}: ${claim}`;
 }

@@ -31,7 +31,7 @@ describe("the report page", () => {
     const model = { family: "mamba3", parameters: 9 };
     const other = buildUnexploredStatesReport(
       { ...syntheticReport(), model, leftOut: [{ method: "fitted-noise", why: "an angle has no mean" }] });
-    expect(other).toContain("The paper shows no numbers of Mamba-3.");
+    expect(other).toContain("No numbers of the paper&#39;s are at hand for Mamba-3.");
     expect(other).toContain("Left out, fitted noise: an angle has no mean");
     expect(other).toContain("for each model of Mamba-3.");
   });
