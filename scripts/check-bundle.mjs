@@ -9,18 +9,30 @@ import { gzipSync } from "node:zlib";
 import { build } from "vite";
 import { root } from "./pack.mjs";
 
-/** Pages, and the most bytes that each may load at once, minified and compressed: what was measured, and a hundredth more. */
+/**
+ * Pages, and the most bytes that each may load at once, and with all that it loads when asked to (devices), minified and compressed: what
+ * was measured, and a hundredth more.
+ */
 const PAGES = [
-  { name: "one op", budget: 4_400, code: 'import { add } from "@lenggen/kernels"; globalThis.it = add;' },
-  { name: "open a device", budget: 96_000, code: 'import { open } from "@lenggen/kernels"; globalThis.it = open;' },
-  { name: "all of kernels", budget: 129_200, code: 'import * as kernels from "@lenggen/kernels"; globalThis.it = { ...kernels };' },
+  { name: "one op", budget: 4_400, most: 4_400, code: 'import { add } from "@lenggen/kernels"; globalThis.it = add;' },
+  { name: "open a device", budget: 1_900, most: 98_900, code: 'import { open } from "@lenggen/kernels"; globalThis.it = open;' },
   {
-    name: "kernels, recurrent and interventions, to train", budget: 161_800,
+    name: "all of kernels", budget: 36_900, most: 130_600,
+    code: 'import * as kernels from "@lenggen/kernels"; globalThis.it = { ...kernels };',
+  },
+  {
+    name: "kernels, recurrent and interventions, to train", budget: 69_400, most: 163_300,
     code: ["kernels", "recurrent", "interventions"]
       .map((room) => `import * as ${room} from "@lenggen/${room}"; globalThis.${room} = { ...${room} };`).join("\n"),
   },
-  { name: "a model with a chunk memory", budget: 25_300, code: 'import * as gca from "@lenggen/gca"; globalThis.it = { ...gca };' },
-  { name: "one measure", budget: 7_400, code: 'import { lossByPosition } from "@lenggen/evals"; globalThis.it = lossByPosition;' },
+  {
+    name: "a model with a chunk memory", budget: 25_200, most: 25_200,
+    code: 'import * as gca from "@lenggen/gca"; globalThis.it = { ...gca };',
+  },
+  {
+    name: "one measure", budget: 7_400, most: 7_400,
+    code: 'import { lossByPosition } from "@lenggen/evals"; globalThis.it = lossByPosition;',
+  },
 ];
 
 /** What must not be in a bundle's text. */
@@ -45,7 +57,7 @@ let failed = 0;
 const folder = realpathSync(mkdtempSync(join(tmpdir(), "lenggen-bundle-")));
 symlinkSync(join(root, "node_modules"), join(folder, "node_modules"), "junction");
 
-for (const { name, budget, code } of PAGES) {
+for (const { name, budget, most, code } of PAGES) {
   writeFileSync(join(folder, "main.js"), code);
   writeFileSync(join(folder, "index.html"), '<!doctype html><script type="module" src="/main.js"></script>');
   const warnings = [];
@@ -66,12 +78,13 @@ for (const { name, budget, code } of PAGES) {
       .filter((id) => !chunks.some(({ fileName }) => fileName === id))
       .map((id) => `the bundle imports ${id}`),
   ];
-  const bytes = loadedFirst(chunks).reduce((sum, chunk) => sum + gzipSync(chunk.code, { level: 9 }).length, 0);
-  if (bytes > budget) problems.push(
-    `over its budget of ${budget} bytes; is it worth it? Then write a new budget into scripts/check-bundle.mjs`);
+  const [bytes, all] = [loadedFirst(chunks), chunks].map((some) =>
+    some.reduce((sum, chunk) => sum + gzipSync(chunk.code, { level: 9 }).length, 0));
+  if (bytes > budget || all > most) problems.push(
+    `over its budget of ${budget} bytes, or ${most} in all; is it worth it? Then write a new budget into scripts/check-bundle.mjs`);
   if (problems.length > 0) failed++;
-  console.log(`bundle: ${name}: ${text.length} bytes minified, ${bytes} compressed (budget `
-    + `${budget})${problems.length > 0 ? `: FAILED\n${problems.join("\n")}` : ""}`);
+  console.log(`bundle: ${name}: ${text.length} bytes minified, ${bytes} compressed at once (budget ${budget}), ${all} in all (budget `
+    + `${most})${problems.length > 0 ? `: FAILED\n${problems.join("\n")}` : ""}`);
 }
 rmSync(folder, { recursive: true, force: true });
 if (failed > 0) process.exitCode = 1;
