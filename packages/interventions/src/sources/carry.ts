@@ -1,7 +1,7 @@
 /** Carrying states from one batch to the next: what state passing and truncated backpropagation through time share. */
 import {
-  check, dispose, disposeExcept, flagSetting, foldIn, keep, leaves, sameShape, scope, type SequenceModel, type Settings, type Tensor,
-  type TokenOrder, type Tree,
+  check, dispose, disposeExcept, flagSetting, foldIn, keep, leaves, resolveSettings, sameShape, scope, type SequenceModel, type Settings,
+  type Tensor, type TokenOrder, type Tree,
 } from "@lenggen/kernels";
 import type { InitialStates, SavedStates, StateRequest } from "../initialStates";
 import {
@@ -25,14 +25,23 @@ export function carrySettings(resetProbability: number): Settings<CarryOptions> 
   };
 }
 
+/** Whether all sequences of a batch have to start together: a window that is empty at first has one length for all of them. */
+const startsTogether = (model: SequenceModel): boolean => model.stateLeaves.some(({ grows }) => grows === true);
+
+/** Options with what holds unless given: sequences are reset together where the model's can't be otherwise. */
+export const carryOptions = (
+  name: string, settings: Settings<CarryOptions>, model: SequenceModel, options: Partial<CarryOptions> = {},
+): CarryOptions => resolveSettings(name, settings, { ...(startsTogether(model) && { resetPer: "batch" as const }), ...options });
+
 const notApart = (name: string, path: string): string =>
   `${name}: ${path} is empty at first, so that single sequences can't start from zero beside others that do not; `
-    + "set resetPer to batch, and train on batches whose sequences start together";
+    + "resetPer must be batch";
 
 /**
  * Throws `E_CONFIG` for a model with a memory that grows with the stream: carried from batch to batch it would grow with the run;
  * and where single sequences are to be reset and parts of the state are empty at first.
- * A source that gives back the final state it saw last. Under gradient accumulation each micro-batch has a slot of
+ * A source that gives back the final state it saw last; where sequences start together, one that starts anew (a text that begins) takes
+ * the others along. Under gradient accumulation each micro-batch has a slot of
  * its own, so that a step's micro-batches together carry as many states as one large batch would.
  */
 export function carriedStates(name: string, order: TokenOrder, model: SequenceModel, options: CarryOptions): InitialStates {
@@ -43,6 +52,7 @@ export function carriedStates(name: string, order: TokenOrder, model: SequenceMo
     + "train it with zero");
   const apart = options.resetPer === "sample" && options.resetProbability > 0;
   const empty = model.stateLeaves.find((leaf) => leaf.grows === true);
+  const together = startsTogether(model);
   check(empty === undefined || !apart, "E_CONFIG", () => notApart(name, empty!.path));
   const about = leavesByPath(model.stateLeaves);
   const zero = zeroShapes(model);
@@ -63,6 +73,7 @@ export function carriedStates(name: string, order: TokenOrder, model: SequenceMo
       check(batchOf(carried) === batch, "E_ARGUMENT", () =>
         `${name}: the batch has ${batch} sequences but ${batchOf(carried)} states were carried; the batch size must not change`);
       const resets = drawResets(foldIn(key, 0), batch, options).map((reset, i) => reset || fresh?.[i] === true);
+      if (together && resets.includes(true)) return undefined;
       if (resets.includes(true) && resets.includes(false)) {
         const shapes = zero(device, dtype);
         const other = leaves(carried).find(({ path, tensor }) => !sameShape(tensor.shape.slice(1), shapes.get(path)!.slice(1)));

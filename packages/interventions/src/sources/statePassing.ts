@@ -2,9 +2,8 @@
  * State passing: a sequence starts from the final state of an unrelated one (Buitrago Ruiz & Gu 2025). As in the paper
  * it is the final state of the batch before, and like there the gradient stops between the two.
  */
-import { resolveSettings } from "@lenggen/kernels";
 import type { Intervention } from "../initialStates";
-import { carriedStates, type CarryOptions, carrySettings } from "./carry";
+import { carriedStates, carryOptions, type CarryOptions, carrySettings } from "./carry";
 
 /** Initial states are final states of unrelated sequences (Buitrago Ruiz & Gu 2025). */
 export const statePassing: Intervention<CarryOptions> = {
@@ -12,5 +11,5 @@ export const statePassing: Intervention<CarryOptions> = {
   order: "independent",
   options: carrySettings(0.1),
   create: (model, options) =>
-    carriedStates("state-passing", "independent", model, resolveSettings("state-passing", statePassing.options, options)),
+    carriedStates("state-passing", "independent", model, carryOptions("state-passing", statePassing.options, model, options)),
 };

@@ -38,11 +38,11 @@ struct Slices {
   int64_t count, columns;
   Slices(const Sizes& s, int threads) {
     constexpr int64_t NARROWEST = 64;
-    const int64_t heads = s.batch * s.heads;
-    const int64_t wanted = heads >= threads ? 1 : (threads + heads - 1) / std::max<int64_t>(1, heads);
-    const int64_t most = std::max<int64_t>(1, s.valueSize / NARROWEST);
-    columns = padded((s.valueSize + std::min(wanted, most) - 1) / std::min(wanted, most));
-    count = (s.valueSize + columns - 1) / columns;
+    // At least one head and one column: sizes may be 0.
+    const int64_t heads = std::max<int64_t>(1, s.batch * s.heads), values = std::max<int64_t>(1, s.valueSize);
+    const int64_t wanted = (threads + heads - 1) / heads, most = std::max<int64_t>(1, values / NARROWEST);
+    columns = padded((values + std::min(wanted, most) - 1) / std::min(wanted, most));
+    count = (values + columns - 1) / columns;
   }
 };
 

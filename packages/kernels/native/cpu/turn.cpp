@@ -1,5 +1,6 @@
 // Rotation of pairs by given angles: src/ops/turn.ts says what it computes.
 #include <algorithm>
+#include <cmath>
 
 #include "families.h"
 #include "signatures/turn.h"
@@ -11,6 +12,8 @@ namespace {
 
 // Angles whose cosines and sines are held at once.
 constexpr int64_t BLOCK = 64;
+// Angles from here on are taken apart in double precision: their quarter turns would be more than turnOf counts exactly.
+constexpr float LARGEST = 65536.0f;
 
 struct Turns {
   float cosines[BLOCK], sines[BLOCK];
@@ -24,6 +27,12 @@ struct Turns {
       at.put(cosines + i, cosine);
       at.put(sines + i, sine);
     });
+    for (int64_t i = 0; i < given; i++) {
+      const float large = angle[first + i];
+      if (std::fabs(large) < LARGEST) continue;
+      cosines[i] = static_cast<float>(std::cos(static_cast<double>(large)));
+      sines[i] = static_cast<float>(std::sin(static_cast<double>(large)));
+    }
     for (int64_t i = given; i < count; i++) cosines[i] = 1.0f, sines[i] = 0.0f;
   }
 };

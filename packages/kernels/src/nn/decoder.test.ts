@@ -12,7 +12,7 @@ import { ssd } from "../ops/ssd";
 import { reshape } from "../ops/view";
 import { key } from "../random";
 import { eachDevice, expectClose, expectError, normals, referenceDevice, upload } from "../testing";
-import { scope, type Tensor } from "../tensor";
+import { dispose, scope, type Tensor } from "../tensor";
 import { type Block, layerNormBlock, prefixed, rmsNormBlock, type StatePart } from "./block";
 import { decoder } from "./decoder";
 import { constantInit, elementsInit, normalInit } from "./init";
@@ -102,6 +102,17 @@ eachDevice("a decoder of all blocks", (device) => {
 });
 
 describe("a decoder of all blocks", () => {
+  it("leaves nothing behind but hidden states and its state", () => {
+    const { init, forward } = model(false);
+    const parameters = init(key(0), referenceDevice);
+    const tokens = tokenTensor(referenceDevice, [1, 2, 3, 4], [1, 4], 11);
+    const before = referenceDevice.memory().used;
+    const { hidden, state } = forward(parameters, tokens);
+    dispose([hidden, state]);
+    expect(referenceDevice.memory().used).toBe(before);
+    dispose([parameters, tokens]);
+  });
+
   it("has exact gradients, through all states", () => checkSequenceModel(model(false), { device: referenceDevice, dtype: "f64" }));
 
   it("is described by its parts, in the order in which they were written", () => {

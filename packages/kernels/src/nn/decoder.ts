@@ -167,17 +167,19 @@ export function decoder<L extends Layer, Name extends string>(
       const before = state?.[stateName];
       check(!before || before.length === layers.length, "E_SHAPE", () => `state: has ${before?.length} layers, the model ${layers.length}`);
       if (state) checkState(state);
-      const p = parameters.bind(given);
-      let stream: Stream = { branch: lookUp(p.embedding, tokens), residual: null }; // [B,T,D]
-      if (inputNorm) stream = { branch: inputNorm.forward(p.inputNorm, stream).normed, residual: null };
-      let beside: Tensor | undefined;
-      const next = layers.map((layer, i) => {
-        const result = runLayer<Layer>(layer, p.layers[i]!, stream, before?.[i], beside);
-        stream = result.stream;
-        beside = result.beside ?? beside;
-        return result.state;
+      return scopeUnlessRecording(() => {
+        const p = parameters.bind(given);
+        let stream: Stream = { branch: lookUp(p.embedding, tokens), residual: null }; // [B,T,D]
+        if (inputNorm) stream = { branch: inputNorm.forward(p.inputNorm, stream).normed, residual: null };
+        let beside: Tensor | undefined;
+        const next = layers.map((layer, i) => {
+          const result = runLayer<Layer>(layer, p.layers[i]!, stream, before?.[i], beside);
+          stream = result.stream;
+          beside = result.beside ?? beside;
+          return result.state;
+        });
+        return { hidden: norm.forward(p.norm, stream).normed, state: stateOf(next) };
       });
-      return { hidden: norm.forward(p.norm, stream).normed, state: stateOf(next) };
     },
     head: (given) => firstRows(output.bind(given), vocabulary),
   };

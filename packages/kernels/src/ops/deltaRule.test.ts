@@ -157,17 +157,21 @@ eachDevice("deltaRule", (device) => {
     await compareWithReference(device, stopped, inputs({ T: 40 }));
   });
 
+  it.each<Case>([{ T: 3, B: 0 }, { T: 40, V: 0 }, { T: 40, K: 0 }])("takes sizes of 0: %o", async (shape) => {
+    await compareWithReference(device, full(), inputs(shape), { tolerance: 1e-6 });
+  });
+
   it("leaves no memory behind", async () => {
     await checkLeaks(device, full(), inputs({ T: 40 }));
   });
 
   it("refuses what does not fit, naming it", () => {
     type Name = "q" | "k" | "v" | "a" | "remove" | "write" | "state";
-    const of = (shapes: Partial<Record<Name, number[]>>, chunk?: number) => () => {
+    const of = (shapes: Partial<Record<Name, number[]>>, chunk?: number, scale?: number) => () => {
       const key = [1, 4, 2, 3];
       const all = { q: key, k: key, v: [1, 4, 2, 5], a: key, remove: key, write: key, ...shapes };
       const given = Object.fromEntries(Object.entries(all).map(([name, shape]) => [name, zeros(device, shape)]));
-      return deltaRule(given as Record<Name, Tensor>, { chunk });
+      return deltaRule(given as Record<Name, Tensor>, { chunk, scale });
     };
     expectError(of({ q: [1, 4, 6] }), "E_SHAPE", /q \[1, 4, 6\] must be \[B,T,H,K\]/);
     expectError(of({ q: [1, 0, 2, 3] }), "E_SHAPE", /at least one step/);
@@ -177,6 +181,7 @@ eachDevice("deltaRule", (device) => {
     expectError(of({ write: [1, 3, 2, 3] }), "E_SHAPE", /write \[1, 3, 2, 3\]/);
     expectError(of({ state: [1, 2, 5, 3] }), "E_SHAPE", /state .* must be \[1, 2, 3, 5\]/);
     expectError(of({}, 0), "E_ARGUMENT", /chunk 0/);
+    expectError(of({}, 8, Number.NaN), "E_ARGUMENT", /scale NaN must be a finite number/);
     expectError(of({}, 257), "E_ARGUMENT", /chunk 257/);
   });
 });

@@ -29,6 +29,7 @@ import { sameShape, type Shape, showShape } from "../shape";
 import type { ArgumentsOf, Family, SavedFor } from "../signature";
 import type { Tensor } from "../tensor";
 import { checkReal } from "./checks";
+import { clear, zeroGradients } from "./emptyState";
 import { zeros } from "./memory";
 
 /** `chunk` is the number of steps that a backend may treat as one block. */
@@ -86,7 +87,7 @@ function sizesOf({ q, v }: Pick<Inputs, "q" | "v">, { chunk, scale }: Attributes
   return { batch, time, heads, keySize, valueSize: v.shape[3]!, chunk: Math.min(chunk, Math.max(1, time)), scale };
 }
 
-function checkInputs(given: Inputs, { chunk }: Attributes): void {
+function checkInputs(given: Inputs, { chunk, scale }: Attributes): void {
   const { q, v } = given;
   check(q.shape.length === 4 && q.shape[1]! >= 1, "E_SHAPE", () =>
     `deltaRule: q ${showShape(q.shape)} must be [B,T,H,K] with at least one step`);
@@ -103,6 +104,7 @@ function checkInputs(given: Inputs, { chunk }: Attributes): void {
   checkReal("deltaRule", given);
   check(Number.isSafeInteger(chunk) && chunk >= 1 && chunk <= MAX_CHUNK, "E_ARGUMENT", () =>
     `deltaRule: chunk ${chunk} must be a whole number from 1 to ${MAX_CHUNK}`);
+  check(Number.isFinite(scale), "E_ARGUMENT", () => `deltaRule: scale ${scale} must be a finite number`);
 }
 
 export const deltaRuleOp: Op<Inputs, { y: Tensor; state: Tensor }, Attributes, SavedFor<typeof deltaRuleKernels.deltaRuleGradient>> = {
@@ -113,9 +115,12 @@ export const deltaRuleOp: Op<Inputs, { y: Tensor; state: Tensor }, Attributes, S
     const { shape, dtype } = given.v;
     return { y: { shape, dtype }, state: { shape: [batch, heads, keySize, valueSize], dtype } };
   },
-  forward: (given, { y, state: final }, attributes, { recording }) =>
-    kernels(y).deltaRule({ y, final, recording, ...given, ...sizesOf(given, attributes) }),
-  gradient({ inputs: given, saved: kept, attributes, wanted }, { y: dy, state: dfinal }) {
+  forward(given, { y, state: final }, attributes, { recording }) {
+    if (final.size === 0) return clear(y);
+    return kernels(y).deltaRule({ y, final, recording, ...given, ...sizesOf(given, attributes) });
+  },
+  gradient({ inputs: given, outputs, saved: kept, attributes, wanted }, { y: dy, state: dfinal }) {
+    if (outputs.state.size === 0) return zeroGradients(given, wanted);
     const { q, k, v, a, remove, write, state: initial } = given;
     const gradients = {
       q: like(q), k: like(k), v: like(v), a: like(a), remove: like(remove), write: like(write), state: wanted.state ? like(initial) : null,

@@ -153,6 +153,10 @@ eachDevice("gatedDeltaRule", (device) => {
     await compareWithReference(device, stopped, inputs({ T: 70 }));
   });
 
+  it.each<Case>([{ T: 3, B: 0 }, { T: 40, V: 0 }, { T: 40, K: 0 }])("takes sizes of 0: %o", async (shape) => {
+    await compareWithReference(device, full(), inputs(shape), { tolerance: 1e-6 });
+  });
+
   it("leaves no memory behind", async () => {
     await checkLeaks(device, full(), inputs({ T: 70 }));
     await checkLeaks(device, full(), inputs({ T: 40, H: 1, HV: 3, channels: true }));
@@ -160,10 +164,10 @@ eachDevice("gatedDeltaRule", (device) => {
 
   it("refuses what does not fit, naming it", () => {
     type Name = "q" | "k" | "v" | "a" | "beta" | "state";
-    const of = (shapes: Partial<Record<Name, number[]>>, chunk?: number) => () => {
+    const of = (shapes: Partial<Record<Name, number[]>>, chunk?: number, scale?: number) => () => {
       const all = { q: [1, 4, 2, 3], k: [1, 4, 2, 3], v: [1, 4, 4, 5], a: [1, 4, 4], beta: [1, 4, 4], ...shapes };
       const given = Object.fromEntries(Object.entries(all).map(([name, shape]) => [name, zeros(device, shape)]));
-      return gatedDeltaRule(given as Record<Name, Tensor>, { chunk });
+      return gatedDeltaRule(given as Record<Name, Tensor>, { chunk, scale });
     };
     expectError(of({ q: [1, 4, 6] }), "E_SHAPE", /q \[1, 4, 6\] must be \[B,T,H,K\]/);
     expectError(of({ q: [1, 0, 2, 3] }), "E_SHAPE", /at least one step/);
@@ -174,6 +178,7 @@ eachDevice("gatedDeltaRule", (device) => {
     expectError(of({ beta: [1, 4, 4, 3] }), "E_SHAPE", /beta \[1, 4, 4, 3\] must be \[1, 4, 4\]/);
     expectError(of({ state: [1, 4, 5, 3] }), "E_SHAPE", /state .* must be \[1, 4, 3, 5\]/);
     expectError(of({}, 0), "E_ARGUMENT", /chunk 0/);
+    expectError(of({}, 8, Number.NaN), "E_ARGUMENT", /scale NaN must be a finite number/);
     expectError(of({ a: [1, 4, 4, 3] }, 257), "E_ARGUMENT", /gatedDeltaRule: chunk 257/);
   });
 });

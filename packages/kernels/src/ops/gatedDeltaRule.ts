@@ -38,6 +38,7 @@ import type { Tensor } from "../tensor";
 import { checkReal } from "./checks";
 import { deltaRule } from "./deltaRule";
 import { exp, mul, neg } from "./elementwise";
+import { clear, zeroGradients } from "./emptyState";
 import { zeros } from "./memory";
 import { broadcastTo, reshape } from "./view";
 
@@ -98,7 +99,7 @@ function sizesOf({ q, v }: Pick<Inputs, "q" | "v">, { chunk, scale }: Attributes
   return { batch, time, keyHeads, heads: v.shape[2]!, keySize, valueSize: v.shape[3]!, chunk: Math.min(chunk, Math.max(1, time)), scale };
 }
 
-function checkInputs(given: Inputs, { chunk }: Attributes): void {
+function checkInputs(given: Inputs, { chunk, scale }: Attributes): void {
   const { q, v, a } = given;
   check(q.shape.length === 4 && q.shape[1]! >= 1, "E_SHAPE", () =>
     `gatedDeltaRule: q ${showShape(q.shape)} must be [B,T,H,K] with at least one step`);
@@ -122,6 +123,7 @@ function checkInputs(given: Inputs, { chunk }: Attributes): void {
   checkReal("gatedDeltaRule", given);
   check(Number.isSafeInteger(chunk) && chunk >= 1 && chunk <= MAX_CHUNK, "E_ARGUMENT", () =>
     `gatedDeltaRule: chunk ${chunk} must be a whole number from 1 to ${MAX_CHUNK}`);
+  check(Number.isFinite(scale), "E_ARGUMENT", () => `gatedDeltaRule: scale ${scale} must be a finite number`);
 }
 
 export const gatedDeltaRuleOp: Op<Inputs, { y: Tensor; state: Tensor }, Attributes,
@@ -133,9 +135,12 @@ export const gatedDeltaRuleOp: Op<Inputs, { y: Tensor; state: Tensor }, Attribut
     const { shape, dtype } = given.v;
     return { y: { shape, dtype }, state: { shape: [batch, heads, keySize, valueSize], dtype } };
   },
-  forward: (given, { y, state: final }, attributes, { recording }) =>
-    kernels(y).gatedDeltaRule({ y, final, recording, ...given, ...sizesOf(given, attributes) }),
-  gradient({ inputs: given, saved: kept, attributes, wanted }, { y: dy, state: dfinal }) {
+  forward(given, { y, state: final }, attributes, { recording }) {
+    if (final.size === 0) return clear(y);
+    return kernels(y).gatedDeltaRule({ y, final, recording, ...given, ...sizesOf(given, attributes) });
+  },
+  gradient({ inputs: given, outputs, saved: kept, attributes, wanted }, { y: dy, state: dfinal }) {
+    if (outputs.state.size === 0) return zeroGradients(given, wanted);
     const { q, k, v, a, beta, state: initial } = given;
     const gradients = { q: like(q), k: like(k), v: like(v), a: like(a), beta: like(beta), state: wanted.state ? like(initial) : null };
     // Rare: the loss sees the final state alone.
@@ -176,7 +181,7 @@ export function gatedDeltaRule(
   const { q, k, v, a, beta, state: initial = null } = given;
   const all = { q, k, v, a, beta, state: initial };
   const { scale = 1, chunk } = options;
-  if (a.shape.length !== 4) return apply(gatedDeltaRuleOp, all, { scale, chunk: chunk ?? DEFAULT_CHUNK });
+  if (a?.shape?.length !== 4) return apply(gatedDeltaRuleOp, all, { scale, chunk: chunk ?? DEFAULT_CHUNK });
   checkInputs(all, { scale, chunk: chunk ?? DEFAULT_CHUNK });
   return gatedByChannel(all, { scale, chunk });
 }

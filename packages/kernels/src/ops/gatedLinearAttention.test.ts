@@ -146,6 +146,10 @@ eachDevice("gatedLinearAttention", (device) => {
     await compareWithReference(device, stopped, inputs({ T: 70, bonus: true }));
   });
 
+  it.each<Case>([{ T: 3, B: 0 }, { T: 3, H: 0 }, { T: 40, V: 0 }, { T: 40, K: 0 }])("takes sizes of 0: %o", async (shape) => {
+    for (const both of BOTH) await compareWithReference(device, full(), inputs({ ...shape, ...both }), { tolerance: 1e-6 });
+  });
+
   it("leaves no memory behind", async () => {
     await checkLeaks(device, full(), inputs({ T: 70, bonus: true }));
   });
@@ -174,7 +178,7 @@ function tensors<S extends Record<string, number[]>>(device: Device, shapes: S):
 describe("gatedLinearAttention on every instruction set", () => {
   it.each<Case>([
     { T: 1, H: 5, K: 20, V: 24 }, { T: 150, H: 3, K: 20, V: 24 }, { T: 130, H: 2, K: 64, V: 100, B: 1 },
-    { T: 80, H: 1, K: 40, V: 300, B: 1 },
+    { T: 80, H: 1, K: 40, V: 300, B: 1 }, { T: 3, B: 0 }, { T: 3, V: 0 },
   ])("has the same bits with 1, 2 and 3 threads: %o", async (shape) => {
     for (const both of BOTH) await checkSameBits(full(), inputs({ ...shape, ...both }));
   });

@@ -35,6 +35,7 @@ import { apply, like, type Op } from "../op";
 import { sameShape, type Shape, showShape } from "../shape";
 import type { Family, SavedFor } from "../signature";
 import type { Tensor } from "../tensor";
+import { clear, zeroGradients } from "./emptyState";
 import { zeros } from "./memory";
 
 /** `chunk` is the number of steps that a backend may treat as one block. */
@@ -131,9 +132,12 @@ export const gatedLinearAttentionOp: Op<Inputs, { y: Tensor; state: Tensor }, At
     const { shape, dtype } = given.v;
     return { y: { shape, dtype }, state: { shape: [batch, heads, keySize, valueSize], dtype } };
   },
-  forward: (given, { y, state: final }, attributes, { recording }) =>
-    kernels(y).gatedLinearAttention({ y, final, recording, ...given, ...sizesOf(given, attributes) }),
-  gradient({ inputs: given, saved, attributes, wanted }, { y: dy, state: dfinal }) {
+  forward(given, { y, state: final }, attributes, { recording }) {
+    if (final.size === 0) return clear(y);
+    return kernels(y).gatedLinearAttention({ y, final, recording, ...given, ...sizesOf(given, attributes) });
+  },
+  gradient({ inputs: given, outputs, saved, attributes, wanted }, { y: dy, state: dfinal }) {
+    if (outputs.state.size === 0) return zeroGradients(given, wanted);
     const { q, k, v, a, bonus, state } = given;
     const gradients = {
       q: like(q), k: like(k), v: like(v), a: like(a), bonus: wanted.bonus ? like(bonus) : null, state: wanted.state ? like(state) : null,

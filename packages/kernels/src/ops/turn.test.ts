@@ -52,6 +52,11 @@ eachDevice("turn", (device) => {
     await compareWithReference(device, unbiased, inputs({ T: 30, H: 2, N: 8, A: 4 }, 2000).toSpliced(1, 1), { tolerance: 1e-6 });
   });
 
+  it.skipIf(device.kind === "webgpu")("turns by large angles too", async () => {
+    const angles = [65535, -65536, 65537.5, 1e6, -7e6, 1e7, 1e9, -1e20, 3e38].map(Math.fround);
+    await compareWithReference(device, unbiased, [normals(1, [1, 9, 1, 1, 2]), host(angles, [1, 9, 1, 1])], { tolerance: 1e-6 });
+  });
+
   it("passes on what is not a number", async () => {
     const { outputs } = await evaluate(device, unbiased, [host([1, 2, 3, 4], [1, 1, 1, 1, 4]), host([NaN, 0], [1, 1, 1, 2])],
       { gradients: false });
