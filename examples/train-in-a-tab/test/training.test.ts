@@ -93,7 +93,7 @@ describe.skipIf(absent !== undefined)("training in a tab", () => {
   });
 
   it.each(["gla-mini-byte", "rwkv6-mini-byte"] as const)("trains another family: %s", async (model) => {
-    const plan = { ...SMALL, steps: 10, model };
+    const plan = { ...SMALL, steps: 5, model };
     const page = await openPage(await openBrowser());
     await chooseText(page, TEXT);
     await setPlan(page, plan);
