@@ -9,7 +9,7 @@ import { describe, expect, it } from "vitest";
 import { mutate } from "../../kernels/fuzz/mutate";
 import { RECURRENT_FAMILIES } from "../src/index";
 
-const INPUTS = Math.ceil(Number(process.env["LENGGEN_FUZZ_INPUTS"] ?? 20_000) / 10);
+const INPUTS = Math.ceil(Number(process.env["LENGGEN_FUZZ_INPUTS"] ?? 20_000) / 20);
 const SEED = Number(process.env["LENGGEN_FUZZ_SEED"] ?? 1);
 
 /** Files of other programs; of every family, what its first model is saved as, and all its presets. */
