@@ -63,7 +63,8 @@ function whoKnows(own, name) {
     if (own.includes(file) || /(\.test|\.fixture)\.ts$/.test(file)) return false;
     if (file.endsWith("/native/cpu/families.h")) return own.some((each) => each.endsWith(".cpp"))
       && new RegExp(`X\\(${name}\\)`).test(code);
-    return [...code.matchAll(/\b(?:import|export)\b(\s+type\b)?[^"';]*?from\s+"(\.[^"]+)"/g)]
+    // What is loaded when it is first asked for counts as well: `import("./there")`.
+    return [...code.matchAll(/\b(?:import|export)\b(\s+type\b)?(?:[^"';]*?from\s+|\()"(\.[^"]+)"/g)]
       .some(([, type, to]) => !type && modules.has(join(dirname(file), to)));
   }).map(([file]) => file);
 }
