@@ -22,7 +22,7 @@ import { apply, like, type Op } from "../op";
 import { sameShape, type Shape, showShape } from "../shape";
 import type { ArgumentsOf, Family, SavedFor } from "../signature";
 import type { Tensor } from "../tensor";
-import { checkReal } from "./checks";
+import { checkReal, checkScale } from "./checks";
 
 /** `keys` are at least as many as `time`; of them a query sees `window`, its own included: from 1 to all, and all when not causal. */
 const numbers = {
@@ -99,7 +99,7 @@ function checkAttention({ q, k, v, slopes, lengths }: AttentionInputs, { causal,
   check(window === undefined || (Number.isSafeInteger(window) && window >= 1), "E_ARGUMENT", () =>
     `attention: window ${window} must be a whole number of at least 1`);
   check(window === undefined || causal, "E_ARGUMENT", () => "attention: a window needs causal attention; leave it out");
-  check(scale === undefined || Number.isFinite(scale), "E_ARGUMENT", () => `attention: scale ${scale} must be a finite number`);
+  if (scale !== undefined) checkScale("attention", scale);
 }
 
 const attentionOp: Op<AttentionInputs, { out: Tensor }, AttentionAttributes, SavedFor<typeof attentionKernels.attentionGradient>> = {

@@ -21,3 +21,17 @@ export function checkReal(op: string, tensors: Readonly<Record<string, Tensor | 
       `${op}: ${name} is ${t.dtype} but ${first!.name} is ${first!.dtype}; both must have one type`);
   }
 }
+
+/** The longest chunk of a scan: beyond, what is quadratic in it outweighs all else, and its square no longer fits a cache. */
+const MAX_CHUNK = 256;
+
+/** Refuses a number of steps that no scan takes as one block: `E_ARGUMENT`. */
+export function checkChunk(op: string, chunk: number): void {
+  check(Number.isSafeInteger(chunk) && chunk >= 1 && chunk <= MAX_CHUNK, "E_ARGUMENT", () =>
+    `${op}: chunk ${chunk} must be a whole number from 1 to ${MAX_CHUNK}`);
+}
+
+/** Refuses a factor that is no number: `E_ARGUMENT`. */
+export function checkScale(op: string, scale: number): void {
+  check(Number.isFinite(scale), "E_ARGUMENT", () => `${op}: scale ${scale} must be a finite number`);
+}

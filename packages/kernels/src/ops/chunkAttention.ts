@@ -27,7 +27,7 @@ import { sameShape, type Shape, showShape } from "../shape";
 import type { ArgumentsOf, Family, SavedFor } from "../signature";
 import type { Tensor } from "../tensor";
 import { zeros } from "./memory";
-import { checkReal } from "./checks";
+import { checkReal, checkScale } from "./checks";
 import type { memoryKernels } from "./memory";
 
 /** T, Hq, Hk, D, M, S, C, K are the numbers `queries` to `slots`. */
@@ -113,7 +113,7 @@ function checkChunkAttention(given: ChunkAttentionInputs, { scale }: ChunkAttent
   expect("weights", weights, indices.shape);
   expect("offsets", offsets, [batch, blocks + 1]);
   expect("lengths", lengths, [batch, chunks]);
-  check(Number.isFinite(scale), "E_ARGUMENT", () => `chunkAttention: scale ${scale} must be a finite number`);
+  checkScale("chunkAttention", scale);
 }
 
 /** Whether no query can retrieve anything, by the sizes alone. */

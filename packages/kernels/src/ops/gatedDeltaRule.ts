@@ -35,7 +35,7 @@ import { apply, like, type Op } from "../op";
 import { sameShape, type Shape, showShape } from "../shape";
 import type { ArgumentsOf, Family, SavedFor } from "../signature";
 import type { Tensor } from "../tensor";
-import { checkReal } from "./checks";
+import { checkChunk, checkReal, checkScale } from "./checks";
 import { deltaRule } from "./deltaRule";
 import { exp, mul, neg } from "./elementwise";
 import { clear, zeroGradients } from "./emptyState";
@@ -91,9 +91,6 @@ interface Attributes {
 /** Steps per chunk unless given: where the CPU kernels are fastest for K = 128 and more. */
 const DEFAULT_CHUNK = 64;
 
-/** Beyond this the quadratic part of a chunk outweighs all else, and its square no longer fits a cache. */
-const MAX_CHUNK = 256;
-
 function sizesOf({ q, v }: Pick<Inputs, "q" | "v">, { chunk, scale }: Attributes): GatedDeltaRuleSizes {
   const [batch, time, keyHeads, keySize] = q.shape as [number, number, number, number];
   return { batch, time, keyHeads, heads: v.shape[2]!, keySize, valueSize: v.shape[3]!, chunk: Math.min(chunk, Math.max(1, time)), scale };
@@ -121,9 +118,8 @@ function checkInputs(given: Inputs, { chunk, scale }: Attributes): void {
   expect("beta", [B, T, HV]);
   expect("state", [B, HV, K, V]);
   checkReal("gatedDeltaRule", given);
-  check(Number.isSafeInteger(chunk) && chunk >= 1 && chunk <= MAX_CHUNK, "E_ARGUMENT", () =>
-    `gatedDeltaRule: chunk ${chunk} must be a whole number from 1 to ${MAX_CHUNK}`);
-  check(Number.isFinite(scale), "E_ARGUMENT", () => `gatedDeltaRule: scale ${scale} must be a finite number`);
+  checkChunk("gatedDeltaRule", chunk);
+  checkScale("gatedDeltaRule", scale);
 }
 
 export const gatedDeltaRuleOp: Op<Inputs, { y: Tensor; state: Tensor }, Attributes,

@@ -35,6 +35,7 @@ import { apply, like, type Op } from "../op";
 import { sameShape, type Shape, showShape } from "../shape";
 import type { Family, SavedFor } from "../signature";
 import type { Tensor } from "../tensor";
+import { checkChunk, checkScale } from "./checks";
 import { clear, zeroGradients } from "./emptyState";
 import { zeros } from "./memory";
 
@@ -91,9 +92,6 @@ interface Attributes {
 /** Steps per chunk unless given: products with a state of any size are then long enough, and what is quadratic in it small. */
 const DEFAULT_CHUNK = 64;
 
-/** Beyond this the quadratic part of a chunk outweighs all else, and its square no longer fits a cache. */
-const MAX_CHUNK = 256;
-
 function sizesOf({ q, v }: { readonly q: Tensor; readonly v: Tensor }, { chunk, scale }: Attributes): GatedLinearAttentionSizes {
   const [batch, time, heads, keySize] = q.shape as [number, number, number, number];
   return { batch, time, heads, keySize, valueSize: v.shape[3]!, chunk: Math.min(chunk, Math.max(1, time)), scale };
@@ -118,9 +116,8 @@ function checkInputs({ q, k, v, a, bonus, state }: Inputs, { chunk, scale }: Att
   expect("a", a, q.shape);
   expect("bonus", bonus, [heads, keySize]);
   expect("state", state, [batch, heads, keySize, valueSize]);
-  check(Number.isSafeInteger(chunk) && chunk >= 1 && chunk <= MAX_CHUNK, "E_ARGUMENT", () =>
-    `${what}: chunk ${chunk} must be a whole number from 1 to ${MAX_CHUNK}`);
-  check(Number.isFinite(scale), "E_ARGUMENT", () => `${what}: scale ${scale} must be a finite number`);
+  checkChunk(what, chunk);
+  checkScale(what, scale);
 }
 
 export const gatedLinearAttentionOp: Op<Inputs, { y: Tensor; state: Tensor }, Attributes,

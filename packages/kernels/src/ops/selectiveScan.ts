@@ -26,6 +26,7 @@ import { apply, like, type Op } from "../op";
 import { sameShape, type Shape, showShape } from "../shape";
 import type { Family, SavedFor } from "../signature";
 import type { Tensor } from "../tensor";
+import { checkChunk } from "./checks";
 import { zeros } from "./memory";
 
 /** `chunk` is the number of steps between states that are kept for the gradient. */
@@ -81,8 +82,6 @@ interface ScanAttributes {
 /** Steps per chunk unless given: what the CPU's gradient keeps of one fits the first caches. */
 const DEFAULT_CHUNK = 32;
 
-const MAX_CHUNK = 256;
-
 function sizesOf({ x, b }: { readonly x: Tensor; readonly b: Tensor }, { chunk }: ScanAttributes): SelectiveScanSizes {
   const [batch, time, channels] = x.shape as [number, number, number];
   const [, , groups, stateSize] = b.shape as [number, number, number, number];
@@ -109,8 +108,7 @@ function checkScan({ x, dt, a, b, c, d, state }: ScanInputs, attributes: ScanAtt
   expect("c", c, [batch, time, groups, stateSize]);
   expect("d", d, [channels]);
   expect("state", state, [batch, channels, stateSize]);
-  check(Number.isSafeInteger(attributes.chunk) && attributes.chunk >= 1 && attributes.chunk <= MAX_CHUNK, "E_ARGUMENT", () =>
-    `selectiveScan: chunk ${attributes.chunk} must be a whole number from 1 to ${MAX_CHUNK}`);
+  checkChunk("selectiveScan", attributes.chunk);
 }
 
 export const selectiveScanOp: Op<ScanInputs, { y: Tensor; state: Tensor }, ScanAttributes,

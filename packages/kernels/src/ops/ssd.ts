@@ -24,6 +24,7 @@ import { apply, like, type Op } from "../op";
 import { sameShape, type Shape, showShape } from "../shape";
 import type { Family, SavedFor } from "../signature";
 import type { Tensor } from "../tensor";
+import { checkChunk } from "./checks";
 import { zeros } from "./memory";
 
 /** `chunk` is the number of steps that a backend may treat as one block. */
@@ -80,9 +81,6 @@ interface SsdAttributes {
 /** Steps per chunk unless given: where the CPU kernels are fastest for P = 64, N = 128. */
 const DEFAULT_CHUNK = 64;
 
-/** Beyond this the quadratic part of a chunk outweighs all else, and its square no longer fits a cache. */
-const MAX_CHUNK = 256;
-
 function sizesOf({ x, b }: { readonly x: Tensor; readonly b: Tensor }, { chunk }: SsdAttributes): SsdSizes {
   const [batch, time, heads, headSize] = x.shape as [number, number, number, number];
   const [, , groups, stateSize] = b.shape as [number, number, number, number];
@@ -109,8 +107,7 @@ function checkSsd({ x, dt, a, b, c, d, state }: SsdInputs, attributes: SsdAttrib
   expect("c", c, [batch, time, groups, stateSize]);
   expect("d", d, [heads]);
   expect("state", state, [batch, heads, headSize, stateSize]);
-  check(Number.isSafeInteger(attributes.chunk) && attributes.chunk >= 1 && attributes.chunk <= MAX_CHUNK, "E_ARGUMENT", () =>
-    `ssd: chunk ${attributes.chunk} must be a whole number from 1 to ${MAX_CHUNK}`);
+  checkChunk("ssd", attributes.chunk);
 }
 
 export const ssdOp: Op<SsdInputs, { y: Tensor; state: Tensor }, SsdAttributes, SavedFor<typeof ssdKernels.ssdGradient>> = {
