@@ -19,11 +19,12 @@
 import { add, exp, gatedLinearAttention, linear, matmul, mul, neg, parameterCount, relu, reshape, type SequenceModel, sigmoid, silu,
   square, tanh, type Tensor, transpose } from "@lenggen/kernels";
 import {
-  type Block, constantInit, type ConfigOptions, decoder, type Init, matrix, parameter, prefixed, shiftState, type StatePart,
-  type StateParts, uniformInit,
+  type Block, constantInit, type ConfigOptions, type Init, matrix, parameter, shiftState, type StatePart, type StateParts,
+  uniformInit,
 } from "@lenggen/kernels/nn";
-import { along, channelInit, Depth, headGain, orthogonalInit, shiftInit } from "../rwkv/init";
-import { headNorm, layerNormOf, lowRank, mixes, share, shift, vectorOf } from "../rwkv/parts";
+import { rwkvDecoder } from "../rwkv/decoder";
+import { along, channelInit, type Depth, orthogonalInit, shiftInit } from "../rwkv/init";
+import { headNorm, lowRank, mixes, share, shift, vectorOf } from "../rwkv/parts";
 import { parseRwkv6Config, type Rwkv6Config, rwkv6Json } from "./config";
 
 /** One layer's state. */
@@ -62,23 +63,7 @@ export function rwkv6ParameterCount(c: Rwkv6Config): number {
 }
 
 function rwkv6Decoder(c: Rwkv6Config) {
-  const rows = [c.vocabulary, c.width] as const;
-  return decoder({
-    embedding: matrix("emb.weight", rows, uniformInit(1e-4)),
-    inputNorm: layerNormOf("blocks.0.ln0", c.width),
-    layers: Array.from({ length: c.layers }, (_, layer) => {
-      const depth = new Depth(layer, c.layers);
-      return {
-        mixer: { norm: layerNormOf("ln1", c.width), block: prefixed("att", rwkv6TimeMix(c, depth)) },
-        feedForward: { norm: layerNormOf("ln2", c.width), block: prefixed("ffn", channelMix(c, depth)) },
-      };
-    }),
-    layerNames: "blocks",
-    norm: layerNormOf("ln_out", c.width),
-    head: matrix("head.weight", rows, orthogonalInit(headGain(c.vocabulary, c.width))),
-    vocabulary: c.vocabulary,
-    stateName: "layers",
-  });
+  return rwkvDecoder(c, (depth) => rwkv6TimeMix(c, depth), (depth) => channelMix(c, depth));
 }
 
 /** The inputs whose shares of the token before depend on the tokens. */

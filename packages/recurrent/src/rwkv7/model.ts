@@ -22,11 +22,11 @@
 import { add, addScalar, check, deltaRule, full, linear, mul, neg, parameterCount, relu, reshape, rmsNorm, scale, type SequenceModel,
   sigmoid, square, sub, sum, tanh, type Tensor } from "@lenggen/kernels";
 import {
-  type Block, constantInit, type ConfigOptions, decoder, type Init, matrix, parameter, prefixed, shiftState, type StatePart,
-  type StateParts, uniformInit,
+  type Block, constantInit, type ConfigOptions, type Init, matrix, parameter, shiftState, type StatePart, type StateParts,
 } from "@lenggen/kernels/nn";
-import { along, channelInit, Depth, headGain, orthogonalInit, shiftInit } from "../rwkv/init";
-import { headNorm, layerNormOf, lowRank, mixes, rowsOf, share, shift, vectorOf } from "../rwkv/parts";
+import { rwkvDecoder } from "../rwkv/decoder";
+import { along, channelInit, type Depth, orthogonalInit, shiftInit } from "../rwkv/init";
+import { headNorm, lowRank, mixes, rowsOf, share, shift, vectorOf } from "../rwkv/parts";
 import { parseRwkv7Config, type Rwkv7Config, rwkv7Json } from "./config";
 
 /** One layer's state. */
@@ -65,23 +65,7 @@ export function rwkv7ParameterCount(c: Rwkv7Config): number {
 }
 
 function rwkv7Decoder(c: Rwkv7Config) {
-  const rows = [c.vocabulary, c.width] as const;
-  return decoder({
-    embedding: matrix("emb.weight", rows, uniformInit(1e-4)),
-    inputNorm: layerNormOf("blocks.0.ln0", c.width),
-    layers: Array.from({ length: c.layers }, (_, layer) => {
-      const depth = new Depth(layer, c.layers);
-      return {
-        mixer: { norm: layerNormOf("ln1", c.width), block: prefixed("att", rwkv7TimeMix(c, depth)) },
-        feedForward: { norm: layerNormOf("ln2", c.width), block: prefixed("ffn", channelMix(c, depth)) },
-      };
-    }),
-    layerNames: "blocks",
-    norm: layerNormOf("ln_out", c.width),
-    head: matrix("head.weight", rows, orthogonalInit(headGain(c.vocabulary, c.width))),
-    vocabulary: c.vocabulary,
-    stateName: "layers",
-  });
+  return rwkvDecoder(c, (depth) => rwkv7TimeMix(c, depth), (depth) => channelMix(c, depth));
 }
 
 /** Least length that a vector is divided by when it is made one of length 1. */
