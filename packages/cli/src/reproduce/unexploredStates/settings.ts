@@ -162,17 +162,15 @@ export const PRESETS: Readonly<Record<string, ReproductionSettings>> = {
 
 /**
  * The same experiment with another model, of the size that it has. Only Mamba-2 was searched for the settings above; other families take
- * them over, except for the size of the noise: their states are of another one, which is measured, and for when
- * sequences start anew: all of a batch or none where parts of the state are empty at first.
+ * them over, except for the size of the noise, which is measured: their states are of another one. Where parts of the state are empty at
+ * first, sequences start anew together (the sources see to that), and so documents are joined: else they would all the time.
  */
 export function withModel(settings: ReproductionSettings, { config: model, stateLeaves }: SequenceModel): ReproductionSettings {
   const { recallTraining } = settings;
   const together = stateLeaves.some(({ grows }) => grows === true);
   const own = (methods: ReproductionSettings["methods"]): ReproductionSettings["methods"] => {
     const { "random-noise": _std, ...others } = methods;
-    if (!together) return others;
-    const perBatch = (method: Method): JsonRecord => ({ ...methods[method], resetPer: "batch" });
-    return { ...others, "state-passing": perBatch("state-passing"), tbtt: perBatch("tbtt") };
+    return others;
   };
   return {
     ...settings, model, methods: own(settings.methods), measuredNoise: true, joinDocuments: together || settings.joinDocuments,
