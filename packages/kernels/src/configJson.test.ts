@@ -37,6 +37,10 @@ describe("parseConfig", () => {
     expect(() => parseJson('{"a": NaN}', "it")).toThrow(refused(/^it: not valid JSON at character 6: found "NaN}"/));
   });
 
+  it("reads -0 as 0, which is what JSON.stringify makes of it", () => {
+    expect(parseConfig('{"a": -0, "b": [-0.0, {"c": -0}]}')).toEqual({ a: 0, b: [0, { c: 0 }] });
+  });
+
   it("leaves values as they are below any depth of a configuration", () => {
     let deep: unknown = { __float__: "NaN" };
     for (let i = 0; i < 100_000; i++) deep = [deep];

@@ -25,8 +25,12 @@ export function parseConfig(text: string | Uint8Array, what = "config.json"): Js
   return taggedNumbers(json) as Json;
 }
 
-/** The same value with each `{"__float__": "NaN" | "Infinity" | "-Infinity"}` as the number that it stands for. */
+/**
+ * The same value with each `{"__float__": "NaN" | "Infinity" | "-Infinity"}` as the number that it stands for, and 0 for -0, which JSON
+ * does not keep: a configuration is the same after it was saved.
+ */
 export function taggedNumbers(json: unknown, depth = 0): unknown {
+  if (typeof json === "number") return json + 0;
   if (json === null || typeof json !== "object" || depth > MAX_DEPTH) return json;
   if (Array.isArray(json)) return json.map((item) => taggedNumbers(item, depth + 1));
   const entries = Object.entries(json);

@@ -73,13 +73,13 @@ export interface NumberRange {
   readonly infinite?: boolean;
 }
 
-/** A number in a range: any finite one unless given. -0 is read as 0. */
+/** A number in a range: any finite one unless given. */
 export function numberField({ above, from, to, infinite = false }: NumberRange = {}): Field<number> {
   const words = [["above", above], ["of at least", from], ["up to", to]].filter(([, bound]) => bound !== undefined);
   const inRange = (x: number) => x > (above ?? -Infinity) && x >= (from ?? -Infinity) && x <= (to ?? Infinity);
   return {
     expected: `a${infinite ? "" : " finite"} number${words.map(([word, bound]) => ` ${word} ${bound}`).join("")}`,
-    read: (x) => (typeof x === "number" && (infinite || Number.isFinite(x)) && inRange(x) ? x + 0 : undefined),
+    read: (x) => (typeof x === "number" && (infinite || Number.isFinite(x)) && inRange(x) ? x : undefined),
   };
 }
 
