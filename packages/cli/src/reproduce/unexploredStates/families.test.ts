@@ -65,6 +65,13 @@ describe.each(Object.keys(RECURRENT_FAMILIES))("family %s", (family) => {
 });
 
 describe("models", () => {
+  it("of other families learn recall in full alone, which takes as long as all the rest", async () => {
+    const model = await modelNamed("gla");
+    expect(withModel(PRESETS["full"]!, model).recallTraining?.model).toEqual(model.config);
+    expect(withModel(PRESETS["quick"]!, model).recallTraining).toBeUndefined();
+    expect(PRESETS["quick"]!.recallTraining).toBeDefined();
+  });
+
   it("without a recurrent state, or of other texts than bytes, are refused", async () => {
     expect(() => accepts({ stateLeaves: [{ path: "k", kind: "memory", layer: 0 }], vocabulary: 256, family: "x" } as never))
       .toThrow(expect.objectContaining({ code: "E_ARGUMENT", message: expect.stringContaining("no recurrent state") as string }));

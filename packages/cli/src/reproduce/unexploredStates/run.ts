@@ -141,7 +141,7 @@ function evaluated(
 ): Promise<Stage<ReportModel>> {
   const { method, checkpoint, steps, tokens, seconds } = trained;
   // What decides the numbers: how this model was trained and what is measured, but not how the others are trained.
-  const { methods: _methods, recallTraining: _recallTraining, postTraining: _postTraining, ...shared } = settings;
+  const { methods: _methods, recallTraining: _recall, othersLearnRecall: _others, postTraining: _postTraining, ...shared } = settings;
   return resumable(join(folder, `${method}-evaluation.json`), { shared, trained: trained.settings, seed }, async () => {
     const { model, parameters } = await loadCheckpoint(checkpoint, device);
     try {

@@ -58,6 +58,8 @@ export interface ReproductionSettings {
   readonly states: { readonly length: number; readonly sequences: number };
   /** Recall by models of their own; left out where absent. */
   readonly recallTraining?: RecallTraining;
+  /** Whether another family's models learn recall too: as long again as all the rest, with settings that were found for Mamba-2. */
+  readonly othersLearnRecall: boolean;
   /** Recall tasks on the same models, which never saw such a task. */
   readonly recall: { readonly tasks: readonly string[]; readonly lengths: readonly number[]; readonly samples: number };
   /** Tokens per forward pass of the evaluations. */
@@ -70,6 +72,7 @@ const shared = {
   heldOutText: "moby-dick",
   trainLength: 256,
   chunk: 1024,
+  othersLearnRecall: true,
 } as const;
 
 /**
@@ -140,6 +143,7 @@ export const PRESETS: Readonly<Record<string, ReproductionSettings>> = {
   quick: {
     ...shared,
     ...trainedQuickly,
+    othersLearnRecall: false,
     lengths: [128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536],
     sequences: 4,
     remembrance: { length: 2048, sequences: 4 },
@@ -166,15 +170,16 @@ export const PRESETS: Readonly<Record<string, ReproductionSettings>> = {
  * first, sequences start anew together (the sources see to that), and so documents are joined: else they would all the time.
  */
 export function withModel(settings: ReproductionSettings, { config: model, stateLeaves }: SequenceModel): ReproductionSettings {
-  const { recallTraining } = settings;
+  const { recallTraining, ...others } = settings;
   const together = stateLeaves.some(({ grows }) => grows === true);
   const own = (methods: ReproductionSettings["methods"]): ReproductionSettings["methods"] => {
-    const { "random-noise": _std, ...others } = methods;
-    return others;
+    const { "random-noise": _std, ...rest } = methods;
+    return rest;
   };
   return {
-    ...settings, model, methods: own(settings.methods), measuredNoise: true, joinDocuments: together || settings.joinDocuments,
-    ...(recallTraining && { recallTraining: { ...recallTraining, model, methods: own(recallTraining.methods) } }),
+    ...others, model, methods: own(settings.methods), measuredNoise: true, joinDocuments: together || settings.joinDocuments,
+    ...(recallTraining && settings.othersLearnRecall
+      && { recallTraining: { ...recallTraining, model, methods: own(recallTraining.methods) } }),
   };
 }
 
