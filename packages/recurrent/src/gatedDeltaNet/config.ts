@@ -9,6 +9,7 @@ import {
   choiceField, type ConfigInput, type ConfigOptions, flagField, nullableField, optionalField, readConfig,
 } from "@lenggen/kernels/nn";
 import { count, expansion, FLA_FIELDS, FLA_IGNORED, FLA_MIXER, flaJson, type FlaSettings, flaSettings, layerCount } from "../fla/settings";
+import { checkRange, DECAY_RANGE } from "../init";
 
 /** Fields of one mixer. */
 export const GATED_DELTANET_MIXER = {
@@ -20,6 +21,7 @@ export const GATED_DELTANET_MIXER = {
   use_gate: optionalField(flagField(), true),
   use_short_conv: optionalField(flagField(), true),
   allow_neg_eigval: optionalField(flagField(), false),
+  decay_init_range: DECAY_RANGE,
 };
 
 const FIELDS = {
@@ -45,6 +47,8 @@ export interface GatedDeltaNetConfig extends FlaSettings {
   readonly gated: boolean;
   /** Whether β reaches 2, so that the state may swing from sign to sign (Grazzi et al. 2025). */
   readonly negativeEigenvalues: boolean;
+  /** Rates of decay per token that heads begin with, evenly spread over their logarithm; null: as published. */
+  readonly decayRange: readonly [number, number] | null;
 }
 
 /** Throws `E_CONFIG` naming the field, its value and what it may be, or the field that there is none of. */
@@ -53,11 +57,13 @@ export function parseGatedDeltaNetConfig(json: unknown, options: ConfigOptions =
   const { num_heads: heads, num_v_heads: given, head_dim: keySize, expand_v: expand } = parsed;
   const valueHeads = given ?? heads;
   check(valueHeads % heads === 0, "E_CONFIG", () => `config: num_v_heads ${valueHeads} must be a multiple of num_heads ${heads}`);
+  checkRange("decay_init_range", parsed.decay_init_range);
   const valueSize = Math.round(keySize * expand);
   check(valueSize >= 1 && Math.abs(keySize * expand - valueSize) <= 1e-5 * valueSize, "E_CONFIG", () =>
     `config: expand_v ${expand} times head_dim ${keySize} is ${keySize * expand}; it must be a whole number`);
   return {
     ...flaSettings(parsed), heads, valueHeads, keySize, valueSize, gated: parsed.use_gate, negativeEigenvalues: parsed.allow_neg_eigval,
+    decayRange: parsed.decay_init_range,
   };
 }
 
@@ -66,5 +72,6 @@ export function gatedDeltaNetJson(c: GatedDeltaNetConfig): GatedDeltaNetJson {
   return {
     model_type: "gated_deltanet", ...flaJson(c), num_heads: c.heads, num_v_heads: c.valueHeads, head_dim: c.keySize,
     expand_v: c.valueSize / c.keySize, use_gate: c.gated, allow_neg_eigval: c.negativeEigenvalues,
+    ...(c.decayRange && { decay_init_range: [...c.decayRange] }),
   };
 }

@@ -56,6 +56,20 @@ export async function loadGatedDeltaNet(config: unknown, weights: Safetensors, d
   return { model, parameters: await loadParameters(model, weights, device, { dtype }) };
 }
 
+/** What the rate of decay is made of besides its projection: exp(A_log) · softplus(dt_bias). */
+function decayParameters({ valueHeads, decayRange }: GatedDeltaNetConfig) {
+  const [range, floor] = decayRange === null ? [DT_RANGE, DT_FLOOR] : [decayRange, 0];
+  return {
+    // Of the two ends of a draw from [0, 1), 1 - u leaves out the one whose logarithm is infinite.
+    aLog: parameter("A_log", [valueHeads], {
+      init: decayRange === null ? elementsInit((random) => Math.log(LARGEST_A * (1 - random.uniform()))) : constantInit(0),
+    }),
+    dtBias: parameter("dt_bias", [valueHeads], {
+      init: elementsInit((random) => inverseSoftplus(Math.max(floor, logUniform(range, random.uniform())))),
+    }),
+  };
+}
+
 /** The mixer alone, for stacks of several kinds. */
 export function gatedDeltaNetMixer(c: GatedDeltaNetConfig) {
   const normal = normalInit(c.initStd);
@@ -63,11 +77,7 @@ export function gatedDeltaNetMixer(c: GatedDeltaNetConfig) {
   const [keys, values] = [heads * keySize, valueHeads * valueSize];
   const convolution = convolutions(c, { q: keys, k: keys, v: values });
   const parameters = {
-    // Of the two ends of a draw from [0, 1), 1 - u leaves out the one whose logarithm is infinite.
-    aLog: parameter("A_log", [valueHeads], { init: elementsInit((random) => Math.log(LARGEST_A * (1 - random.uniform()))) }),
-    dtBias: parameter("dt_bias", [valueHeads], {
-      init: elementsInit((random) => inverseSoftplus(Math.max(DT_FLOOR, logUniform(DT_RANGE, random.uniform())))),
-    }),
+    ...decayParameters(c),
     q: matrix("q_proj.weight", [keys, width], normal),
     k: matrix("k_proj.weight", [keys, width], normal),
     v: matrix("v_proj.weight", [values, width], normal),

@@ -10,6 +10,7 @@ import {
 import {
   count, expansion, FLA_FIELDS, FLA_IGNORED, FLA_MIXER, flaJson, type FlaSettings, flaSettings, headSize, layerCount,
 } from "../fla/settings";
+import { checkRange, DECAY_RANGE } from "../init";
 
 /** Fields of one mixer. */
 export const GLA_MIXER = {
@@ -18,6 +19,7 @@ export const GLA_MIXER = {
   expand_k: optionalField(expansion, 0.5),
   expand_v: optionalField(expansion, 1),
   use_short_conv: optionalField(flagField(), false),
+  decay_init_range: DECAY_RANGE,
 };
 
 const FIELDS = {
@@ -49,6 +51,8 @@ export interface GlaConfig extends FlaSettings {
   /** Keys and values of all heads, as shares of the width. */
   readonly expandKeys: number;
   readonly expandValues: number;
+  /** Rates of decay per token that channels begin with, evenly spread over their logarithm; null: all with log 2 / 16, as published. */
+  readonly decayRange: readonly [number, number] | null;
 }
 
 /** Throws `E_CONFIG` naming the field, its value and what it may be, or the field that there is none of. */
@@ -59,6 +63,7 @@ export function parseGlaConfig(json: unknown, options: ConfigOptions = {}): GlaC
     `config: num_kv_heads ${pairs} must be num_heads ${heads} or null: keys and values that several heads share are not supported`);
   check(!(parsed.use_short_conv && parsed.share_conv_kernel), "E_CONFIG", () =>
     "config: share_conv_kernel with use_short_conv: one convolution for q, k and v is not supported; it must be false");
+  checkRange("decay_init_range", parsed.decay_init_range);
   return {
     ...flaSettings(parsed),
     heads,
@@ -66,10 +71,14 @@ export function parseGlaConfig(json: unknown, options: ConfigOptions = {}): GlaC
     valueSize: headSize(`expand_v ${values} of hidden_size ${width}`, Math.trunc(width * values), heads),
     expandKeys: keys,
     expandValues: values,
+    decayRange: parsed.decay_init_range,
   };
 }
 
 /** A configuration from which flash-linear-attention and lenggen make the same model again. */
 export function glaJson(c: GlaConfig): GlaJson {
-  return { model_type: "gla", ...flaJson(c), num_heads: c.heads, expand_k: c.expandKeys, expand_v: c.expandValues };
+  return {
+    model_type: "gla", ...flaJson(c), num_heads: c.heads, expand_k: c.expandKeys, expand_v: c.expandValues,
+    ...(c.decayRange && { decay_init_range: [...c.decayRange] }),
+  };
 }

@@ -13,8 +13,9 @@ import {
   add, type CheckpointForm, type Device, type DType, gatedLinearAttention, linear, type LoadedModel, loadParameters, neg, parameterCount,
   type Parameters, type Safetensors, scale, type SequenceModel, softplus,
 } from "@lenggen/kernels";
-import { type Block, type ConfigOptions, constantInit, matrix, normalInit, parameter } from "@lenggen/kernels/nn";
+import { type Block, type ConfigOptions, constantInit, elementsInit, type Init, matrix, normalInit, parameter } from "@lenggen/kernels/nn";
 import { convolutions, flaCheckpoint, flaDecoder, type FlaState, type FlaStateParts, headNorm, inHeads } from "../fla/decoder";
+import { inverseSoftplus, logUniform } from "../init";
 import { type GlaConfig, glaJson, parseGlaConfig } from "./config";
 
 /** Rank of the projection that the decay is made by, and what its logarithm is divided by. */
@@ -55,6 +56,12 @@ export async function loadGla(config: unknown, weights: Safetensors, device: Dev
   return { model, parameters: await loadParameters(model, weights, device, { dtype }) satisfies Parameters };
 }
 
+/** b with log σ(b) / 16 = -rate. */
+function decayBiasInit({ decayRange }: GlaConfig): Init {
+  return decayRange === null ? constantInit(0)
+    : elementsInit((random) => -inverseSoftplus(GATE_DIVISOR * logUniform(decayRange, random.uniform())));
+}
+
 /** The mixer alone, for stacks of several kinds. */
 export function glaMixer(c: GlaConfig) {
   const normal = normalInit(c.initStd);
@@ -69,7 +76,7 @@ export function glaMixer(c: GlaConfig) {
     convolution: convolution.parameters,
     decayIn: matrix("gk_proj.0.weight", [GATE_RANK, width], normal),
     decayOut: matrix("gk_proj.1.weight", [keys, GATE_RANK], normal),
-    decayBias: parameter("gk_proj.1.bias", [keys], { init: constantInit(0) }),
+    decayBias: parameter("gk_proj.1.bias", [keys], { init: decayBiasInit(c) }),
     out: matrix("o_proj.weight", [width, values], normal),
     norm: parameter("g_norm_swish_gate.weight", [c.valueSize], { init: constantInit(1) }),
   };

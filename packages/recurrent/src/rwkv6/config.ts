@@ -8,6 +8,7 @@ import { check } from "@lenggen/kernels";
 import {
   choiceField, type ConfigInput, type ConfigOptions, nullableField, optionalField, readConfig, wholeField,
 } from "@lenggen/kernels/nn";
+import { checkRange, DECAY_RANGE } from "../init";
 
 // Bounds are far above any published model; they keep a hostile file from asking for endless tables.
 const [count, layers, vocabulary] = [wholeField({ to: 2 ** 20 }), wholeField({ to: 2 ** 12 }), wholeField({ to: 2 ** 24 })];
@@ -17,6 +18,7 @@ export const RWKV6_MIXER = {
   head_size: optionalField(count, 64),
   d_mix_lora: optionalField(count, 32),
   d_decay_lora: optionalField(count, 64),
+  decay_init_range: DECAY_RANGE,
 };
 
 const FIELDS = {
@@ -47,6 +49,8 @@ export interface Rwkv6Config {
   readonly mixRank: number;
   /** Rank of what the decay depends on. */
   readonly decayRank: number;
+  /** Rates of decay per token that the channels of a layer begin with, evenly spread over their logarithm; null: as published. */
+  readonly decayRange: readonly [number, number] | null;
 }
 
 /** Throws `E_CONFIG` naming the field, its value and what it may be, or the field that there is none of. */
@@ -56,9 +60,10 @@ export function parseRwkv6Config(json: unknown, options: ConfigOptions = {}): Rw
   check(width % headSize === 0, "E_CONFIG", () => `config: head_size ${headSize} must divide n_embd ${width}`);
   const innerWidth = parsed.dim_ffn ?? Math.floor((3.5 * width) / 32) * 32;
   check(innerWidth >= 1, "E_CONFIG", () => `config: dim_ffn must be given for an n_embd as small as ${width}`);
+  checkRange("decay_init_range", parsed.decay_init_range);
   return {
     width, layers: parsed.n_layer, vocabulary: parsed.vocab_size, heads: width / headSize, headSize, innerWidth,
-    mixRank: parsed.d_mix_lora, decayRank: parsed.d_decay_lora,
+    mixRank: parsed.d_mix_lora, decayRank: parsed.d_decay_lora, decayRange: parsed.decay_init_range,
   };
 }
 
@@ -73,5 +78,6 @@ export function rwkv6Json(c: Rwkv6Config): Rwkv6Json {
     dim_ffn: c.innerWidth,
     d_mix_lora: c.mixRank,
     d_decay_lora: c.decayRank,
+    ...(c.decayRange && { decay_init_range: [...c.decayRange] }),
   };
 }

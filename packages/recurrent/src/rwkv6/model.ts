@@ -23,6 +23,7 @@ import {
   uniformInit,
 } from "@lenggen/kernels/nn";
 import { rwkvDecoder } from "../rwkv/decoder";
+import { logUniform } from "../init";
 import { along, channelInit, type Depth, orthogonalInit, shiftInit } from "../rwkv/init";
 import { headNorm, lowRank, mixes, share, shift, vectorOf } from "../rwkv/parts";
 import { parseRwkv6Config, type Rwkv6Config, rwkv6Json } from "./config";
@@ -87,7 +88,8 @@ export function rwkv6TimeMix(c: Rwkv6Config, depth: Depth) {
     },
     sharesDown: parameter("time_maa_w1", [width, MIXED.length * mixRank], { init: constantInit(0) }),
     sharesUp: parameter("time_maa_w2", [MIXED.length, mixRank, width], { init: uniformInit(0.01) }),
-    decay: vector("time_decay", channelInit((n) => -6 + 5 * along(width, n) ** (0.7 + 1.3 * down))),
+    decay: vector("time_decay", channelInit((n) =>
+      (c.decayRange ? Math.log(logUniform(c.decayRange, along(width, n))) : -6 + 5 * along(width, n) ** (0.7 + 1.3 * down)))),
     decayDown: parameter("time_decay_w1", [width, decayRank], { init: constantInit(0) }),
     decayUp: parameter("time_decay_w2", [decayRank, width], { init: uniformInit(0.01) }),
     bonus: parameter("time_faaaa", [heads, headSize], {

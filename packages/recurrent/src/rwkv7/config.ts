@@ -8,6 +8,7 @@ import { check } from "@lenggen/kernels";
 import {
   choiceField, type ConfigInput, type ConfigOptions, nullableField, optionalField, readConfig, wholeField,
 } from "@lenggen/kernels/nn";
+import { checkRange, DECAY_RANGE } from "../init";
 
 // Bounds are far above any published model; they keep a hostile file from asking for endless tables.
 const [count, layers, vocabulary] = [wholeField({ to: 2 ** 20 }), wholeField({ to: 2 ** 12 }), wholeField({ to: 2 ** 24 })];
@@ -20,6 +21,7 @@ export const RWKV7_MIXER = {
   d_aaa_lora: derived,
   d_mv_lora: derived,
   d_gate_lora: derived,
+  decay_init_range: DECAY_RANGE,
 };
 
 const FIELDS = {
@@ -54,13 +56,22 @@ export interface Rwkv7Config {
   /** Rank of what each value's share of the first layer's depends on. */
   readonly valueRank: number;
   readonly gateRank: number;
+  /** Rates of decay per token that the channels of a layer begin with, evenly spread over their logarithm; null: as published. */
+  readonly decayRange: readonly [number, number] | null;
 }
+
+/** The rate of decay per token that no channel goes beyond: the decay is exp(-e^{-1/2} σ(w)). */
+export const FASTEST_DECAY = Math.exp(-0.5);
 
 /** Throws `E_CONFIG` naming the field, its value and what it may be, or the field that there is none of. */
 export function parseRwkv7Config(json: unknown, options: ConfigOptions = {}): Rwkv7Config {
   const parsed = readConfig({ fields: FIELDS }, json, options);
   const { n_embd: width, head_size: headSize } = parsed;
   check(width % headSize === 0, "E_CONFIG", () => `config: head_size ${headSize} must divide n_embd ${width}`);
+  const range = parsed.decay_init_range;
+  checkRange("decay_init_range", range);
+  check(range === null || range[1] < FASTEST_DECAY, "E_CONFIG", () =>
+    `config: decay_init_range [${range!.join(", ")}] must end below ${FASTEST_DECAY.toFixed(4)}, the fastest decay of RWKV-7`);
   const rank = (factor: number) => Math.max(32, Math.round((factor * Math.sqrt(width)) / 32) * 32);
   return {
     width, layers: parsed.n_layer, vocabulary: parsed.vocab_size, heads: width / headSize, headSize,
@@ -69,6 +80,7 @@ export function parseRwkv7Config(json: unknown, options: ConfigOptions = {}): Rw
     rateRank: parsed.d_aaa_lora ?? rank(2.5),
     valueRank: parsed.d_mv_lora ?? rank(1.7),
     gateRank: parsed.d_gate_lora ?? rank(5),
+    decayRange: range,
   };
 }
 
@@ -85,5 +97,6 @@ export function rwkv7Json(c: Rwkv7Config): Rwkv7Json {
     d_aaa_lora: c.rateRank,
     d_mv_lora: c.valueRank,
     d_gate_lora: c.gateRank,
+    ...(c.decayRange && { decay_init_range: [...c.decayRange] }),
   };
 }

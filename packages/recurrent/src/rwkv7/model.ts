@@ -25,9 +25,13 @@ import {
   type Block, constantInit, type ConfigOptions, type Init, matrix, parameter, shiftState, type StatePart, type StateParts,
 } from "@lenggen/kernels/nn";
 import { rwkvDecoder } from "../rwkv/decoder";
+import { logUniform } from "../init";
 import { along, channelInit, type Depth, orthogonalInit, shiftInit } from "../rwkv/init";
 import { headNorm, lowRank, mixes, rowsOf, share, shift, vectorOf } from "../rwkv/parts";
-import { parseRwkv7Config, type Rwkv7Config, rwkv7Json } from "./config";
+import { FASTEST_DECAY, parseRwkv7Config, type Rwkv7Config, rwkv7Json } from "./config";
+
+/** The number whose decay, exp(-e^{-1/2} σ(w)), has that rate. */
+const gateFor = (rate: number): number => Math.log(rate / (FASTEST_DECAY - rate));
 
 /** One layer's state. */
 export interface Rwkv7LayerState {
@@ -99,7 +103,8 @@ export function rwkv7TimeMix(c: Rwkv7Config, depth: Depth) {
       a: vector("x_a", shiftInit(width, 0.9 * left)),
       g: vector("x_g", shiftInit(width, 0.2 * left)),
     },
-    w: low("w", c.decayRank, (n) => -6 + 6 * along(width, n) ** (1 + down ** 0.3) + 0.5 + 2.5 * zigzag(n)),
+    w: low("w", c.decayRank, (n) => (c.decayRange ? gateFor(logUniform(c.decayRange, along(width, n)))
+      : -6 + 6 * along(width, n) ** (1 + down ** 0.3) + 0.5 + 2.5 * zigzag(n))),
     bonus: parameter("r_k", [heads, headSize], { init: constantInit(-0.04) }),
     a: low("a", c.rateRank, (n) => -0.19 + 0.3 * zigzag(n) + 0.4 * line(n)),
     g: pair("g", c.gateRank),
@@ -127,7 +132,7 @@ export function rwkv7TimeMix(c: Rwkv7Config, depth: Depth) {
       const gateOf = (low: NonNullable<typeof p.v>, x: Tensor, between?: (y: Tensor) => Tensor) =>
         sigmoid(add(lowRank(x, low.down, low.up, between), vectorOf(low.start)));
       const receptance = linear(xr, p.receptance);
-      const decay = scale(gateOf(p.w, xw, tanh), -Math.exp(-0.5));
+      const decay = scale(gateOf(p.w, xw, tanh), -FASTEST_DECAY);
       const key = linear(xk, p.key);
       const own = linear(xv, p.value);
       let value = own;
