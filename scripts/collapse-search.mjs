@@ -16,7 +16,8 @@ import { lossByPosition, plantKeys, taskAccuracy, TASKS } from "../packages/eval
 import { mamba2, RECURRENT_FAMILIES } from "../packages/recurrent/dist/index.js";
 
 const DEFAULTS = {
-  name: "", preset: "", fields: "", seed: 0, width: 128, layers: 4, stateSize: 64, headSize: 32, chunk: 64, aRange: "1,16", dtRange: "0.001,0.1", T: 256, batch: 16,
+  name: "", preset: "", fields: "", seed: 0,
+  width: 128, layers: 4, stateSize: 64, headSize: 32, chunk: 64, aRange: "1,16", dtRange: "0.001,0.1", T: 256, batch: 16,
   steps: 1500, rate: 3e-3, warmup: 50, decay: 0.1, postSteps: 75, postRate: 1e-3, postWarmup: 10,
   methods: "control,state-passing,tbtt,fitted-noise,random-noise",
   reset: 0.1, tbttReset: 0, join: 0, std: 0, plant: 0, answerWeight: 10, length: 65536, sequences: 4, threads: 2,

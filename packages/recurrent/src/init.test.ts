@@ -49,6 +49,18 @@ describe.each(CASES)("rates of decay of a fresh $family", ({ family, config, nam
       .toThrow(expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(message) })));
 });
 
+it("Mamba-1's -A begins spread over its own range, from least to most in each channel", async () => {
+  const config = { d_model: 16, n_layer: 1, vocab_size: 16, ssm_cfg: { d_state: 5, A_init_range: [0.01, 1] } };
+  const model = RECURRENT_FAMILIES.mamba.make(config);
+  expect(model.config).toMatchObject({ ssm_cfg: { A_init_range: [0.01, 1] } });
+  const device = await open("reference");
+  const [, aLog] = Object.entries(scope(() => model.init(key(1), device, "f64"))).find(([path]) => path.endsWith("A_log"))!;
+  const values = [...await aLog.read()].slice(5, 10).map(Math.exp);
+  for (const [n, a] of values.entries()) expect(a).toBeCloseTo(0.01 * 100 ** (n / 4), 12);
+  device.close();
+  expect(() => RECURRENT_FAMILIES.mamba.make({ ...config, ssm_cfg: { A_init_range: [1, 0.5] } })).toThrow(/ssm_cfg\.A_init_range \[1, 0\.5\]/);
+});
+
 it("RWKV-7 begins with no decay faster than it can have", () =>
   expect(() => RECURRENT_FAMILIES.rwkv7.make({ model_type: "rwkv7", ...rwkv, decay_init_range: [0.01, 0.7] }))
     .toThrow(/decay_init_range \[0\.01, 0\.7\] must end below 0\.6065, the fastest decay of RWKV-7/));

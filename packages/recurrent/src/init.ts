@@ -22,5 +22,6 @@ export function inverseSoftplus(y: number): number {
 
 /** Throws `E_CONFIG` where a range's ends are the wrong way round. */
 export function checkRange(name: string, range: readonly [number, number] | null): void {
-  check(range === null || range[0] <= range[1], "E_CONFIG", () => `config: ${name} [${range!.join(", ")}] must be a range, the lesser number first`);
+  check(range === null || range[0] <= range[1], "E_CONFIG", () =>
+    `config: ${name} [${range!.join(", ")}] must be a range, the lesser number first`);
 }

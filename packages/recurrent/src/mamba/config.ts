@@ -8,8 +8,9 @@
 import { check } from "@lenggen/kernels";
 import {
   choiceField, type ConfigInput, type ConfigOptions, type ConfigOutput, type Field, flagField, listField, nullableField, numberField,
-  optionalField, readConfig, sectionField, TRANSFORMERS_FIELDS, wholeField,
+  optionalField, pairField, readConfig, sectionField, TRANSFORMERS_FIELDS, wholeField,
 } from "@lenggen/kernels/nn";
+import { checkRange } from "../init";
 import { layoutOf, padded, transformersVocabulary } from "../mambaFiles";
 
 /** A configuration with everything derived; made by {@link parseMambaConfig}. */
@@ -32,6 +33,8 @@ export interface MambaConfig {
   /** How dt_proj.weight begins: uniform in ±dtScale/√R, or that number everywhere. */
   readonly dtInit: "random" | "constant";
   readonly dtScale: number;
+  /** What -A begins between, evenly spread over the logarithm, the same in each channel; null: 1, 2, ... N, as published. */
+  readonly aRange: readonly [number, number] | null;
 }
 
 // Bounds are far above any published model; they keep a hostile file from asking for endless tables.
@@ -57,6 +60,8 @@ export const MAMBA_MIXER = {
   dt_init: optionalField(inits, "random"),
   dt_scale: optionalField(positive, 1),
   dt_init_floor: optionalField(positive, 1e-4),
+  /** lenggen's own, named as Mamba-2's. */
+  A_init_range: optionalField(nullableField(pairField(positive, positive), null), null),
 };
 
 /** Arguments of mamba_ssm's `Mamba`. */
@@ -145,6 +150,7 @@ function fromStateSpaces(json: ConfigOutput<typeof STATE_SPACES.fields>): MambaC
     dtFloor: ssm.dt_init_floor,
     dtInit: ssm.dt_init,
     dtScale: ssm.dt_scale,
+    aRange: ssm.A_init_range,
   }, ssm.dt_rank);
 }
 
@@ -165,6 +171,7 @@ function fromTransformers(json: ConfigOutput<typeof TRANSFORMERS.fields>): Mamba
     dtFloor: json.time_step_floor,
     dtInit: json.time_step_init_scheme,
     dtScale: json.time_step_scale,
+    aRange: null,
   }, json.time_step_rank);
 }
 
@@ -176,6 +183,7 @@ function derive(given: Omit<MambaConfig, "paddedVocabulary" | "stepRank">, stepR
   check(Number.isInteger(innerWidth), "E_CONFIG", () =>
     `config: expand ${innerWidth / width} times the model's width ${width} must be a whole number, and is ${innerWidth}`);
   check(low <= high, "E_CONFIG", () => `config: dt_min, dt_max: ${low} must not be above ${high}`);
+  checkRange("ssm_cfg.A_init_range", given.aRange);
   return {
     ...given,
     stepRank: stepRank === "auto" ? autoRank(width) : stepRank,
@@ -204,6 +212,7 @@ export function mambaJson(c: MambaConfig): MambaJson {
       dt_init: c.dtInit,
       dt_scale: c.dtScale,
       dt_init_floor: c.dtFloor,
+      ...(c.aRange && { A_init_range: [...c.aRange] }),
     },
     attn_layer_idx: [],
     rms_norm: true,

@@ -4,7 +4,8 @@ import { type MambaConfig, mambaJson } from "./config";
 
 /** What either program reads. */
 export function formsOf(c: MambaConfig): MambaForms {
-  const { norm_epsilon: eps, ...json } = mambaJson(c);
+  // What a fresh model begins with says nothing about a trained one, and mamba_ssm takes no argument of that name.
+  const { norm_epsilon: eps, ...json } = mambaJson({ ...c, aRange: null });
   return {
     mambaSsm: { ...json, attn_cfg: {}, fused_add_norm: true, ...(eps === NORM_EPS ? {} : { norm_epsilon: eps }) },
     transformers: {

@@ -90,6 +90,10 @@ export function mamba1Decoder(c: MambaConfig) {
   return mambaDecoder(c, mambaMixer(c));
 }
 
+/** -A of a channel's state n of N: 1, 2, ... N, or spread over a range. */
+const startOfA = ({ aRange, stateSize }: MambaConfig, n: number): number =>
+  (aRange === null ? 1 + n : logUniform(aRange, n / Math.max(1, stateSize - 1)));
+
 /** The mixer alone, for stacks of several kinds. */
 export function mambaMixer(c: MambaConfig) {
   const { innerWidth, stateSize, stepRank } = c;
@@ -99,7 +103,7 @@ export function mambaMixer(c: MambaConfig) {
   });
   const dtSpread = c.dtScale / Math.sqrt(stepRank);
   const parameters = {
-    aLog: parameter("A_log", [innerWidth, stateSize], { init: elementsInit((_, index) => Math.log(1 + (index % stateSize))) }),
+    aLog: parameter("A_log", [innerWidth, stateSize], { init: elementsInit((_, index) => Math.log(startOfA(c, index % stateSize))) }),
     d: parameter("D", [innerWidth], { init: constantInit(1) }),
     inProj: matrix("in_proj.weight", [2 * innerWidth, c.width], withinFanIn(c.width)),
     conv: convolution.parameters,
