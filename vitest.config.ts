@@ -32,7 +32,9 @@ const BROWSER_GPU = process.env["LENGGEN_BROWSER_GPU"] === "1";
  * the tests of models only, with gradients.
  */
 const ONCE_ON_SWIFTSHADER = /swiftshader/i.test(process.env["LENGGEN_NODE_ADAPTER"] ?? "") && !BROWSER_GPU
-  ? ["packages/kernels/src/extremes.test.ts", "packages/kernels/src/ops/{attention,chunkAttention,conv,crossEntropy,matmul,norm,retrieve,ssd}.test.ts"] : [];
+  ? ["packages/kernels/src/extremes.test.ts",
+    "packages/kernels/src/ops/{attention,chunkAttention,conv,crossEntropy,matmul,norm,retrieve,ssd}.test.ts",
+    "packages/kernels/src/ops/{deltaRule,gatedDeltaRule,gatedLinearAttention,selectiveScan}.test.ts"] : [];
 
 const node: TestProjectConfiguration = {
   resolve: { alias: ROOMS },

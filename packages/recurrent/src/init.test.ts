@@ -58,7 +58,8 @@ it("Mamba-1's -A begins spread over its own range, from least to most in each ch
   const values = [...await aLog.read()].slice(5, 10).map(Math.exp);
   for (const [n, a] of values.entries()) expect(a).toBeCloseTo(0.01 * 100 ** (n / 4), 12);
   device.close();
-  expect(() => RECURRENT_FAMILIES.mamba.make({ ...config, ssm_cfg: { A_init_range: [1, 0.5] } })).toThrow(/ssm_cfg\.A_init_range \[1, 0\.5\]/);
+  expect(() => RECURRENT_FAMILIES.mamba.make({ ...config, ssm_cfg: { A_init_range: [1, 0.5] } }))
+    .toThrow(/ssm_cfg\.A_init_range \[1, 0\.5\]/);
 });
 
 it("RWKV-7 begins with no decay faster than it can have", () =>
