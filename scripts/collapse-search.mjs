@@ -22,6 +22,8 @@ const DEFAULTS = {
   methods: "control,state-passing,tbtt,fitted-noise,random-noise",
   reset: 0.1, tbttReset: 0, join: 0, std: 0, plant: 0, answerWeight: 10, length: 65536, sequences: 4, threads: 2,
 };
+/** What describes the model where no preset does. */
+const MAMBA2_OPTIONS = ["width", "layers", "stateSize", "headSize", "chunk", "aRange", "dtRange"];
 const options = { ...DEFAULTS };
 for (const argument of process.argv.slice(2)) {
   const [name, value] = argument.split("=");
@@ -111,6 +113,8 @@ for (const method of options.methods.split(",").filter((name) => name !== "")) {
   dispose(post.parameters);
 }
 const tokens = options.steps * options.batch * options.T;
+if (options.preset) for (const name of MAMBA2_OPTIONS) delete options[name]; // they decided nothing
+else for (const name of ["preset", "fields"]) delete options[name];
 console.log(JSON.stringify({ ...options, heldOut: "from chapter 1", tokens, tokensPerSecond: Math.round(tokens / base.seconds),
   positions: lengths, results }));
 device.close();

@@ -6,7 +6,9 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 
-const runs = readFileSync("results/collapse-search.jsonl", "utf8").trim().split("\n").map((line) => JSON.parse(line));
+const all = readFileSync("results/collapse-search.jsonl", "utf8").trim().split("\n").map((line) => JSON.parse(line));
+const runs = all.filter(({ preset }) => !preset);
+const families = all.filter(({ preset }) => preset);
 const METHODS = ["base", "control", "random-noise", "fitted-noise", "state-passing", "tbtt"];
 const at = ({ positions, results }, method, wanted) => {
   const i = positions.indexOf(wanted);
@@ -23,6 +25,11 @@ const rows = runs.map((run) => [
   [run.plant ? "planted keys" : "", run.std ? `noise ${run.std}` : "", run.heldOut].filter(Boolean).join(", "),
   ...METHODS.map((method) => (run.results[method] ? `${at(run, method, run.length)} (${worst(run, method)})` : "")),
   run.seed,
+]);
+const familyHead = ["preset", "with", "bytes", "rate", "bits per byte inside", "base", "seed"];
+const familyRows = families.map((run) => [
+  run.preset, run.fields ? `\`${run.fields}\`` : "as it is", `${(run.tokens / 1e6).toFixed(1)}M`, run.rate,
+  run.results.base.reference.toFixed(3), `${at(run, "base", run.length)} (${worst(run, "base")})`, run.seed,
 ]);
 const [{ length }] = runs;
 writeFileSync("results/collapse-search.md", `# Searching for a small setting that collapses

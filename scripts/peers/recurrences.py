@@ -1,4 +1,4 @@
-"""Peer of `lenggen bench ops`: the recurrences of the scans, step by step in PyTorch operations.
+"""Peer of `lenggen bench`, run by recurrences.mjs: the recurrences of the scans, step by step in PyTorch operations.
 
     apt-get install python3-torch
     python3 scripts/peers/recurrences.py [threads] [steps]
@@ -94,12 +94,12 @@ def unit(*shape):
 
 T = STEPS
 CASES = {
-    "ssd H=24 P=64 N=128": (ssd, lambda: (normal(T, 24, 64), torch.rand(T, 24) * 0.1, decay(T, 24), normal(T, 128), normal(T, 128))),
+    "ssd H=24 P=64 G=1 N=128": (ssd, lambda: (normal(T, 24, 64), torch.rand(T, 24) * 0.1, decay(T, 24), normal(T, 128), normal(T, 128))),
     "selectiveScan D=1536 N=16": (
         selective_scan, lambda: (normal(T, 1536), torch.rand(T, 1536) * 0.1, -torch.rand(1536, 16) * 16, normal(T, 16), normal(T, 16))),
     "gatedLinearAttention H=4 K=128 V=256": (
         gated_linear_attention, lambda: (normal(T, 4, 128), normal(T, 4, 128), normal(T, 4, 256), decay(T, 4, 128))),
-    "gatedLinearAttention with bonus H=12 K=64 V=64": (
+    "gatedLinearAttention H=12 K=64 V=64 bonus": (
         rwkv6, lambda: (normal(T, 12, 64), normal(T, 12, 64), normal(T, 12, 64), decay(T, 12, 64), normal(12, 64))),
     "deltaRule H=12 K=64 V=64": (
         delta_rule, lambda: (normal(T, 12, 64), normal(T, 12, 64), normal(T, 12, 64), decay(T, 12, 64), -unit(T, 12, 64), unit(T, 12, 64))),
@@ -131,9 +131,8 @@ def main():
             y = scan(*tracked)
             torch.autograd.grad(y, tracked, torch.ones_like(y))
 
-        print(json.dumps({"scan": name, "threads": THREADS, "steps": T, "forward_us_per_step": round(forward, 2),
-                          "both_us_per_step": round(fastest(both), 2)}), flush=True)
+        print(json.dumps({"scan": name, "peer": f"PyTorch {torch.__version__}", "threads": THREADS, "steps": T,
+                          "forward_us_per_step": round(forward, 2), "both_us_per_step": round(fastest(both), 2)}), flush=True)
 
 
-print(f"PyTorch {torch.__version__}", file=sys.stderr)
 main()
