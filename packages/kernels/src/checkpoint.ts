@@ -2,6 +2,7 @@
 import type { Device } from "./device";
 import type { DType } from "./dtype";
 import { check } from "./errors";
+import { isFloat } from "./fileDtype";
 import { countNonFiniteF16 } from "./half";
 import type { Parameters, SequenceModel } from "./model";
 import { countNonFinite } from "./ops/optimizer";
@@ -18,8 +19,8 @@ export interface LoadParametersOptions {
 
 /**
  * Loads all parameters of a model onto a device; half precision is widened unless f16 is asked for. The caller disposes them. Throws
- * `E_FORMAT` for a damaged file, `E_WEIGHTS` for missing, unknown or misshapen tensors and for NaN or infinity among the numbers, be it
- * because they are too large for f16.
+ * `E_FORMAT` for a damaged file, `E_WEIGHTS` for missing, unknown or misshapen tensors, for others than floats (a quantised file's whole
+ * numbers mean nothing without their scales), and for NaN or infinity among the numbers, be it because they are too large for f16.
  */
 export async function loadParameters<State extends Tree>(
   model: SequenceModel<State>, weights: Safetensors, device: Device, options: LoadParametersOptions = {},
@@ -101,9 +102,11 @@ function matchNames<State extends Tree>(model: SequenceModel<State>, weights: Sa
   check(unknown.length === 0, "E_WEIGHTS", () => `weights: the file holds ${tensors(unknown)}, not asked for by the config`);
   return shapes.map(([name, shape]) => {
     const stored = names.get(name)!;
-    const found = weights.tensors[stored]!.shape;
+    const { shape: found, dtype } = weights.tensors[stored]!;
     check(sameShape(found, shape), "E_WEIGHTS",
       () => `weights: ${stored} has shape ${showShape(found)}, the config asks for ${showShape(shape)}`);
+    check(isFloat(dtype), "E_WEIGHTS", () => `weights: ${stored} holds ${dtype} numbers; parameters must be F32, F16, BF16 or F64 `
+      + "(what was quantised has to be written as one of these first)");
     return [name, stored];
   });
 }

@@ -33,7 +33,8 @@ export function bitsOf(dtype: string): number | undefined {
 /** Element types that a safetensors file can be written with. */
 export type WritableDType = "F64" | "F32" | "F16" | "BF16" | "I64" | "I32";
 
-export function isFloat(dtype: FileDType): boolean {
+/** Whether a type of the format holds floats that can be read. */
+export function isFloat(dtype: string): boolean {
   return dtype === "F64" || dtype === "F32" || dtype === "F16" || dtype === "BF16";
 }
 

@@ -83,6 +83,18 @@ describe("checkpoints", () => {
       /norm_f.*1 number that is NaN/));
   });
 
+  it("with whole numbers are refused, as those of a quantised file", async () => {
+    const bad = { ...fresh(), "backbone.norm_f.weight": tensor(device, Array.from({ length: 16 }, () => 1), [16], "i32") };
+    await expect(loadMamba2(CONFIG, await write(bad, "i32.safetensors"), device)).rejects.toThrowError(refusal("E_WEIGHTS",
+      /backbone\.norm_f\.weight holds I32 numbers; parameters must be F32, F16, BF16 or F64/));
+    const file = await write(fresh(), "typed.safetensors");
+    const name = "backbone.layers.1.norm.weight";
+    for (const dtype of ["I8", "U8", "I16", "U16", "U32", "I64", "U64", "BOOL", "F8_E4M3"]) {
+      const typed = { ...file, tensors: { ...file.tensors, [name]: { ...file.tensors[name]!, dtype } } };
+      await expect(loadMamba2(CONFIG, typed, device)).rejects.toThrowError(refusal("E_WEIGHTS", new RegExp(`layers.1.*holds ${dtype} `)));
+    }
+  });
+
   it("in shards load as those in one file do", async () => {
     const FIXTURES = import.meta.glob<string>("../../test/fixtures/mamba2-{tiny,sharded}/*", { query: "?url&inline", import: "default" });
     const openIn = (folder: string) => async (name: string) => {
