@@ -59,6 +59,8 @@ export interface Op<I extends Fields, O extends Fields, Attributes = undefined, 
   readonly name: string;
   /** Which inputs may be f16: weights, through which no gradient is taken. None unless given. */
   readonly halves?: readonly (keyof I & string)[];
+  /** Which inputs may be null. None unless given. */
+  readonly optional?: readonly { [N in keyof I]: null extends I[N] ? N : never }[keyof I][];
   /** Shape rule: checks inputs and attributes (throws `E_SHAPE`, `E_DTYPE`, `E_ARGUMENT`) and says what comes out. */
   outputs(inputs: I, attributes: Attributes): Each<O, OutputSpec>;
   /**
@@ -105,8 +107,9 @@ function named<Value>(fields: Fields, values: readonly Value[]): Record<string, 
 /** Runs an op. Inputs must share one device. Returns the outputs by name. */
 export function apply<I extends Fields, O extends Fields, Attributes,
   S extends Saved>(op: Op<I, O, Attributes, S>, inputs: I, attributes: Attributes): O {
+  checkTensors(op.name, inputs, op.optional);
   const list = flat(inputs);
-  const device = commonDevice(op.name, inputs, list);
+  const device = commonDevice(op.name, list);
   const tape = activeTape();
   const recording = tape !== undefined && list.some((t) => t !== null && tape.tracks(t));
   if (list.some((t) => t?.dtype === "f16")) refuseHalves(op.name, inputs, op.halves ?? [], recording);
@@ -152,8 +155,7 @@ export function apply<I extends Fields, O extends Fields, Attributes,
   return outputs;
 }
 
-function commonDevice(op: string, inputs: Fields, list: readonly NoteInput[]): Device {
-  for (const t of list) if (t !== null && !(t instanceof Tensor)) refuseOthers(op, inputs);
+function commonDevice(op: string, list: readonly NoteInput[]): Device {
   const device = list.find((t) => t !== null)?.device;
   check(device, "E_ARGUMENT", () => `${op}: needs at least one tensor`);
   for (const t of list) {
@@ -166,13 +168,21 @@ function commonDevice(op: string, inputs: Fields, list: readonly NoteInput[]): D
   return device;
 }
 
-/** Says which input is no tensor, as numbers and arrays given from JavaScript are not. */
-function refuseOthers(op: string, inputs: Fields): never {
-  const isTensor = (field: unknown) => field === null || field instanceof Tensor;
-  const [name, field] = Object.entries(inputs).find(([, field]) => !(isList(field) ? field.every(isTensor) : isTensor(field)))!;
-  const given = isList(field) ? "a list" : typeof field === "object" ? "an object" : String(field);
-  const instead = typeof field === "number" ? "addScalar and scale take plain numbers" : "tensor(device, values, shape) makes one";
-  throw new LenggenError("E_ARGUMENT", `${op}: ${name} is ${given}, and must be a tensor; ${instead}`);
+/**
+ * Refuses inputs that are no tensors, as numbers, arrays and what was left out are where JavaScript calls (`E_ARGUMENT`). Public functions
+ * that look into an input before {@link apply} does call it first.
+ */
+export function checkTensors(op: string, inputs: Fields, optional: readonly PropertyKey[] = []): void {
+  for (const name in inputs) {
+    const field = inputs[name]!;
+    for (const t of isList(field) ? field : [field]) {
+      if (t instanceof Tensor || (t === null && field === t && optional.includes(name))) continue;
+      const given = t && typeof t === "object" ? "an object" : String(t);
+      const instead = typeof field === "number" ? "addScalar and scale take plain numbers" : "tensor(device, values, shape) makes one";
+      throw new LenggenError("E_ARGUMENT",
+        `${op}: ${name} is ${isList(field) ? `a list with ${given} in it` : given}, where a tensor must be; ${instead}`);
+    }
+  }
 }
 
 function refuseHalves(op: string, inputs: Fields, halves: readonly string[], recording: boolean): void {

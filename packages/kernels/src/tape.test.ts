@@ -9,6 +9,7 @@ import { eachDevice, expectError, kernelsIn } from "./testing";
 /** a·x + b·y, of the two kernels that the tape itself needs; saves a temporary, so that its lifetime is seen. */
 const combineOp: Op<{ x: Tensor; y: Tensor | null }, { out: Tensor }, { a: number; b: number }> = {
   name: "combine",
+  optional: ["y"],
   outputs: ({ x: { shape, dtype } }) => ({ out: { shape, dtype } }),
   forward({ x, y }, { out }, { a, b }, { recording }) {
     const kernels = kernelsIn(out.device);

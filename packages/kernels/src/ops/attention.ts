@@ -104,6 +104,7 @@ function checkAttention({ q, k, v, slopes, lengths }: AttentionInputs, { causal,
 
 const attentionOp: Op<AttentionInputs, { out: Tensor }, AttentionAttributes, SavedFor<typeof attentionKernels.attentionGradient>> = {
   name: "attention",
+  optional: ["slopes", "lengths"],
   outputs(given, attributes) {
     checkAttention(given, attributes);
     const { shape, dtype } = given.q;

@@ -22,7 +22,7 @@
  */
 import { check } from "../errors";
 import { kernelsOf } from "../kernels";
-import { apply, like, type Op } from "../op";
+import { apply, checkTensors, like, type Op } from "../op";
 import { sameShape, type Shape, showShape } from "../shape";
 import type { ArgumentsOf, Family, SavedFor } from "../signature";
 import type { Tensor } from "../tensor";
@@ -122,6 +122,7 @@ const isEmpty = ({ batch, queries, chunks, blocks, slots }: ChunkAttentionSizes)
 const chunkAttentionOp: Op<ChunkAttentionInputs, { out: Tensor }, ChunkAttentionAttributes,
   SavedFor<typeof chunkAttentionKernels.chunkAttentionGradient>> = {
   name: "chunkAttention",
+  optional: ["lengths"],
   outputs(given, attributes) {
     checkChunkAttention(given, attributes);
     const { shape, dtype } = given.q;
@@ -163,6 +164,7 @@ export function chunkAttention(
   options: { offByOne?: boolean; scale?: number } = {},
 ): Tensor {
   const { q, keys, values, indices, weights, offsets, lengths } = inputs;
+  checkTensors("chunkAttention", { q });
   const { offByOne = false, scale = (q.shape.at(-1) ?? 1) ** -0.5 } = options;
   return apply(chunkAttentionOp, { q, keys, values, indices, weights, offsets, lengths: lengths ?? null }, { offByOne, scale }).out;
 }

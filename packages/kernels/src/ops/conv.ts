@@ -61,6 +61,7 @@ type ConvInputs = {
 
 export const convOp: Op<ConvInputs, { outputs: readonly Tensor[]; state: Tensor }, ConvAttributes> = {
   name: "causalConv",
+  optional: ["bias", "state"],
   outputs({ x, weight, bias, state }, { split }) {
     check(x.shape.length === 3 && x.shape[1]! >= 1, "E_SHAPE", () =>
       `causalConv: x ${showShape(x.shape)} must be [B,T,C] with at least one step`);

@@ -8,7 +8,7 @@
  */
 import { check } from "../errors";
 import { kernelsOf } from "../kernels";
-import { apply, like, type Op } from "../op";
+import { apply, checkTensors, like, type Op } from "../op";
 import { normalizeAxis, sameShape, showShape, sizeOf } from "../shape";
 import type { Family } from "../signature";
 import type { Tensor } from "../tensor";
@@ -41,6 +41,7 @@ function run(x: Tensor, start: Tensor | null, y: Tensor, { axis, reverse, modulo
 
 const cumulativeSumOp: Op<{ x: Tensor; start: Tensor | null }, { y: Tensor }, Attributes> = {
   name: "cumulativeSum",
+  optional: ["start"],
   outputs({ x, start }, { axis, modulo }) {
     checkReal("cumulativeSum", { x, start });
     check(!start || sameShape(start.shape, x.shape.toSpliced(axis, 1)), "E_SHAPE", () =>
@@ -75,5 +76,6 @@ export function cumulativeSum(
   x: Tensor, axis = -1, options: { reverse?: boolean; start?: Tensor | null; modulo?: number } = {},
 ): Tensor {
   const { reverse = false, start = null, modulo = 0 } = options;
+  checkTensors("cumulativeSum", { x });
   return apply(cumulativeSumOp, { x, start }, { axis: normalizeAxis(axis, x.shape.length, "cumulativeSum"), reverse, modulo }).y;
 }

@@ -105,6 +105,7 @@ function checkInputs(given: Inputs, { chunk, scale }: Attributes): void {
 
 export const deltaRuleOp: Op<Inputs, { y: Tensor; state: Tensor }, Attributes, SavedFor<typeof deltaRuleKernels.deltaRuleGradient>> = {
   name: "deltaRule",
+  optional: ["state"],
   outputs(given, attributes) {
     checkInputs(given, attributes);
     const { batch, heads, keySize, valueSize } = sizesOf(given, attributes);

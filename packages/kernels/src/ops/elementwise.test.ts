@@ -144,9 +144,9 @@ describe("elementwise gradients", () => {
 describe("what is no tensor", () => {
   it("is refused by its name", () => {
     const x = upload(referenceDevice, host([1], [1]));
-    expectError(() => add(x, 3 as never), "E_ARGUMENT", /^add: b is 3, and must be a tensor; addScalar and scale take plain numbers$/);
-    expectError(() => add(x, undefined as never), "E_ARGUMENT", /^add: b is undefined, and must be a tensor/);
-    expectError(() => add([1, 2] as never, x), "E_ARGUMENT", /^add: a is a list, and must be a tensor/);
+    expectError(() => add(x, 3 as never), "E_ARGUMENT", /^add: b is 3, where a tensor must be; addScalar and scale take plain numbers$/);
+    expectError(() => add(x, undefined as never), "E_ARGUMENT", /^add: b is undefined, where a tensor must be/);
+    expectError(() => add([1, 2] as never, x), "E_ARGUMENT", /^add: a is a list with 1 in it, where a tensor must be/);
     expectError(() => scale(x, x as never), "E_ARGUMENT",
       /^scale: factor is a tensor, and must be a plain number; mul and add take tensors$/);
     expectError(() => addScalar(x, undefined as never), "E_ARGUMENT", /^addScalar: term is undefined, and must be a plain number/);

@@ -125,6 +125,7 @@ function checkInputs(given: Inputs, { chunk, scale }: Attributes): void {
 export const gatedDeltaRuleOp: Op<Inputs, { y: Tensor; state: Tensor }, Attributes,
   SavedFor<typeof gatedDeltaRuleKernels.gatedDeltaRuleGradient>> = {
   name: "gatedDeltaRule",
+  optional: ["state"],
   outputs(given, attributes) {
     checkInputs(given, attributes);
     const { batch, heads, keySize, valueSize } = sizesOf(given, attributes);

@@ -123,6 +123,7 @@ function checkInputs({ q, k, v, a, bonus, state }: Inputs, { chunk, scale }: Att
 export const gatedLinearAttentionOp: Op<Inputs, { y: Tensor; state: Tensor }, Attributes,
   SavedFor<typeof gatedLinearAttentionKernels.gatedLinearAttentionGradient>> = {
   name: "gatedLinearAttention",
+  optional: ["bonus", "state"],
   outputs(given, attributes) {
     checkInputs(given, attributes);
     const { batch, heads, keySize, valueSize } = sizesOf(given, attributes);

@@ -5,7 +5,7 @@
  */
 import { check } from "../errors";
 import { kernelsOf } from "../kernels";
-import { apply, like, type Op } from "../op";
+import { apply, checkTensors, like, type Op } from "../op";
 import { normalizeAxis, sameShape, showShape, sizeOf } from "../shape";
 import type { Family } from "../signature";
 import type { Tensor } from "../tensor";
@@ -61,5 +61,6 @@ const gatherOp: Op<{ x: Tensor; indices: Tensor }, { y: Tensor }, { readonly axi
  * Throws `E_SHAPE`, `E_DTYPE`.
  */
 export function gather(x: Tensor, indices: Tensor, axis = -1): Tensor {
+  checkTensors("gather", { x });
   return apply(gatherOp, { x, indices }, { axis: normalizeAxis(axis, x.shape.length, "gather") }).y;
 }

@@ -3,6 +3,7 @@
  * scaled on its own, then weight and bias of all D apply. In RWKV it stands behind the heads. Made of layer norms of short rows.
  */
 import { check } from "../errors";
+import { checkTensors } from "../op";
 import { sameShape, showShape } from "../shape";
 import type { Tensor } from "../tensor";
 import { add, mul } from "./elementwise";
@@ -16,6 +17,7 @@ import { reshape } from "./view";
  * Throws `E_SHAPE`, `E_DTYPE`, `E_ARGUMENT` (groups, eps).
  */
 export function groupNorm(x: Tensor, groups: number, weight: Tensor, bias: Tensor | null = null, options: { eps?: number } = {}): Tensor {
+  checkTensors("groupNorm", { x, weight, bias }, ["bias"]);
   const width = x.shape.at(-1) ?? 0;
   check(Number.isInteger(groups) && groups >= 1 && width % groups === 0, "E_ARGUMENT", () =>
     `groupNorm: groups is ${groups}; it must be a whole number that divides the last axis of x ${showShape(x.shape)}`);

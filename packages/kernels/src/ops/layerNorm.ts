@@ -41,6 +41,7 @@ type LayerNormInputs = {
 
 export const layerNormOp: Op<LayerNormInputs, { y: Tensor }, NormAttributes, SavedFor<typeof layerNormKernels.layerNormGradient>> = {
   name: "layerNorm",
+  optional: ["bias"],
   outputs({ x, weight, bias }, { eps }) {
     checkReal("layerNorm", { x, weight, bias });
     checkNorm("layerNorm", "x", x, weight, eps);

@@ -39,6 +39,7 @@ function sizesOf({ a, shares }: LerpInputs): { rows: number; width: number; coun
 
 export const lerpOp: Op<LerpInputs, { outputs: readonly Tensor[] }> = {
   name: "lerp",
+  optional: ["extra"],
   outputs({ a, b, shares, extra }) {
     checkReal("lerp", { a, b, extra });
     check(a.shape.length >= 1 && sameShape(a.shape, b.shape), "E_SHAPE", () =>
@@ -70,5 +71,5 @@ export const lerpOp: Op<LerpInputs, { outputs: readonly Tensor[] }> = {
  * a share.
  */
 export function lerp(a: Tensor, b: Tensor, shares: readonly Tensor[], extra: Tensor | null = null): readonly Tensor[] {
-  return apply(lerpOp, { a, b, shares: [...shares], extra }, undefined).outputs;
+  return apply(lerpOp, { a, b, shares, extra }, undefined).outputs;
 }

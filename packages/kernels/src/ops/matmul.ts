@@ -9,7 +9,7 @@
  */
 import { check } from "../errors";
 import { kernelsOf } from "../kernels";
-import { apply, like, type Op } from "../op";
+import { apply, checkTensors, like, type Op } from "../op";
 import { type Shape, sameShape, showShape, sizeOf } from "../shape";
 import type { Family } from "../signature";
 import type { Tensor } from "../tensor";
@@ -177,6 +177,7 @@ function eachBlock(
 
 /** Linear layer without bias: x [..., K], weight [N, K] -> x · weightᵀ [..., N]. The weight may be f16. */
 export function linear(x: Tensor, weight: Tensor): Tensor {
+  checkTensors("linear", { weight });
   return apply(linearOp, { x, weight }, { name: "linear", split: [weight.shape[0] ?? 0] }).outputs[0]!;
 }
 

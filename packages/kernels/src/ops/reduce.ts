@@ -9,7 +9,7 @@
  */
 import { check } from "../errors";
 import { kernelsOf } from "../kernels";
-import { apply, like, type Op } from "../op";
+import { apply, checkTensors, like, type Op } from "../op";
 import { normalizeAxis, type Shape, showShape, sizeOf } from "../shape";
 import type { Family } from "../signature";
 import { Tensor } from "../tensor";
@@ -48,6 +48,7 @@ interface ReduceAttributes {
 }
 
 function attributesOf(x: Tensor, { axes, keepDims = false }: ReduceOptions, what: string): ReduceAttributes {
+  checkTensors(what, { x });
   const rank = x.shape.length;
   const list = axes === undefined ? x.shape.map((_, i) => i) : typeof axes === "number" ? [axes] : axes;
   const set = new Set(list.map((axis) => normalizeAxis(axis, rank, what)));

@@ -114,6 +114,7 @@ function checkScan({ x, dt, a, b, c, d, state }: ScanInputs, attributes: ScanAtt
 export const selectiveScanOp: Op<ScanInputs, { y: Tensor; state: Tensor }, ScanAttributes,
   SavedFor<typeof selectiveScanKernels.selectiveScanGradient>> = {
   name: "selectiveScan",
+  optional: ["d", "state"],
   outputs(given, attributes) {
     checkScan(given, attributes);
     const { batch, channels, stateSize } = sizesOf(given, attributes);

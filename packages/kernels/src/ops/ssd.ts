@@ -112,6 +112,7 @@ function checkSsd({ x, dt, a, b, c, d, state }: SsdInputs, attributes: SsdAttrib
 
 export const ssdOp: Op<SsdInputs, { y: Tensor; state: Tensor }, SsdAttributes, SavedFor<typeof ssdKernels.ssdGradient>> = {
   name: "ssd",
+  optional: ["d", "state"],
   outputs(given, attributes) {
     checkSsd(given, attributes);
     const { batch, heads, headSize, stateSize } = sizesOf(given, attributes);

@@ -68,6 +68,7 @@ function checkTurn(given: TurnInputs): void {
 
 const turnOp: Op<TurnInputs, { y: Tensor }, TurnAttributes> = {
   name: "turn",
+  optional: ["bias"],
   outputs(given) {
     checkTurn(given);
     const { batch, time, ranks, heads, size } = sizesOf(given);

@@ -6,7 +6,7 @@
  */
 import { check } from "../errors";
 import { kernelsOf } from "../kernels";
-import { apply, like, type Op } from "../op";
+import { apply, checkTensors, like, type Op } from "../op";
 import { broadcastShapes, normalizeAxis, sameShape, type Shape, showShape, sizeOf } from "../shape";
 import { activeTape, isRecorded } from "../tape";
 import { Tensor } from "../tensor";
@@ -20,6 +20,7 @@ const kernels = kernelsOf<Pick<typeof elementwiseKernels, "affine">>;
 
 /** The same numbers under another shape, sharing memory; one axis may be -1 and is worked out. `E_SHAPE` if sizes differ. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
+  checkTensors("reshape", { x });
   const open = shape.filter((size) => size === -1).length;
   const rest = sizeOf(shape.filter((size) => size !== -1));
   const fits = shape.every((size) => Number.isSafeInteger(size) && size >= -1) && open <= 1 &&
@@ -38,6 +39,7 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
  * rows than mean something. `E_ARGUMENT` when there are fewer.
  */
 export function firstRows(x: Tensor, count: number): Tensor {
+  checkTensors("firstRows", { x });
   check(x.shape.length >= 1 && Number.isInteger(count) && count >= 0 && count <= x.shape[0]!, "E_ARGUMENT", () =>
     `firstRows: ${showShape(x.shape)} has no ${count} rows`);
   const out = x.window(x.shape.with(0, count));
@@ -79,6 +81,7 @@ const sliceOp: Op<{ x: Tensor }, { out: Tensor }, SliceAttributes> = {
  * unless given.
  */
 export function slice(x: Tensor, axis: number, start: number, end?: number): Tensor {
+  checkTensors("slice", { x });
   const at = normalizeAxis(axis, x.shape.length, "slice");
   const size = x.shape[at]!;
   const from = (place: number) => (place < 0 ? place + size : place);
@@ -91,6 +94,7 @@ export function slice(x: Tensor, axis: number, start: number, end?: number): Ten
  * tape is recording either.
  */
 export function assignSlice(target: Tensor, x: Tensor, axis: number, start: number, count?: number): void {
+  checkTensors("assignSlice", { target, x });
   const at = normalizeAxis(axis, target.shape.length, "assignSlice");
   const alike = x.shape.length === target.shape.length && sameShape(x.shape.with(at, 0), target.shape.with(at, 0));
   const rows = count ?? x.shape[at]!;
@@ -112,6 +116,7 @@ export function assignSlice(target: Tensor, x: Tensor, axis: number, start: numb
  * copy. Throws `E_SHAPE` for less room than there is, `E_MEMORY` when the device has none, `E_SCOPE` when a tape is recording x.
  */
 export function extended(x: Tensor, axis: number, size: number): Tensor {
+  checkTensors("extended", { x });
   const at = normalizeAxis(axis, x.shape.length, "extended");
   check(Number.isInteger(size) && size >= x.shape[at]!, "E_SHAPE",
     () => `extended: axis ${at} of ${showShape(x.shape)} can't be made ${size}`);
@@ -161,6 +166,7 @@ const concatOp: Op<{ list: readonly Tensor[] }, { out: Tensor }, { readonly axis
 
 /** Joins tensors along one axis; they agree in all others. `E_ARGUMENT` for an empty list. */
 export function concat(list: readonly Tensor[], axis: number): Tensor {
+  checkTensors("concat", { list });
   const [first] = list;
   check(first, "E_ARGUMENT", () => "concat: the list of tensors is empty");
   return apply(concatOp, { list }, { axis: normalizeAxis(axis, first.shape.length, "concat") }).out;
@@ -187,6 +193,7 @@ const transposeOp: Op<{ x: Tensor }, { out: Tensor }, { readonly permutation: re
 
 /** Reorders axes, copying: axis i of the result is axis permutation[i] of x. Reverses all axes unless given. */
 export function transpose(x: Tensor, permutation?: readonly number[]): Tensor {
+  checkTensors("transpose", { x });
   const rank = x.shape.length;
   const given = permutation ?? x.shape.map((_, i) => rank - 1 - i);
   const axes = given.map((axis) => normalizeAxis(axis, rank, "transpose"));

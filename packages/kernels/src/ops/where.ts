@@ -4,7 +4,7 @@
  * Gradient: da = dy where the condition is not 0, else 0; db the other way round; each summed over the axes along which it was stretched.
  */
 import { kernelsOf } from "../kernels";
-import { apply, like, type Op } from "../op";
+import { apply, checkTensors, like, type Op } from "../op";
 import { broadcastShapes, sameShape } from "../shape";
 import type { Family } from "../signature";
 import type { Tensor } from "../tensor";
@@ -40,6 +40,7 @@ const whereOp: Op<{ condition: Tensor; a: Tensor; b: Tensor }, { y: Tensor }> = 
  * gradient. Throws `E_SHAPE`, `E_DTYPE`.
  */
 export function where(condition: Tensor, a: Tensor, b: Tensor): Tensor {
+  checkTensors("where", { condition, a, b });
   const shape = broadcastShapes(broadcastShapes(condition.shape, a.shape, "where"), b.shape, "where");
   const stretched = (t: Tensor) => (sameShape(t.shape, shape) ? t : broadcastTo(t, shape));
   return apply(whereOp, { condition: stretched(condition), a: stretched(a), b: stretched(b) }, undefined).y;
