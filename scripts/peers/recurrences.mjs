@@ -17,7 +17,8 @@ const SCANS = ["ssd", "selectiveScan", "gatedLinearAttention", "deltaRule", "gat
 const SIZE = "B=1 T=4096 ";
 const run = (command, args) => execFileSync(command, args, { encoding: "utf8", maxBuffer: 1 << 26, stdio: ["ignore", "pipe", "inherit"] });
 
-const bench = JSON.parse(run(process.execPath, [path("../../packages/cli/bin/lenggen.js"), "bench", ...SCANS, "--threads", threads, "--json"]));
+const bench = JSON.parse(run(process.execPath,
+  [path("../../packages/cli/bin/lenggen.js"), "bench", ...SCANS, "--threads", threads, "--json"]));
 const peers = run("/usr/bin/python3", [path("recurrences.py"), threads]).trim().split("\n").map((line) => JSON.parse(line));
 
 const results = bench.results.filter(({ shape, threads: used }) => shape.startsWith(SIZE) && String(used) === threads)
@@ -29,7 +30,9 @@ const results = bench.results.filter(({ shape, threads: used }) => shape.startsW
   });
 const missing = peers.filter(({ scan }) => results.every(({ kernel, shape }) => scan !== `${kernel} ${shape.slice(SIZE.length)}`));
 if (missing.length > 0) throw new Error(`no scan of ours stands beside ${missing.map(({ scan }) => scan).join(", ")}`);
-console.log(JSON.stringify({ device: bench.device, threads: Number(threads), peer: peers[0].peer, ceiling: bench.ceiling, results }, null, 1));
+const { device, ceiling } = bench;
+console.log(JSON.stringify({ device, threads: Number(threads), peer: peers[0].peer, ceiling, results }, null, 1));
 for (const { kernel, shape, pass, share, bound, timesAsFast } of results) {
-  console.error(`${kernel} ${shape}, ${pass}: ${(100 * share).toFixed(0)} % of ${bound}${timesAsFast ? `, ${timesAsFast} times the peer` : ""}`);
+  const beside = timesAsFast ? `, ${timesAsFast} times the peer` : "";
+  console.error(`${kernel} ${shape}, ${pass}: ${(100 * share).toFixed(0)} % of ${bound}${beside}`);
 }

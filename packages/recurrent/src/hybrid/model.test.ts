@@ -6,7 +6,7 @@ import { checkSequenceModel, SEQUENCE_MODEL_LAWS } from "@lenggen/kernels/laws";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { deviation, deviceCases } from "../golden.fixture";
 import { mamba2 } from "../mamba2/model";
-import { lossesOfTraining, stirred } from "../rwkv/rwkv.fixture";
+import { lossesOfTraining, stirred } from "../training.fixture";
 import { type HybridJson, hybridJson, parseHybridConfig } from "./config";
 import { hybrid, hybridParameterCount } from "./model";
 import { HYBRID_PRESETS } from "./presets";

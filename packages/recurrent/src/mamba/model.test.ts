@@ -5,7 +5,7 @@ import { checkSequenceModel, SEQUENCE_MODEL_LAWS } from "@lenggen/kernels/laws";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { RECURRENT_FAMILIES } from "../families";
 import { describeGolden, deviceCases } from "../golden.fixture";
-import { lossesOfTraining } from "../rwkv/rwkv.fixture";
+import { lossesOfTraining } from "../training.fixture";
 import { mambaJson, parseMambaConfig } from "./config";
 import { loadMamba, saveMamba } from "./files";
 import { mamba, type MambaLayouts, mambaParameterCount } from "./model";

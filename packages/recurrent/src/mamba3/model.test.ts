@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { RECURRENT_FAMILIES } from "../families";
 import { describeGolden, deviceCases } from "../golden.fixture";
 import { mamba2 } from "../mamba2/model";
-import { lossesOfTraining, stirred } from "../rwkv/rwkv.fixture";
+import { lossesOfTraining, stirred } from "../training.fixture";
 import { mamba3Json, parseMamba3Config } from "./config";
 import { loadMamba3, mamba3, mamba3ParameterCount } from "./model";
 import { MAMBA3_PRESETS } from "./presets";

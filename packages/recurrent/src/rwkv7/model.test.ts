@@ -1,10 +1,7 @@
 /** RWKV-7 against golden values of other programs (data/goldens, rwkv7-tiny), and against the laws of every sequence model. */
-import { type Device, dispose, keep, key, leaves, open, scope, tensor, type Tensor, tokenTensor } from "@lenggen/kernels";
-import { checkSequenceModel, SEQUENCE_MODEL_LAWS } from "@lenggen/kernels/laws";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { describeGolden, deviation, deviceCases } from "../golden.fixture";
-import { mamba2 } from "../mamba2/model";
-import { lossesOfTraining, stirred } from "../rwkv/rwkv.fixture";
+import { describe, expect, it } from "vitest";
+import { describeGolden } from "../golden.fixture";
+import { describeOnDevices, describeParts, expectStartingValues } from "../rwkv/rwkv.fixture";
 import { parseRwkv7Config, type Rwkv7Config, rwkv7Json } from "./config";
 import { loadRwkv7 } from "./files";
 import { rwkv7, rwkv7ParameterCount } from "./model";
@@ -29,112 +26,50 @@ describeGolden("rwkv7-tiny", {
 const CONFIG = { model_type: "rwkv7", n_layer: 2, n_embd: 24, vocab_size: 30, head_size: 12, dim_ffn: 40,
   d_decay_lora: 5, d_aaa_lora: 4, d_mv_lora: 3, d_gate_lora: 6 };
 
-describe.each(deviceCases)("RWKV-7 on $name", ({ name, dtype, tolerance }) => {
-  let device: Device;
-  beforeAll(async () => {
-    device = await open(name, { fallback: true });
-  });
-  afterAll(() => device.close());
+const FAMILY = { label: "RWKV-7", config: CONFIG, make: (config: unknown) => rwkv7(config) };
 
-  // Around the borders of the scan's chunks; fewer where every launch is slow.
-  const CUTS = name === "webgpu" ? [[1, 2, 31, 33], Array<number>(6).fill(1)]
-    : [[1, 2, 3, 15, 16, 33], [64, 1, 66], Array<number>(40).fill(1)];
-  it.each(SEQUENCE_MODEL_LAWS)("keeps the law of %s", (law) =>
-    checkSequenceModel(stirred(rwkv7(CONFIG)), { device, dtype, cuts: CUTS, tolerance, laws: [law] }));
-
-  it.skipIf(dtype === "f64")("gives nearly the same with its matrices as f16, and those alone", async () => {
-    const model = stirred(rwkv7(CONFIG), 0.1);
-    const parameters = keep(scope(() => model.init(key(3), device)));
-    const halves: Record<string, Tensor> = {};
-    for (const [name, t] of Object.entries(parameters)) {
-      expect([name, model.halves!(name)]).toEqual([name, model.decays(name)]);
-      halves[name] = tensor(device, await t.read(), t.shape, model.halves!(name) ? "f16" : "f32");
-    }
-    const tokens = tokenTensor(device, Array.from({ length: 20 }, (_, i) => (i * 7) % 30), [1, 20], 30);
-    const [full, half] = [parameters, halves].map((p) => scope(() => model.forward(p, tokens).hidden));
-    expect(await deviation(half!, await full!.read())).toBeLessThan(1e-2);
-    dispose([parameters, halves, tokens, full, half]);
-  });
-
-  it.skipIf(dtype === "f64")("learns a text that repeats itself", async () => {
-    const losses = await lossesOfTraining(rwkv7({ ...CONFIG, vocab_size: 13 }), device, 40);
-    expect(losses[0]).toBeCloseTo(Math.log(13), 0);
-    expect(losses.at(-1)).toBeLessThan(0.5 * losses[0]!);
-  });
-});
+describeOnDevices(FAMILY);
+describeParts(FAMILY);
 
 describe("starting values of RWKV-7", () => {
-  it("are the authors'", async () => {
-    const device = await open("reference");
-    const model = rwkv7({ ...CONFIG, n_layer: 3, n_embd: 64, head_size: 32, vocab_size: 256 });
-    const parameters = scope(() => model.init(key(1), device, "f64"));
-    const read = async (parameter: string) => Array.from(await parameters[parameter]!.read());
-    const every = async (parameter: string, value: (n: number) => number) => {
-      for (const [n, x] of (await read(parameter)).entries()) {
-        expect([parameter, n, x]).toEqual([parameter, n, expect.closeTo(value(n), 12)]);
+  it("are the authors'", () => expectStartingValues(
+    rwkv7({ ...CONFIG, n_layer: 3, n_embd: 64, head_size: 32, vocab_size: 256 }),
+    async ({ every, uniform, orthogonal }) => {
+      await uniform("emb.weight", 1e-4);
+      await orthogonal("head.weight", 1, 64); // 0.5 √(256/64)
+      const line = (n: number) => n / 63 - 0.5;
+      const zigzag = (n: number) => {
+        const z = ((n % 32) - 15.5) / 15.5;
+        return z * Math.abs(z);
+      };
+      for (const layer of [0, 1, 2]) {
+        const [down, left] = [layer / 2, 1 - layer / 3];
+        const att = (part: string) => `blocks.${layer}.att.${part}`;
+        for (const [part, power] of [["r", 0.2], ["w", 0.9], ["k", 0.7], ["v", 0.7], ["a", 0.9], ["g", 0.2]] as const) {
+          await every(att(`x_${part}`), (n) => 1 - (n / 64) ** (power * left));
+        }
+        await every(att("w0"), (n) => -6 + 6 * (n / 63) ** (1 + down ** 0.3) + 0.5 + 2.5 * zigzag(n));
+        await every(att("a0"), (n) => -0.19 + 0.3 * zigzag(n) + 0.4 * line(n));
+        if (layer > 0) await every(att("v0"), (n) => 0.73 - 0.4 * line(n));
+        for (const [part, rank] of [["w", 5], ["a", 4], ["g", 6], ...(layer > 0 ? [["v", 3] as const] : [])] as const) {
+          await every(att(`${part}1`), () => 0);
+          await orthogonal(att(`${part}2`), 0.1, rank);
+        }
+        await every(att("k_k"), (n) => 0.71 - 0.1 * line(n));
+        await every(att("k_a"), () => 1.02);
+        await every(att("r_k"), () => -0.04);
+        for (const part of ["receptance", "value"]) await orthogonal(att(`${part}.weight`), 1, 64);
+        await orthogonal(att("key.weight"), 0.1, 64);
+        await every(att("output.weight"), () => 0);
+        await every(att("ln_x.weight"), () => ((layer + 1) / 3) ** 0.7);
+        await every(att("ln_x.bias"), () => 0);
+        await every(`blocks.${layer}.ffn.x_k`, (n) => 1 - (n / 64) ** (left ** 4));
+        await orthogonal(`blocks.${layer}.ffn.key.weight`, 1, 40);
+        await every(`blocks.${layer}.ffn.value.weight`, () => 0);
+        for (const norm of ["ln1", "ln2"]) await every(`blocks.${layer}.${norm}.weight`, () => 1);
       }
-    };
-    const uniform = async (parameter: string, bound: number) => {
-      const values = await read(parameter);
-      expect(Math.max(...values.map(Math.abs))).toBeLessThanOrEqual(bound);
-      const variance = values.reduce((total, x) => total + x * x, 0) / values.length;
-      expect(variance / (bound ** 2 / 3)).toBeCloseTo(1, 1);
-    };
-    const orthogonal = async (parameter: string, gain: number, short: number) => {
-      const values = await read(parameter);
-      expect(values.reduce((total, x) => total + x * x, 0) / short).toBeCloseTo(gain ** 2, 10);
-    };
-    await uniform("emb.weight", 1e-4);
-    await orthogonal("head.weight", 1, 64); // 0.5 √(256/64)
-    const line = (n: number) => n / 63 - 0.5;
-    const zigzag = (n: number) => {
-      const z = ((n % 32) - 15.5) / 15.5;
-      return z * Math.abs(z);
-    };
-    for (const layer of [0, 1, 2]) {
-      const [down, left] = [layer / 2, 1 - layer / 3];
-      const att = (part: string) => `blocks.${layer}.att.${part}`;
-      for (const [part, power] of [["r", 0.2], ["w", 0.9], ["k", 0.7], ["v", 0.7], ["a", 0.9], ["g", 0.2]] as const) {
-        await every(att(`x_${part}`), (n) => 1 - (n / 64) ** (power * left));
-      }
-      await every(att("w0"), (n) => -6 + 6 * (n / 63) ** (1 + down ** 0.3) + 0.5 + 2.5 * zigzag(n));
-      await every(att("a0"), (n) => -0.19 + 0.3 * zigzag(n) + 0.4 * line(n));
-      if (layer > 0) await every(att("v0"), (n) => 0.73 - 0.4 * line(n));
-      for (const [part, rank] of [["w", 5], ["a", 4], ["g", 6], ...(layer > 0 ? [["v", 3] as const] : [])] as const) {
-        await every(att(`${part}1`), () => 0);
-        await orthogonal(att(`${part}2`), 0.1, rank);
-      }
-      await every(att("k_k"), (n) => 0.71 - 0.1 * line(n));
-      await every(att("k_a"), () => 1.02);
-      await every(att("r_k"), () => -0.04);
-      for (const part of ["receptance", "value"]) await orthogonal(att(`${part}.weight`), 1, 64);
-      await orthogonal(att("key.weight"), 0.1, 64);
-      await every(att("output.weight"), () => 0);
-      await every(att("ln_x.weight"), () => ((layer + 1) / 3) ** 0.7);
-      await every(att("ln_x.bias"), () => 0);
-      await every(`blocks.${layer}.ffn.x_k`, (n) => 1 - (n / 64) ** (left ** 4));
-      await orthogonal(`blocks.${layer}.ffn.key.weight`, 1, 40);
-      await every(`blocks.${layer}.ffn.value.weight`, () => 0);
-      for (const norm of ["ln1", "ln2"]) await every(`blocks.${layer}.${norm}.weight`, () => 1);
-    }
-    await every("blocks.0.ln0.weight", () => 1);
-    for (const { tensor } of leaves({ ...parameters })) tensor.dispose();
-    device.close();
-  });
-
-  it("decay where the authors' do: in matrices called weight", () => {
-    const model = rwkv7(CONFIG);
-    for (const [name, shape] of Object.entries(model.parameterShapes())) {
-      const is2d = shape.filter((size) => size > 1).length >= 2;
-      expect([name, model.decays(name)]).toEqual([name, name.endsWith(".weight") && is2d]);
-    }
-    expect(model.tokenTables).toEqual(["emb.weight", "head.weight"]);
-    expect(model.stateLeaves.slice(0, 3)).toEqual([
-      { path: "layers.0.wkv", kind: "recurrent", layer: 0, headAxis: 1 },
-      { path: "layers.0.attShift", kind: "window", layer: 0 },
-      { path: "layers.0.ffnShift", kind: "window", layer: 0 },
-    ]);
-  });
+      await every("blocks.0.ln0.weight", () => 1);
+    }));
 });
 
 describe("configurations of RWKV-7", () => {
@@ -174,18 +109,4 @@ describe("configurations of RWKV-7", () => {
     [[], /expected an object, got a list/],
   ])("%j is refused", (json, message) =>
     expect(() => rwkv7(json)).toThrow(expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(message) })));
-
-  it("a state of another family is refused", async () => {
-    const device = await open("reference");
-    const other = mamba2({ d_model: 24, n_layer: 2, vocab_size: 30, ssm_cfg: { layer: "Mamba2", d_state: 8, headdim: 8 } });
-    const model = rwkv7(CONFIG);
-    scope(() => {
-      const [parameters, tokens] = [model.init(key(1), device), tokenTensor(device, [1, 2, 3], [1, 3], 30)];
-      expect(() => model.forward(parameters, tokens, other.initialState(1, device) as never))
-        .toThrow(expect.objectContaining({ code: "E_ARGUMENT", message: expect.stringMatching(/layers\.0\.wkv is missing/) }));
-      const smaller = rwkv7({ ...CONFIG, head_size: 6 }).initialState(1, device);
-      expect(() => model.forward(parameters, tokens, smaller)).toThrow(expect.objectContaining({ code: "E_SHAPE" }));
-    });
-    device.close();
-  });
 });
