@@ -65,10 +65,14 @@ describe.each(Object.keys(RECURRENT_FAMILIES))("family %s", (family) => {
 });
 
 describe("models", () => {
-  it("of other families learn recall in full alone, which takes as long as all the rest", async () => {
+  it("that the user names are trained as long as in full, and with half as much in quick, where they learn no recall", async () => {
     const model = await modelNamed("gla");
-    expect(withModel(PRESETS["full"]!, model).recallTraining?.model).toEqual(model.config);
-    expect(withModel(PRESETS["quick"]!, model).recallTraining).toBeUndefined();
+    const [quick, full] = [withModel(PRESETS["quick"]!, model), withModel(PRESETS["full"]!, model)];
+    expect(full).toMatchObject({ base: PRESETS["full"]!.base, postTraining: PRESETS["full"]!.postTraining });
+    expect(full.recallTraining?.model).toEqual(model.config);
+    const bytes = ({ base, postTraining }: typeof quick) => base.batch * base.steps + 5 * postTraining.batch * postTraining.steps;
+    expect(bytes(quick) / bytes(PRESETS["quick"]!)).toBeCloseTo(0.55, 2);
+    expect(quick.recallTraining).toBeUndefined();
     expect(PRESETS["quick"]!.recallTraining).toBeDefined();
   });
 

@@ -88,6 +88,7 @@ function assembled(
   { tokens, seconds }: { readonly tokens: number; readonly seconds: number },
   { models, leftOut, recall, pending }: Pick<UnexploredStatesReport, "models" | "leftOut" | "recall" | "pending">,
 ): UnexploredStatesReport {
+  const { others: _others, ...told } = settings;
   return {
     experiment: "unexplored-states",
     preset,
@@ -102,7 +103,7 @@ function assembled(
     remembranceLength: settings.remembrance.length,
     sequences: settings.sequences,
     command: `lenggen reproduce unexplored-states ${chosen ? `--model ${chosen.name} ` : ""}--preset ${preset} --seed ${seed}`,
-    settings: { ...(settings as unknown as Settings), device: device.description, parameters: parameterCount(model) },
+    settings: { ...(told as unknown as Settings), device: device.description, parameters: parameterCount(model) },
     ...(pending && { pending }),
   };
 }
@@ -141,7 +142,7 @@ function evaluated(
 ): Promise<Stage<ReportModel>> {
   const { method, checkpoint, steps, tokens, seconds } = trained;
   // What decides the numbers: how this model was trained and what is measured, but not how the others are trained.
-  const { methods: _methods, recallTraining: _recall, othersLearnRecall: _others, postTraining: _postTraining, ...shared } = settings;
+  const { methods: _methods, recallTraining: _recall, others: _others, postTraining: _postTraining, ...shared } = settings;
   return resumable(join(folder, `${method}-evaluation.json`), { shared, trained: trained.settings, seed }, async () => {
     const { model, parameters } = await loadCheckpoint(checkpoint, device);
     try {

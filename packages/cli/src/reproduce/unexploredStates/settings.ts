@@ -33,6 +33,14 @@ export interface RecallTraining {
   readonly samples: number;
 }
 
+/** How models other than the one that the settings were searched for are trained. */
+export interface OtherModels {
+  readonly base: TrainingSettings;
+  readonly postTraining: TrainingSettings;
+  /** Whether they learn recall too, which takes as long again as all the rest. */
+  readonly recall: boolean;
+}
+
 export interface ReproductionSettings {
   readonly model: ModelConfig;
   readonly trainingText: string;
@@ -58,8 +66,8 @@ export interface ReproductionSettings {
   readonly states: { readonly length: number; readonly sequences: number };
   /** Recall by models of their own; left out where absent. */
   readonly recallTraining?: RecallTraining;
-  /** Whether another family's models learn recall too: as long again as all the rest, with settings that were found for Mamba-2. */
-  readonly othersLearnRecall: boolean;
+  /** What holds for a model that the user names. */
+  readonly others: OtherModels;
   /** Recall tasks on the same models, which never saw such a task. */
   readonly recall: { readonly tasks: readonly string[]; readonly lengths: readonly number[]; readonly samples: number };
   /** Tokens per forward pass of the evaluations. */
@@ -72,7 +80,6 @@ const shared = {
   heldOutText: "moby-dick",
   trainLength: 256,
   chunk: 1024,
-  othersLearnRecall: true,
 } as const;
 
 /**
@@ -92,6 +99,13 @@ const trained = {
   },
   joinDocuments: true,
 } as const;
+
+/** Larger models than that of `quick`, and slower ones: with half of its bytes, which show the same. */
+const othersQuickly: OtherModels = {
+  base: { ...trained.base, steps: 1500 },
+  postTraining: { ...trained.postTraining, batch: 8 },
+  recall: false,
+};
 
 /**
  * `quick`: a smaller model that collapses the more, so that its first figure stands soon after a clone.
@@ -114,16 +128,21 @@ const recallTraining = {
   samples: 32,
 } as const satisfies RecallTraining;
 
+const smoke = {
+  base: { batch: 4, steps: 6, learningRate: 1e-3, schedule: "constant", warmup: 0, weightDecay: 0.1 },
+  postTraining: { batch: 4, steps: 2, learningRate: 1e-3, schedule: "constant", warmup: 0, weightDecay: 0.1 },
+} as const;
+
 export const PRESETS: Readonly<Record<string, ReproductionSettings>> = {
   /** A few seconds: shows that all parts work together, and nothing else. */
   smoke: {
     ...shared,
     methods: {},
     joinDocuments: false,
+    ...smoke,
+    others: { ...smoke, recall: true },
     model: { ...shared.model, d_model: 16, n_layer: 1, ssm_cfg: { ...shared.model.ssm_cfg, d_state: 8, headdim: 8 } },
     trainLength: 32,
-    base: { batch: 4, steps: 6, learningRate: 1e-3, schedule: "constant", warmup: 0, weightDecay: 0.1 },
-    postTraining: { batch: 4, steps: 2, learningRate: 1e-3, schedule: "constant", warmup: 0, weightDecay: 0.1 },
     lengths: [32, 256],
     sequences: 2,
     remembrance: { length: 128, sequences: 2 },
@@ -143,7 +162,7 @@ export const PRESETS: Readonly<Record<string, ReproductionSettings>> = {
   quick: {
     ...shared,
     ...trainedQuickly,
-    othersLearnRecall: false,
+    others: othersQuickly,
     lengths: [128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536],
     sequences: 4,
     remembrance: { length: 2048, sequences: 4 },
@@ -155,6 +174,7 @@ export const PRESETS: Readonly<Record<string, ReproductionSettings>> = {
   full: {
     ...shared,
     ...trained,
+    others: { base: trained.base, postTraining: trained.postTraining, recall: true },
     lengths: [128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072, 262144, 524288, 1048576],
     sequences: 4,
     remembrance: { length: 8192, sequences: 4 },
@@ -170,16 +190,16 @@ export const PRESETS: Readonly<Record<string, ReproductionSettings>> = {
  * first, sequences start anew together (the sources see to that), and so documents are joined: else they would all the time.
  */
 export function withModel(settings: ReproductionSettings, { config: model, stateLeaves }: SequenceModel): ReproductionSettings {
-  const { recallTraining, ...others } = settings;
+  const { recallTraining, ...rest } = settings;
+  const { base, postTraining, recall } = settings.others;
   const together = stateLeaves.some(({ grows }) => grows === true);
   const own = (methods: ReproductionSettings["methods"]): ReproductionSettings["methods"] => {
-    const { "random-noise": _std, ...rest } = methods;
-    return rest;
+    const { "random-noise": _std, ...others } = methods;
+    return others;
   };
   return {
-    ...others, model, methods: own(settings.methods), measuredNoise: true, joinDocuments: together || settings.joinDocuments,
-    ...(recallTraining && settings.othersLearnRecall
-      && { recallTraining: { ...recallTraining, model, methods: own(recallTraining.methods) } }),
+    ...rest, base, postTraining, model, methods: own(settings.methods), measuredNoise: true, joinDocuments: together || settings.joinDocuments,
+    ...(recallTraining && recall && { recallTraining: { ...recallTraining, model, methods: own(recallTraining.methods) } }),
   };
 }
 
