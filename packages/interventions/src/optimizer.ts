@@ -32,6 +32,8 @@ export interface Optimizer {
   readonly settings: JsonRecord;
   /** The learning rate where a run's schedule names none; 0.001 unless given. */
   readonly learningRate?: number;
+  /** How many numbers it remembers of each parameter, at least: what can't fit is refused before it is made. 0 unless given. */
+  readonly remembers?: number;
   /** Starts with an empty memory for these parameters. */
   init(parameters: Parameters): void;
   /** Changes `parameters` in place. `gradients` is a tree like them, and stays as it is. */

@@ -11,8 +11,8 @@
  * that is the same on every device, so that a run may go on on any; only the rounding of a step differs from one to another.
  */
 import {
-  type BatchSource, check, countSetting, type Device, dispose, keep, LenggenError, type Parameters, resolveSettings, scope,
-  type SequenceModel, type Tree, yieldToEventLoop,
+  type BatchSource, check, checkRoom, countSetting, type Device, dispose, keep, LenggenError, parameterCount, type Parameters,
+  resolveSettings, scope, type SequenceModel, type Tree, yieldToEventLoop,
 } from "@lenggen/kernels";
 import { loadCheckpoint, nonFiniteNumbers, saveCheckpoint, type Snapshot } from "./checkpoint";
 import { checkFinite, located, type Whereabouts } from "./failures";
@@ -105,8 +105,8 @@ export interface TrainResult {
  * Trains, or goes on with a run that was interrupted.
  *
  * Throws `E_CONFIG` and `E_ARGUMENT` for wrong settings, `E_LOCKED` while another process trains into the store, `E_EXISTS`, `E_CONFIG`,
- * `E_FORMAT` and `E_WEIGHTS` for a store that holds something else (see {@link openRun}), `E_NOT_FINITE` naming the step and the last
- * good checkpoint, and `E_IO` when writing fails. When the device fails (`E_DEVICE_LOST`, `E_MEMORY`, `E_SHADER`, `E_DEVICE`), the error
+ * `E_FORMAT` and `E_WEIGHTS` for a store that holds something else (see {@link openRun}), `E_MEMORY` at once for a model that can't be
+ * trained in the device's memory, `E_NOT_FINITE` naming the step and the last good checkpoint, and `E_IO` when writing fails. When the device fails (`E_DEVICE_LOST`, `E_MEMORY`, `E_SHADER`, `E_DEVICE`), the error
  * says what was being done and names the last good checkpoint, from which the run can be resumed on another device. The last
  * good checkpoint is never touched.
  */
@@ -157,6 +157,7 @@ async function start<State extends Tree>(options: FullOptions<State>, at: Wherea
   check(batches.order === initialStates.order, "E_CONFIG", () =>
     `${initialStates.name} needs ${initialStates.order} sequences, but the batches are ${batches.order}`);
 
+  checkTrainingRoom(options);
   const settings: JsonRecord = {
     model: { family: model.family, ...(model.config as JsonRecord) },
     seed,
@@ -193,6 +194,14 @@ async function start<State extends Tree>(options: FullOptions<State>, at: Wherea
   };
   if (last !== undefined) options.onEvent?.({ kind: "resumed", step: last, steps });
   return run;
+}
+
+/** Refuses what can't be trained here before a file or a tensor is made of it. Parameters that the caller gives may lie there already. */
+function checkTrainingRoom<State extends Tree>({ model, device, optimizer, parameters }: FullOptions<State>): void {
+  const count = parameterCount(model);
+  const { remembers = 0 } = optimizer;
+  checkRoom(device, 4 * count * ((parameters ? 0 : 1) + 1 + remembers), `the model's ${count.toLocaleString("en")} parameters, their `
+    + `gradients and what ${optimizer.name} remembers of them`);
 }
 
 /** As `run.json` has them: what holds unless given goes without its name, as in the runs of versions that knew nothing else. */

@@ -1,13 +1,14 @@
 /** A model's parameters from a safetensors file and back, in names, order and shapes as the model and its checkpoint form give them. */
 import type { Device } from "./device";
-import type { DType } from "./dtype";
+import { type DType, DTYPES } from "./dtype";
 import { check } from "./errors";
 import { isFloat } from "./fileDtype";
 import { countNonFiniteF16 } from "./half";
 import type { Parameters, SequenceModel } from "./model";
 import { countNonFinite } from "./ops/optimizer";
 import { encodeSafetensors, type Safetensors } from "./safetensors";
-import { sameShape, showShape } from "./shape";
+import { checkRoom } from "./room";
+import { sameShape, showShape, sizeOf } from "./shape";
 import { dispose, keep, scope, type Tensor } from "./tensor";
 import type { Tree } from "./tree";
 
@@ -20,7 +21,8 @@ export interface LoadParametersOptions {
 /**
  * Loads all parameters of a model onto a device; half precision is widened unless f16 is asked for. The caller disposes them. Throws
  * `E_FORMAT` for a damaged file, `E_WEIGHTS` for missing, unknown or misshapen tensors, for others than floats (a quantised file's whole
- * numbers mean nothing without their scales), and for NaN or infinity among the numbers, be it because they are too large for f16.
+ * numbers mean nothing without their scales), and for NaN or infinity among the numbers, be it because they are too large for f16;
+ * `E_MEMORY` before any is loaded when they have no room together.
  */
 export async function loadParameters<State extends Tree>(
   model: SequenceModel<State>, weights: Safetensors, device: Device, options: LoadParametersOptions = {},
@@ -28,8 +30,12 @@ export async function loadParameters<State extends Tree>(
   const loaded: Record<string, Parameters[string]> = {};
   const { dtype = "f32" } = options;
   try {
-    for (const [name, stored] of matchNames(model, weights)) {
-      loaded[name] = keep(await weights.load(stored, device, dtype === "f16" && !(model.halves?.(name) ?? true) ? "f32" : dtype));
+    const typeOf = (name: string): DType => (dtype === "f16" && !(model.halves?.(name) ?? true) ? "f32" : dtype);
+    const matched = matchNames(model, weights);
+    const bytes = matched.reduce((sum, [name, stored]) => sum + sizeOf(weights.tensors[stored]!.shape) * DTYPES[typeOf(name)].bytes, 0);
+    checkRoom(device, bytes, `weights: the model's, as ${dtype},`);
+    for (const [name, stored] of matched) {
+      loaded[name] = keep(await weights.load(stored, device, typeOf(name)));
       const count = await nonFinite(loaded[name]);
       check(count === 0, "E_WEIGHTS",
         () => `weights: ${stored} holds ${count} ${count === 1 ? "number that is" : "numbers that are"} NaN or infinite`

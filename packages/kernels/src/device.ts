@@ -64,6 +64,8 @@ export interface Device {
   readonly kernels: KernelTable;
   /** By op: what runs in the place of kernels that this device lacks (src/composed). Absent where it has all. */
   readonly composed?: ReadonlyMap<object, (inputs: never, attributes: never, recording: boolean) => unknown> | undefined;
+  /** Most bytes that tensors may hold, see {@link OpenOptions.memoryLimit}. Absent where nobody knows. */
+  readonly memoryLimit?: number | undefined;
   /** Throws `E_MEMORY` when there is no room. Contents are undefined. */
   allocate(byteLength: number): DeviceBuffer;
   /**

@@ -64,6 +64,7 @@ export type { Json, JsonLimits, JsonObject } from "./strictJson";
 export { apply } from "./op";
 export type { Field, Fields, Op, OpContext, OpRecord, OutputSpec, Saved } from "./op";
 export { DTYPES } from "./dtype";
+export { checkRoom } from "./room";
 export { broadcastShapes, checkShape, normalizeAxis, sameShape, showShape, sizeOf } from "./shape";
 export { kernelsOf } from "./kernels";
 export type { Family, KernelsOf, Signature } from "./signature";

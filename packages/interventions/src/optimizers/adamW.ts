@@ -80,6 +80,7 @@ export const adamWOptimizer: OptimizerFamily<AdamWOptimizerOptions> = {
       name: "adamw",
       settings: { ...options },
       learningRate: adamWOptimizer.learningRate,
+      remembers: 2,
       init: (parameters) => memory.init(parameters),
       update: (parameters, gradients, request) =>
         scope(() => memory.update(parameters, gradients, request, clipping(options.clip, request))),

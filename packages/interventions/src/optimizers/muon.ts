@@ -157,6 +157,7 @@ export const muonOptimizer: OptimizerFamily<MuonOptions> = {
       name: "muon",
       settings: { ...options },
       learningRate: muonOptimizer.learningRate,
+      remembers: 1,
       init: (parameters) => memory.init(parameters),
       update: (parameters, gradients, request) => scope(() => memory.update(parameters, gradients, request)),
       save: () => memory.save(),

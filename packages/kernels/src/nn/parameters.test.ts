@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { open } from "../open";
 import { key } from "../random";
 import { eachDevice, expectError } from "../testing";
 import { dispose, type Tensor } from "../tensor";
@@ -78,5 +79,13 @@ eachDevice("parameters by specification", (device) => {
     const { "model.layers.0.bias": _, ...rest } = drawn;
     expectError(() => set.bind(rest), "E_WEIGHTS", /model\.layers\.0\.bias is missing/);
     dispose([drawn, again]);
+  });
+
+  it("that have no room together are refused before any is made", async () => {
+    const small = await open(device.kind, { fallback: true, memoryLimit: 4096 });
+    const large = parameterSet(stack("layers", 40, () => ({ w: parameter("w", [8, 8], { init: () => expect.fail("made one") }) })));
+    expectError(() => large.init(key(1), small), "E_MEMORY",
+      /^parameters: the model's 2,560 take 0\.0102 MB, and tensors may hold 0\.0041 MB on \w+, of which 0 MB are taken; choose a smaller/);
+    small.close();
   });
 });

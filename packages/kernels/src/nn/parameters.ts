@@ -9,12 +9,13 @@
  * it.
  */
 import type { Device } from "../device";
-import type { DType } from "../dtype";
+import { type DType, DTYPES } from "../dtype";
 import { check } from "../errors";
 import type { CheckpointForm, Parameters } from "../model";
 import { nearest } from "../nearest";
 import { foldIn, type Key } from "../random";
-import { checkShape, type Shape } from "../shape";
+import { checkRoom } from "../room";
+import { checkShape, type Shape, sizeOf } from "../shape";
 import type { Tensor } from "../tensor";
 import type { Init } from "./init";
 
@@ -108,7 +109,7 @@ export interface ParameterSet<S extends Specs> {
   decays(name: string): boolean;
   /** Whether it may be kept as f16. Throws `E_UNKNOWN_NAME` for a name that none has. */
   halves(name: string): boolean;
-  /** Fresh parameters, each from its own key. */
+  /** Fresh parameters, each from its own key. Throws `E_MEMORY` before any is made when they have no room together. */
   init(key: Key, device: Device, dtype?: DType): Parameters;
   /** The tree over some parameters. Throws `E_WEIGHTS` when one is missing. */
   bind(parameters: Parameters): Bound<S>;
@@ -135,8 +136,12 @@ export function parameterSet<S extends Specs>(specs: S): ParameterSet<S> {
     shapes: Object.fromEntries(Array.from(byName, ([name, { shape }]) => [name, shape])),
     decays: (name) => named(name).options.decay ?? false,
     halves: (name) => named(name).options.half ?? false,
-    init: (key, device, dtype = "f32") => Object.fromEntries(Array.from(byName, ([name, { shape, options }], i) =>
-      [name, options.init({ key: foldIn(key, i), device, shape, dtype })])),
+    init(key, device, dtype = "f32") {
+      const count = [...byName.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+      checkRoom(device, count * DTYPES[dtype].bytes, `parameters: the model's ${count.toLocaleString("en")}`);
+      return Object.fromEntries(Array.from(byName, ([name, { shape, options }], i) =>
+        [name, options.init({ key: foldIn(key, i), device, shape, dtype })]));
+    },
     bind: binderOf(specs) as (parameters: Parameters) => Bound<S>,
     files: (layout, { copies = true } = {}) => fileNames(byName, layout, copies),
   };

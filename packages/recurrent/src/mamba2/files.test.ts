@@ -95,6 +95,15 @@ describe("checkpoints", () => {
     }
   });
 
+  it("that have no room are refused before any is loaded", async () => {
+    const file = await write(fresh(), "large.safetensors");
+    const small = await open("reference", { memoryLimit: 4096 });
+    const unread = { ...file, load: () => expect.fail("loaded one") };
+    await expect(loadMamba2(CONFIG, unread, small)).rejects.toThrowError(refusal("E_MEMORY",
+      /^weights: the model's, as f32, take 0\.\d+ MB, and tensors may hold 0\.0041 MB/));
+    small.close();
+  });
+
   it("in shards load as those in one file do", async () => {
     const FIXTURES = import.meta.glob<string>("../../test/fixtures/mamba2-{tiny,sharded}/*", { query: "?url&inline", import: "default" });
     const openIn = (folder: string) => async (name: string) => {

@@ -165,7 +165,7 @@ describe.runIf(loaded.addon)("the cpu device", () => {
   });
 
   it("rejects the next read when a kernel finds no memory, and lives on", async () => {
-    const device = new CpuDevice(new loaded.addon!.CpuDevice(2, "", 2 ** 20, 1), "no room for scratch memory");
+    const device = new CpuDevice(new loaded.addon!.CpuDevice(2, "", 2 ** 20, 1), "no room for scratch memory", 2 ** 20);
     const given = [full(device, [4, 8], 1), full(device, [8], 1)] as const;
     const { outputs, pullback } = vjp(([input, weight]) => rmsNorm(input, weight, { eps: 0 }), given);
     expect(await outputs.read()).toEqual(new Float32Array(32).fill(1));

@@ -36,7 +36,7 @@ export class CpuDevice implements Device {
   #closed = false;
   #lastUse: MemoryUse = { used: 0, pooled: 0, peak: 0 };
 
-  constructor(native: NativeDevice, processor: string) {
+  constructor(native: NativeDevice, processor: string, readonly memoryLimit: number) {
     this.#native = native;
     const { isa, threads } = native.describe();
     this.isa = isa;
@@ -166,7 +166,7 @@ export const cpu: Backend = {
     const limit = await memoryLimitFrom(memoryLimit);
     const addon = await addonOrThrow();
     try {
-      return new CpuDevice(new addon.CpuDevice(count, isaFrom(isa), limit, limit), await processorName());
+      return new CpuDevice(new addon.CpuDevice(count, isaFrom(isa), limit, limit), await processorName(), limit);
     } catch (error) {
       throw translated(error);
     }

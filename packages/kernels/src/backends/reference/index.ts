@@ -69,19 +69,16 @@ class ReferenceDevice implements Device {
   readonly description = "plain TypeScript in float64";
   readonly dtypes = ["f32", "f64", "f16", "i32"] as const;
   readonly kernels = kernels;
-  readonly #limit: number;
   #used = 0;
   #peak = 0;
   #closed = false;
 
-  constructor(limit: number) {
-    this.#limit = limit;
-  }
+  constructor(readonly memoryLimit: number) {}
 
   allocate(byteLength: number): ReferenceBuffer {
     this.#checkOpen();
-    check(this.#used + byteLength <= this.#limit, "E_MEMORY", () =>
-      `reference: there is no room for ${byteLength} bytes: tensors hold ${this.#used} of ${this.#limit}; ` +
+    check(this.#used + byteLength <= this.memoryLimit, "E_MEMORY", () =>
+      `reference: there is no room for ${byteLength} bytes: tensors hold ${this.#used} of ${this.memoryLimit}; ` +
       `make the batch, the length or the model smaller`);
     let bytes: ArrayBuffer;
     try {

@@ -69,6 +69,7 @@ const createKernels = (gpu: Launcher): KernelTable => ({
 export class WebGpuDevice implements Device {
   readonly kind = "webgpu";
   readonly description: string;
+  readonly memoryLimit: number | undefined;
   readonly dtypes = ["f32", "f16", "i32"] as const;
   readonly kernels: KernelTable;
   readonly profile?: () => Promise<readonly KernelTime[]>;
@@ -83,13 +84,14 @@ export class WebGpuDevice implements Device {
   #closed = false;
   #open: Promise<unknown> = Promise.resolve();
 
-  constructor(gpu: GPUDevice, description: string, options: { memoryLimit: number; maxBinding: number; profile: boolean }) {
+  constructor(gpu: GPUDevice, description: string, options: { memoryLimit: number | undefined; maxBinding: number; profile: boolean }) {
     this.gpu = gpu;
+    this.memoryLimit = options.memoryLimit;
     this.description = description;
     const { limits } = gpu;
     const pipelines = new Pipelines(gpu);
     this.#queue = new Queue(gpu, pipelines, options.profile && gpu.features.has("timestamp-query"));
-    this.#pool = new Pool(gpu, options.memoryLimit, (failure) => this.#queue.fail(failure), (buffer) => this.#queue.retire(buffer));
+    this.#pool = new Pool(gpu, options.memoryLimit ?? Infinity, (failure) => this.#queue.fail(failure), (buffer) => this.#queue.retire(buffer));
     this.launcher = createLauncher(
       this,
       {
@@ -259,6 +261,6 @@ export const webgpu: Backend = {
       throw new LenggenError("E_DEVICE_UNAVAILABLE",
         `device webgpu can't be opened: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
     }
-    return new WebGpuDevice(device, `${nameOf(adapter.info)} by WebGPU`, { memoryLimit: memoryLimit ?? Infinity, maxBinding, profile });
+    return new WebGpuDevice(device, `${nameOf(adapter.info)} by WebGPU`, { memoryLimit, maxBinding, profile });
   },
 };
