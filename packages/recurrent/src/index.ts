@@ -15,13 +15,13 @@ export { type Hybrid, hybrid, type HybridLayerState, hybridParameterCount, type 
 export { HYBRID_PRESETS, type HybridPreset } from "./hybrid/presets";
 export { type MambaConfig, mambaJson, type MambaJson, parseMambaConfig } from "./mamba/config";
 export { type LoadedMamba, loadMamba, saveMamba } from "./mamba/files";
-export { type Mamba, mamba, type MambaLayerState, type MambaLayouts, type MambaOptions, mambaParameterCount,
+export { type Mamba, mamba, type MambaLayerState, type MambaOptions, mambaParameterCount,
   type MambaState } from "./mamba/model";
 export { MAMBA_PRESETS, type MambaPreset } from "./mamba/presets";
-export type { MambaLayout } from "./mambaFiles";
-export { type Mamba2Config, type Mamba2Json, type Mamba2Layout, mamba2Json, parseMamba2Config } from "./mamba2/config";
+export type { MambaLayout, MambaLayouts } from "./mambaFiles";
+export { type Mamba2Config, type Mamba2Json, mamba2Json, parseMamba2Config } from "./mamba2/config";
 export { type LoadedMamba2, loadMamba2, saveMamba2 } from "./mamba2/files";
-export { type Mamba2, mamba2, type Mamba2LayerState, type Mamba2Layouts, type Mamba2Options, mamba2ParameterCount,
+export { type Mamba2, mamba2, type Mamba2LayerState, type Mamba2Options, mamba2ParameterCount,
   type Mamba2State } from "./mamba2/model";
 export { MAMBA2_PRESETS, type Mamba2Preset } from "./mamba2/presets";
 export { type Mamba3Config, type Mamba3Json, mamba3Json, parseMamba3Config } from "./mamba3/config";

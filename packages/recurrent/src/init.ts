@@ -20,8 +20,9 @@ export function inverseSoftplus(y: number): number {
   return y + Math.log(-Math.expm1(-y));
 }
 
-/** Throws `E_CONFIG` where a range's ends are the wrong way round. */
-export function checkRange(name: string, range: readonly [number, number] | null): void {
-  check(range === null || range[0] <= range[1], "E_CONFIG", () =>
-    `config: ${name} [${range!.join(", ")}] must be a range, the lesser number first`);
+/** Throws `E_CONFIG` where a range begins above its end. */
+export function checkRanges(ranges: Readonly<Record<string, readonly [number, number] | null>>): void {
+  for (const [name, given] of Object.entries(ranges)) {
+    check(given === null || given[0] <= given[1], "E_CONFIG", () => `config: ${name}: ${given![0]} must not be above ${given![1]}`);
+  }
 }

@@ -16,6 +16,15 @@ import {
 /** The programs whose forms of `config.json` there are: https://github.com/state-spaces/mamba, and Hugging Face's transformers. */
 export type MambaLayout = "mamba_ssm" | "transformers";
 
+/** How a model is saved. */
+export interface MambaLayouts {
+  /**
+   * The program whose checkpoints the model is saved as: `mamba_ssm` or `transformers`; unless given, that of the configuration's form.
+   * With one given, settings that this program has no field for are refused (`E_CONFIG`); without, they are written for lenggen to read.
+   */
+  readonly layout?: MambaLayout;
+}
+
 /** The only parameter that the two call differently, and the one that mamba_ssm writes twice where it is tied. */
 const EMBEDDING = { own: "backbone.embedding.weight", transformers: "backbone.embeddings.weight" };
 const HEAD = "lm_head.weight";

@@ -7,10 +7,13 @@
  */
 import { check } from "@lenggen/kernels";
 import {
-  choiceField, type ConfigInput, type ConfigOptions, type ConfigOutput, type Field, flagField, listField, nullableField, numberField,
-  optionalField, pairField, readConfig, sectionField, TRANSFORMERS_FIELDS, wholeField,
+  choiceField, type ConfigInput, type ConfigOptions, type ConfigOutput, type Field, flagField, nullableField, optionalField, readConfig,
+  sectionField, TRANSFORMERS_FIELDS,
 } from "@lenggen/kernels/nn";
-import { checkRange } from "../init";
+import { checkRanges } from "../init";
+import {
+  count, expansion, kernel, MAMBA_SSM_FIELDS, MAMBA_SSM_IGNORED, positive, range, STEP_SIZES, TRANSFORMERS_MAMBA_FIELDS,
+} from "../mambaFields";
 import { layoutOf, padded, transformersVocabulary } from "../mambaFiles";
 
 /** A configuration with everything derived; made by {@link parseMambaConfig}. */
@@ -37,11 +40,6 @@ export interface MambaConfig {
   readonly aRange: readonly [number, number] | null;
 }
 
-// Bounds are far above any published model; they keep a hostile file from asking for endless tables.
-const [count, layers, vocabulary] = [wholeField({ to: 2 ** 20 }), wholeField({ to: 2 ** 12 }), wholeField({ to: 2 ** 24 })];
-const kernel = wholeField({ from: 2, to: 16 });
-const positive = numberField({ above: 0 });
-const expansion = numberField({ above: 0, to: 64 });
 /** A number, or "auto" for a sixteenth of the width, rounded up. */
 const rank: Field<number | "auto"> = {
   expected: `${count.expected}, or "auto"`,
@@ -55,13 +53,11 @@ export const MAMBA_MIXER = {
   d_conv: optionalField(kernel, 4),
   expand: optionalField(expansion, 2),
   dt_rank: optionalField(rank, "auto"),
-  dt_min: optionalField(positive, 1e-3),
-  dt_max: optionalField(positive, 0.1),
+  ...STEP_SIZES,
   dt_init: optionalField(inits, "random"),
   dt_scale: optionalField(positive, 1),
-  dt_init_floor: optionalField(positive, 1e-4),
   /** lenggen's own, named as Mamba-2's. */
-  A_init_range: optionalField(nullableField(pairField(positive, positive), null), null),
+  A_init_range: optionalField(nullableField(range, null), null),
 };
 
 /** Arguments of mamba_ssm's `Mamba`. */
@@ -76,19 +72,11 @@ const SSM_CFG = {
 const STATE_SPACES = {
   fields: {
     model_type: optionalField(choiceField("mamba"), "mamba"),
-    d_model: count,
-    n_layer: layers,
-    vocab_size: vocabulary,
+    ...MAMBA_SSM_FIELDS,
     d_intermediate: optionalField(choiceField(0), 0),
-    attn_layer_idx: optionalField(listField(count, { to: 0 }), []),
-    rms_norm: optionalField(choiceField(true), true),
-    residual_in_fp32: optionalField(flagField(), true),
-    pad_vocab_size_multiple: optionalField(count, 8),
-    tie_embeddings: optionalField(flagField(), true),
-    norm_epsilon: optionalField(positive, 1e-5),
     ssm_cfg: optionalField(sectionField(SSM_CFG, ["use_fast_path"]), readConfig({ fields: SSM_CFG }, {})),
   },
-  ignored: ["attn_cfg", "fused_add_norm"],
+  ignored: MAMBA_SSM_IGNORED,
 };
 
 /**
@@ -98,26 +86,13 @@ const STATE_SPACES = {
 const TRANSFORMERS = {
   fields: {
     model_type: choiceField("mamba"),
-    hidden_size: count,
-    num_hidden_layers: layers,
-    vocab_size: vocabulary,
+    ...TRANSFORMERS_MAMBA_FIELDS,
     state_size: optionalField(count, 16),
-    expand: optionalField(expansion, 2),
     intermediate_size: optionalField(nullableField(count, null), null),
-    conv_kernel: optionalField(kernel, 4),
-    layer_norm_epsilon: optionalField(positive, 1e-5),
     tie_word_embeddings: optionalField(flagField(), true),
     time_step_rank: optionalField(rank, "auto"),
     time_step_scale: optionalField(positive, 1),
-    time_step_min: optionalField(positive, 1e-3),
-    time_step_max: optionalField(positive, 0.1),
     time_step_init_scheme: optionalField(inits, "random"),
-    time_step_floor: optionalField(positive, 1e-4),
-    use_bias: optionalField(choiceField(false), false),
-    use_conv_bias: optionalField(choiceField(true), true),
-    hidden_act: optionalField(choiceField("silu", "swish"), "silu"),
-    unpadded_vocab_size: optionalField(nullableField(vocabulary, null), null),
-    pad_vocab_size_multiple: optionalField(count, 1),
   },
   ignored: [
     ...TRANSFORMERS_FIELDS, "rescale_prenorm_residual", "residual_in_fp32", "rms_norm", "use_mambapy", "use_associative_scan",
@@ -179,11 +154,10 @@ function fromTransformers(json: ConfigOutput<typeof TRANSFORMERS.fields>): Mamba
 const autoRank = (width: number): number => Math.ceil(width / 16);
 
 function derive(given: Omit<MambaConfig, "paddedVocabulary" | "stepRank">, stepRank: number | "auto"): MambaConfig {
-  const { innerWidth, width, dtRange: [low, high] } = given;
+  const { innerWidth, width, aRange, dtRange } = given;
   check(Number.isInteger(innerWidth), "E_CONFIG", () =>
     `config: expand ${innerWidth / width} times the model's width ${width} must be a whole number, and is ${innerWidth}`);
-  check(low <= high, "E_CONFIG", () => `config: dt_min, dt_max: ${low} must not be above ${high}`);
-  checkRange("ssm_cfg.A_init_range", given.aRange);
+  checkRanges({ "A_init_range": aRange, "dt_min, dt_max": dtRange });
   return {
     ...given,
     stepRank: stepRank === "auto" ? autoRank(width) : stepRank,

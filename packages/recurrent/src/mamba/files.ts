@@ -3,9 +3,9 @@
  * weights are widened to f32 unless f16 is asked for.
  */
 import { type Device, type DType, loadParameters, type Parameters, type Safetensors } from "@lenggen/kernels";
-import { checkpointForm, saveFor } from "../mambaFiles";
+import { checkpointForm, type MambaLayouts, saveFor } from "../mambaFiles";
 import { formsOf, reasonAgainst } from "./layout";
-import { type Mamba, mamba, mamba1Decoder, type MambaLayouts } from "./model";
+import { type Mamba, mamba, mamba1Decoder } from "./model";
 
 /** A model with its parameters, which are the caller's to dispose. */
 export interface LoadedMamba {

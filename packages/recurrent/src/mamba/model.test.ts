@@ -5,10 +5,11 @@ import { checkSequenceModel, SEQUENCE_MODEL_LAWS } from "@lenggen/kernels/laws";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { RECURRENT_FAMILIES } from "../families";
 import { describeGolden, deviceCases } from "../golden.fixture";
+import type { MambaLayouts } from "../mambaFiles";
 import { lossesOfTraining } from "../training.fixture";
 import { mambaJson, parseMambaConfig } from "./config";
 import { loadMamba, saveMamba } from "./files";
-import { mamba, type MambaLayouts, mambaParameterCount } from "./model";
+import { mamba, mambaParameterCount } from "./model";
 import { MAMBA_PRESETS } from "./presets";
 
 // That implementation (mamba.py) rounds A and D to float32.

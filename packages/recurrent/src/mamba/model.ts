@@ -24,7 +24,7 @@ import {
   uniformInit,
 } from "@lenggen/kernels/nn";
 import { inverseSoftplus, logUniform } from "../init";
-import { checkLayout, checkpointForm, layoutOf, mambaDecoder, type MambaLayout, specialTokens } from "../mambaFiles";
+import { checkLayout, checkpointForm, layoutOf, mambaDecoder, type MambaLayout, type MambaLayouts, specialTokens } from "../mambaFiles";
 import { type MambaConfig, mambaJson, parseMambaConfig } from "./config";
 import { formsOf, reasonAgainst } from "./layout";
 
@@ -50,15 +50,6 @@ export interface Mamba extends SequenceModel<MambaState> {
   /** The program that its checkpoints are for. */
   readonly layout: MambaLayout;
   readonly checkpoint: CheckpointForm;
-}
-
-/** Options of {@link saveMamba}. */
-export interface MambaLayouts {
-  /**
-   * The program whose checkpoints the model is saved as: `mamba_ssm` or `transformers`; unless given, that of the configuration's form.
-   * With one given, settings that this program has no field for are refused (`E_CONFIG`); without, they are written for lenggen to read.
-   */
-  readonly layout?: MambaLayout;
 }
 
 /** Options of {@link mamba}. */

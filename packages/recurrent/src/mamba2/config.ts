@@ -7,13 +7,14 @@
  */
 import { check } from "@lenggen/kernels";
 import {
-  choiceField, type ConfigInput, type ConfigOptions, type ConfigOutput, flagField, listField, nullableField, numberField,
-  optionalField, pairField, readConfig, sectionField, TRANSFORMERS_FIELDS, wholeField,
+  choiceField, type ConfigInput, type ConfigOptions, type ConfigOutput, flagField, nullableField, numberField, optionalField, pairField,
+  readConfig, sectionField, TRANSFORMERS_FIELDS,
 } from "@lenggen/kernels/nn";
-import { layoutOf, type MambaLayout, padded, transformersVocabulary } from "../mambaFiles";
-
-/** The programs whose forms of `config.json` there are. */
-export type Mamba2Layout = MambaLayout;
+import { checkRanges } from "../init";
+import {
+  count, expansion, kernel, MAMBA_SSM_FIELDS, MAMBA_SSM_IGNORED, range, STEP_SIZES, TRANSFORMERS_MAMBA_FIELDS,
+} from "../mambaFields";
+import { layoutOf, padded, transformersVocabulary } from "../mambaFiles";
 
 /** A configuration with everything derived; made by {@link parseMamba2Config}. */
 export interface Mamba2Config {
@@ -44,12 +45,6 @@ export interface Mamba2Config {
   readonly dtLimit: readonly [number, number];
 }
 
-// Bounds are far above any published model; they keep a hostile file from asking for endless tables.
-const [count, layers, vocabulary] = [wholeField({ to: 2 ** 20 }), wholeField({ to: 2 ** 12 }), wholeField({ to: 2 ** 24 })];
-const kernel = wholeField({ from: 2, to: 16 });
-const positive = numberField({ above: 0 });
-const expansion = numberField({ above: 0, to: 64 });
-const range = pairField(positive, positive);
 // JSON has no infinity: published files leave the upper limit out or write null for it.
 const limit = pairField(numberField({ from: 0 }), nullableField(numberField({ above: 0, infinite: true }), Infinity));
 
@@ -62,9 +57,7 @@ export const MAMBA2_MIXER = {
   ngroups: optionalField(count, 1),
   chunk_size: optionalField(count, 256),
   A_init_range: optionalField(range, [1, 16]),
-  dt_min: optionalField(positive, 1e-3),
-  dt_max: optionalField(positive, 0.1),
-  dt_init_floor: optionalField(positive, 1e-4),
+  ...STEP_SIZES,
   dt_limit: optionalField(limit, [0, Infinity]),
 };
 
@@ -72,16 +65,8 @@ export const MAMBA2_MIXER = {
 const STATE_SPACES = {
   fields: {
     model_type: optionalField(choiceField("mamba2"), "mamba2"),
-    d_model: count,
-    n_layer: layers,
-    vocab_size: vocabulary,
+    ...MAMBA_SSM_FIELDS,
     d_intermediate: optionalField(choiceField(0), 0),
-    attn_layer_idx: optionalField(listField(count, { to: 0 }), []),
-    rms_norm: optionalField(choiceField(true), true),
-    residual_in_fp32: optionalField(flagField(), true),
-    pad_vocab_size_multiple: optionalField(count, 8),
-    tie_embeddings: optionalField(flagField(), true),
-    norm_epsilon: optionalField(positive, 1e-5),
     ssm_cfg: sectionField({
       layer: choiceField("Mamba2"),
       ...MAMBA2_MIXER,
@@ -94,34 +79,21 @@ const STATE_SPACES = {
       D_has_hdim: optionalField(choiceField(false), false),
     }, ["use_mem_eff_path"]),
   },
-  ignored: ["attn_cfg", "fused_add_norm"],
+  ignored: MAMBA_SSM_IGNORED,
 };
 
 /** Fields of transformers' `Mamba2Config`, and three that it has none for and leaves alone: see mambaFiles.ts. */
 const TRANSFORMERS = {
   fields: {
     model_type: choiceField("mamba2"),
-    hidden_size: count,
-    num_hidden_layers: layers,
-    vocab_size: vocabulary,
+    ...TRANSFORMERS_MAMBA_FIELDS,
     state_size: count,
     head_dim: count,
     num_heads: optionalField(nullableField(count, null), null),
-    expand: optionalField(expansion, 2),
     n_groups: optionalField(count, 8),
-    conv_kernel: optionalField(kernel, 4),
     chunk_size: optionalField(count, 256),
-    layer_norm_epsilon: optionalField(positive, 1e-5),
     tie_word_embeddings: optionalField(flagField(), false),
-    time_step_min: optionalField(positive, 1e-3),
-    time_step_max: optionalField(positive, 0.1),
-    time_step_floor: optionalField(positive, 1e-4),
     time_step_limit: optionalField(limit, [0, Infinity]),
-    use_bias: optionalField(choiceField(false), false),
-    use_conv_bias: optionalField(choiceField(true), true),
-    hidden_act: optionalField(choiceField("silu", "swish"), "silu"),
-    unpadded_vocab_size: optionalField(nullableField(vocabulary, null), null),
-    pad_vocab_size_multiple: optionalField(count, 1),
     A_init_range: optionalField(range, [1, 16]),
   },
   ignored: [...TRANSFORMERS_FIELDS, "rescale_prenorm_residual", "residual_in_fp32", "rms_norm", "time_step_rank"],
@@ -191,9 +163,7 @@ function derive(given: Omit<Mamba2Config, "heads" | "convolutionWidth" | "padded
     `config: the head size ${headSize} must divide the inner width ${innerWidth} (expand times the model's width)`);
   check(heads % groups === 0 && innerWidth % groups === 0, "E_CONFIG", () =>
     `config: the number of groups ${groups} must divide the ${heads} heads`);
-  for (const [name, [low, high]] of Object.entries({ "A_init_range": aRange, "dt_min, dt_max": dtRange, "dt_limit": dtLimit })) {
-    check(low <= high, "E_CONFIG", () => `config: ${name}: ${low} must not be above ${high}`);
-  }
+  checkRanges({ "A_init_range": aRange, "dt_min, dt_max": dtRange, "dt_limit": dtLimit });
   return {
     ...given,
     heads,

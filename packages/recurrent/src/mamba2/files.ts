@@ -3,9 +3,9 @@
  * weights are widened to f32 unless f16 is asked for.
  */
 import { type Device, type DType, loadParameters, type Parameters, type Safetensors } from "@lenggen/kernels";
-import { checkpointForm, saveFor } from "../mambaFiles";
+import { checkpointForm, type MambaLayouts, saveFor } from "../mambaFiles";
 import { formsOf, reasonAgainst } from "./layout";
-import { type Mamba2, mamba2, mamba2Decoder, type Mamba2Layouts } from "./model";
+import { type Mamba2, mamba2, mamba2Decoder } from "./model";
 
 /** A model with its parameters, which are the caller's to dispose. */
 export interface LoadedMamba2 {
@@ -30,7 +30,7 @@ export async function loadMamba2(config: unknown, weights: Safetensors, device: 
  * it.
  */
 export function saveMamba2(model: Mamba2, parameters: Parameters,
-  { layout }: Mamba2Layouts = {}): { config: string; weights: AsyncIterable<Uint8Array> } {
+  { layout }: MambaLayouts = {}): { config: string; weights: AsyncIterable<Uint8Array> } {
   return saveFor(model, parameters, layout, {
     reasonAgainst: (program) => reasonAgainst(model.settings, program),
     form: (program) => checkpointForm(formsOf(model.settings), mamba2Decoder(model.settings).parameters, program),

@@ -1,6 +1,6 @@
 /** `config.json` of a Mamba-2 as mamba_ssm and transformers read it (../mambaFiles.ts), and what they would not compute. */
-import { type MambaForms, NORM_EPS, transformersPadding } from "../mambaFiles";
-import { type Mamba2Config, type Mamba2Layout, mamba2Json } from "./config";
+import { type MambaForms, type MambaLayout, NORM_EPS, transformersPadding } from "../mambaFiles";
+import { type Mamba2Config, mamba2Json } from "./config";
 
 /** What both programs draw -A from when they make a model, unless their configuration says otherwise. */
 const A_RANGE = [1, 16];
@@ -15,7 +15,7 @@ export function formsOf(c: Mamba2Config): MambaForms {
 }
 
 /** Why a program would not compute what this model does: settings that it has no field for, or does something else with. */
-export function reasonAgainst(c: Mamba2Config, layout: Mamba2Layout): string | undefined {
+export function reasonAgainst(c: Mamba2Config, layout: MambaLayout): string | undefined {
   const expand = c.innerWidth / c.width;
   if (!Number.isInteger(expand)) return `its expand must be a whole number, and is ${expand}`;
   if (layout === "transformers") {

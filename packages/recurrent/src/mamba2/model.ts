@@ -22,8 +22,8 @@ import {
   uniformInit,
 } from "@lenggen/kernels/nn";
 import { inverseSoftplus, logUniform } from "../init";
-import { checkLayout, checkpointForm, layoutOf, mambaDecoder, specialTokens } from "../mambaFiles";
-import { type Mamba2Config, type Mamba2Layout, mamba2Json, parseMamba2Config } from "./config";
+import { checkLayout, checkpointForm, layoutOf, mambaDecoder, type MambaLayout, type MambaLayouts, specialTokens } from "../mambaFiles";
+import { type Mamba2Config, mamba2Json, parseMamba2Config } from "./config";
 import { formsOf, reasonAgainst } from "./layout";
 
 /** Longest chunk that `ssd` takes. A checkpoint may name a longer one, for other hardware; results are the same. */
@@ -49,21 +49,12 @@ export interface Mamba2 extends SequenceModel<Mamba2State> {
   readonly family: "mamba2";
   readonly settings: Mamba2Config;
   /** The program that its checkpoints are for. */
-  readonly layout: Mamba2Layout;
+  readonly layout: MambaLayout;
   readonly checkpoint: CheckpointForm;
 }
 
-/** Options of {@link saveMamba2}. */
-export interface Mamba2Layouts {
-  /**
-   * The program whose checkpoints the model is saved as: `mamba_ssm` or `transformers`; unless given, that of the configuration's form.
-   * With one given, settings that this program has no field for are refused (`E_CONFIG`); without, they are written for lenggen to read.
-   */
-  readonly layout?: Mamba2Layout;
-}
-
 /** Options of {@link mamba2}. */
-export interface Mamba2Options extends Mamba2Layouts, ConfigOptions {}
+export interface Mamba2Options extends MambaLayouts, ConfigOptions {}
 
 /**
  * A model from a configuration in either published form (see config.ts). The gated norm is per group (`ngroups`, `n_groups`), as in

@@ -6,9 +6,10 @@
  */
 import { check } from "@lenggen/kernels";
 import {
-  choiceField, type ConfigInput, type ConfigOptions, type ConfigOutput, flagField, listField, numberField, optionalField, readConfig,
-  sectionField, wholeField,
+  choiceField, type ConfigInput, type ConfigOptions, type ConfigOutput, flagField, optionalField, readConfig, sectionField, wholeField,
 } from "@lenggen/kernels/nn";
+import { checkRanges } from "../init";
+import { count, expansion, MAMBA_SSM_FIELDS, MAMBA_SSM_IGNORED, positive, STEP_SIZES } from "../mambaFields";
 
 /** A configuration with everything derived; made by {@link parseMamba3Config}. */
 export interface Mamba3Config {
@@ -45,20 +46,14 @@ export interface Mamba3Config {
   readonly dtFloor: number;
 }
 
-// Bounds are far above any published model; they keep a hostile file from asking for endless tables.
-const [count, layers, vocabulary] = [wholeField({ to: 2 ** 20 }), wholeField({ to: 2 ** 12 }), wholeField({ to: 2 ** 24 })];
-const positive = numberField({ above: 0 });
-
 /** Fields of one mixer. */
 export const MAMBA3_MIXER = {
   d_state: optionalField(count, 128),
-  expand: optionalField(numberField({ above: 0, to: 64 }), 2),
+  expand: optionalField(expansion, 2),
   headdim: optionalField(count, 64),
   ngroups: optionalField(count, 1),
   rope_fraction: optionalField(choiceField(0.5, 1), 0.5),
-  dt_min: optionalField(positive, 1e-3),
-  dt_max: optionalField(positive, 0.1),
-  dt_init_floor: optionalField(positive, 1e-4),
+  ...STEP_SIZES,
   A_floor: optionalField(positive, 1e-4),
   is_outproj_norm: optionalField(flagField(), false),
   is_mimo: optionalField(flagField(), false),
@@ -70,22 +65,14 @@ export const MAMBA3_MIXER = {
 const FORM = {
   fields: {
     model_type: optionalField(choiceField("mamba3"), "mamba3"),
-    d_model: count,
-    n_layer: layers,
-    vocab_size: vocabulary,
+    ...MAMBA_SSM_FIELDS,
     d_intermediate: optionalField(wholeField({ from: 0, to: 2 ** 20 }), 0),
-    attn_layer_idx: optionalField(listField(count, { to: 0 }), []),
-    rms_norm: optionalField(choiceField(true), true),
-    residual_in_fp32: optionalField(flagField(), true),
-    pad_vocab_size_multiple: optionalField(count, 8),
-    tie_embeddings: optionalField(flagField(), true),
-    norm_epsilon: optionalField(positive, 1e-5),
     ssm_cfg: sectionField({
       layer: choiceField("Mamba3"),
       ...MAMBA3_MIXER,
     }, ["fuse_pregate_headwise_norm", "dropout"]),
   },
-  ignored: ["attn_cfg", "fused_add_norm"],
+  ignored: MAMBA_SSM_IGNORED,
 };
 
 /** `config.json` of a Mamba-3; fields left out have the published defaults. */
@@ -112,7 +99,7 @@ function derive(json: ConfigOutput<typeof FORM.fields>): Mamba3Config {
   const angles = Math.floor(Math.floor(ssm.d_state * ssm.rope_fraction) / 2);
   check(angles > 0, "E_CONFIG", () =>
     `config: ssm_cfg.d_state ${ssm.d_state} is too small: with a rope_fraction of ${ssm.rope_fraction} no pair of its numbers turns`);
-  check(ssm.dt_min <= ssm.dt_max, "E_CONFIG", () => `config: ssm_cfg.dt_min ${ssm.dt_min} must not be above dt_max ${ssm.dt_max}`);
+  checkRanges({ "dt_min, dt_max": [ssm.dt_min, ssm.dt_max] });
   return {
     width: json.d_model,
     layers: json.n_layer,

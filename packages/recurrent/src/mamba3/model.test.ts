@@ -141,7 +141,7 @@ describe("configurations of Mamba-3", () => {
     [{ ...CONFIG, ssm_cfg: { ...SSM, d_state: 7 } }, /d_state 7 must be even/],
     [{ ...CONFIG, ssm_cfg: { ...SSM, d_state: 2 } }, /d_state 2 is too small/],
     [{ ...CONFIG, ssm_cfg: { ...SSM, rope_fraction: 0.25 } }, /rope_fraction: expected 0.5 or 1, got 0.25/],
-    [{ ...CONFIG, ssm_cfg: { ...SSM, dt_min: 1 } }, /dt_min 1 must not be above dt_max 0.1/],
+    [{ ...CONFIG, ssm_cfg: { ...SSM, dt_min: 1 } }, /dt_min, dt_max: 1 must not be above 0.1/],
     [{ ...CONFIG, attn_layer_idx: [1] }, /attn_layer_idx: expected an empty list/],
     [{ ...CONFIG, vocab_size: undefined }, /vocab_size is missing/],
     [{ ...CONFIG, model_type: "mamba" }, /model_type: expected "mamba3", got "mamba"/],

@@ -8,7 +8,7 @@ import { check } from "@lenggen/kernels";
 import {
   choiceField, type ConfigInput, type ConfigOptions, nullableField, optionalField, readConfig, wholeField,
 } from "@lenggen/kernels/nn";
-import { checkRange, DECAY_RANGE } from "../init";
+import { checkRanges, DECAY_RANGE } from "../init";
 
 // Bounds are far above any published model; they keep a hostile file from asking for endless tables.
 const [count, layers, vocabulary] = [wholeField({ to: 2 ** 20 }), wholeField({ to: 2 ** 12 }), wholeField({ to: 2 ** 24 })];
@@ -60,7 +60,7 @@ export function parseRwkv6Config(json: unknown, options: ConfigOptions = {}): Rw
   check(width % headSize === 0, "E_CONFIG", () => `config: head_size ${headSize} must divide n_embd ${width}`);
   const innerWidth = parsed.dim_ffn ?? Math.floor((3.5 * width) / 32) * 32;
   check(innerWidth >= 1, "E_CONFIG", () => `config: dim_ffn must be given for an n_embd as small as ${width}`);
-  checkRange("decay_init_range", parsed.decay_init_range);
+  checkRanges({ decay_init_range: parsed.decay_init_range });
   return {
     width, layers: parsed.n_layer, vocabulary: parsed.vocab_size, heads: width / headSize, headSize, innerWidth,
     mixRank: parsed.d_mix_lora, decayRank: parsed.d_decay_lora, decayRange: parsed.decay_init_range,

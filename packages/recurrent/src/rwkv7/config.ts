@@ -8,7 +8,7 @@ import { check } from "@lenggen/kernels";
 import {
   choiceField, type ConfigInput, type ConfigOptions, nullableField, optionalField, readConfig, wholeField,
 } from "@lenggen/kernels/nn";
-import { checkRange, DECAY_RANGE } from "../init";
+import { checkRanges, DECAY_RANGE } from "../init";
 
 // Bounds are far above any published model; they keep a hostile file from asking for endless tables.
 const [count, layers, vocabulary] = [wholeField({ to: 2 ** 20 }), wholeField({ to: 2 ** 12 }), wholeField({ to: 2 ** 24 })];
@@ -69,7 +69,7 @@ export function parseRwkv7Config(json: unknown, options: ConfigOptions = {}): Rw
   const { n_embd: width, head_size: headSize } = parsed;
   check(width % headSize === 0, "E_CONFIG", () => `config: head_size ${headSize} must divide n_embd ${width}`);
   const range = parsed.decay_init_range;
-  checkRange("decay_init_range", range);
+  checkRanges({ decay_init_range: range });
   check(range === null || range[1] < FASTEST_DECAY, "E_CONFIG", () =>
     `config: decay_init_range [${range!.join(", ")}] must end below ${FASTEST_DECAY.toFixed(4)}, the fastest decay of RWKV-7`);
   const rank = (factor: number) => Math.max(32, Math.round((factor * Math.sqrt(width)) / 32) * 32);

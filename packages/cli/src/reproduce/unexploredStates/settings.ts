@@ -198,7 +198,8 @@ export function withModel(settings: ReproductionSettings, { config: model, state
     return others;
   };
   return {
-    ...rest, base, postTraining, model, methods: own(settings.methods), measuredNoise: true, joinDocuments: together || settings.joinDocuments,
+    ...rest, base, postTraining, model, methods: own(settings.methods), measuredNoise: true,
+    joinDocuments: together || settings.joinDocuments,
     ...(recallTraining && recall && { recallTraining: { ...recallTraining, model, methods: own(recallTraining.methods) } }),
   };
 }
