@@ -3,7 +3,7 @@
  * per setting, post-trains copies of it, and writes the ratio of streaming to short-context loss at each length.
  *
  *   node scripts/collapse-search.mjs name=quick layers=4 width=128 aRange=0.01,0.3 steps=1500 ... >> results/collapse-search.jsonl
- *   node scripts/collapse-search.mjs preset=gla-tiny-byte fields='{"gate_logit_normalizer":256}' ... >> results/collapse-search.jsonl
+ *   node scripts/collapse-search.mjs preset=gla-tiny-byte fields='{"decay_init_range":[1e-5,1e-3]}' ... >> results/collapse-search.jsonl
  *
  * Without a preset the model is a Mamba-2 of the given sizes; `fields` are laid over the preset's configuration.
  * One line of JSON per call on stdout; progress on stderr. Needs the packages built (npm test or npm start does it).
