@@ -34,7 +34,7 @@ export interface OpenedRun {
  * Makes the store ready and says where to go on.
  *
  * Throws `E_EXISTS` when the store holds something else than a run, or a run while `resume` is false; `E_CONFIG`
- * with every difference when it holds a run with other settings (see {@link settingsToGoOn}); `E_FORMAT` when run.json is damaged.
+ * when it holds a run with another model or other settings (see {@link settingsToGoOn}); `E_FORMAT` when run.json is damaged.
  */
 export async function openRun(store: RunStore, record: Omit<RunRecord, "format">, { resume, onNew }: OpenRunOptions): Promise<OpenedRun> {
   await store.prepare();

@@ -17,6 +17,8 @@ export interface BenchCase {
   readonly bytes: number;
   /** Tokens that one run handles, where that says something. */
   readonly tokens?: number;
+  /** What the op's composed form is timed with; the same unless given. */
+  readonly composed?: BenchCase;
   /** Makes the inputs; the body does the work once and may return tensors, which are freed. */
   prepare(device: Device, seed: number): BenchRun;
 }

@@ -52,6 +52,9 @@ export const bench: CommandSpec = {
     if (about.software) out.note(
       "lenggen: this adapter is software: its times and shares say nothing of a GPU; operations, bytes and counts are the same on any");
     const how: MeasureOptions = { seed: common.seed, profiled, effort: about.software ? { ...LEAST_EFFORT, signal } : { signal } };
+    const shorter = composed ? [...new Set(cases.flatMap(({ kernel, composed: form }) => (form ? [kernel] : [])))] : [];
+    if (shorter.length > 0) out.note(`lenggen: the composed form of ${shorter.join(", ")} is timed with fewer steps (T in the table): it `
+      + "takes them one by one, in ops of their own, thousands of them minutes and gigabytes");
     const progress = new Progress("bench", cases.length * threadCounts.length, { unit: "cases", alike: false });
     const timings: { item: BenchCase; threads: number; measured: Measured }[] = [];
     // Measured before, between and after, and the best of each counts: a processor's clock is not the same all the time.
@@ -73,7 +76,8 @@ export const bench: CommandSpec = {
         progress.update(timings.length, `${item.kernel} ${item.shape}`);
         timings.push({ item, threads, measured: await measure(open, item, how) });
         if (!other || !COMPOSED.some(({ op }) => op.name === item.kernel.split("+")[0])) continue;
-        const twin = { ...item, kernel: `${item.kernel} composed` };
+        const { composed: same = item } = item;
+        const twin = { ...same, kernel: `${item.kernel} composed` };
         timings.push({ item: twin, threads, measured: await measure({ plain: other }, twin,
           { ...how, effort: { ...LEAST_EFFORT, signal } }) });
       }
