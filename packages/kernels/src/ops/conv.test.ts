@@ -6,6 +6,7 @@ import {
 import type { Tensor } from "../tensor";
 import { zeros } from "./memory";
 import { causalConv } from "./conv";
+import { lengthsOf } from "./scan.fixture";
 import { concat, slice, transpose } from "./view";
 
 interface Case {
@@ -39,10 +40,6 @@ const pieces = (lengths: readonly number[], options: { silu?: boolean; split?: n
   }
   return [...parts[0]!.map((_, i) => concat(parts.map((outputs) => outputs[i]!), 1)), state];
 };
-
-function lengthsOf(T: number, length: number): number[] {
-  return Array.from({ length: Math.ceil(T / length) }, (_, i) => Math.min(length, T - i * length));
-}
 
 describe("the reference convolution", () => {
   it("has the gradient that finite differences give, states included", async () => {

@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { compareEvaluations, compareWithGoldenScan, compareWithReference, checkGradient, checkLeaks, checkSameBits, eachDevice, evaluate,
-  expectError, type HostTensor, host, normals, referenceDevice, type TestFunction, testRandom, uniforms } from "../testing";
+  expectError, type HostTensor, host, normals, referenceDevice, type TestFunction, testRandom } from "../testing";
 import { detach } from "../tape";
 import type { Tensor } from "../tensor";
 import { deltaRule, deltaRuleOperations } from "./deltaRule";
 import { zeros } from "./memory";
-import { concat, slice } from "./view";
+import { type Decay, decays, inPieces, lengthsOf } from "./scan.fixture";
 
 interface Case {
   T: number;
@@ -13,21 +13,8 @@ interface Case {
   K?: number;
   V?: number;
   B?: number;
-  decay?: Decay;
-}
-
-/** How a is drawn: as in RWKV-7, weak (long memory), none, strong (forgets in one step), from 1e-4 to 300, or bursts. */
-type Decay = "rwkv7" | "weak" | "none" | "strong" | "wide" | "bursts";
-
-function decays(seed: number, shape: number[], kind: Decay): HostTensor {
-  if (kind === "rwkv7") return uniforms(seed, shape, -0.607, 0);
-  if (kind === "weak") return uniforms(seed, shape, -1e-3, 0);
-  if (kind === "none") return uniforms(seed, shape, 0, 0);
-  if (kind === "strong") return uniforms(seed, shape, -50, -49);
-  const next = testRandom(seed);
-  const wide = () => -(1e-4 * 3e6 ** next());
-  const burst = () => (next() < 0.2 ? -50 : -0.01 * next());
-  return host(Array.from({ length: shape.reduce((x, y) => x * y, 1) }, kind === "wide" ? wide : burst), shape);
+  /** How a is drawn; from a number to 0 as in a trained model. */
+  decay?: Decay | number;
 }
 
 /** Vectors of length 1 along the last axis, times a number from 0 to 1 of each: so that removal keeps the state bounded. */
@@ -45,7 +32,7 @@ function directions(seed: number, shape: number[], sign: number, rate = false): 
 }
 
 /** q, k, v, a, remove, write, state; remove and write are opposite but for the rate, as in RWKV-7, and slightly off. */
-function inputs({ T, H = 3, K = 8, V = 16, B = 2, decay = "rwkv7" }: Case): HostTensor[] {
+function inputs({ T, H = 3, K = 8, V = 16, B = 2, decay = -0.607 }: Case): HostTensor[] {
   const keys = [B, T, H, K];
   const remove = directions(5, keys, -1);
   const write = directions(5, keys, 1, true);
@@ -61,24 +48,7 @@ type Options = { scale?: number; chunk?: number };
 const full = (options?: Options): TestFunction => (q, k, v, a, remove, write, state) =>
   Object.values(deltaRule({ q, k, v, a, remove, write, state }, options));
 
-/** The same in several calls, each starting from the state that the one before left. */
-const pieces = (lengths: readonly number[], options?: Options): TestFunction => (q, k, v, a, remove, write, initial) => {
-  let state = initial;
-  let start = 0;
-  const ys: Tensor[] = [];
-  for (const length of lengths) {
-    const cut = (t: Tensor) => slice(t, 1, start, start + length);
-    const out = deltaRule({ q: cut(q!), k: cut(k!), v: cut(v!), a: cut(a!), remove: cut(remove!), write: cut(write!), state }, options);
-    ys.push(out.y);
-    state = out.state;
-    start += length;
-  }
-  return [concat(ys, 1), state!];
-};
-
-function lengthsOf(T: number, length: number): number[] {
-  return Array.from({ length: Math.ceil(T / length) }, (_, i) => Math.min(length, T - i * length));
-}
+const pieces = (lengths: readonly number[], options?: Options) => inPieces(lengths, { run: full(options), timed: [0, 1, 2, 3, 4, 5], state: 6 });
 
 describe("the reference of the delta rule", () => {
   it("has the gradient that finite differences give, states included", async () => {

@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { compareEvaluations, compareWithGoldenScan, compareWithReference, checkGradient, checkLeaks, checkSameBits, eachDevice, evaluate,
-  expectError, type HostTensor, host, normals, referenceDevice, type TestFunction, testRandom, uniforms } from "../testing";
+  expectError, type HostTensor, host, normals, referenceDevice, type TestFunction, uniforms } from "../testing";
 import { detach } from "../tape";
 import type { Tensor } from "../tensor";
 import { gatedDeltaRule, gatedDeltaRuleOperations } from "./gatedDeltaRule";
 import { zeros } from "./memory";
-import { concat, slice } from "./view";
+import { type Decay, decays, inPieces, lengthsOf } from "./scan.fixture";
 
 interface Case {
   T: number;
@@ -14,23 +14,10 @@ interface Case {
   K?: number;
   V?: number;
   B?: number;
-  decay?: Decay;
+  /** How a is drawn; from a number to 0 as in a trained model. */
+  decay?: Decay | number;
   /** A gate for each channel of the key. */
   channels?: boolean;
-}
-
-/** How a is drawn: mixed as in a trained model, weak (long memory), none, strong (forgets in one step), from 1e-4 to 300, or bursts. */
-type Decay = "mixed" | "weak" | "none" | "strong" | "wide" | "bursts";
-
-function decays(seed: number, shape: number[], kind: Decay): HostTensor {
-  if (kind === "mixed") return uniforms(seed, shape, -1.5, 0);
-  if (kind === "weak") return uniforms(seed, shape, -1e-3, 0);
-  if (kind === "none") return uniforms(seed, shape, 0, 0);
-  if (kind === "strong") return uniforms(seed, shape, -50, -49);
-  const next = testRandom(seed);
-  const wide = () => -(1e-4 * 3e6 ** next());
-  const burst = () => (next() < 0.2 ? -50 : -0.01 * next());
-  return host(Array.from({ length: shape.reduce((x, y) => x * y, 1) }, kind === "wide" ? wide : burst), shape);
 }
 
 /** Keys of length 1, as models have them: with beta below 2 the state stays bounded. */
@@ -41,7 +28,7 @@ function unitKeys(seed: number, shape: number[]): HostTensor {
 }
 
 /** q, k, v, a, beta, state */
-function inputs({ T, H = 3, HV = H, K = 8, V = 16, B = 2, decay = "mixed", channels = false }: Case): HostTensor[] {
+function inputs({ T, H = 3, HV = H, K = 8, V = 16, B = 2, decay = -1.5, channels = false }: Case): HostTensor[] {
   return [
     normals(1, [B, T, H, K]), unitKeys(2, [B, T, H, K]), normals(3, [B, T, HV, V]),
     decays(4, channels ? [B, T, HV, K] : [B, T, HV], decay), uniforms(5, [B, T, HV], 0, 1.2), normals(6, [B, HV, K, V]),
@@ -53,24 +40,7 @@ type Options = { scale?: number; chunk?: number };
 const full = (options?: Options): TestFunction => (q, k, v, a, beta, state) =>
   Object.values(gatedDeltaRule({ q, k, v, a, beta, state }, options));
 
-/** The same in several calls, each starting from the state that the one before left. */
-const pieces = (lengths: readonly number[], options?: Options): TestFunction => (q, k, v, a, beta, initial) => {
-  let state = initial;
-  let start = 0;
-  const ys: Tensor[] = [];
-  for (const length of lengths) {
-    const cut = (t: Tensor) => slice(t, 1, start, start + length);
-    const out = gatedDeltaRule({ q: cut(q!), k: cut(k!), v: cut(v!), a: cut(a!), beta: cut(beta!), state }, options);
-    ys.push(out.y);
-    state = out.state;
-    start += length;
-  }
-  return [concat(ys, 1), state!];
-};
-
-function lengthsOf(T: number, length: number): number[] {
-  return Array.from({ length: Math.ceil(T / length) }, (_, i) => Math.min(length, T - i * length));
-}
+const pieces = (lengths: readonly number[], options?: Options) => inPieces(lengths, { run: full(options), timed: [0, 1, 2, 3, 4], state: 5 });
 
 describe("the reference of the gated delta rule", () => {
   it("has the gradient that finite differences give, states included", async () => {

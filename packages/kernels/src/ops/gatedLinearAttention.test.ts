@@ -6,7 +6,7 @@ import { detach } from "../tape";
 import type { Tensor } from "../tensor";
 import { gatedLinearAttention, gatedLinearAttentionOperations } from "./gatedLinearAttention";
 import { zeros } from "./memory";
-import { concat, slice } from "./view";
+import { inPieces, lengthsOf } from "./scan.fixture";
 
 interface Case {
   T: number;
@@ -50,24 +50,7 @@ const full = (chunk?: number): TestFunction => (q, k, v, a, state, bonus) => {
   return [out.y, out.state];
 };
 
-/** The same in several calls, each starting from the state that the one before left. */
-const pieces = (lengths: readonly number[], chunk?: number): TestFunction => (q, k, v, a, initial, bonus) => {
-  let state = initial;
-  let start = 0;
-  const ys: Tensor[] = [];
-  for (const length of lengths) {
-    const cut = (t: Tensor) => slice(t, 1, start, start + length);
-    const out = gatedLinearAttention({ q: cut(q!), k: cut(k!), v: cut(v!), a: cut(a!), bonus, state }, { chunk, scale: 0.5 });
-    ys.push(out.y);
-    state = out.state;
-    start += length;
-  }
-  return [concat(ys, 1), state!];
-};
-
-function lengthsOf(T: number, length: number): number[] {
-  return Array.from({ length: Math.ceil(T / length) }, (_, i) => Math.min(length, T - i * length));
-}
+const pieces = (lengths: readonly number[], chunk?: number) => inPieces(lengths, { run: full(chunk), timed: [0, 1, 2, 3], state: 4 });
 
 const BOTH = [{ bonus: false }, { bonus: true }];
 

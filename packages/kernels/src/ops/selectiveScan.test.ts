@@ -8,8 +8,9 @@ import { compareEvaluations, compareWithReference, checkGradient, checkLeaks, ch
   uniforms } from "../testing";
 import { add, mul, silu, softplus } from "./elementwise";
 import { zeros } from "./memory";
+import { inPieces } from "./scan.fixture";
 import { selectiveScan, selectiveScanOperations } from "./selectiveScan";
-import { concat, reshape, slice, transpose } from "./view";
+import { reshape, transpose } from "./view";
 
 interface Case {
   T: number;
@@ -49,20 +50,7 @@ const full = (chunk?: number): TestFunction => (x, dt, a, b, c, d, state) => {
   return [out.y, out.state];
 };
 
-/** The same in several calls, each starting from the state that the one before left. */
-const pieces = (lengths: readonly number[], chunk?: number): TestFunction => (x, dt, a, b, c, d, initial) => {
-  let state = initial;
-  let start = 0;
-  const ys: Tensor[] = [];
-  for (const length of lengths) {
-    const cut = (t: Tensor) => slice(t, 1, start, start + length);
-    const out = selectiveScan({ x: cut(x), dt: cut(dt), a, b: cut(b), c: cut(c), d, state }, { chunk });
-    ys.push(out.y);
-    state = out.state;
-    start += length;
-  }
-  return [concat(ys, 1), state];
-};
+const pieces = (lengths: readonly number[], chunk?: number) => inPieces(lengths, { run: full(chunk), timed: [0, 1, 3, 4], state: 6 });
 
 describe("the reference's selective scan", () => {
   it("has the gradient that finite differences give, states included", async () => {

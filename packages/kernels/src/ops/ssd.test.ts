@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
 import type { Device } from "../device";
 import { compareEvaluations, compareWithReference, checkGradient, checkLeaks, checkSameBits, eachDevice, evaluate, expectError,
-  type HostTensor, host, normals, referenceDevice, type TestFunction, testRandom, uniforms } from "../testing";
+  type HostTensor, host, normals, referenceDevice, type TestFunction, uniforms } from "../testing";
 import { detach } from "../tape";
 import type { Tensor } from "../tensor";
 import { zeros } from "./memory";
+import { type Decay, decays, inPieces, lengthsOf } from "./scan.fixture";
 import { ssd, ssdOperations } from "./ssd";
-import { concat, slice } from "./view";
 
 interface Case {
   T: number;
@@ -15,23 +15,12 @@ interface Case {
   N?: number;
   G?: number;
   B?: number;
-  decay?: Decay;
-}
-
-/** How a is drawn: mixed as in a trained model, weak (long memory), none at all, strong (forgets in one step), bursts. */
-type Decay = "mixed" | "weak" | "none" | "strong" | "bursts";
-
-function decays(seed: number, shape: number[], kind: Decay): HostTensor {
-  if (kind === "mixed") return uniforms(seed, shape, -1.5, 0);
-  if (kind === "weak") return uniforms(seed, shape, -1e-3, 0);
-  if (kind === "none") return uniforms(seed, shape, 0, 0);
-  if (kind === "strong") return uniforms(seed, shape, -50, -49);
-  const next = testRandom(seed);
-  return host(Array.from({ length: shape.reduce((x, y) => x * y, 1) }, () => (next() < 0.2 ? -50 : -0.01 * next())), shape);
+  /** How a is drawn; from a number to 0 as in a trained model. */
+  decay?: Decay | number;
 }
 
 /** x, dt, a, b, c, d, state */
-function inputs({ T, H = 3, P = 8, N = 16, G = 1, B = 2, decay = "mixed" }: Case): HostTensor[] {
+function inputs({ T, H = 3, P = 8, N = 16, G = 1, B = 2, decay = -1.5 }: Case): HostTensor[] {
   return [
     normals(1, [B, T, H, P]), uniforms(2, [B, T, H], 0.1, 1), decays(3, [B, T, H], decay),
     normals(4, [B, T, G, N]), normals(5, [B, T, G, N]), normals(6, [H]), normals(7, [B, H, P, N]),
@@ -43,24 +32,7 @@ const full = (chunk?: number): TestFunction => (x, dt, a, b, c, d, state) => {
   return [out.y, out.state];
 };
 
-/** The same in several calls, each starting from the state that the one before left. */
-const pieces = (lengths: readonly number[], chunk?: number): TestFunction => (x, dt, a, b, c, d, initial) => {
-  let state = initial;
-  let start = 0;
-  const ys: Tensor[] = [];
-  for (const length of lengths) {
-    const cut = (t: Tensor | undefined) => slice(t!, 1, start, start + length);
-    const out = ssd({ x: cut(x), dt: cut(dt), a: cut(a), b: cut(b), c: cut(c), d: d, state }, { chunk });
-    ys.push(out.y);
-    state = out.state;
-    start += length;
-  }
-  return [concat(ys, 1), state];
-};
-
-function lengthsOf(T: number, length: number): number[] {
-  return Array.from({ length: Math.ceil(T / length) }, (_, i) => Math.min(length, T - i * length));
-}
+const pieces = (lengths: readonly number[], chunk?: number) => inPieces(lengths, { run: full(chunk), timed: [0, 1, 2, 3, 4], state: 6 });
 
 describe("the reference scan", () => {
   it("has the gradient that finite differences give, states included", async () => {
