@@ -3,23 +3,27 @@
  * <folder>/README.md, one row for each family: whether it collapses beyond its training length, which methods mend it, and what the
  * paper says of it.
  *
- *   node scripts/families-table.mjs results/unexplored-states/families
+ *   node scripts/families-table.mjs results/unexplored-states/families results/unexplored-states/quick
+ *
+ * Folders after the first are those of one family each.
  *
  * Needs the packages built (npm test or npm start does it).
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { familyFacts, findings, formatLength, METHOD_STYLES, METHODS } from "../packages/evals/dist/index.js";
 
 /** A method mends what the base loses where at most so much of it is left at the end, in every seed. */
 const LEFT = 0.1;
 const SEED = /^seed-\d+\.json$/;
 
-const folder = process.argv[2];
-if (!folder || !existsSync(folder)) throw new Error("usage: node scripts/families-table.mjs <folder of folders with seed-*.json>");
-const runs = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory()).map(({ name }) => {
-  const files = readdirSync(join(folder, name)).filter((file) => SEED.test(file)).sort();
-  return { name, reports: files.map((file) => JSON.parse(readFileSync(join(folder, name, file), "utf8"))) };
+const [folder, ...others] = process.argv.slice(2);
+if (!folder || !existsSync(folder))
+  throw new Error("usage: node scripts/families-table.mjs <folder of folders with seed-*.json> [another folder with seed-*.json] ...");
+const inside = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory()).map(({ name }) => join(folder, name));
+const runs = [...inside, ...others].map((place) => {
+  const files = readdirSync(place).filter((file) => SEED.test(file)).sort();
+  return { name: basename(place), reports: files.map((file) => JSON.parse(readFileSync(join(place, file), "utf8"))) };
 }).filter(({ reports }) => reports.length > 0);
 if (runs.length === 0) throw new Error(`${folder} holds no folder with a seed-*.json`);
 
@@ -57,9 +61,9 @@ const families = runs.map(({ name, reports }) => {
 const lengths = new Set(families.flatMap(({ found }) => Object.values(found).flat().map(({ length }) => length)));
 const end = [...lengths].map(formatLength).join(", ");
 const summary = table(
-  ["family", "parameters", "bits per byte inside", "base", `base's ratio at ${end}`, "mended by", "the paper"],
-  families.map(({ label, parameters, found, mended, claim }) => [
-    label, parameters.toLocaleString("en"), spread(found.base.map(({ insideBits }) => insideBits), 3), verdictOf(found.base),
+  ["family", "parameters", "seeds", "bits per byte inside", "base", `base's ratio at ${end}`, "mended by", "the paper"],
+  families.map(({ label, parameters, reports, found, mended, claim }) => [
+    label, parameters.toLocaleString("en"), reports.length, spread(found.base.map(({ insideBits }) => insideBits), 3), verdictOf(found.base),
     spread(found.base.map(({ ratio }) => ratio), 3), mended, claim,
   ]),
 );
@@ -86,7 +90,7 @@ Each family's byte model is trained on ${[...new Set(families.map(({ reports }) 
 at a time, trained on with each method, and read to ${end} bytes. Ratio: the loss over that with a short context. A model holds with a ratio
 of at most 1.01 at every length, collapses with 1.10 or more at the end, and loses with what lies between. A method mends where at most a
 tenth of what the base loses is left at the end, in every seed.
-Over ${[...new Set(families.map(({ reports }) => reports.length))].join(", ")} seeds: mean, and least to most.
+Mean over the seeds, and least to most.
 
 ${summary}
 
@@ -106,7 +110,7 @@ ${reasons.join("\n")}
 
 \`\`\`sh
 ${families.flatMap(({ reports }) => reports.map(({ command }) => command)).join("\n")}
-node scripts/families-table.mjs ${folder}
+node scripts/families-table.mjs ${[folder, ...others].join(" ")}
 \`\`\`
 
 Each \`report.json\` is copied here as \`<family>/seed-N.json\`; every setting stands in it. Seconds: ${

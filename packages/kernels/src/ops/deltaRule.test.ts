@@ -48,7 +48,8 @@ type Options = { scale?: number; chunk?: number };
 const full = (options?: Options): TestFunction => (q, k, v, a, remove, write, state) =>
   Object.values(deltaRule({ q, k, v, a, remove, write, state }, options));
 
-const pieces = (lengths: readonly number[], options?: Options) => inPieces(lengths, { run: full(options), timed: [0, 1, 2, 3, 4, 5], state: 6 });
+const pieces = (lengths: readonly number[], options?: Options) =>
+  inPieces(lengths, { run: full(options), timed: [0, 1, 2, 3, 4, 5], state: 6 });
 
 describe("the reference of the delta rule", () => {
   it("has the gradient that finite differences give, states included", async () => {

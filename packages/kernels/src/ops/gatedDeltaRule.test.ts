@@ -40,7 +40,8 @@ type Options = { scale?: number; chunk?: number };
 const full = (options?: Options): TestFunction => (q, k, v, a, beta, state) =>
   Object.values(gatedDeltaRule({ q, k, v, a, beta, state }, options));
 
-const pieces = (lengths: readonly number[], options?: Options) => inPieces(lengths, { run: full(options), timed: [0, 1, 2, 3, 4], state: 5 });
+const pieces = (lengths: readonly number[], options?: Options) =>
+  inPieces(lengths, { run: full(options), timed: [0, 1, 2, 3, 4], state: 5 });
 
 describe("the reference of the gated delta rule", () => {
   it("has the gradient that finite differences give, states included", async () => {
