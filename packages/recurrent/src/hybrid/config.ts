@@ -8,7 +8,7 @@
  *
  * Parameters are called `layers.<place>.<block>.…`.
  */
-import { LenggenError } from "@lenggen/kernels";
+import { check, LenggenError, nearest } from "@lenggen/kernels";
 import {
   type Block, choiceField, type ConfigInput, type ConfigOptions, type ConfigOutput, type Field, flagField, listField, numberField,
   optionalField, readConfig, sectionField, wholeField,
@@ -96,8 +96,13 @@ const partOf = (json: unknown, name: string): unknown =>
 
 /** Throws `E_CONFIG` naming the field, its value and what it may be, or the field or block that there is none of. */
 export function parseHybridConfig(json: unknown, options: ConfigOptions = {}): HybridConfig {
-  const given = partOf(json, "blocks");
-  const names = namesIn(partOf(json, "layers")) ?? (given !== null && typeof given === "object" ? Object.keys(given) : []);
+  const blocks = partOf(json, "blocks");
+  const given = blocks !== null && typeof blocks === "object" && !Array.isArray(blocks) ? Object.keys(blocks) : [];
+  const names = namesIn(partOf(json, "layers")) ?? given;
+  // Said before what else there is: a block that layers misspell would seem to be one that stands nowhere.
+  const strangers = given.length > 0 ? names.filter((name) => !given.includes(name)) : [];
+  check(strangers.length === 0, "E_CONFIG", () => `config: layers name ${strangers.join(", ")}, which blocks does not describe`
+    + `${nearest(strangers[0]!, given.filter((name) => !names.includes(name)))}; it describes ${given.join(", ")}`);
   const parsed = readConfig({ fields: fieldsFor(names) }, json, options);
   const config: HybridConfig = {
     width: parsed.hidden_size,

@@ -133,8 +133,8 @@ describe("configurations of hybrids", () => {
   const changed = (name: string, block: object) => ({ ...one, blocks: { ...one.blocks, [name]: block } });
   it.each<[object, RegExp]>([
     [{ ...one, layers: ["ssm", "mlp"] }, /there is no field blocks\.window; correct or remove it/],
-    [{ ...one, layers: ["ssm", "windows", "mlp"] }, /no field blocks\.window \(did you mean "windows"\?\)/],
-    [{ ...one, layers: [...one.layers, "full"] }, /blocks\.full is missing; expected an object/],
+    [{ ...one, layers: ["ssm", "windows", "mlp"] }, /layers name windows, which blocks does not describe \(did you mean "window"\?\); it describes ssm, window, mlp$/],
+    [{ ...one, layers: [...one.layers, "full"] }, /layers name full, which blocks does not describe; it describes ssm, window, mlp$/],
     [{ ...one, layers: [] }, /layers: expected a list of 1 to 1024, each the name of a block .*, got a list of 0/],
     [{ ...one, layers: [["ssm", "ssm"], "window", "mlp"] }, /layers\.0: expected .* different ones .*, got a list of 2/],
     [{ ...one, layers: ["norm"] }, /layers\.0: expected the name of a block \(letters, digits and _, and not "norm"\)/],

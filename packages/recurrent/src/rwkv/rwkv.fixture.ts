@@ -11,6 +11,8 @@ import { lossesOfTraining, stirred } from "../training.fixture";
 /** A family, and a small model of it with a vocabulary of 30. */
 export interface RwkvCase<State extends Tree> {
   readonly label: string;
+  /** What a layer's state calls the sum over the past. */
+  readonly sum: string;
   readonly config: { readonly vocab_size: number; readonly head_size: number };
   make(config: unknown): SequenceModel<State>;
 }
@@ -91,7 +93,7 @@ export async function expectStartingValues(
 }
 
 /** What is decayed, which states there are, and that another family's are refused. */
-export function describeParts<State extends Tree>({ label, config, make }: RwkvCase<State>): void {
+export function describeParts<State extends Tree>({ label, sum, config, make }: RwkvCase<State>): void {
   describe(`parameters and states of ${label}`, () => {
     it("decay where the authors' do: in matrices called weight", () => {
       const model = make(config);
@@ -101,7 +103,7 @@ export function describeParts<State extends Tree>({ label, config, make }: RwkvC
       }
       expect(model.tokenTables).toEqual(["emb.weight", "head.weight"]);
       expect(model.stateLeaves.slice(0, 3)).toEqual([
-        { path: "layers.0.wkv", kind: "recurrent", layer: 0, headAxis: 1 },
+        { path: `layers.0.${sum}`, kind: "recurrent", layer: 0, headAxis: 1 },
         { path: "layers.0.attShift", kind: "window", layer: 0 },
         { path: "layers.0.ffnShift", kind: "window", layer: 0 },
       ]);
@@ -114,7 +116,7 @@ export function describeParts<State extends Tree>({ label, config, make }: RwkvC
       scope(() => {
         const [parameters, tokens] = [model.init(key(1), device), tokenTensor(device, [1, 2, 3], [1, 3], 30)];
         expect(() => model.forward(parameters, tokens, other.initialState(1, device) as never))
-          .toThrow(expect.objectContaining({ code: "E_ARGUMENT", message: expect.stringMatching(/layers\.0\.wkv is missing/) }));
+          .toThrow(expect.objectContaining({ code: "E_ARGUMENT", message: expect.stringMatching(new RegExp(`layers\\.0\\.${sum} is missing`)) }));
         const smaller = make({ ...config, head_size: config.head_size / 2 }).initialState(1, device);
         expect(() => model.forward(parameters, tokens, smaller)).toThrow(expect.objectContaining({ code: "E_SHAPE" }));
       });

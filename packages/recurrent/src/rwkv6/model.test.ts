@@ -14,7 +14,7 @@ describeGolden("rwkv6-tiny", {
 
 const CONFIG = { model_type: "rwkv6", n_layer: 2, n_embd: 24, vocab_size: 30, head_size: 12, dim_ffn: 40, d_mix_lora: 3, d_decay_lora: 5 };
 
-const FAMILY = { label: "RWKV-6", config: CONFIG, make: (config: unknown) => rwkv6(config) };
+const FAMILY = { label: "RWKV-6", sum: "wkv", config: CONFIG, make: (config: unknown) => rwkv6(config) };
 
 describeOnDevices(FAMILY);
 describeParts(FAMILY);

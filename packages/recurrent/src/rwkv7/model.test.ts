@@ -20,13 +20,13 @@ function keyFirst(values: ArrayLike<number>, shape: readonly number[]): number[]
 
 describeGolden("rwkv7-tiny", {
   load: (config, weights, device, dtype) => loadRwkv7({ ...config, ...RANKS }, weights, device, dtype),
-  states: { wkv: { name: "wkv", as: keyFirst }, attShift: { name: "att_shift" }, ffnShift: { name: "ffn_shift" } },
+  states: { wkv7: { name: "wkv", as: keyFirst }, attShift: { name: "att_shift" }, ffnShift: { name: "ffn_shift" } },
 });
 
 const CONFIG = { model_type: "rwkv7", n_layer: 2, n_embd: 24, vocab_size: 30, head_size: 12, dim_ffn: 40,
   d_decay_lora: 5, d_aaa_lora: 4, d_mv_lora: 3, d_gate_lora: 6 };
 
-const FAMILY = { label: "RWKV-7", config: CONFIG, make: (config: unknown) => rwkv7(config) };
+const FAMILY = { label: "RWKV-7", sum: "wkv7", config: CONFIG, make: (config: unknown) => rwkv7(config) };
 
 describeOnDevices(FAMILY);
 describeParts(FAMILY);

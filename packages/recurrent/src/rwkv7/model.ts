@@ -36,8 +36,8 @@ const gateFor = (rate: number): number => Math.log(rate / (FASTEST_DECAY - rate)
 /** One layer's state. */
 export interface Rwkv7LayerState {
   readonly [leaf: string]: Tensor;
-  /** The sum over the past [B, H, K, V]. */
-  readonly wkv: Tensor;
+  /** The sum over the past [B, H, K, V]; named as the authors' kernel is, since that of RWKV-6, `wkv`, has the same shape. */
+  readonly wkv7: Tensor;
   /** The last input of the time mix, behind its norm: [B, 1, D]. */
   readonly attShift: Tensor;
   /** The last input of the channel mix, behind its norm: [B, 1, D]. */
@@ -118,9 +118,9 @@ export function rwkv7TimeMix(c: Rwkv7Config, depth: Depth) {
     norm: norm.parameters,
   };
   const state = {
-    wkv: { shape: [heads, headSize, headSize], kind: "recurrent", headAxis: 1 },
+    wkv7: { shape: [heads, headSize, headSize], kind: "recurrent", headAxis: 1 },
     attShift: shiftState(width),
-  } satisfies StateParts as { wkv: StatePart; attShift: StatePart };
+  } satisfies StateParts as { wkv7: StatePart; attShift: StatePart };
   const block: Block<typeof parameters, typeof state> = {
     parameters,
     state,
@@ -146,13 +146,13 @@ export function rwkv7TimeMix(c: Rwkv7Config, depth: Depth) {
       const written = mul(key, addScalar(mul(addScalar(rate, -1), vectorOf(p.rate)), 1));
       const [q, k, v] = [receptance, written, value].map(byHead) as [Tensor, Tensor, Tensor];
       const read = deltaRule({
-        q, k, v, a: byHead(decay), remove: neg(removed), write: mul(removed, byHead(rate)), state: before?.wkv ?? null,
+        q, k, v, a: byHead(decay), remove: neg(removed), write: mul(removed, byHead(rate)), state: before?.wkv7 ?? null,
       });
       const now = mul(sum(mul(mul(q, k), p.bonus), { axes: -1, keepDims: true }), v); // [B,T,H,V]
       const normed = add(norm.forward(p.norm, rowsOf(reshape(read.y, u.shape))), rowsOf(reshape(now, u.shape)));
       return {
         out: reshape(linear(mul(normed, gate), p.output), u.shape),
-        state: { wkv: read.state, attShift: shifted.state },
+        state: { wkv7: read.state, attShift: shifted.state },
         ...(!p.v && { beside: reshape(own, u.shape) }),
       };
     },
