@@ -64,6 +64,7 @@ describe("models by name", () => {
       code: "E_UNKNOWN_NAME", message: expect.stringMatching(
         /did you mean "drt-tiny"\?\); there are .*mamba2: tiny-byte, .*; drt: drt-tiny.*; transformer: sliding-window-tiny/) as string,
     });
+    await expect(modelNamed("mamba2-130m")).rejects.toThrow('no model preset is named "mamba2-130m" (did you mean "130m"?)');
     expect(() => MODELS.make({ model_type: "drd" }))
       .toThrow(/model_type "drd" \(did you mean "drt"\?\); there are .*mamba2, .*drt, transformer/);
     expect(() => MODELS.make({ model_type: 3 })).toThrow(expect.objectContaining({ code: "E_CONFIG" }));

@@ -14,6 +14,7 @@ import { postTrain } from "./commands/postTrain";
 import { reproduce } from "./commands/reproduce";
 import { train } from "./commands/train";
 import { type Interrupts, watchInterrupts } from "./interrupt";
+import { inOptions } from "./optionNames";
 import { Output } from "./output";
 import { wholeNumber } from "./parse";
 import { EXIT, exitCodeOf, UsageError } from "./usage";
@@ -62,11 +63,13 @@ function commandOf(spec: CommandSpec): Command {
 
 /** Of the command that runs. */
 let interrupts: Interrupts | undefined;
+let options: Command["options"] = [];
 
 async function execute(spec: CommandSpec, command: Command): Promise<void> {
   const common = { ...command.opts<CommonOptions>(), seedGiven: command.getOptionValueSource("seed") === "cli" };
   const out = new Output(common.json);
   const devices = new Devices(common, out);
+  ({ options } = command);
   const { signal, stop } = (interrupts = watchInterrupts({ userSignals: command.opts<Partial<SavingOptions>>().saveOnSignal }));
   try {
     await spec.run({ out, common, signal, openDevice: (options) => devices.open(options) }, command.args, command.opts());
@@ -84,7 +87,7 @@ function report(error: unknown, argv: readonly string[], json: boolean): number 
   if (known === undefined) return EXIT.usage; // no command: commander has shown the help
   const exitCode = exitCodeOf(known);
   const code = known instanceof LenggenError ? known.code : "E_INTERNAL";
-  const message = (known instanceof Error ? known.message : inspect(known)).replaceAll(/\s*\n\s*/g, " ");
+  const message = inOptions((known instanceof Error ? known.message : inspect(known)).replaceAll(/\s*\n\s*/g, " "), options);
   process.stderr.write(`lenggen: ${message} [${code}]\n`);
   if (process.env.LENGGEN_DEBUG && known instanceof Error) process.stderr.write(`${known.stack}\n`);
   if (json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);

@@ -3,7 +3,8 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { findCheckpoint, settingsOfRun } from "./models";
+import { open } from "@lenggen/kernels";
+import { findCheckpoint, loadCheckpoint, modelNamed, modelOf, settingsOfRun } from "./models";
 
 const folder = await mkdtemp(join(tmpdir(), "lenggen-models-"));
 afterAll(() => rm(folder, { recursive: true }));
@@ -43,6 +44,25 @@ describe("what a run recorded", () => {
   it("is refused where it is damaged", async () => {
     const { checkpoint } = await runWith("damaged", '{"settings": ');
     await expect(settingsOfRun(checkpoint)).rejects.toMatchObject({ code: "E_FORMAT" });
+  });
+});
+
+describe("a configuration that makes no model", () => {
+  it("is told by its file", async () => {
+    const file = join(folder, "wrong.json");
+    await writeFile(file, '{"model_type": "gla", "hidden_size": "wide"}');
+    await expect(modelNamed(file)).rejects.toMatchObject({ code: "E_CONFIG",
+      message: expect.stringMatching(/^\S+wrong\.json: \w+.*(expected|missing)/) as string });
+    const { checkpoint } = await runWith("wrong");
+    await writeFile(join(checkpoint, "config.json"), '{"model_type": "glaa"}');
+    for (const failing of [modelOf(checkpoint), (async () => {
+      await writeFile(join(checkpoint, "model.safetensors"), Uint8Array.of(2, 0, 0, 0, 0, 0, 0, 0, 0x7b, 0x7d));
+      const device = await open("reference");
+      return loadCheckpoint(checkpoint, device).finally(() => device.close());
+    })()]) {
+      await expect(failing).rejects.toMatchObject({ code: "E_CONFIG",
+        message: expect.stringMatching(/^\S+step-5\/config\.json: no family of models has the model_type "glaa"/) as string });
+    }
   });
 });
 

@@ -28,11 +28,28 @@ export async function modelNamed(name: string): Promise<SequenceModel> {
   if (preset) return preset;
   if (!name.endsWith(".json")) {
     throw new UsageError(
-      `no model preset is named "${name}"${nearest(name, [...MODELS.presets, ...Object.keys(MODELS.families)])}; `
+      `no model preset is named "${name}"${nearestModel(name)}; `
       + `there are ${presetsBetween("; ")}; or give the path of a config.json`,
       "E_UNKNOWN_NAME");
   }
-  return MODELS.make(await readConfig(name));
+  return ofFile(name, async () => MODELS.make(await readConfig(name)));
+}
+
+/** Mamba-2's presets go without its name, so that with it another family's would be the nearest. */
+function nearestModel(name: string): string {
+  const families = Object.entries(MODELS.families);
+  const own = families.flatMap(([family, { presets }]) => Object.keys(presets).filter((preset) => name === `${family}-${preset}`));
+  return nearest(own[0] ?? name, own.length > 0 ? own : [...MODELS.presets, ...families.map(([family]) => family)]);
+}
+
+/** The work on a configuration, whose errors then name its file. */
+async function ofFile<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof LenggenError) || !/^config\b/.test(error.message)) throw error;
+    throw new LenggenError(error.code, error.message.replace(/^config\b/, path), { cause: error });
+  }
 }
 
 /** Weights as Python's pickles, which published models of older days have. */
@@ -67,11 +84,12 @@ export const WEIGHTS_HELP = "how the model's matrices are kept: f32, or f16, whi
 
 /** Loads a checkpoint: config.json and its weights, in one file or several. With f16 its matrices are, and it can't be trained. */
 export async function loadCheckpoint(folder: string, device: Device, dtype: (typeof WEIGHTS)[number] = "f32"): Promise<LoadedModel> {
-  const config = await readConfig(join(folder, "config.json"));
+  const path = join(folder, "config.json");
+  const config = await readConfig(path);
   let weights: Weights | undefined;
   try {
-    weights = await openWeightsIn(folder);
-    return await MODELS.load(config, weights, device, dtype);
+    const opened = (weights = await openWeightsIn(folder));
+    return await ofFile(path, () => MODELS.load(config, opened, device, dtype));
   } catch (error) {
     throw withPlace(error, folder);
   } finally {
@@ -81,7 +99,8 @@ export async function loadCheckpoint(folder: string, device: Device, dtype: (typ
 
 /** The model of a checkpoint, without its weights. */
 export async function modelOf(checkpoint: string): Promise<SequenceModel> {
-  return MODELS.make(await readConfig(join(checkpoint, "config.json")), { unknownFields: "report" });
+  const path = join(checkpoint, "config.json");
+  return ofFile(path, async () => MODELS.make(await readConfig(path), { unknownFields: "report" }));
 }
 
 /** What the run that a checkpoint belongs to recorded, also of one that is named by a link; undefined when nothing is known of one. */

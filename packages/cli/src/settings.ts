@@ -3,7 +3,8 @@ import { type Json, type JsonObject, nearest, type Setting, type SettingsTable }
 import type { Command } from "commander";
 import { UsageError } from "./usage";
 
-const kebab = (name: string): string => name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+/** A setting's name as the command line has it. */
+export const kebab = (name: string): string => name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 /** Reads a value of the same kind as the setting's default. Throws when the setting does not accept it. */
 function parseSetting(option: string, setting: Setting, text: string): Json {

@@ -10,7 +10,8 @@ const PLACES = ["text", "base"] as const;
 
 /**
  * The settings with which a run that began with `there` goes on when `here` is asked for: its own, with the new number of steps. Throws
- * `E_CONFIG` with another model, or the first other differences, and why it can't be; `done`: steps of its last checkpoint, `where`: its place.
+ * `E_CONFIG` with another model, or the first other differences, and why it can't be; `done`: steps of its last checkpoint, `where`: its
+ * place.
  */
 export function settingsToGoOn(there: JsonRecord, here: JsonRecord, done: number, where: string): JsonRecord {
   const { schedule: begun = {}, steps: were, ...others } = there;
@@ -31,7 +32,7 @@ export function settingsToGoOn(there: JsonRecord, here: JsonRecord, done: number
   // A constant rate is the same at any length.
   check(rates["schedule"] === "constant" || next === length, "E_CONFIG", () =>
     `the learning rate of the run in ${where} falls over ${length} steps, those done by that measure; over ${next} they would have had `
-    + `other rates. Give ${length} as the schedule's length (scheduleSteps, --schedule-steps) for ${steps} steps of the run, `
+    + `other rates. Give ${length} as the schedule's length (scheduleSteps) for ${steps} steps of the run, `
     + "the final rate "
     + "behind its end; a run that is to grow names that length at its start, or has a constant schedule");
   const kept = next === steps && lengthThere === undefined ? rates : { ...rates, scheduleSteps: next };

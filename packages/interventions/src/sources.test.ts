@@ -283,6 +283,15 @@ describe("a state of another kind than numbers of fixed size", () => {
       expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(/resetPer must be batch/) as string }));
   });
 
+  it.each([["state-passing", "carryConvolution", false], ["tbtt", "carryConvolution", false], ["random-noise", "noisyConvolution", true],
+    ["fitted-noise", "noisyConvolution", true]] as const)("%s refuses %s = %s of a model without windows", (name, setting, value) => {
+    const bare = { ...model, stateLeaves: model.stateLeaves.filter(({ kind }) => kind !== "window") };
+    expect(() => createIntervention(name, bare, { [setting]: value })).toThrow(expect.objectContaining({ code: "E_CONFIG", message:
+      `${name}: ${setting} is ${value}, but this model of family ${model.family} has no convolution, nor another window of last inputs; `
+        + "leave it out" }));
+    createIntervention(name, bare, { [setting]: !value }).dispose();
+  });
+
   it("a window that is empty at first is carried whole, left out whole, and not reset for single sequences", async () => {
     const device = await open("reference");
     const request = { key: key(1), step: 1, microBatch: 0, batch: 2, device, dtype: "f32" } as const;

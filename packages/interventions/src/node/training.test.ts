@@ -134,7 +134,7 @@ describe("a run directory", () => {
     await at(4);
     const before = await readFile(join(folder, "run.json"), "utf8");
     await expect(at(6)).rejects.toEqual(coded("E_CONFIG", "falls over 4 steps", "other rates",
-      "Give 4 as the schedule's length (scheduleSteps, --schedule-steps) for 6 steps"));
+      "Give 4 as the schedule's length (scheduleSteps) for 6 steps"));
     await expect(at(6, 6)).rejects.toEqual(coded("E_CONFIG", "over 6 they would have had other rates"));
     expect(await readFile(join(folder, "run.json"), "utf8")).toBe(before);
     for (const given of [4, undefined]) expect((await at(6, given)).step).toBe(6); // once it is known, it need not be said again

@@ -5,7 +5,7 @@ import {
 } from "@lenggen/kernels";
 import type { InitialStates, SavedStates, StateRequest } from "../initialStates";
 import {
-  batchOf, drawResets, leavesByPath, mapState, type ResetOptions, resetSequences, resetSettings, withoutWindows, zeroShapes,
+  batchOf, checkWindows, drawResets, leavesByPath, mapState, type ResetOptions, resetSequences, resetSettings, withoutWindows, zeroShapes,
 } from "./reset";
 
 /** Options of state passing and truncated backpropagation through time. */
@@ -50,6 +50,7 @@ export function carriedStates(name: string, order: TokenOrder, model: SequenceMo
     `${name}: the state of a model of family ${model.family} grows with the stream (${growing?.path}) and can't be carried from batch `
     + "to batch; "
     + "train it with zero");
+  checkWindows(name, model, options.carryConvolution, "carryConvolution is false");
   const apart = options.resetPer === "sample" && options.resetProbability > 0;
   const empty = model.stateLeaves.find((leaf) => leaf.grows === true);
   const together = startsTogether(model);

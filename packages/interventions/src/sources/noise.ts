@@ -4,7 +4,7 @@ import {
   type Tree, zeros,
 } from "@lenggen/kernels";
 import type { StateRequest } from "../initialStates";
-import { drawResets, leavesByPath, mapState, type ResetOptions, resetSequences, resetSettings } from "./reset";
+import { checkWindows, drawResets, leavesByPath, mapState, type ResetOptions, resetSequences, resetSettings } from "./reset";
 
 /** Options that both kinds of noise share. */
 export interface NoiseOptions extends ResetOptions {
@@ -40,6 +40,7 @@ export function noisyStates(
 ): (request: StateRequest) => Tree | undefined {
   check(model.stateLeaves.some((leaf) => getsNoise(leaf, options)), "E_CONFIG", () =>
     `${name}: a model of family ${model.family} has no recurrent state to give noise to; train it with zero`);
+  checkWindows(name, model, !options.noisyConvolution, "noisyConvolution is true");
   const empty = model.stateLeaves.find((leaf) => leaf.grows === true && getsNoise(leaf, options));
   check(empty === undefined, "E_CONFIG", () =>
     `${name}: ${empty?.path} is empty at first, as the keys and values of attention are: noise can't stand for what was never read; `

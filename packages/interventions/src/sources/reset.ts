@@ -1,6 +1,6 @@
 /** Starting some sequences from zero although there is a state to start from. */
 import {
-  choiceSetting, type Device, dispose, type DType, hostRandom, type Key, leaves, mapTree, mul, numberSetting, type SequenceModel,
+  check, choiceSetting, type Device, dispose, type DType, hostRandom, type Key, leaves, mapTree, mul, numberSetting, type SequenceModel,
   type Settings, type StateLeaf, tensor, type Tensor, type Tree, zeros,
 } from "@lenggen/kernels";
 
@@ -67,6 +67,12 @@ export function withoutWindows(state: Tree, about: ReadonlyMap<string, StateLeaf
     if (about.get(path)?.kind !== "window") return leaf;
     return zeros(leaf.device, [leaf.shape[0]!, ...zero.get(path)!.slice(1)], leaf.dtype);
   });
+}
+
+/** Refuses a setting of windows, other than what holds unless given, of a model that has none: it would say nothing. `E_CONFIG`. */
+export function checkWindows(name: string, { family, stateLeaves }: SequenceModel, usual: boolean, given: string): void {
+  check(usual || stateLeaves.some(({ kind }) => kind === "window"), "E_CONFIG", () =>
+    `${name}: ${given}, but this model of family ${family} has no convolution, nor another window of last inputs; leave it out`);
 }
 
 /** What a model says about its state's leaves, by path. */
