@@ -53,5 +53,15 @@ What it says:
   average and the slowest settings still drift at 64k; with 0.01 to 0.02 they do not.
 - A text with planted keys to recall does not collapse either, although the same model does on plain text.
 - Noise of one size for all heads, or fitted to each head, does not: the states that long texts reach are not of that shape.
+
+## Other families
+
+Base models of the byte presets, trained alike (T = 256, batch 8, 1,500 steps) and read the same way; \`fields\` are laid over the preset.
+What the presets are like has changed since: those that collapse are the presets now.
+One line is \`node scripts/collapse-search.mjs preset=... fields='...' steps=1500 batch=8 methods= threads=1 >> results/collapse-search.jsonl\`.
+
+${[line(familyHead), line(familyHead.map(() => "---")), ...familyRows.map(line)].join("\n")}
+
+FAMILY_TEXT
 `);
 console.log("results/collapse-search.md");
