@@ -39,6 +39,23 @@ describe("lineChart", () => {
     ys.slice(1).forEach((y, i) => expect(y - ys[i]!).toBeGreaterThanOrEqual(14.9));
   });
 
+  test("on a logarithmic axis shows bands that reach to 0 or below it, and with them what lies beyond the lines", () => {
+    const points = (low: number) => [1, 2, 4, 8].map((x) => ({ x, y: x, interval: [low, 2 * x] as const }));
+    const bandOf = (low: number) => {
+      const series = [{ label: "base", method: "base" as const, points: points(low) }];
+      const svg = lineChart({ ...chart, y: { label: "loss", type: "log" }, series }, { width: 760 });
+      expect(svg).not.toMatch(/NaN|Infinity/);
+      return /<g[^>]*fill-opacity="0\.13"[^>]*>.*?<path d="([^"]+)"/s.exec(svg)![1]!.split(/[ML]/).length;
+    };
+    expect(bandOf(-3)).toBe(bandOf(0.9));
+    const wide = syntheticReport();
+    const models = wide.models.map((model) => ({ ...model, statePooledStd: model.statePooledStd!.map(({ position, std }, i) =>
+      ({ position, std: i === 0 ? std / 9 : std, ci95: [-1, 1.4 * std] as const })) }));
+    const highest = Math.max(...models.flatMap((model) => model.statePooledStd.map(({ std }) => std)));
+    expect(charts({ ...wide, models }).state!.y)
+      .toMatchObject({ type: "log", domain: [expect.any(Number), expect.closeTo(1.54 * highest)] });
+  });
+
   test("shows every tick on a logarithmic axis", () => {
     const svg = lineChart({ ...chart, x: { label: "position", domain: [16, 65536] } }, { width: 760 });
     for (const tick of ["16", "256", "4k", "64k"]) expect(svg).toContain(`>${tick}</text>`);

@@ -109,7 +109,8 @@ export function lineChart(chart: LineChart, size: ChartSize): string {
           stroke: "var(--lg-ground, #fff)", strokeWidth: 4,
         })]),
       ]),
-      ...chart.series.flatMap((s) => lines(s, facet)),
+      // A logarithm has no place for what reaches to 0 or below: a band goes on to the edge there.
+      ...chart.series.flatMap((s) => lines(s, facet, chart.y.type === "log" ? domains.y[0] : -Infinity)),
       ...(single ? [] : [Plot.text(panels.map((panel) => ({ panel })), {
         ...facet, text: "panel", frameAnchor: "top-left", dy: -16, fontWeight: 600, fill: "var(--lg-ink, #1c1c1c)",
       })]),
@@ -140,12 +141,12 @@ function axes(chart: LineChart, domains: { x: readonly [number, number]; y: read
   ];
 }
 
-function lines(s: Series, facet: object): Plot.Markish[] {
+function lines(s: Series, facet: object, lowest: number): Plot.Markish[] {
   const rows: Row[] = s.points.map((point) => ({ ...point, series: s.label, panel: s.panel ?? "" }));
   const banded = rows.filter((row) => row.interval);
   return [
     ...(banded.length > 1 ? [Plot.areaY(banded, {
-      ...facet, x: "x", y1: (row: Row) => row.interval![0], y2: (row: Row) => row.interval![1], fill: colorOf(s),
+      ...facet, x: "x", y1: (row: Row) => Math.max(lowest, row.interval![0]), y2: (row: Row) => row.interval![1], fill: colorOf(s),
       fillOpacity: 0.13, clip: true,
     })] : []),
     Plot.line(rows, {

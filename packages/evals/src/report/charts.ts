@@ -15,6 +15,8 @@ export type ChartName = "ratio" | "loss" | "panels" | "remembrance" | "state" | 
 const firstShown = (trainLength: number) => Math.max(4, trainLength / 16);
 /** Above this spread a linear axis would press the good models into one line. */
 const LOG_FROM = 2.5;
+/** How far a logarithmic axis goes beyond its lines to show their bands, as a factor. */
+const BAND_ROOM = 1.5;
 
 /** Every line chart that the report has numbers for. */
 export function charts(report: UnexploredStatesReport): Partial<Record<ChartName, LineChart>> {
@@ -80,7 +82,12 @@ function around(series: readonly Series[], include?: number): { domain?: [number
   if (include !== undefined) values.push(include);
   if (values.length === 0) return { type: "linear" };
   const [low, high] = [Math.min(...values), Math.max(...values)];
-  if (high / low > LOG_FROM) return { type: "log", domain: [low / 1.1, high * 1.1] };
+  if (high / low > LOG_FROM) {
+    const ends = series.flatMap((s) => s.points.flatMap(({ interval }) => interval ?? [])).filter((v) => Number.isFinite(v) && v > 0);
+    // Bands too, but few sequences have such wide ones that the lines would be pressed into one.
+    return { type: "log", domain: [Math.max(low / BAND_ROOM, Math.min(low, ...ends)) / 1.1,
+      Math.min(high * BAND_ROOM, Math.max(high, ...ends)) * 1.1] };
+  }
   const pad = Math.max((high - low) * 0.08, 0.005 * high);
   return { type: "linear", domain: [low - pad, high + pad] };
 }

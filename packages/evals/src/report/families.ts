@@ -46,5 +46,6 @@ export function familyFacts(family: string): FamilyFacts {
 /** The paper's claim about a family as a sentence. */
 export function claimInWords(family: string): string {
   const { label, claim } = familyFacts(family);
-  return claim === undefined ? `No numbers of the paper's are at hand for ${label}.` : `The paper of ${label}: ${claim}`;
+  return claim === undefined ? `No numbers of Buitrago Ruiz & Gu (2025) are at hand for ${label}.`
+    : `Buitrago Ruiz & Gu (2025) on ${label}: ${claim}`;
 }

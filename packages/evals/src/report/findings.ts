@@ -90,9 +90,13 @@ function insideBits({ lossByPosition }: ReportModel): number {
   return sum / width;
 }
 
+/** Whether a run is a trial of all parts, with a handful of updates: then its numbers say nothing about models. */
+export const isTrial = ({ preset }: Pick<UnexploredStatesReport, "preset">): boolean => preset === "smoke";
+
 /** Two to four sentences that say what the run found, without markup. */
 export function findingInWords(report: UnexploredStatesReport): string {
   const all = findings(report);
+  if (isTrial(report)) return aboutTrial(report);
   if (all.length === 0) return "This run measured no loss by position, so nothing can be said about length.";
   const length = formatLength(all[0]!.length);
   const multiple = all[0]!.length / report.trainLength;
@@ -109,6 +113,12 @@ export function findingInWords(report: UnexploredStatesReport): string {
   ].filter((sentence) => sentence !== "").join(" ");
 }
 
+function aboutTrial({ preset, models }: UnexploredStatesReport): string {
+  const steps = models.find(({ method }) => method === "base")?.steps;
+  return `The preset ${preset} shows that all parts work, and no more: ${steps === undefined ? "so little training teaches a model nothing"
+    : `a base model of ${group(steps)} updates has learnt nothing`}, and what stands below says nothing about lengths or methods.`;
+}
+
 function aboutBase(base: Finding | undefined, { trainLength }: UnexploredStatesReport): string {
   if (!base) return "no base model was measured.";
   const window = `${formatLength(Math.floor(trainLength / 2))} to ${formatLength(trainLength)} bytes`;
@@ -122,9 +132,9 @@ function aboutBase(base: Finding | undefined, { trainLength }: UnexploredStatesR
       + "above "
       + `that with only the last ${window} (at ${formatLength(base.worstAt)}; ${signed(base.ratio)} at the end).`;
   }
-  return `the base model does not collapse: its loss is at most ${fixed(Math.max(0, base.worstRatio - 1) * 100, 1)}% above that with `
-    + `only the last ${window} `
-    + `(${signed(base.ratio)} at the end).`;
+  const worst = fixed(Math.max(0, base.worstRatio - 1) * 100, 1);
+  return `the base model does not collapse: its loss is ${worst === "0.0" ? "nowhere" : `at most ${worst}%`} above that with only the last `
+    + `${window} (${signed(base.ratio)} at the end).`;
 }
 
 function aboutControl(control: Finding, base: Finding | undefined): string {

@@ -23,7 +23,11 @@ figcaption{font-size:14px;line-height:1.5;color:var(--lg-soft);margin-top:12px;m
 figcaption b{color:var(--lg-ink);font-weight:600}
 .lg-plot{color:var(--lg-ink);--plot-background:var(--lg-ground)}
 .lg-plot text{white-space:pre}
-.table{overflow-x:auto;margin:16px 0 24px}
+.table{overflow-x:auto;margin:16px 0 24px;\
+background:linear-gradient(90deg,var(--lg-ground) 30%,transparent) local,\
+linear-gradient(270deg,var(--lg-ground) 30%,transparent) 100% 0 local,\
+linear-gradient(90deg,var(--rule),transparent),linear-gradient(270deg,var(--rule),transparent) 100% 0;\
+background-size:32px 100%,32px 100%,14px 100%,14px 100%;background-repeat:no-repeat}
 table{border-collapse:collapse;font-size:14px;line-height:1.4;min-width:min(100%,320px)}
 caption{text-align:left;color:var(--lg-soft);padding-bottom:6px}
 th,td{text-align:left;padding:5px 18px 5px 0;border-bottom:1px solid var(--rule);vertical-align:baseline;white-space:nowrap}
@@ -41,14 +45,16 @@ border-radius:3px;overflow-wrap:anywhere}
 footer{margin-top:64px;border-top:1px solid var(--rule);padding-top:14px;font-size:13px;color:var(--lg-soft)}
 @media screen and (max-width:640px){
 body{font-size:17px}main{padding:32px 16px 64px}h1{font-size:28px}h2{font-size:21px;margin-top:44px}.lead{font-size:18.5px}
-.wide{display:none}.narrow{display:block}table{font-size:13px}th,td{padding-right:12px}}
+.wide{display:none}.narrow{display:block}table{font-size:13px}th,td{padding-right:12px}\
+th{white-space:normal;vertical-align:bottom}}
 @media print{
 @page{size:A4;margin:18mm 17mm 20mm}
 body{font-size:10.5pt;line-height:1.42;background:#fff}main{max-width:none;padding:0}
 h1{font-size:22pt}h2{font-size:14pt;margin-top:22pt;break-after:avoid}.lead{font-size:12pt}
 figure,tr,.key{break-inside:avoid}figcaption,table,.key,.byline,summary{font-size:8.5pt}
 .wide{display:block}.narrow{display:none}figure{margin:10pt 0 14pt}figure svg{height:auto;width:138mm;max-width:100%}
-.table{overflow:visible}details{break-inside:auto}summary{break-after:avoid}details::details-content{content-visibility:visible;\
+.table{overflow:visible;background:none}\
+details{break-inside:auto}summary{break-after:avoid}details::details-content{content-visibility:visible;\
 display:block}
 th,td{padding:1.6pt 11pt 1.6pt 0;line-height:1.25}details{margin:6pt 0;\
 padding-top:6pt}.table{margin:6pt 0 10pt}footer{margin-top:20pt;font-size:8.5pt}}

@@ -26,14 +26,21 @@ describe("the report page", () => {
 
   test("names the family and what the paper says of it, and methods that it refuses with the reason", () => {
     expect(html).toContain("Mamba-2, 264,312 parameters \u00b7 preset quick");
-    expect(html).toContain("The paper of Mamba-2: the official checkpoints");
+    expect(html).toContain("Buitrago Ruiz &#38; Gu (2025) on Mamba-2: the official checkpoints");
     expect(html).toContain("Mamba-2, trained on 256 bytes at a time and read to 64k");
     const model = { family: "mamba3", parameters: 9 };
     const other = buildUnexploredStatesReport(
       { ...syntheticReport(), model, leftOut: [{ method: "fitted-noise", why: "an angle has no mean" }] });
-    expect(other).toContain("No numbers of the paper&#39;s are at hand for Mamba-3.");
-    expect(other).toContain("Left out, fitted noise: an angle has no mean");
+    expect(other).toContain("No numbers of Buitrago Ruiz &#38; Gu (2025) are at hand for Mamba-3.");
+    expect(other).toContain("<p>Left out: fitted noise, since an angle has no mean.</p>");
     expect(other).toContain("for each model of Mamba-3.");
+  });
+
+  test("of a trial says that it shows nothing but that all parts work", () => {
+    const trial = syntheticReport();
+    const smoke = buildUnexploredStatesReport({ ...trial, preset: "smoke", models: trial.models.map((model) => ({ ...model, steps: 6 })) });
+    expect(smoke).toContain("The preset smoke shows that all parts work, and no more: a base model of 6 updates has learnt nothing, and");
+    expect(smoke).not.toMatch(/Verdict|collapses|Buitrago Ruiz &#38; Gu \(2025\) on/);
   });
 
   test("of a run from before there was a choice says nothing of a family", () => {
@@ -80,7 +87,11 @@ describe("the finding in words follows the numbers", () => {
 
   test("when it does not", () => {
     const words = findingInWords(syntheticReport({ collapse: false }));
-    expect(words).toContain("the base model does not collapse");
+    expect(words).toContain("the base model does not collapse: its loss is at most 0.4% above that");
+    const flat = (report: UnexploredStatesReport) => ({ ...report, models: report.models.map((model) => ({ ...model,
+      lossByPosition: model.lossByPosition.map((loss) => ({ ...loss, ratio: 0.9996 })) })) });
+    expect(findingInWords(flat(syntheticReport())))
+      .toContain("its loss is nowhere above that with only the last 128 to 256 bytes (\u00b10.0%");
     expect(words).not.toContain("collapses");
   });
 

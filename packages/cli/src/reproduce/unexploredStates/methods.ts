@@ -19,12 +19,14 @@ export function refusedBy(
   model: SequenceModel, options: ReproductionSettings["methods"] = {},
 ): { readonly method: Method; readonly why: string }[] {
   return METHODS.flatMap((method) => {
+    const name = initialStatesOf(method);
     try {
-      createIntervention(initialStatesOf(method), model, options[method]).dispose();
+      createIntervention(name, model, options[method]).dispose();
       return [];
     } catch (error) {
       if (!(error instanceof LenggenError) || error.code !== "E_CONFIG") throw error;
-      return [{ method, why: error.message }];
+      // The method stands beside the reason, and what to do instead is not up to the reader.
+      return [{ method, why: error.message.replace(`${name}: `, "").replace(/; [^;]*$/, "") }];
     }
   });
 }
