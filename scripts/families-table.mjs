@@ -63,8 +63,8 @@ const end = [...lengths].map(formatLength).join(", ");
 const summary = table(
   ["family", "parameters", "seeds", "bits per byte inside", "base", `base's ratio at ${end}`, "mended by", "the paper"],
   families.map(({ label, parameters, reports, found, mended, claim }) => [
-    label, parameters.toLocaleString("en"), reports.length, spread(found.base.map(({ insideBits }) => insideBits), 3), verdictOf(found.base),
-    spread(found.base.map(({ ratio }) => ratio), 3), mended, claim,
+    label, parameters.toLocaleString("en"), reports.length, spread(found.base.map(({ insideBits }) => insideBits), 3),
+    verdictOf(found.base), spread(found.base.map(({ ratio }) => ratio), 3), mended, claim,
   ]),
 );
 const ratios = table(

@@ -45,7 +45,8 @@ eachDevice("a device without room", (device) => {
 
   it("stops the run with what was being done and the last good checkpoint", async () => {
     for (const [bytes, ...parts] of [
-      [600, "preparing the run: the model's ", " parameters, their gradients and what adamw remembers of them take "], [1 << 15, "training step 1: ", "the last good checkpoint is memory/step-0 (step 0)"],
+      [600, "preparing the run: the model's ", " parameters, their gradients and what adamw remembers of them take "],
+      [1 << 15, "training step 1: ", "the last good checkpoint is memory/step-0 (step 0)"],
     ] as [number, ...string[]][]) {
       const small = await limited(bytes);
       const store = memoryStore();

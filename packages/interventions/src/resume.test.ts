@@ -3,7 +3,9 @@ import { describe, expect, it } from "vitest";
 import type { JsonRecord } from "./json";
 import { settingsToGoOn } from "./resume";
 
-const RUN: JsonRecord = { model: { family: "mamba2", layers: 4, width: 128, chunk: 64 }, seed: 0, steps: 9, schedule: { schedule: "constant" } };
+const RUN: JsonRecord = {
+  model: { family: "mamba2", layers: 4, width: 128, chunk: 64 }, seed: 0, steps: 9, schedule: { schedule: "constant" },
+};
 
 function refusal(here: JsonRecord, there = RUN): string {
   try {

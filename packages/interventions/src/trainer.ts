@@ -106,9 +106,9 @@ export interface TrainResult {
  *
  * Throws `E_CONFIG` and `E_ARGUMENT` for wrong settings, `E_LOCKED` while another process trains into the store, `E_EXISTS`, `E_CONFIG`,
  * `E_FORMAT` and `E_WEIGHTS` for a store that holds something else (see {@link openRun}), `E_MEMORY` at once for a model that can't be
- * trained in the device's memory, `E_NOT_FINITE` naming the step and the last good checkpoint, and `E_IO` when writing fails. When the device fails (`E_DEVICE_LOST`, `E_MEMORY`, `E_SHADER`, `E_DEVICE`), the error
- * says what was being done and names the last good checkpoint, from which the run can be resumed on another device. The last
- * good checkpoint is never touched.
+ * trained in the device's memory, `E_NOT_FINITE` naming the step and the last good checkpoint, and `E_IO` when writing fails. When the
+ * device fails (`E_DEVICE_LOST`, `E_MEMORY`, `E_SHADER`, `E_DEVICE`), the error says what was being done and names the last good
+ * checkpoint, from which the run can be resumed on another device. The last good checkpoint is never touched.
  */
 export async function train<State extends Tree>(options: TrainOptions<State>): Promise<TrainResult> {
   const { model, initialStates, store, signal, onEvent } = options;

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { LenggenError } from "./errors";
 import {
-  argmax, assignSlice, broadcastTo, concat, crossEntropy, embedding, extended, firstRows, gather, groupNorm, lerp, linear, linearSplit, matmul,
-  mean, reshape, rmsNorm, scope, slice, sum, type Tensor, transpose, turn, where, zeros,
+  argmax, assignSlice, broadcastTo, concat, crossEntropy, embedding, extended, firstRows, gather, groupNorm, lerp, linear, linearSplit,
+  matmul, mean, reshape, rmsNorm, scope, slice, sum, type Tensor, transpose, turn, where, zeros,
 } from "./index";
 import { OP_CASES } from "./laws/opCases";
 import { expectError, referenceDevice } from "./testing";

@@ -195,7 +195,9 @@ function turnCase(time: number, heads: number, size: number, pass: Pass): BenchC
       operations: (pass === "both" ? 6.75 : 2.5) * numbers,
       bytes: FLOAT * ((pass === "both" ? 3.75 : 1.25) * numbers + (pass === "both" ? 2 : 1) * time * size),
     },
-    (random) => ({ tracked: { x: random([1, time, 1, 1, size]), bias: random([1, heads, size]), angle: random([1, time, heads, angles]) } }),
+    (random) => ({
+      tracked: { x: random([1, time, 1, 1, size]), bias: random([1, heads, size]), angle: random([1, time, heads, angles]) },
+    }),
     (inputs) => turn(inputs),
   );
 }

@@ -1,7 +1,7 @@
 /** The scans: recurrences with a state, by the sizes of published models. */
 import {
-  deltaRule, deltaRuleOperations, foldIn, gatedDeltaRule, gatedDeltaRuleOperations, gatedLinearAttention, gatedLinearAttentionOperations, key,
-  selectiveScan, selectiveScanOperations, ssd, ssdOperations, uniform,
+  deltaRule, deltaRuleOperations, foldIn, gatedDeltaRule, gatedDeltaRuleOperations, gatedLinearAttention, gatedLinearAttentionOperations,
+  key, selectiveScan, selectiveScanOperations, ssd, ssdOperations, uniform,
 } from "@lenggen/kernels";
 import type { BenchCase, Pass } from "./case";
 import { bothPasses, FLOAT, opCase } from "./opCase";

@@ -116,7 +116,7 @@ export function describeParts<State extends Tree>({ label, sum, config, make }: 
       scope(() => {
         const [parameters, tokens] = [model.init(key(1), device), tokenTensor(device, [1, 2, 3], [1, 3], 30)];
         expect(() => model.forward(parameters, tokens, other.initialState(1, device) as never))
-          .toThrow(expect.objectContaining({ code: "E_ARGUMENT", message: expect.stringMatching(new RegExp(`layers\\.0\\.${sum} is missing`)) }));
+          .toThrow(expect.objectContaining({ code: "E_ARGUMENT", message: expect.stringContaining(`layers.0.${sum} is missing`) }));
         const smaller = make({ ...config, head_size: config.head_size / 2 }).initialState(1, device);
         expect(() => model.forward(parameters, tokens, smaller)).toThrow(expect.objectContaining({ code: "E_SHAPE" }));
       });

@@ -91,7 +91,8 @@ export class WebGpuDevice implements Device {
     const { limits } = gpu;
     const pipelines = new Pipelines(gpu);
     this.#queue = new Queue(gpu, pipelines, options.profile && gpu.features.has("timestamp-query"));
-    this.#pool = new Pool(gpu, options.memoryLimit ?? Infinity, (failure) => this.#queue.fail(failure), (buffer) => this.#queue.retire(buffer));
+    this.#pool = new Pool(gpu, options.memoryLimit ?? Infinity, (failure) => this.#queue.fail(failure),
+      (buffer) => this.#queue.retire(buffer));
     this.launcher = createLauncher(
       this,
       {
