@@ -4,7 +4,8 @@ import {
 } from "@lenggen/kernels/nn";
 
 // Bounds are far above any published model; they keep a hostile file from asking for endless tables.
-export const [count, layers, vocabulary] = [wholeField({ to: 2 ** 20 }), wholeField({ to: 2 ** 12 }), wholeField({ to: 2 ** 24 })];
+export const count = wholeField({ to: 2 ** 20 });
+const [layers, vocabulary] = [wholeField({ to: 2 ** 12 }), wholeField({ to: 2 ** 24 })];
 export const kernel = wholeField({ from: 2, to: 16 });
 export const positive = numberField({ above: 0 });
 export const expansion = numberField({ above: 0, to: 64 });
