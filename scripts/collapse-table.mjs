@@ -28,7 +28,7 @@ const rows = runs.map((run) => [
 ]);
 const familyHead = ["preset", "with", "bytes", "rate", "bits per byte inside", "base", "seed"];
 const familyRows = families.map((run) => [
-  run.preset, run.fields ? `\`${run.fields}\`` : "as it is", `${(run.tokens / 1e6).toFixed(1)}M`, run.rate,
+  run.preset, run.fields ? `\`${run.fields}\`` : "as it was", `${(run.tokens / 1e6).toFixed(1)}M`, run.rate,
   run.results.base.reference.toFixed(3), `${at(run, "base", run.length)} (${worst(run, "base")})`, run.seed,
 ]);
 const [{ length }] = runs;
@@ -57,7 +57,7 @@ What it says:
 ## Other families
 
 Base models of the byte presets, trained alike (T = 256, batch 8, 1,500 steps) and read the same way; \`fields\` are laid over the preset.
-What the presets are like has changed since: those that collapse are the presets now.
+The settings that collapsed are the presets' own since. Why a family collapses or not, as said below, is a guess from how it is made.
 One line is \`node scripts/collapse-search.mjs preset=... fields='...' steps=1500 batch=8 methods= threads=1 >> results/collapse-search.jsonl\`.
 
 ${[line(familyHead), line(familyHead.map(() => "---")), ...familyRows.map(line)].join("\n")}
@@ -67,7 +67,7 @@ ${[line(familyHead), line(familyHead.map(() => "---")), ...familyRows.map(line)]
 - GLA does not collapse with slow decays alone: its keys and values are linear in their inputs, and have no mean that could add up. With
   short convolutions, whose SiLU gives them one, and slow decays it does.
 - A hybrid of Mamba-2 layers and attention over a short window collapses as Mamba-2 does.
-- Mamba-3 loses a little with step sizes ten times as small.
+- Mamba-3 loses a little with step sizes ten times as small, more with still smaller ones, and learns less with them.
 - RWKV-6 (keys and values linear, a norm behind each head), RWKV-7 and Gated DeltaNet (a delta rule takes away what stands at a key before
   it writes there) hold to 64k bytes with every setting tried.
 `);
