@@ -25,9 +25,9 @@ function named(...names: string[]): string {
 
 const two = { a: entry("F32", [2, 2], 0, 16), b: entry("I64", [1], 16, 24) };
 const every = Object.fromEntries(
-  Object.entries(FILE_DTYPES).map(([dtype, bytes], i, all) => {
-    const begin = all.slice(0, i).reduce((sum, [, size]) => sum + 2 * size, 0);
-    return [`t.${dtype}`, entry(dtype, [2], begin, begin + 2 * bytes)];
+  Object.entries(FILE_DTYPES).map(([dtype, elements], i, all) => {
+    const begin = all.slice(0, i).reduce((sum, [, { BYTES_PER_ELEMENT }]) => sum + 2 * BYTES_PER_ELEMENT, 0);
+    return [`t.${dtype}`, entry(dtype, [2], begin, begin + 2 * elements.BYTES_PER_ELEMENT)];
   }),
 );
 

@@ -4,11 +4,12 @@
  */
 import type { DType, TypedArray } from "./dtype";
 import { check } from "./errors";
-import { halfTable, toBF16, toF16, toF16s } from "./half";
+import { bf16Table, f16Table, toBF16, toF16, toF16s } from "./half";
 
-/** Element types of the safetensors format that can be read, by their names in the file, with their size in bytes. */
+/** Element types of the safetensors format that can be read, by their names in the file, with the array that holds them; halves as bits. */
 export const FILE_DTYPES = {
-  F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U64: 8, U32: 4, U16: 2, U8: 1, BOOL: 1,
+  F64: Float64Array, F32: Float32Array, F16: Uint16Array, BF16: Uint16Array, I64: BigInt64Array, I32: Int32Array, I16: Int16Array,
+  I8: Int8Array, U64: BigUint64Array, U32: Uint32Array, U16: Uint16Array, U8: Uint8Array, BOOL: Uint8Array,
 } as const;
 
 /** Element types that a safetensors file can have and that can be read. */
@@ -26,7 +27,7 @@ export function isFileDType(dtype: string): dtype is FileDType {
 
 /** Bits of an element; undefined for a type that the format got later than this was written. */
 export function bitsOf(dtype: string): number | undefined {
-  if (isFileDType(dtype)) return 8 * FILE_DTYPES[dtype];
+  if (isFileDType(dtype)) return 8 * FILE_DTYPES[dtype].BYTES_PER_ELEMENT;
   return Object.hasOwn(OTHER_BITS, dtype) ? OTHER_BITS[dtype] : undefined;
 }
 
@@ -45,49 +46,21 @@ export function isFloat(dtype: string): boolean {
 export function decode(bytes: Uint8Array, dtype: FileDType, into: TypedArray, target: DType, what: string): void {
   check(target !== "i32" || !isFloat(dtype), "E_DTYPE", () =>
     `${what}: holds ${dtype} numbers, which can't be loaded as i32; load them as f32`);
-  const count = into.length;
+  const elements = FILE_DTYPES[dtype];
   // Views need aligned bytes; a slice of a file starts anywhere.
-  const aligned = bytes.byteOffset % FILE_DTYPES[dtype] === 0 ? bytes : bytes.slice();
-  const args = [aligned.buffer, aligned.byteOffset, count] as const;
-  const whole = (values: ArrayLike<number | bigint>) => {
-    for (let i = 0; i < count; i++) {
-      const value = Number(values[i]!);
+  const aligned = bytes.byteOffset % elements.BYTES_PER_ELEMENT === 0 ? bytes : bytes.slice();
+  const stored = new elements(aligned.buffer as ArrayBuffer, aligned.byteOffset, into.length);
+  if (stored instanceof Float64Array || stored instanceof Float32Array) into.set(stored);
+  else if (isFloat(dtype)) {
+    const table = dtype === "F16" ? f16Table() : bf16Table();
+    for (let i = 0; i < into.length; i++) into[i] = table[stored[i] as number]!;
+  } else {
+    for (let i = 0; i < into.length; i++) {
+      const value = Number(stored[i]);
       check(target !== "i32" || (value >= -(2 ** 31) && value < 2 ** 31), "E_FORMAT", () =>
-        `${what}: holds ${values[i]}, which does not fit a 32-bit whole number`);
+        `${what}: holds ${stored[i]}, which does not fit a 32-bit whole number`);
       into[i] = value;
     }
-  };
-  switch (dtype) {
-    case "F64":
-      into.set(new Float64Array(...args));
-      break;
-    case "F32":
-      into.set(new Float32Array(...args));
-      break;
-    case "F16":
-    case "BF16": {
-      const halves = new Uint16Array(...args);
-      const table = halfTable(dtype);
-      for (let i = 0; i < count; i++) into[i] = table[halves[i]!]!;
-      break;
-    }
-    case "I64":
-      return whole(new BigInt64Array(...args));
-    case "U64":
-      return whole(new BigUint64Array(...args));
-    case "I32":
-      return whole(new Int32Array(...args));
-    case "U32":
-      return whole(new Uint32Array(...args));
-    case "I16":
-      return whole(new Int16Array(...args));
-    case "U16":
-      return whole(new Uint16Array(...args));
-    case "I8":
-      return whole(new Int8Array(...args));
-    case "U8":
-    case "BOOL":
-      return whole(new Uint8Array(...args));
   }
 }
 
@@ -98,33 +71,15 @@ export function decode(bytes: Uint8Array, dtype: FileDType, into: TypedArray, ta
 export function encode(values: TypedArray, from: DType, dtype: WritableDType, what: string, into?: Uint8Array): Uint8Array {
   check((from === "i32") === (dtype === "I32" || dtype === "I64"), "E_DTYPE", () =>
     `${what}: ${from} numbers can't be written as ${dtype}`);
-  const count = values.length;
-  const bytes = into ?? new Uint8Array(count * FILE_DTYPES[dtype]);
-  const args = [bytes.buffer, bytes.byteOffset, count] as const;
-  const halves = (convert: (x: number) => number) => {
-    const out = new Uint16Array(...args);
-    for (let i = 0; i < count; i++) out[i] = convert(values[i]!);
-  };
-  switch (dtype) {
-    case "F64":
-      new Float64Array(...args).set(values);
-      break;
-    case "F32":
-      new Float32Array(...args).set(values);
-      break;
-    case "F16":
-      if (values instanceof Float32Array) toF16s(values, new Uint16Array(...args));
-      else halves(toF16);
-      break;
-    case "BF16":
-      halves(toBF16);
-      break;
-    case "I32":
-      new Int32Array(...args).set(values);
-      break;
-    case "I64":
-      new BigInt64Array(...args).set(BigInt64Array.from(values as Int32Array, BigInt));
-      break;
+  const elements = FILE_DTYPES[dtype];
+  const bytes = into ?? new Uint8Array(values.length * elements.BYTES_PER_ELEMENT);
+  const stored = new elements(bytes.buffer as ArrayBuffer, bytes.byteOffset, values.length);
+  if (stored instanceof BigInt64Array) stored.set(BigInt64Array.from(values as Int32Array, BigInt));
+  else if (!(stored instanceof Uint16Array)) stored.set(values);
+  else if (dtype === "F16" && values instanceof Float32Array) toF16s(values, stored);
+  else {
+    const convert = dtype === "F16" ? toF16 : toBF16;
+    for (let i = 0; i < values.length; i++) stored[i] = convert(values[i]!);
   }
   return bytes;
 }

@@ -1,16 +1,15 @@
 /** Numbers of 16 bits, IEEE 754 half precision and bfloat16, from and to numbers. */
 
-const scratchFloat = new Float32Array(1);
-const scratchBits = new Uint32Array(scratchFloat.buffer);
+const scratch = /* @__PURE__ */ new DataView(new ArrayBuffer(4));
 
 function bitsOf(x: number): number {
-  scratchFloat[0] = x;
-  return scratchBits[0]!;
+  scratch.setFloat32(0, x);
+  return scratch.getUint32(0);
 }
 
 function fromBits(bits: number): number {
-  scratchBits[0] = bits;
-  return scratchFloat[0]!;
+  scratch.setUint32(0, bits);
+  return scratch.getFloat32(0);
 }
 
 /** The number that 16 bits mean in IEEE 754 half precision; exact. */
@@ -27,13 +26,16 @@ export function fromBF16(bits: number): number {
   return fromBits(bits << 16);
 }
 
-const halfTables: { F16?: Float32Array; BF16?: Float32Array } = {};
-
-/** All numbers of a 16-bit format by their bits, made when first needed: looking up is ten times as fast as converting. */
-export function halfTable(dtype: "F16" | "BF16"): Float32Array {
-  const convert = dtype === "F16" ? fromF16 : fromBF16;
-  return (halfTables[dtype] ??= Float32Array.from({ length: 1 << 16 }, (_, bits) => convert(bits)));
+/** All numbers of a 16-bit format by their bits, made when first asked for: looking up is ten times as fast as converting. */
+function tableOf(convert: (bits: number) => number): () => Float32Array {
+  let table: Float32Array | undefined;
+  return () => (table ??= Float32Array.from({ length: 1 << 16 }, (_, bits) => convert(bits)));
 }
+
+/** The number of each half-precision pattern. */
+export const f16Table = /* @__PURE__ */ tableOf(fromF16);
+/** The number of each bfloat16 pattern. */
+export const bf16Table = /* @__PURE__ */ tableOf(fromBF16);
 
 /**
  * Float32 bits of x rounded to odd: truncated, with the last bit set when anything was lost. Rounding these on to

@@ -109,7 +109,7 @@ async function readExactly(source: ByteSource, offset: number, length: number, w
 }
 
 async function fill(out: Tensor, offset: number, stored: FileDType, source: ByteSource, what: string): Promise<void> {
-  const width = FILE_DTYPES[stored];
+  const width = FILE_DTYPES[stored].BYTES_PER_ELEMENT;
   const { array, bytes: outWidth } = DTYPES[out.dtype];
   for (let start = 0; start < out.size; start += SLICE) {
     const count = Math.min(SLICE, out.size - start);
@@ -276,7 +276,7 @@ function encodeHeader(entries: readonly WriteEntry[], metadata: Readonly<Record<
   for (const { path, tensor, type } of entries) {
     check(!names.has(path), "E_ARGUMENT", () => `encodeSafetensors: two tensors are named ${quote(path)}, or the name is reserved`);
     names.add(path);
-    const end = begin + sizeOf(tensor.shape) * FILE_DTYPES[type];
+    const end = begin + sizeOf(tensor.shape) * FILE_DTYPES[type].BYTES_PER_ELEMENT;
     header.push([path, { dtype: type, shape: tensor.shape, data_offsets: [begin, end] }]);
     begin = end;
   }
