@@ -51,8 +51,12 @@ export async function loadParameters<State extends Tree>(
 /** How many of a tensor's numbers are NaN or infinite. */
 async function nonFinite(t: Tensor): Promise<number> {
   if (t.dtype === "f16") return nonFiniteHalves(t);
-  using counted = scope(() => countNonFinite({ t }));
-  return await counted.item();
+  const counted = scope(() => countNonFinite({ t }));
+  try {
+    return await counted.item();
+  } finally {
+    counted.dispose();
+  }
 }
 
 /** Halves that are read back at a time. */

@@ -21,11 +21,12 @@ import { memoryKernels } from "./ops/memory";
 import { normKernels } from "./ops/norm";
 import { optimizerKernels } from "./ops/optimizer";
 import { randomKernels } from "./ops/random";
-import { reduceKernels } from "./ops/reduce";
+import { rowKernels } from "./ops/reduce";
 import { retrieveKernels } from "./ops/retrieve";
 import { ropeKernels } from "./ops/rope";
 import { selectiveScanKernels } from "./ops/selectiveScan";
 import { ssdKernels } from "./ops/ssd";
+import { passKernels } from "./ops/sums";
 import { turnKernels } from "./ops/turn";
 import { viewKernels } from "./ops/copy";
 import { whereKernels } from "./ops/where";
@@ -51,7 +52,7 @@ export const FAMILIES = {
   norm: normKernels,
   optimizer: optimizerKernels,
   random: randomKernels,
-  reduce: reduceKernels,
+  reduce: { ...passKernels, ...rowKernels },
   retrieve: retrieveKernels,
   rope: ropeKernels,
   selectiveScan: selectiveScanKernels,

@@ -62,7 +62,8 @@ export type { Json, JsonLimits, JsonObject } from "./strictJson";
 
 // Ops of one's own
 export { apply } from "./op";
-export type { Field, Fields, Op, OpContext, OpRecord, OutputSpec, Saved } from "./op";
+export type { Field, Fields } from "./fields";
+export type { Op, OpContext, OpRecord, OutputSpec, Saved } from "./op";
 export { DTYPES } from "./dtype";
 export { checkRoom } from "./room";
 export { broadcastShapes, checkShape, normalizeAxis, sameShape, showShape, sizeOf } from "./shape";

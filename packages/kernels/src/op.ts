@@ -6,16 +6,11 @@
  */
 import type { Device } from "./device";
 import type { DType } from "./dtype";
-import { check, LenggenError } from "./errors";
+import { check, type ErrorCode, LenggenError } from "./errors";
+import { type Fields, isList, mapFields } from "./fields";
 import { type Shape, showShape } from "./shape";
-import { activeTape, type NoteInput } from "./tape";
+import { activeTape } from "./tape";
 import { Tensor } from "./tensor";
-
-/** A tensor, null where it may be left out (a bias, an initial state), or a list. */
-export type Field = Tensor | null | readonly Tensor[];
-
-/** Named tensors. */
-export type Fields = Readonly<Record<string, Field>>;
 
 /** Shape and dtype of an output, for its allocation. */
 export interface OutputSpec {
@@ -78,94 +73,33 @@ export interface Op<I extends Fields, O extends Fields, Attributes = undefined, 
     | readonly (Tensor | null)[] };
 }
 
-const NOTHING: Saved = {};
-
-const isList = (field: unknown): field is readonly Tensor[] => Array.isArray(field);
-
-/** All tensors of named fields in order, with null for what is absent. */
-function flat(fields: Fields): NoteInput[] {
-  const list: NoteInput[] = [];
-  for (const name of Object.keys(fields)) {
-    const field = fields[name]!;
-    if (isList(field)) list.push(...field);
-    else list.push(field);
-  }
-  return list;
-}
-
-/** The same names with the next values of a list. */
-function named<Value>(fields: Fields, values: readonly Value[]): Record<string, Value | Value[]> {
-  let at = 0;
-  const result: Record<string, Value | Value[]> = {};
-  for (const name of Object.keys(fields)) {
-    const field = fields[name]!;
-    result[name] = isList(field) ? field.map((): Value => values[at++]!) : values[at++]!;
-  }
-  return result;
-}
-
 /** Runs an op. Inputs must share one device. Returns the outputs by name. */
 export function apply<I extends Fields, O extends Fields, Attributes,
   S extends Saved>(op: Op<I, O, Attributes, S>, inputs: I, attributes: Attributes): O {
   checkTensors(op.name, inputs, op.optional);
-  const list = flat(inputs);
-  const device = commonDevice(op.name, list);
+  const device = commonDevice(op, inputs);
   const tape = activeTape();
-  const recording = tape !== undefined && list.some((t) => t !== null && tape.tracks(t));
-  if (list.some((t) => t?.dtype === "f16")) refuseHalves(op.name, inputs, op.halves ?? [], recording);
-  const specs = op.outputs(inputs, attributes);
+  const recording = tape?.tracksAny(op.name, inputs) ?? false;
+  const specs: Readonly<Record<string, OutputSpec | readonly OutputSpec[]>> = op.outputs(inputs, attributes);
   const form = device.composed?.get(op);
   if (form) return form(inputs as never, attributes as never, recording) as O;
-  const outputs = emptied(device, specs) as O;
+  const outputs = mapFields(specs, ({ shape, dtype }) => Tensor.empty(device, shape, dtype)) as Fields as O;
   let saved: Partial<Saved>;
   try {
-    saved = op.forward(inputs, outputs, attributes, { recording }) ?? NOTHING;
+    saved = op.forward(inputs, outputs, attributes, { recording }) ?? {};
   } catch (error) {
-    for (const t of flat(outputs)) t?.dispose(); // nobody else could
+    for (const t of Object.values(outputs).flat()) t?.dispose(); // nobody else could
     throw error;
   }
-  const kept = saved === NOTHING ? [] : Object.values(saved).filter((t) => t !== undefined);
-  if (!recording) {
-    for (const t of kept) t.dispose();
-    return outputs;
-  }
-  const needsGradient = list.map((t) => t !== null && tape.tracks(t));
-  tape.note({
-    name: op.name, inputs: list, outputs: flat(outputs) as Tensor[], saved: kept,
-    gradient(gradients) {
-      const record = { inputs, outputs, saved: saved as S, attributes, wanted: named(inputs, needsGradient) as Each<I, boolean> };
-      const results = op.gradient(record, named(outputs, gradients) as Gradients<O>) as Readonly<Record<string, unknown>>;
-      for (const name in results) {
-        check(Object.hasOwn(inputs, name), "E_ARGUMENT", () =>
-          `${op.name}: its gradient gave ${name}, which is none of its inputs; they are ${Object.keys(inputs).join(", ")}`);
-      }
-      const ordered: (Tensor | null)[] = [];
-      for (const name of Object.keys(inputs)) {
-        const [field, result] = [inputs[name], results[name]];
-        if (isList(field)) field.forEach((_, i) => ordered.push((result as readonly (Tensor | null)[] | null | undefined)?.[i] ?? null));
-        else ordered.push((result as Tensor | null | undefined) ?? null);
-      }
-      return ordered.map((gradient, i) => {
-        if (needsGradient[i]) return gradient;
-        gradient?.dispose();
-        return null;
-      });
-    },
-  });
+  const kept = Object.values(saved).filter((t) => t !== undefined);
+  if (tape && recording) {
+    tape.record({
+      name: op.name, inputs, outputs, saved: kept,
+      gradient: (gradients, wanted) =>
+        op.gradient({ inputs, outputs, saved: saved as S, attributes, wanted: wanted as Each<I, boolean> }, gradients as Gradients<O>),
+    });
+  } else for (const t of kept) t.dispose();
   return outputs;
-}
-
-function commonDevice(op: string, list: readonly NoteInput[]): Device {
-  const device = list.find((t) => t !== null)?.device;
-  check(device, "E_ARGUMENT", () => `${op}: needs at least one tensor`);
-  for (const t of list) {
-    if (t === null || (t.device === device && !t.disposed)) continue;
-    check(t.device === device, "E_DEVICE", () =>
-      `${op}: one input is on ${device.kind}, another on `
-        + `${t.device.kind === device.kind ? `another device ${device.kind}` : t.device.kind}; move them to one device first`);
-    check(!t.disposed, "E_DISPOSED", () => `${op}: input ${showShape(t.shape)} has been freed`);
-  }
-  return device;
 }
 
 /**
@@ -185,30 +119,29 @@ export function checkTensors(op: string, inputs: Fields, optional: readonly Prop
   }
 }
 
-function refuseHalves(op: string, inputs: Fields, halves: readonly string[], recording: boolean): void {
-  for (const [name, field] of Object.entries(inputs)) {
-    for (const t of isList(field) ? field : [field]) {
-      if (t?.dtype !== "f16") continue;
-      check(halves.includes(name), "E_DTYPE",
-        () => `${op}: input ${showShape(t.shape)} is f16, a type for weights that linear, embedding and crossEntropy read; `
-          + "this op takes f32");
-      check(!recording, "E_DTYPE",
-        () => `${op}: weight ${showShape(t.shape)} is f16, through which no gradient is taken; load the model as f32 to train it`);
+/** The device of all inputs. Refuses, by its name, what is elsewhere, freed, or f16 where the op can't read that. */
+function commonDevice(op: { readonly name: string; readonly halves?: readonly string[] }, inputs: Fields): Device {
+  let first: { readonly name: string; readonly device: Device } | undefined;
+  for (const name in inputs) {
+    const field = inputs[name]!;
+    for (const t of isList(field) ? field as readonly Tensor[] : [field]) {
+      if (t === null) continue;
+      let fault: readonly [ErrorCode, string];
+      if (t.device !== (first ??= { name, device: t.device }).device) {
+        const { kind } = first.device;
+        fault = ["E_DEVICE", `is on ${t.device.kind}, ${first.name} on ${kind === t.device.kind ? "another " : ""}${kind}; `
+          + "move them to one device first"];
+      } else if (t.disposed) fault = ["E_DISPOSED", `${showShape(t.shape)} was used after it had been freed`];
+      else if (t.dtype === "f16" && !op.halves?.includes(name)) {
+        fault = ["E_DTYPE", `${showShape(t.shape)} is f16, a type for weights that linear, embedding and crossEntropy read; `
+          + "this op takes f32"];
+      } else continue;
+      throw new LenggenError(fault[0], `${op.name}: ${name} ${fault[1]}`);
     }
   }
+  check(first, "E_ARGUMENT", () => `${op.name}: needs at least one tensor`);
+  return first.device;
 }
-
-function emptied(device: Device, specs: Readonly<Record<string, OutputSpec | readonly OutputSpec[]>>): Record<string, Tensor | Tensor[]> {
-  const make = ({ shape, dtype }: OutputSpec) => Tensor.empty(device, shape, dtype);
-  const result: Record<string, Tensor | Tensor[]> = {};
-  for (const name of Object.keys(specs)) {
-    const spec = specs[name]!;
-    result[name] = isSpecs(spec) ? spec.map(make) : make(spec);
-  }
-  return result;
-}
-
-const isSpecs = (spec: OutputSpec | readonly OutputSpec[]): spec is readonly OutputSpec[] => Array.isArray(spec);
 
 /** A tensor like another, for its gradient. */
 export function like(t: Tensor): Tensor;

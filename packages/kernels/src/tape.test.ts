@@ -71,6 +71,19 @@ eachDevice("the tape", (device) => {
     dispose(gradients);
   });
 
+  it("records a gradient inside withoutGradient of another, which then goes on", async () => {
+    const gradients = scope(() => {
+      const { pullback } = vjp((x: Tensor) => {
+        const inner = withoutGradient(() => vjp((y: Tensor) => withoutGradient(() => combine(y, null, 100, 0)) && combine(y, null, 5, 0), x)
+          .pullback(full(device, [1], 1)));
+        return combine(x, inner, 2, 1);
+      }, tensor(device, [1]));
+      return pullback(full(device, [1], 1));
+    });
+    expect(await gradients.read()).toEqual(new Float32Array([2]));
+    dispose(gradients);
+  });
+
   it("passes several outputs back, null for none", async () => {
     const gradients = scope(() => {
       const { pullback } = vjp((x: Tensor) => ({ twice: combine(x, null, 2, 0), thrice: combine(x, null, 3, 0), same: x }),

@@ -7,33 +7,76 @@
  */
 import type { DeviceBuffer } from "./device";
 import { check } from "./errors";
+import { type Fields, isList, mapFields } from "./fields";
 import { kernelsOf } from "./kernels";
 import type { viewKernels } from "./ops/copy";
 import type { memoryKernels } from "./ops/memory";
 import { sameShape, type Shape, showShape } from "./shape";
-import { dispose, scope, Tensor, tensorsIn } from "./tensor";
+import { dispose, scope, Tensor, tensorsIn, withWindow } from "./tensor";
 import { zeros } from "./ops/memory";
 import { mapTree, type TreeLike } from "./tree";
 
 const kernels = kernelsOf<typeof memoryKernels & typeof viewKernels>;
 
-/** An input that was left out is null. */
-export type NoteInput = Tensor | null;
-
 /** A call of an op as the tape keeps it. */
 export interface Note {
   readonly name: string;
-  readonly inputs: readonly NoteInput[];
+  /** Null where one was left out. */
+  readonly inputs: readonly (Tensor | null)[];
   readonly outputs: readonly Tensor[];
   /** Temporaries for `gradient`. They live as long as the note; inputs and outputs are kept anyway. */
   readonly saved: readonly Tensor[];
-  /** Gradients of the inputs from those of the outputs, as {@link Op.gradient} has them. */
+  /** Gradients of the inputs from those of the outputs, null for zero. */
   gradient(gradients: readonly (Tensor | null)[]): readonly (Tensor | null)[];
+}
+
+/** A call of an op, with its tensors by name. */
+export interface Call {
+  readonly name: string;
+  readonly inputs: Fields;
+  readonly outputs: Fields;
+  readonly saved: readonly Tensor[];
+  /** Gradients of the inputs by name, from those of the outputs and whether one is wanted of each input. */
+  gradient(
+    gradients: Readonly<Record<string, unknown>>, wanted: Readonly<Record<string, unknown>>,
+  ): Readonly<Record<string, Gradient | readonly Gradient[]>>;
+}
+
+type Gradient = Tensor | null | undefined;
+
+/** All tensors of named fields in order, with null for what is absent. */
+function flat(fields: Fields): (Tensor | null)[] {
+  const list: (Tensor | null)[] = [];
+  for (const name in fields) {
+    const field = fields[name]!;
+    if (isList(field)) list.push(...field);
+    else list.push(field);
+  }
+  return list;
+}
+
+/** The same names with the next values of a list. */
+function named<Value>(fields: Fields, values: readonly Value[]): Record<string, Value | Value[]> {
+  let at = 0;
+  return mapFields(fields, () => values[at++]!);
+}
+
+/** Gradients by name in the order of the inputs, with null for what was left out. */
+function inOrder(inputs: Fields, gradients: Readonly<Record<string, Gradient | readonly Gradient[]>>): (Tensor | null)[] {
+  const ordered: (Tensor | null)[] = [];
+  for (const name in inputs) {
+    const [field, given] = [inputs[name], gradients[name]];
+    if (isList(field)) field.forEach((_, i) => ordered.push((given as readonly Gradient[] | null | undefined)?.[i] ?? null));
+    else ordered.push((given as Gradient) ?? null);
+  }
+  return ordered;
 }
 
 /** What is recorded: notes in order, and which tensors a gradient flows through. */
 class Tape {
   readonly notes: Note[] = [];
+  /** How many {@link withoutGradient} run inside one another: above 0 nothing is recorded. */
+  pauses = 0;
   readonly #tracked = new Set<number>();
   constructor(inputs: Iterable<Tensor>) {
     for (const t of inputs) this.#tracked.add(t.id);
@@ -41,32 +84,63 @@ class Tape {
   tracks(t: Tensor): boolean {
     return this.#tracked.has(t.id);
   }
+  /** Whether a gradient flows through any input of an op; then none may be f16 (`E_DTYPE`). */
+  tracksAny(op: string, inputs: Fields): boolean {
+    const list = flat(inputs);
+    if (!list.some((t) => t !== null && this.tracks(t))) return false;
+    const half = list.find((t) => t?.dtype === "f16");
+    check(!half, "E_DTYPE", () => `${op}: ${Object.keys(inputs).find((name) => [inputs[name]].flat().includes(half))} `
+      + `${showShape(half!.shape)} is f16, through which no gradient is taken; load the model as f32 to train it`);
+    return true;
+  }
   note(note: Note): void {
     for (const t of note.outputs) this.#tracked.add(t.id);
     this.notes.push(note);
   }
+  /** Notes an op's call. All that recording takes is here, so that bundles without gradients go without it. */
+  record({ name, inputs, outputs, saved, gradient }: Call): void {
+    const list = flat(inputs);
+    const needsGradient = list.map((t) => t !== null && this.tracks(t));
+    this.note({
+      name, inputs: list, outputs: flat(outputs) as Tensor[], saved,
+      gradient(gradients) {
+        const results = gradient(named(outputs, gradients), named(inputs, needsGradient));
+        for (const result in results) {
+          check(Object.hasOwn(inputs, result), "E_ARGUMENT", () =>
+            `${name}: its gradient gave ${result}, which is none of its inputs; they are ${Object.keys(inputs).join(", ")}`);
+        }
+        return inOrder(inputs, results).map((gradient, i) => {
+          if (needsGradient[i]) return gradient;
+          gradient?.dispose();
+          return null;
+        });
+      },
+    });
+  }
 }
 
+/** Written by {@link vjp} alone: bundles without that drop all that is done with a tape. */
 let active: Tape | undefined;
 
 /** The tape that records now, if any; for ops. */
 export function activeTape(): Tape | undefined {
-  return active;
+  return active?.pauses ? undefined : active;
 }
 
-/** Whether a tape is recording what becomes of this tensor: then nothing that it is computed into may be changed in place. */
-export function isRecorded(t: Tensor): boolean {
-  return active?.tracks(t) ?? false;
+/** Whether a tape is recording what becomes of any of these: then nothing that they are computed into may be changed in place. */
+export function isRecorded(...tensors: readonly Tensor[]): boolean {
+  const tape = activeTape();
+  return tape !== undefined && tensors.some((t) => tape.tracks(t));
 }
 
 /** Runs `body` without recording: what it computes is a constant for gradients. */
 export function withoutGradient<R>(body: () => R): R {
-  const outer = active;
-  active = undefined;
+  const tape = active;
+  if (tape) tape.pauses++;
   try {
     return body();
   } finally {
-    active = outer;
+    if (tape) tape.pauses--;
   }
 }
 
@@ -75,7 +149,7 @@ export function withoutGradient<R>(body: () => R): R {
  * inside one step, not inside all. While a tape records nothing is freed: the way back needs what lies in between, and frees it itself.
  */
 export function scopeUnlessRecording<R>(body: () => R): R {
-  return active ? body() : scope(body);
+  return activeTape() ? body() : scope(body);
 }
 
 /** The same values, cut off from the tape: the gradient stops here. Shares memory with its input. */
@@ -95,8 +169,8 @@ export interface Vjp<I, O> {
 
 /** Vector-Jacobian product of `f` at `inputs`, both trees of tensors. */
 export function vjp<I, O>(f: (inputs: I) => O, inputs: I): Vjp<I, O> {
-  check(!active, "E_SCOPE", () => "vjp: another tape is recording; gradients of gradients are not supported");
-  const tape = new Tape(tensorsIn(inputs));
+  check(!activeTape(), "E_SCOPE", () => "vjp: another tape is recording; gradients of gradients are not supported");
+  const [outer, tape] = [active, new Tape(tensorsIn(inputs))];
   active = tape;
   let outputs: O;
   try {
@@ -104,7 +178,7 @@ export function vjp<I, O>(f: (inputs: I) => O, inputs: I): Vjp<I, O> {
     check(!(outputs instanceof Promise), "E_SCOPE", () =>
       "vjp: the function returned a promise; record in synchronous code, and await reads outside of it");
   } finally {
-    active = undefined;
+    active = outer;
   }
   let spent = false;
   return {
@@ -167,8 +241,7 @@ class Gradients {
     const part = this.#byTensor.get(t.id);
     if (!part || part.size === t.size) return part ?? null;
     const whole = this.#withRoom(part, t);
-    using rest = whole.window([t.size - part.size], part.size);
-    kernels(t).fill({ out: rest, value: 0 });
+    withWindow(whole, [t.size - part.size], part.size, (rest) => kernels(t).fill({ out: rest, value: 0 }));
     part.dispose();
     this.#byTensor.set(t.id, whole);
     return whole;
@@ -185,8 +258,7 @@ class Gradients {
     }
     const [longer, shorter] = before.size < gradient.size ? [gradient, before] : [before, gradient];
     const sum = this.#borrowed.has(longer.buffer) ? copied(longer) : longer;
-    using start = sum.window(shorter.shape);
-    kernels(t).accumulate({ out: start, x: shorter, scale: 1 });
+    withWindow(sum, shorter.shape, 0, (start) => kernels(t).accumulate({ out: start, x: shorter, scale: 1 }));
     for (const part of [before, gradient]) if (part !== sum) part.dispose();
     this.#byTensor.set(t.id, sum);
   }

@@ -289,6 +289,19 @@ export function keep<T>(value: T): T {
   return value;
 }
 
+/**
+ * Runs `body` on a {@link Tensor.window}, which it frees. In what every page loads this stands for `using`, instead of which bundles carry
+ * more code than most ops have, in each file anew, until browsers know it.
+ */
+export function withWindow(t: Tensor, shape: Shape, start: number, body: (window: Tensor) => void): void {
+  const window = t.window(shape, start);
+  try {
+    body(window);
+  } finally {
+    window.dispose();
+  }
+}
+
 /** Frees every tensor in a nested value. */
 export function dispose(value: unknown): void {
   for (const t of tensorsIn(value)) t.dispose();

@@ -28,8 +28,7 @@ export interface ChunkMemory {
 /** The memory with some chunks more; `tokens`: the length of each. */
 export type Remember = (memory: ChunkMemory, chunks: EncodedChunks, tokens: readonly number[]) => ChunkMemory;
 
-const CONTENTS = ["landmarks", "keys", "values"] as const;
-type Contents = (typeof CONTENTS)[number];
+type Contents = "landmarks" | "keys" | "values";
 
 /** Room that a memory starts with once something is written into it. */
 const LEAST_ROOM = 16;
@@ -60,7 +59,7 @@ export function chunksIn(memory: ChunkMemory): number {
 /** Everything stays on the device. */
 export const rememberAll: Remember = (memory, chunks, tokens) => {
   const before = chunksIn(memory);
-  if (CONTENTS.some((name) => isRecorded(chunks[name]))) {
+  if (isRecorded(chunks.landmarks, chunks.keys, chunks.values)) {
     const join = (name: Contents) => (before === 0 ? chunks[name] : concat([slice(memory[name], 1, 0, before), chunks[name]], 1));
     return { lengths: moreLengths(memory.lengths, tokens, false), landmarks: join("landmarks"), keys: join("keys"),
       values: join("values") };

@@ -6,7 +6,8 @@
  * A backend that has all kernels imports none of this: a device names its forms itself ({@link Device.composed}).
  */
 import type { Device } from "../device";
-import type { Fields, Op, Saved } from "../op";
+import type { Fields } from "../fields";
+import type { Op, Saved } from "../op";
 import { activeTape, withoutGradient } from "../tape";
 import { collect, scope, type Tensor, tensorsIn } from "../tensor";
 

@@ -19,6 +19,6 @@ export function addInto(target: Tensor, x: Tensor, factor = 1): void {
     () => `addInto: x ${showShape(x.shape)} must have the target's shape ${showShape(target.shape)}`);
   check(target.dtype === x.dtype && (x.dtype === "f32" || x.dtype === "f64"), "E_DTYPE", () =>
     `addInto: x is ${x.dtype} and the target ${target.dtype}; both must be f32, or both f64`);
-  check(!isRecorded(target) && !isRecorded(x), "E_SCOPE", () => "addInto: a tape is recording; write in place outside of it, or use add");
+  check(!isRecorded(target, x), "E_SCOPE", () => "addInto: a tape is recording; write in place outside of it, or use add");
   kernels(target).accumulate({ out: target, x, scale: factor });
 }

@@ -19,10 +19,10 @@
 import { check } from "../errors";
 import { kernelsOf } from "../kernels";
 import { apply, like, type Op } from "../op";
-import { sameShape, type Shape, showShape } from "../shape";
+import { showShape } from "../shape";
 import type { ArgumentsOf, Family, SavedFor } from "../signature";
 import type { Tensor } from "../tensor";
-import { checkReal, checkScale } from "./checks";
+import { checkMultiple, checkReal, checkScale, shapeCheck } from "./checks";
 
 /** `keys` are at least as many as `time`; of them a query sees `window`, its own included: from 1 to all, and all when not causal. */
 const numbers = {
@@ -85,11 +85,8 @@ function checkAttention({ q, k, v, slopes, lengths }: AttentionInputs, { causal,
   const [, keys, keyHeads] = k.shape as [number, number, number, number];
   check(keys >= time, "E_SHAPE",
     () => `attention: ${keys} keys (k ${showShape(k.shape)}) are fewer than the ${time} queries (q ${showShape(q.shape)})`);
-  check(keyHeads >= 1 && heads % keyHeads === 0, "E_SHAPE", () =>
-    `attention: ${heads} heads (q ${showShape(q.shape)}) do not divide over ${keyHeads} heads of keys (k ${showShape(k.shape)})`);
-  const expect = (name: string, t: Tensor | null, shape: Shape) =>
-    check(!t || sameShape(t.shape, shape), "E_SHAPE", () =>
-      `attention: ${name} ${showShape(t!.shape)} must be ${showShape(shape)} for q ${showShape(q.shape)}, k ${showShape(k.shape)}`);
+  checkMultiple("attention", heads, "heads", keyHeads, "heads of keys", { q, k });
+  const expect = shapeCheck("attention", { q, k });
   expect("v", v, k.shape);
   expect("slopes", slopes, [heads]);
   expect("lengths", lengths, [batch]);

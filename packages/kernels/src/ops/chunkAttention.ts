@@ -23,19 +23,18 @@
 import { check } from "../errors";
 import { kernelsOf } from "../kernels";
 import { apply, checkTensors, like, type Op } from "../op";
-import { sameShape, type Shape, showShape } from "../shape";
+import { showShape } from "../shape";
 import type { ArgumentsOf, Family, SavedFor } from "../signature";
 import type { Tensor } from "../tensor";
 import { zeros } from "./memory";
-import { checkReal, checkScale } from "./checks";
+import { checkMultiple, checkReal, checkScale, shapeCheck } from "./checks";
 import type { memoryKernels } from "./memory";
 
 /** T, Hq, Hk, D, M, S, C, K are the numbers `queries` to `slots`. */
-const sizes = {
+const numbers = {
   batch: "size", queries: "size", heads: "size", keyHeads: "size", headSize: "size", chunks: "size", chunkSize: "size", blocks: "size",
-  slots: "size",
+  slots: "size", offByOne: "flag", scale: "real",
 } as const;
-const settings = { offByOne: "flag", scale: "real" } as const;
 
 /**
  * Contents of integer tensors are not trusted. An index outside of 0 ... chunks - 1 is that of an empty slot, whose weight is not read.
@@ -56,14 +55,14 @@ const logSums = "[batch,queries,heads,slots]";
 export const chunkAttentionKernels = {
   /** out is 0 for queries in no block. */
   chunkAttention: {
-    numbers: { ...sizes, ...settings },
+    numbers,
     reads: inputs,
     writes: { out: "[batch,queries,heads,headSize]" },
     saves: { logSums },
   },
   /** Gradients of the inputs; null where nobody wants one. */
   chunkAttentionGradient: {
-    numbers: { ...sizes, ...settings },
+    numbers,
     reads: { ...inputs, dout: "[batch,queries,heads,headSize]" },
     saved: { logSums },
     writes: {
@@ -77,8 +76,8 @@ export const chunkAttentionKernels = {
 const kernels = kernelsOf<typeof chunkAttentionKernels & typeof memoryKernels>;
 
 type Arguments = ArgumentsOf<typeof chunkAttentionKernels.chunkAttention>;
-export type ChunkAttentionSizes = Pick<Arguments, keyof typeof sizes>;
-type ChunkAttentionAttributes = Pick<Arguments, keyof typeof settings>;
+type ChunkAttentionAttributes = Pick<Arguments, "offByOne" | "scale">;
+export type ChunkAttentionSizes = Omit<Pick<Arguments, keyof typeof numbers>, keyof ChunkAttentionAttributes>;
 /** Tensors that the two kernels begin with. */
 export type ChunkAttentionInputs = Pick<Arguments, keyof typeof inputs>;
 
@@ -102,11 +101,8 @@ function checkChunkAttention(given: ChunkAttentionInputs, { scale }: ChunkAttent
   check(headSize >= 1 && chunkSize >= 1, "E_SHAPE", () =>
     `chunkAttention: head size ${headSize} (q ${showShape(q.shape)}) and chunk size ${chunkSize} (keys ${showShape(keys.shape)}) must `
       + "be at least 1");
-  check(keyHeads >= 1 && heads >= 1 && heads % keyHeads === 0, "E_SHAPE", () =>
-    `chunkAttention: ${heads} heads (q ${showShape(q.shape)}) are not a multiple of ${keyHeads} key heads (keys ${showShape(keys.shape)})`);
-  const expect = (name: string, t: Tensor | null, shape: Shape) => check(!t || sameShape(t.shape, shape), "E_SHAPE", () =>
-    `chunkAttention: ${name} ${showShape(t!.shape)} must be ${showShape(shape)} for q ${showShape(q.shape)}, ` +
-    `keys ${showShape(keys.shape)}, indices ${showShape(indices.shape)}`);
+  checkMultiple("chunkAttention", heads, "heads", keyHeads, "heads of keys", { q, keys });
+  const expect = shapeCheck("chunkAttention", { q, keys, indices });
   expect("keys", keys, [batch, chunks, chunkSize, keyHeads, headSize]);
   expect("values", values, keys.shape);
   expect("indices", indices, [batch, blocks, slots]);

@@ -13,9 +13,10 @@
 import { check } from "../errors";
 import { kernelsOf } from "../kernels";
 import { apply, like, type Op } from "../op";
-import { sameShape, type Shape, showShape } from "../shape";
+import { showShape } from "../shape";
 import type { Family } from "../signature";
 import type { Tensor } from "../tensor";
+import { checkReal, shapeCheck } from "./checks";
 
 /** `split`: the sizes of the blocks of channels, which add up to `channels`. */
 const numbers = { batch: "size", time: "size", channels: "size", width: "size", silu: "flag", split: "sizes" } as const;
@@ -62,7 +63,8 @@ type ConvInputs = {
 export const convOp: Op<ConvInputs, { outputs: readonly Tensor[]; state: Tensor }, ConvAttributes> = {
   name: "causalConv",
   optional: ["bias", "state"],
-  outputs({ x, weight, bias, state }, { split }) {
+  outputs(given, { split }) {
+    const { x, weight, bias, state } = given;
     check(x.shape.length === 3 && x.shape[1]! >= 1, "E_SHAPE", () =>
       `causalConv: x ${showShape(x.shape)} must be [B,T,C] with at least one step`);
     const [batch, time, channels] = x.shape as [number, number, number];
@@ -70,15 +72,10 @@ export const convOp: Op<ConvInputs, { outputs: readonly Tensor[]; state: Tensor 
       `causalConv: weight ${showShape(weight.shape)} must be [C,K] with K from 2 to 256 and C = ${channels}, `
         + `as in x ${showShape(x.shape)}`);
     const stateShape = [batch, weight.shape[1]! - 1, channels];
-    const expect = (name: string, t: Tensor | null, shape: Shape) => {
-      check(!t || sameShape(t.shape, shape), "E_SHAPE", () =>
-        `causalConv: ${name} ${showShape(t!.shape)} must be ${showShape(shape)} for x ${showShape(x.shape)}`);
-      check(!t || (t.dtype === x.dtype && t.dtype !== "i32"), "E_DTYPE", () =>
-        `causalConv: ${name} is ${t!.dtype}; all inputs must share one float type (x is ${x.dtype})`);
-    };
-    expect("weight", weight, weight.shape);
+    const expect = shapeCheck("causalConv", { x, weight });
     expect("bias", bias, [channels]);
     expect("state", state, stateShape);
+    checkReal("causalConv", given);
     check(split.every((n) => Number.isSafeInteger(n) && n >= 1) && split.reduce((sum, n) => sum + n, 0) === channels, "E_ARGUMENT", () =>
       `causalConv: split ${showShape(split)} must be whole numbers of at least 1 that add up to ${channels} channels`);
     const { dtype } = x;

@@ -25,10 +25,10 @@
 import { check } from "../errors";
 import { kernelsOf } from "../kernels";
 import { apply, like, type Op } from "../op";
-import { sameShape, type Shape, showShape } from "../shape";
+import { sameShape, showShape } from "../shape";
 import type { ArgumentsOf, Family, SavedFor } from "../signature";
 import type { Tensor } from "../tensor";
-import { checkChunk, checkReal, checkScale } from "./checks";
+import { checkChunk, checkReal, checkScale, shapeCheck } from "./checks";
 import { clear, zeroGradients } from "./emptyState";
 import { zeros } from "./memory";
 
@@ -38,9 +38,10 @@ const numbers = { batch: "size", time: "size", heads: "size", keySize: "size", v
 const keys = "[batch,time,heads,keySize]";
 const values = "[batch,time,heads,valueSize]";
 const state = "[batch,heads,keySize,valueSize]";
+const stateOrNull = "[batch,heads,keySize,valueSize]?";
 
 /** `a` is at most 0; a `state` that is null is zero. */
-const inputs = { q: keys, k: keys, v: values, a: keys, remove: keys, write: keys, state: `${state}?` } as const;
+const inputs = { q: keys, k: keys, v: values, a: keys, remove: keys, write: keys, state: stateOrNull } as const;
 
 /** One state per chunk, in whatever order the backend likes, and u of all steps. */
 const saved = { starts: "[batch,heads,time/chunk,keySize,valueSize]", removed: values } as const;
@@ -50,9 +51,9 @@ export const deltaRuleKernels = {
   /** Gradients of the inputs; dfinal null for zero; dstate null when the state is or nobody wants it. */
   deltaRuleGradient: {
     numbers,
-    reads: { ...inputs, dy: values, dfinal: `${state}?` },
+    reads: { ...inputs, dy: values, dfinal: stateOrNull },
     saved,
-    writes: { dq: keys, dk: keys, dv: values, da: keys, dremove: keys, dwrite: keys, dstate: `${state}?` },
+    writes: { dq: keys, dk: keys, dv: values, da: keys, dremove: keys, dwrite: keys, dstate: stateOrNull },
   },
 } as const satisfies Family;
 
@@ -91,13 +92,9 @@ function checkInputs(given: Inputs, { chunk, scale }: Attributes): void {
   const [B, T, H, K] = q.shape as [number, number, number, number];
   check(v.shape.length === 4 && sameShape(v.shape.slice(0, 3), [B, T, H]), "E_SHAPE", () =>
     `deltaRule: v ${showShape(v.shape)} must be [B,T,H,V] with B, T and H of q ${showShape(q.shape)}`);
-  const expect = (name: "k" | "a" | "remove" | "write" | "state", shape: Shape) => {
-    const t = given[name];
-    check(!t || sameShape(t.shape, shape), "E_SHAPE", () =>
-      `deltaRule: ${name} ${showShape(t!.shape)} must be ${showShape(shape)} for q ${showShape(q.shape)}, v ${showShape(v.shape)}`);
-  };
-  for (const name of ["k", "a", "remove", "write"] as const) expect(name, q.shape);
-  expect("state", [B, H, K, v.shape[3]!]);
+  const expect = shapeCheck("deltaRule", { q, v });
+  for (const name of ["k", "a", "remove", "write"] as const) expect(name, given[name], q.shape);
+  expect("state", given.state, [B, H, K, v.shape[3]!]);
   checkReal("deltaRule", given);
   checkChunk("deltaRule", chunk);
   checkScale("deltaRule", scale);

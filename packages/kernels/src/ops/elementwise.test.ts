@@ -136,7 +136,8 @@ describe("elementwise gradients", () => {
     const other = await open("reference");
     expectError(() => add(upload(referenceDevice, host([1], [1])), upload(referenceDevice, host([1], [1]), true)), "E_DTYPE",
       /b is f64 but a is f32/);
-    expectError(() => add(upload(referenceDevice, host([1], [1])), upload(other, host([1], [1]))), "E_DEVICE");
+    expectError(() => add(upload(referenceDevice, host([1], [1])), upload(other, host([1], [1]))), "E_DEVICE",
+      /^add: b is on reference, a on another reference; move them to one device first$/);
     other.close();
   });
 });
@@ -151,6 +152,7 @@ describe("what is no tensor", () => {
       /^scale: factor is a tensor, and must be a plain number; mul and add take tensors$/);
     expectError(() => addScalar(x, undefined as never), "E_ARGUMENT", /^addScalar: term is undefined, and must be a plain number/);
     x.dispose();
+    expectError(() => neg(x), "E_DISPOSED", /^neg: x \[1\] was used after it had been freed$/);
   });
 });
 

@@ -129,14 +129,10 @@ function checkNumber(op: string, name: string, value: unknown): void {
     `${op}: ${name} is ${value instanceof Tensor ? "a tensor" : String(value)}, and must be a plain number; mul and add take tensors`);
 }
 
-/** Gradient of one operand: a constant times dy, or what the kernel says. */
-type OperandRule = number | "kernel";
-
-const BINARY_RULES: Readonly<Record<BinaryName, { readonly a: OperandRule; readonly b: OperandRule } | null>> = {
+/** What dy is multiplied with to give the gradients of a and b, or null for none; those of the others are the kernel's. */
+const FACTORS: Readonly<Partial<Record<BinaryName, { readonly a: number; readonly b: number } | null>>> = {
   add: { a: 1, b: 1 },
   sub: { a: 1, b: -1 },
-  mul: { a: "kernel", b: "kernel" },
-  div: { a: "kernel", b: "kernel" },
   equal: null,
   less: null,
 };
@@ -157,16 +153,15 @@ function binaryOp(op: BinaryName): Op<{ a: Tensor; b: Tensor }, { out: Tensor }>
       kernels(a).binary({ op, a, b, out, layout: broadcastLayout(a.shape, b.shape, out.shape) });
     },
     gradient({ inputs: { a, b }, wanted }, { out: dy }) {
-      const rules = BINARY_RULES[op];
-      if (!rules) return {};
+      const factors = FACTORS[op];
+      if (factors === null) return {};
       const of = (operand: "a" | "b"): Tensor => {
         const target = (operand === "a" ? a : b).shape;
-        const rule = rules[operand];
-        if (typeof rule === "number") return sameShape(dy.shape, target) ? scaled(dy, rule) : sumToShape(dy, target, rule);
+        const factor = factors?.[operand];
+        if (factor) return sameShape(dy.shape, target) ? scaled(dy, factor) : sumToShape(dy, target, factor);
         const full = like(dy);
         kernels(dy).binaryGradient({ op: op as "mul" | "div", operand, a, b, dy, out: full,
           layout: broadcastLayout(a.shape, b.shape, dy.shape) });
-        // No `using`: what stands in for it until browsers have it is larger than all binary functions.
         const result = full.size === sizeOf(target) ? full.window(target) : sumToShape(full, target, 1);
         full.dispose();
         return result;

@@ -32,10 +32,10 @@
 import { check } from "../errors";
 import { kernelsOf } from "../kernels";
 import { apply, like, type Op } from "../op";
-import { sameShape, type Shape, showShape } from "../shape";
+import { sameShape, showShape } from "../shape";
 import type { ArgumentsOf, Family, SavedFor } from "../signature";
 import type { Tensor } from "../tensor";
-import { checkChunk, checkReal, checkScale } from "./checks";
+import { checkChunk, checkMultiple, checkReal, checkScale, shapeCheck, showInputs } from "./checks";
 import { deltaRule } from "./deltaRule";
 import { exp, mul, neg } from "./elementwise";
 import { clear, zeroGradients } from "./emptyState";
@@ -51,9 +51,10 @@ const keys = "[batch,time,keyHeads,keySize]";
 const values = "[batch,time,heads,valueSize]";
 const gates = "[batch,time,heads]";
 const state = "[batch,heads,keySize,valueSize]";
+const stateOrNull = "[batch,heads,keySize,valueSize]?";
 
 /** `a` is at most 0; a `state` that is null is zero. */
-const inputs = { q: keys, k: keys, v: values, a: gates, beta: gates, state: `${state}?` } as const;
+const inputs = { q: keys, k: keys, v: values, a: gates, beta: gates, state: stateOrNull } as const;
 
 /** One state per chunk, in whatever order the backend likes, and e of all steps. */
 const saved = { starts: "[batch,heads,time/chunk,keySize,valueSize]", errors: values } as const;
@@ -63,9 +64,9 @@ export const gatedDeltaRuleKernels = {
   /** Gradients of the inputs; dfinal null for zero; dstate null when the state is or nobody wants it. */
   gatedDeltaRuleGradient: {
     numbers,
-    reads: { ...inputs, dy: values, dfinal: `${state}?` },
+    reads: { ...inputs, dy: values, dfinal: stateOrNull },
     saved,
-    writes: { dq: keys, dk: keys, dv: values, da: gates, dbeta: gates, dstate: `${state}?` },
+    writes: { dq: keys, dk: keys, dv: values, da: gates, dbeta: gates, dstate: stateOrNull },
   },
 } as const satisfies Family;
 
@@ -104,19 +105,14 @@ function checkInputs(given: Inputs, { chunk, scale }: Attributes): void {
   check(v.shape.length === 4 && sameShape(v.shape.slice(0, 2), [B, T]), "E_SHAPE", () =>
     `gatedDeltaRule: v ${showShape(v.shape)} must be [B,T,HV,V] with B and T of q ${showShape(q.shape)}`);
   const [, , HV, V] = v.shape as [number, number, number, number];
-  check(H >= 1 && HV % H === 0, "E_SHAPE", () =>
-    `gatedDeltaRule: ${HV} value heads (v ${showShape(v.shape)}) do not divide into ${H} heads of q ${showShape(q.shape)}`);
-  const expect = (name: "k" | "a" | "beta" | "state", ...shapes: Shape[]) => {
-    const t = given[name];
-    check(!t || shapes.some((shape) => sameShape(t.shape, shape)), "E_SHAPE", () =>
-      `gatedDeltaRule: ${name} ${showShape(t!.shape)} must be ${shapes.map(showShape).join(" or ")} for q ${showShape(q.shape)}, `
-      + `v ${showShape(v.shape)}`);
-  };
-  expect("k", q.shape);
-  if (a.shape.length === 4) expect("a", [B, T, HV, K]);
-  else expect("a", [B, T, HV], [B, T, HV, K]);
-  expect("beta", [B, T, HV]);
-  expect("state", [B, HV, K, V]);
+  checkMultiple("gatedDeltaRule", HV, "value heads", H, "heads of keys", { q, v });
+  const [perHead, perChannel] = [[B, T, HV], [B, T, HV, K]];
+  check(sameShape(a.shape, perHead) || sameShape(a.shape, perChannel), "E_SHAPE", () =>
+    `gatedDeltaRule: a ${showShape(a.shape)} must be ${showShape(perHead)} or ${showShape(perChannel)} for ${showInputs({ q, v })}`);
+  const expect = shapeCheck("gatedDeltaRule", { q, v });
+  expect("k", given.k, q.shape);
+  expect("beta", given.beta, perHead);
+  expect("state", given.state, [B, HV, K, V]);
   checkReal("gatedDeltaRule", given);
   checkChunk("gatedDeltaRule", chunk);
   checkScale("gatedDeltaRule", scale);

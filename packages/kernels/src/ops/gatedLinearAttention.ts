@@ -32,10 +32,10 @@
 import { check } from "../errors";
 import { kernelsOf } from "../kernels";
 import { apply, like, type Op } from "../op";
-import { sameShape, type Shape, showShape } from "../shape";
+import { showShape } from "../shape";
 import type { Family, SavedFor } from "../signature";
 import type { Tensor } from "../tensor";
-import { checkChunk, checkScale } from "./checks";
+import { checkChunk, checkReal, checkScale, shapeCheck } from "./checks";
 import { clear, zeroGradients } from "./emptyState";
 import { zeros } from "./memory";
 
@@ -97,25 +97,21 @@ function sizesOf({ q, v }: { readonly q: Tensor; readonly v: Tensor }, { chunk, 
   return { batch, time, heads, keySize, valueSize: v.shape[3]!, chunk: Math.min(chunk, Math.max(1, time)), scale };
 }
 
-function checkInputs({ q, k, v, a, bonus, state }: Inputs, { chunk, scale }: Attributes): void {
+function checkInputs(given: Inputs, { chunk, scale }: Attributes): void {
+  const { q, k, v, a, bonus, state } = given;
   const what = "gatedLinearAttention";
   check(q.shape.length === 4 && q.shape[1]! >= 1, "E_SHAPE", () =>
     `${what}: q ${showShape(q.shape)} must be [B,T,H,K] with at least one step`);
   check(v.shape.length === 4, "E_SHAPE", () => `${what}: v ${showShape(v.shape)} must be [B,T,H,V]`);
   const [batch, time, heads, keySize] = q.shape as [number, number, number, number];
   const valueSize = v.shape[3]!;
-  const expect = (name: string, t: Tensor | null, shape: Shape) => {
-    check(!t || sameShape(t.shape, shape), "E_SHAPE", () =>
-      `${what}: ${name} ${showShape(t!.shape)} must be ${showShape(shape)} for q ${showShape(q.shape)}, v ${showShape(v.shape)}`);
-    check(!t || (t.dtype === q.dtype && t.dtype !== "i32"), "E_DTYPE", () =>
-      `${what}: ${name} is ${t!.dtype}; all inputs must share one float type (q is ${q.dtype})`);
-  };
-  expect("q", q, q.shape);
+  const expect = shapeCheck(what, { q, v });
   expect("k", k, q.shape);
   expect("v", v, [batch, time, heads, valueSize]);
   expect("a", a, q.shape);
   expect("bonus", bonus, [heads, keySize]);
   expect("state", state, [batch, heads, keySize, valueSize]);
+  checkReal(what, given);
   checkChunk(what, chunk);
   checkScale(what, scale);
 }

@@ -12,6 +12,7 @@ import { apply, like, type Op } from "../op";
 import { sameShape, showShape } from "../shape";
 import type { Family } from "../signature";
 import type { Tensor } from "../tensor";
+import { checkReal } from "./checks";
 
 /** maxDt may be Infinity. */
 const numbers = { rows: "size", heads: "size", minDt: "real", maxDt: "real" } as const;
@@ -47,9 +48,8 @@ export const gatesOp: Op<{ raw: Tensor; bias: Tensor; aLog: Tensor }, { dt: Tens
     for (const [name, t] of Object.entries({ bias, aLog })) {
       check(heads !== undefined && sameShape(t.shape, [heads]), "E_SHAPE", () =>
         `ssmGates: ${name} ${showShape(t.shape)} must have the size of the last axis of raw ${showShape(raw.shape)}`);
-      check(t.dtype === raw.dtype && t.dtype !== "i32", "E_DTYPE", () =>
-        `ssmGates: ${name} is ${t.dtype}; all inputs must share one float type (raw is ${raw.dtype})`);
     }
+    checkReal("ssmGates", { raw, bias, aLog });
     check(minDt >= 0 && minDt <= maxDt, "E_ARGUMENT", () =>
       `ssmGates: the limits [${minDt}, ${maxDt}] must satisfy 0 <= minDt <= maxDt`);
     const { shape, dtype } = raw;

@@ -12,7 +12,7 @@ import { kernelsOf } from "../kernels";
 import { apply, checkTensors, like, type Op } from "../op";
 import { type Shape, sameShape, showShape, sizeOf } from "../shape";
 import type { Family } from "../signature";
-import type { Tensor } from "../tensor";
+import { type Tensor, withWindow } from "../tensor";
 import { checkHalf, checkReal } from "./checks";
 import type { memoryKernels } from "./memory";
 
@@ -145,9 +145,10 @@ const linearOp: Op<LinearInputs, { outputs: readonly Tensor[] }, LinearAttribute
     eachBlock(inputs, split, (i, { m, n, k }, block) => {
       const dout = gradients[i];
       if (dweight) {
-        using part = dweight.window([n, k], row * k);
-        if (dout) launch(dout, x, part, { batch: 1, m: n, n: k, k: m }, { transposeA: true });
-        else if (part.size > 0) kernels(part).fill({ out: part, value: 0 });
+        withWindow(dweight, [n, k], row * k, (part) => {
+          if (dout) launch(dout, x, part, { batch: 1, m: n, n: k, k: m }, { transposeA: true });
+          else if (part.size > 0) kernels(part).fill({ out: part, value: 0 });
+        });
       }
       if (dx && dout) {
         launch(dout, block, dx, { batch: 1, m, n: k, k: n }, {}, started);
@@ -169,8 +170,7 @@ function eachBlock(
   const m = sizeOf(x.shape.slice(0, -1));
   let row = 0;
   split.forEach((n, i) => {
-    using block = weight.window([n, k], row * k);
-    body(i, { batch: 1, m, n, k }, block);
+    withWindow(weight, [n, k], row * k, (block) => body(i, { batch: 1, m, n, k }, block));
     row += n;
   });
 }

@@ -16,11 +16,11 @@ import { Tensor } from "../tensor";
 import { checkReal } from "./checks";
 import type { elementwiseKernels } from "./elementwise";
 import { broadcastStrides, collapse, type Layout, stridesOf } from "./layout";
-import { passKernels, runPasses } from "./sums";
+import { runPasses } from "./sums";
 import type { viewKernels } from "./copy";
 
-export const reduceKernels = {
-  ...passKernels,
+/** Beside the passes of sums.ts. */
+export const rowKernels = {
   /** y is the softmax of each row, or its logarithm. */
   softmax: { numbers: { rows: "size", width: "size", logarithm: "flag" }, reads: { x: "[rows,width]" }, writes: { y: "[rows,width]" } },
   softmaxGradient: {
@@ -32,7 +32,7 @@ export const reduceKernels = {
   argmax: { numbers: { rows: "size", width: "size" }, reads: { x: "[rows,width]" }, writes: { out: "i32[rows]" } },
 } as const satisfies Family;
 
-const kernels = kernelsOf<typeof reduceKernels & typeof elementwiseKernels & typeof viewKernels>;
+const kernels = kernelsOf<typeof rowKernels & typeof elementwiseKernels & typeof viewKernels>;
 
 /** Options of reductions over some axes. */
 export interface ReduceOptions {

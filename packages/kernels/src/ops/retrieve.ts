@@ -36,20 +36,18 @@ export interface RetrieveSizes {
   readonly k: number;
 }
 
-const sizes = { batch: "size", queryCount: "size", landmarkCount: "size", width: "size", k: "size" } as const;
-
 /** Rows of `landmarks` beyond what is visible may hold anything. */
 const inputs = { queries: "[batch,queryCount,width]", landmarks: "[batch,landmarkCount,width]" } as const;
 
 export const retrieveKernels = {
   /** -1 and 0 where nothing is left to see. `first` is at most landmarkCount. */
   retrieve: {
-    numbers: { ...sizes, first: "size", noise: "key?" },
+    numbers: { batch: "size", queryCount: "size", landmarkCount: "size", width: "size", k: "size", first: "size", noise: "key?" },
     reads: inputs,
     writes: { indices: "i32[batch,queryCount,k]", weights: "[batch,queryCount,k]" },
   },
   retrieveGradient: {
-    numbers: sizes,
+    numbers: { batch: "size", queryCount: "size", landmarkCount: "size", width: "size", k: "size" },
     reads: { ...inputs, indices: "i32[batch,queryCount,k]", weights: "[batch,queryCount,k]", dweights: "[batch,queryCount,k]" },
     writes: { dqueries: "[batch,queryCount,width]?", dlandmarks: "[batch,landmarkCount,width]?" },
   },

@@ -23,10 +23,10 @@
 import { check } from "../errors";
 import { kernelsOf } from "../kernels";
 import { apply, like, type Op } from "../op";
-import { sameShape, type Shape, showShape } from "../shape";
+import { showShape } from "../shape";
 import type { Family, SavedFor } from "../signature";
 import type { Tensor } from "../tensor";
-import { checkChunk } from "./checks";
+import { checkChunk, checkMultiple, checkReal, shapeCheck } from "./checks";
 import { zeros } from "./memory";
 
 /** `chunk` is the number of steps between states that are kept for the gradient. */
@@ -88,26 +88,21 @@ function sizesOf({ x, b }: { readonly x: Tensor; readonly b: Tensor }, { chunk }
   return { batch, time, channels, groups, stateSize, chunk: Math.min(chunk, Math.max(1, time)) };
 }
 
-function checkScan({ x, dt, a, b, c, d, state }: ScanInputs, attributes: ScanAttributes): void {
+function checkScan(given: ScanInputs, attributes: ScanAttributes): void {
+  const { x, dt, a, b, c, d, state } = given;
   check(x.shape.length === 3 && x.shape[1]! >= 1, "E_SHAPE", () =>
     `selectiveScan: x ${showShape(x.shape)} must be [B,T,D] with at least one step`);
   check(b.shape.length === 4, "E_SHAPE", () => `selectiveScan: b ${showShape(b.shape)} must be [B,T,G,N]`);
   const { batch, time, channels, groups, stateSize } = sizesOf({ x, b }, attributes);
-  check(groups >= 1 && channels % groups === 0, "E_SHAPE", () =>
-    `selectiveScan: ${channels} channels (x ${showShape(x.shape)}) do not divide into ${groups} groups (b ${showShape(b.shape)})`);
-  const expect = (name: string, t: Tensor | null, shape: Shape) => {
-    check(!t || sameShape(t.shape, shape), "E_SHAPE", () =>
-      `selectiveScan: ${name} ${showShape(t!.shape)} must be ${showShape(shape)} for x ${showShape(x.shape)}, b ${showShape(b.shape)}`);
-    check(!t || (t.dtype === x.dtype && t.dtype !== "i32"), "E_DTYPE", () =>
-      `selectiveScan: ${name} is ${t!.dtype}; all inputs must share one float type (x is ${x.dtype})`);
-  };
-  expect("x", x, x.shape);
+  checkMultiple("selectiveScan", channels, "channels", groups, "groups", { x, b });
+  const expect = shapeCheck("selectiveScan", { x, b });
   expect("dt", dt, x.shape);
   expect("a", a, [channels, stateSize]);
   expect("b", b, [batch, time, groups, stateSize]);
   expect("c", c, [batch, time, groups, stateSize]);
   expect("d", d, [channels]);
   expect("state", state, [batch, channels, stateSize]);
+  checkReal("selectiveScan", given);
   checkChunk("selectiveScan", attributes.chunk);
 }
 

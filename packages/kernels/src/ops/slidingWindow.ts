@@ -3,10 +3,11 @@
  * in chunks of any lengths, and step by step give the same. Composed of attention, rope, concat and slice.
  */
 import { check } from "../errors";
-import { sameShape, showShape } from "../shape";
+import { showShape } from "../shape";
 import { scopeUnlessRecording } from "../tape";
 import type { Tensor } from "../tensor";
 import { attention } from "./attention";
+import { shapeCheck } from "./checks";
 import { rope } from "./rope";
 import { concat, slice } from "./view";
 
@@ -35,11 +36,11 @@ export function slidingWindowAttention(
   check(k.shape.length === 4 && q.shape.length === 4 && k.shape[1] === q.shape[1], "E_SHAPE", () =>
     `slidingWindowAttention: k ${showShape(k.shape)} must be [B,T,Hk,D] with the B, T and D of q ${showShape(q.shape)}`);
   const past = state?.k.shape[1] ?? 0;
-  for (const [name, t] of state ? [["k", state.k] as const, ["v", state.v] as const] : []) {
-    check(past <= window - 1 && sameShape(t.shape, k.shape.with(1, past)), "E_SHAPE", () =>
-      `slidingWindowAttention: state.${name} ${showShape(t.shape)} must be [B,P,Hk,D] as k ${showShape(k.shape)}, with one P of at most `
-        + `window - 1 = ${window - 1} for keys and values`);
-  }
+  const expect = shapeCheck("slidingWindowAttention", { k });
+  expect("state.k", state?.k ?? null, k.shape.with(1, past));
+  expect("state.v", state?.v ?? null, k.shape.with(1, past));
+  check(past < window, "E_SHAPE", () =>
+    `slidingWindowAttention: state.k ${showShape(state!.k.shape)} must be [B,P,Hk,D] with P of at most window - 1 = ${window - 1}`);
   const kept = Math.min(past + k.shape[1]!, window - 1);
   return scopeUnlessRecording(() => {
     const keys = past > 0 ? concat([state!.k, k], 1) : k;

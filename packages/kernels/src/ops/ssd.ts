@@ -21,10 +21,10 @@
 import { check } from "../errors";
 import { kernelsOf } from "../kernels";
 import { apply, like, type Op } from "../op";
-import { sameShape, type Shape, showShape } from "../shape";
+import { showShape } from "../shape";
 import type { Family, SavedFor } from "../signature";
 import type { Tensor } from "../tensor";
-import { checkChunk } from "./checks";
+import { checkChunk, checkMultiple, checkReal, shapeCheck } from "./checks";
 import { zeros } from "./memory";
 
 /** `chunk` is the number of steps that a backend may treat as one block. */
@@ -87,26 +87,21 @@ function sizesOf({ x, b }: { readonly x: Tensor; readonly b: Tensor }, { chunk }
   return { batch, time, heads, headSize, groups, stateSize, chunk: Math.min(chunk, Math.max(1, time)) };
 }
 
-function checkSsd({ x, dt, a, b, c, d, state }: SsdInputs, attributes: SsdAttributes): void {
+function checkSsd(given: SsdInputs, attributes: SsdAttributes): void {
+  const { x, dt, a, b, c, d, state } = given;
   check(x.shape.length === 4 && x.shape[1]! >= 1, "E_SHAPE", () =>
     `ssd: x ${showShape(x.shape)} must be [B,T,H,P] with at least one step`);
   check(b.shape.length === 4, "E_SHAPE", () => `ssd: b ${showShape(b.shape)} must be [B,T,G,N]`);
   const { batch, time, heads, headSize, groups, stateSize } = sizesOf({ x, b }, attributes);
-  check(groups >= 1 && heads % groups === 0, "E_SHAPE", () =>
-    `ssd: ${heads} heads (x ${showShape(x.shape)}) do not divide into ${groups} groups (b ${showShape(b.shape)})`);
-  const expect = (name: string, t: Tensor | null, shape: Shape) => {
-    check(!t || sameShape(t.shape, shape), "E_SHAPE", () =>
-      `ssd: ${name} ${showShape(t!.shape)} must be ${showShape(shape)} for x ${showShape(x.shape)}, b ${showShape(b.shape)}`);
-    check(!t || (t.dtype === x.dtype && t.dtype !== "i32"), "E_DTYPE", () =>
-      `ssd: ${name} is ${t!.dtype}; all inputs must share one float type (x is ${x.dtype})`);
-  };
-  expect("x", x, x.shape);
+  checkMultiple("ssd", heads, "heads", groups, "groups", { x, b });
+  const expect = shapeCheck("ssd", { x, b });
   expect("dt", dt, [batch, time, heads]);
   expect("a", a, [batch, time, heads]);
   expect("b", b, [batch, time, groups, stateSize]);
   expect("c", c, [batch, time, groups, stateSize]);
   expect("d", d, [heads]);
   expect("state", state, [batch, heads, headSize, stateSize]);
+  checkReal("ssd", given);
   checkChunk("ssd", attributes.chunk);
 }
 

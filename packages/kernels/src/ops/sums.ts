@@ -8,7 +8,7 @@ import type { Family } from "../signature";
 import { Tensor } from "../tensor";
 import { reductionPasses } from "./layout";
 
-/** Part of the family `reduce`. */
+/** The family `reduce`, beside what ops/reduce.ts has of its own. */
 export const passKernels = {
   /** scale · Σ over the length; 0 when the length is 0. */
   reduceSum: {
@@ -33,8 +33,7 @@ export function runPasses(kind: "reduceSum" | "reduceMax", x: Tensor, axes: Read
   passes.forEach((pass, i) => {
     const last = i === passes.length - 1;
     const to = last ? out : Tensor.empty(x.device, [pass.outer * pass.inner], x.dtype);
-    if (kind === "reduceSum") kernels(x).reduceSum({ x: from, out: to, scale: last ? factor : 1, ...pass });
-    else kernels(x).reduceMax({ x: from, out: to, ...pass });
+    kernels(x)[kind]({ x: from, out: to, scale: last ? factor : 1, ...pass });
     if (from !== x) from.dispose();
     from = to;
   });

@@ -13,10 +13,10 @@
 import { check } from "../errors";
 import { kernelsOf } from "../kernels";
 import { apply, like, type Op } from "../op";
-import { sameShape, showShape } from "../shape";
+import { showShape } from "../shape";
 import type { Family } from "../signature";
 import type { Tensor } from "../tensor";
-import { checkReal } from "./checks";
+import { checkMultiple, checkReal, shapeCheck } from "./checks";
 import { sumToShape } from "./sums";
 
 /** `rows`: sequences times steps; `size` is even, `heads` a multiple of `groups`, 2 · `angles` at most `size`. */
@@ -59,11 +59,8 @@ function checkTurn(given: TurnInputs): void {
   const { batch, time, ranks, groups, heads, size, angles } = sizesOf(given);
   check(angle.shape.length === 4 && angle.shape[0] === batch && angle.shape[1] === time && 2 * angles <= size, "E_SHAPE", () =>
     `turn: angle ${showShape(angle.shape)} must be [B,T,H,A] with the B and T of x ${showShape(x.shape)} and A at most N/2`);
-  check(groups >= 1 && heads % groups === 0, "E_SHAPE", () =>
-    `turn: ${heads} heads (angle ${showShape(angle.shape)}) do not divide into ${groups} groups (x ${showShape(x.shape)})`);
-  check(!bias || sameShape(bias.shape, [ranks, heads, size]), "E_SHAPE", () =>
-    `turn: bias ${showShape(bias!.shape)} must be ${showShape([ranks, heads, size])} for x ${showShape(x.shape)} and angle `
-      + showShape(angle.shape));
+  checkMultiple("turn", heads, "heads", groups, "groups", { x, angle });
+  shapeCheck("turn", { x, angle })("bias", bias, [ranks, heads, size]);
 }
 
 const turnOp: Op<TurnInputs, { y: Tensor }, TurnAttributes> = {

@@ -104,7 +104,7 @@ export function assignSlice(target: Tensor, x: Tensor, axis: number, start: numb
     `assignSlice: ${count === undefined ? "" : `${count} of `}${showShape(x.shape)} does not fit into ${showShape(target.shape)} from `
       + `${start} of axis ${at}`);
   check(x.dtype === target.dtype, "E_DTYPE", () => `assignSlice: x is ${x.dtype}, the target ${target.dtype}`);
-  check(!isRecorded(target) && !isRecorded(x), "E_SCOPE", () =>
+  check(!isRecorded(target, x), "E_SCOPE", () =>
     "assignSlice: a tape is recording; write in place outside of it, or join tensors with concat");
   const strides = stridesOf(target.shape);
   copy(x, target, x.shape.with(at, rows), stridesOf(x.shape), strides, 0, start * strides[at]!);

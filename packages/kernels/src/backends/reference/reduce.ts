@@ -1,11 +1,12 @@
-import type { reduceKernels } from "../../ops/reduce";
+import type { rowKernels } from "../../ops/reduce";
+import type { passKernels } from "../../ops/sums";
 import type { KernelsOf } from "../../signature";
 import { data } from "./data";
 
 /** NaN wins, also against what came before. */
 const larger = (a: number, b: number) => b > a || Number.isNaN(b);
 
-export const reduce: KernelsOf<typeof reduceKernels> = {
+export const reduce: KernelsOf<typeof passKernels & typeof rowKernels> = {
   reduceSum({ x, out, outer, length, inner, scale }) {
     const [xs, o] = [data(x), data(out)];
     for (let i = 0; i < outer; i++) {

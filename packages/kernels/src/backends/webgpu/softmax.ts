@@ -1,6 +1,6 @@
 /** Softmax, its gradient and argmax along rows: part of the family reduce. */
 import type { Layout } from "../../ops/layout";
-import type { reduceKernels } from "../../ops/reduce";
+import type { rowKernels } from "../../ops/reduce";
 import type { KernelsOf } from "../../signature";
 import { Tensor } from "../../tensor";
 import { elementwise } from "./elementwise";
@@ -15,7 +15,7 @@ const MOST_KEPT = 16;
 /** Lanes for a row: each takes about four elements. */
 const lanesOf = (width: number) => Math.min(WORKGROUP, powerOfTwoFrom(width / 4));
 
-export const softmaxKernels = (gpu: Launcher): Pick<KernelsOf<typeof reduceKernels>, "softmax" | "softmaxGradient" | "argmax"> => ({
+export const softmaxKernels = (gpu: Launcher): KernelsOf<typeof rowKernels> => ({
   softmax({ x, y, rows, width, logarithm }) {
     if (x.size === 0) return;
     if (width * 4 > gpu.maxBinding) return wideSoftmax(gpu, x, y, rows, width, logarithm);
