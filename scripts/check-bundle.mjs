@@ -14,23 +14,23 @@ import { root } from "./pack.mjs";
  * was measured, and a hundredth more.
  */
 const PAGES = [
-  { name: "one op", budget: 4_400, most: 4_400, code: 'import { add } from "@lenggen/kernels"; globalThis.it = add;' },
-  { name: "open a device", budget: 1_900, most: 98_900, code: 'import { open } from "@lenggen/kernels"; globalThis.it = open;' },
+  { name: "one op", budget: 4_170, most: 4_170, code: 'import { add } from "@lenggen/kernels"; globalThis.it = add;' },
+  { name: "open a device", budget: 1_900, most: 98_800, code: 'import { open } from "@lenggen/kernels"; globalThis.it = open;' },
   {
-    name: "all of kernels", budget: 37_400, most: 131_700,
+    name: "all of kernels", budget: 36_200, most: 130_600,
     code: 'import * as kernels from "@lenggen/kernels"; globalThis.it = { ...kernels };',
   },
   {
-    name: "kernels, recurrent and interventions, to train", budget: 70_700, most: 165_000,
+    name: "kernels, recurrent and interventions, to train", budget: 68_800, most: 163_100,
     code: ["kernels", "recurrent", "interventions"]
       .map((room) => `import * as ${room} from "@lenggen/${room}"; globalThis.${room} = { ...${room} };`).join("\n"),
   },
   {
-    name: "a model with a chunk memory", budget: 25_600, most: 25_600,
+    name: "a model with a chunk memory", budget: 24_350, most: 24_350,
     code: 'import * as gca from "@lenggen/gca"; globalThis.it = { ...gca };',
   },
   {
-    name: "one measure", budget: 7_400, most: 7_400,
+    name: "one measure", budget: 6_880, most: 6_880,
     code: 'import { lossByPosition } from "@lenggen/evals"; globalThis.it = lossByPosition;',
   },
 ];
@@ -38,6 +38,11 @@ const PAGES = [
 /** What must not be in a bundle's text. */
 const FORBIDDEN = [/["'`]node:/, /\bcreateRequire\b/, /cpu\.node\b/, /\bimport\(["'`](?:webgpu|fs|path|os|module)["'`]\)/,
   /__vite-browser-external/];
+/**
+ * Declarations of kernels, which are for types where no device is loaded. A spread or a template among them may look to a bundler as if it
+ * did something; then it stays.
+ */
+const DECLARATION = /["'`](?:i32|any)?\[(?:batch|rows|outer|\*)[^\]\s]*\][?.]*["'`]/;
 /** Modules that must not be in a bundle. */
 const FOREIGN = [/node_modules\/webgpu\//, /\/packages\/[a-z]+\/dist\/(?!browser\/).*node/, /^node:/, /browser-external/];
 
@@ -71,7 +76,8 @@ for (const { name, budget, most, code } of PAGES) {
   const text = chunks.map((chunk) => chunk.code).join("\n");
   const problems = [
     ...warnings,
-    ...FORBIDDEN.flatMap((pattern) => pattern.exec(text) ?? []).map((found) => `the bundle holds ${JSON.stringify(found)}`),
+    ...[...FORBIDDEN, ...(chunks.length === 1 ? [DECLARATION] : [])].flatMap((pattern) => pattern.exec(text) ?? [])
+      .map((found) => `the bundle holds ${JSON.stringify(found)}`),
     ...chunks.flatMap(({ moduleIds }) => moduleIds).filter((id) => FOREIGN.some((pattern) => pattern.test(id)))
       .map((id) => `the bundle holds ${id}`),
     ...chunks.flatMap(({ imports, dynamicImports }) => [...imports, ...dynamicImports])

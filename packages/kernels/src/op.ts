@@ -76,8 +76,8 @@ export interface Op<I extends Fields, O extends Fields, Attributes = undefined, 
 /** Runs an op. Inputs must share one device. Returns the outputs by name. */
 export function apply<I extends Fields, O extends Fields, Attributes,
   S extends Saved>(op: Op<I, O, Attributes, S>, inputs: I, attributes: Attributes): O {
-  checkTensors(op.name, inputs, op.optional);
   const device = commonDevice(op, inputs);
+  check(device, "E_ARGUMENT", () => `${op.name}: needs at least one tensor`);
   const tape = activeTape();
   const recording = tape?.tracksAny(op.name, inputs) ?? false;
   const specs: Readonly<Record<string, OutputSpec | readonly OutputSpec[]>> = op.outputs(inputs, attributes);
@@ -103,31 +103,33 @@ export function apply<I extends Fields, O extends Fields, Attributes,
 }
 
 /**
- * Refuses inputs that are no tensors, as numbers, arrays and what was left out are where JavaScript calls (`E_ARGUMENT`). Public functions
- * that look into an input before {@link apply} does call it first.
+ * Refuses inputs that are no tensors, as numbers, arrays and what was left out are where JavaScript calls (`E_ARGUMENT`), and what
+ * {@link apply} refuses beside. Public functions that look into an input before that call this first.
  */
 export function checkTensors(op: string, inputs: Fields, optional: readonly PropertyKey[] = []): void {
-  for (const name in inputs) {
-    const field = inputs[name]!;
-    for (const t of isList(field) ? field : [field]) {
-      if (t instanceof Tensor || (t === null && field === t && optional.includes(name))) continue;
-      const given = t && typeof t === "object" ? "an object" : String(t);
-      const instead = typeof field === "number" ? "addScalar and scale take plain numbers" : "tensor(device, values, shape) makes one";
-      throw new LenggenError("E_ARGUMENT",
-        `${op}: ${name} is ${isList(field) ? `a list with ${given} in it` : given}, where a tensor must be; ${instead}`);
-    }
-  }
+  commonDevice({ name: op, optional, halves: Object.keys(inputs) }, inputs);
 }
 
-/** The device of all inputs. Refuses, by its name, what is elsewhere, freed, or f16 where the op can't read that. */
-function commonDevice(op: { readonly name: string; readonly halves?: readonly string[] }, inputs: Fields): Device {
+/** What of an op decides which inputs it takes. */
+interface Taking {
+  readonly name: string;
+  readonly halves?: readonly string[];
+  readonly optional?: readonly PropertyKey[];
+}
+
+/** The device of all inputs, if there are any. Refuses by its name what is no tensor, elsewhere, freed, or f16 where the op reads f32. */
+function commonDevice(op: Taking, inputs: Fields): Device | undefined {
   let first: { readonly name: string; readonly device: Device } | undefined;
   for (const name in inputs) {
-    const field = inputs[name]!;
-    for (const t of isList(field) ? field as readonly Tensor[] : [field]) {
-      if (t === null) continue;
+    const field: unknown = inputs[name];
+    for (const t of isList(field) ? field : [field]) {
+      if (t === null && field === t && op.optional?.includes(name)) continue;
       let fault: readonly [ErrorCode, string];
-      if (t.device !== (first ??= { name, device: t.device }).device) {
+      if (!(t instanceof Tensor)) {
+        const given = t && typeof t === "object" ? "an object" : String(t);
+        fault = ["E_ARGUMENT", `is ${isList(field) ? `a list with ${given} in it` : given}, where a tensor must be; `
+          + (typeof field === "number" ? "addScalar and scale take plain numbers" : "tensor(device, values, shape) makes one")];
+      } else if (t.device !== (first ??= { name, device: t.device }).device) {
         const { kind } = first.device;
         fault = ["E_DEVICE", `is on ${t.device.kind}, ${first.name} on ${kind === t.device.kind ? "another " : ""}${kind}; `
           + "move them to one device first"];
@@ -139,8 +141,7 @@ function commonDevice(op: { readonly name: string; readonly halves?: readonly st
       throw new LenggenError(fault[0], `${op.name}: ${name} ${fault[1]}`);
     }
   }
-  check(first, "E_ARGUMENT", () => `${op.name}: needs at least one tensor`);
-  return first.device;
+  return first?.device;
 }
 
 /** A tensor like another, for its gradient. */
