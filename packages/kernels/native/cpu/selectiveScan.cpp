@@ -11,17 +11,17 @@ struct Forward : SelectiveScanArgs {
   explicit Forward(const SelectiveScanArgs& args) : SelectiveScanArgs(args), s(args) {}
 };
 
-// Working memory of one block.
+// Working memory of one block: states, and one vector's steps of a chunk.
 struct Workspace {
   float *rates, *state, *dt, *u, *y;
-  static int64_t floats(const ScanSizes& s) { return 2 * BLOCK * s.stateSize + 3 * BLOCK * s.chunk; }
+  static int64_t floats(const ScanSizes& s) { return 2 * BLOCK * s.stateSize + 3 * WIDTH * s.chunk + 3 * 16; }
   Workspace(float* scratch, const ScanSizes& s) {
     Arena arena(scratch);
     rates = arena.take(BLOCK * s.stateSize);
     state = arena.take(BLOCK * s.stateSize);
-    dt = arena.take(BLOCK * s.chunk);
-    u = arena.take(BLOCK * s.chunk);
-    y = arena.take(BLOCK * s.chunk);
+    dt = arena.take(WIDTH * s.chunk);
+    u = arena.take(WIDTH * s.chunk);
+    y = arena.take(WIDTH * s.chunk);
   }
 };
 
@@ -41,8 +41,8 @@ void scanTile(int64_t length, const float* rates, float* state, const float* dt,
     vf sum = load(y);
 #pragma GCC unroll 4
     for (int j = 0; j < COUNT; j++) {
-      S[j] = exp2(step * rate[j]) * S[j] + input * b[j];
-      sum += S[j] * c[j];
+      S[j] = fma(exp2(unfused(step, rate[j])), S[j], input * b[j]);
+      sum = fma(S[j], broadcast(c[j]), sum);
     }
     store(y, sum);
   }
@@ -50,17 +50,16 @@ void scanTile(int64_t length, const float* rates, float* state, const float* dt,
   for (int j = 0; j < COUNT; j++) store(state + j * WIDTH, S[j]);
 }
 
-// What a chunk needs of x and dt; y begins as d x.
-void readChunk(const Forward& f, const Place& p, int64_t from, int64_t length, Workspace& w) {
+// What vector v needs of x and dt in a chunk; y begins as d x.
+void readSteps(const Forward& f, const Place& p, int64_t v, int64_t from, int64_t length, Workspace& w) {
+  const int64_t lanes = p.lanes(v), first = p.first + v * WIDTH;
+  const vf d = f.d ? loadFirst(f.d + first, lanes) : zero();
   for (int64_t t = 0; t < length; t++) {
-    const int64_t at = f.s.scalar(p.batch, from + t, p.first);
-    for (int64_t v = 0; v < p.vectors; v++) {
-      const int64_t n = p.lanes(v), to = (v * f.s.chunk + t) * WIDTH;
-      const vf x = loadFirst(f.x + at + v * WIDTH, n), dt = loadFirst(f.dt + at + v * WIDTH, n);
-      store(w.dt + to, dt);
-      store(w.u + to, dt * x);
-      store(w.y + to, f.d ? loadFirst(f.d + p.first + v * WIDTH, n) * x : zero());
-    }
+    const int64_t at = f.s.scalar(p.batch, from + t, first);
+    const vf x = loadFirst(f.x + at, lanes), dt = loadFirst(f.dt + at, lanes);
+    store(w.dt + t * WIDTH, dt);
+    store(w.u + t * WIDTH, dt * x);
+    store(w.y + t * WIDTH, d * x);
   }
 }
 
@@ -68,11 +67,10 @@ void scanBlock(const Forward& f, const Place& p, float* scratch) {
   const ScanSizes& s = f.s;
   const int64_t N = s.stateSize, row = s.sharedRow();
   Workspace w(scratch, s);
-  gatherStates(f.a + p.first * N, p, N, LOG2E, w.rates);
-  gatherStates(f.state ? f.state + (p.batch * s.channels + p.first) * N : nullptr, p, N, 1.0f, w.state);
+  gatherStates(f.a + p.first * N, p, N, N, LOG2E, w.rates);
+  gatherStates(f.state ? f.state + (p.batch * s.channels + p.first) * N : nullptr, p, N, N, 1.0f, w.state);
   for (int64_t k = 0; k < s.chunks(); k++) {
     const int64_t from = k * s.chunk, length = s.length(k);
-    readChunk(f, p, from, length, w);
     const float* b = f.b + s.shared(p.batch, from, p.group);
     const float* c = f.c + s.shared(p.batch, from, p.group);
     // The next chunk's rows, of which there may be fewer.
@@ -83,26 +81,24 @@ void scanBlock(const Forward& f, const Place& p, float* scratch) {
         float* start = f.starts + p.start(s, k, v);
         for (int64_t n = 0; n < N; n++) storeFirst(start + n * p.lanes(v), load(w.state + (v * N + n) * WIDTH), p.lanes(v));
       }
-      const int64_t at = v * s.chunk * WIDTH;
+      readSteps(f, p, v, from, length, w);
       int tile = 0;
       for (int64_t n = 0; n < N; tile++) {
         const Ahead ahead = tile < 3 ? Ahead{wanted[tile] + v * WIDTH, s.channels} : Ahead{w.dt, 0};
         const int64_t own = (v * N + n) * WIDTH;
         if (n + TILE <= N) {
-          scanTile<TILE>(length, w.rates + own, w.state + own, w.dt + at, w.u + at, b + n, c + n, row, w.y + at, ahead);
+          scanTile<TILE>(length, w.rates + own, w.state + own, w.dt, w.u, b + n, c + n, row, w.y, ahead);
           n += TILE;
         } else {
-          scanTile<1>(length, w.rates + own, w.state + own, w.dt + at, w.u + at, b + n, c + n, row, w.y + at, ahead);
+          scanTile<1>(length, w.rates + own, w.state + own, w.dt, w.u, b + n, c + n, row, w.y, ahead);
           n++;
         }
       }
-    }
-    for (int64_t t = 0; t < length; t++) {
-      float* y = f.y + s.scalar(p.batch, from + t, p.first);
-      for (int64_t v = 0; v < p.vectors; v++) storeFirst(y + v * WIDTH, load(w.y + (v * s.chunk + t) * WIDTH), p.lanes(v));
+      float* y = f.y + s.scalar(p.batch, from, p.first + v * WIDTH);
+      for (int64_t t = 0; t < length; t++) storeFirst(y + t * s.channels, load(w.y + t * WIDTH), p.lanes(v));
     }
   }
-  scatterStates(w.state, p, N, f.final + (p.batch * s.channels + p.first) * N);
+  scatterStates(w.state, p, N, N, f.final + (p.batch * s.channels + p.first) * N);
 }
 
 // A single step of one channel, whose states lie side by side: S <- exp(dt a) S + dt x b; y = S c + d x.
@@ -117,7 +113,7 @@ void stepChannel(const Forward& f, int64_t batch, int64_t channel) {
   for (int64_t n = 0; n < N; n += WIDTH) {
     const int64_t count = std::min<int64_t>(WIDTH, N - n);
     vf S = loadFirst(b + n, count) * u;
-    if (before) S += exp2(loadFirst(a + n, count) * LOG2E * dt) * loadFirst(before + n, count);
+    if (before) S += exp2(unfused(loadFirst(a + n, count) * LOG2E, broadcast(dt))) * loadFirst(before + n, count);
     storeFirst(after + n, S, count);
     dot += S * loadFirst(c + n, count);
   }

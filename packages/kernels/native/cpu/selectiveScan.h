@@ -1,8 +1,8 @@
 // What the two halves of the selective scan share (selectiveScan.cpp, selectiveScanGradient.cpp): sizes, addresses, blocks of channels.
 //
-// Lanes are channels. A block of at most BLOCK channels of one group walks along time by itself, by chunks whose numbers stay in the
-// caches: its vectors lie one after another, [vectors,steps,WIDTH] of a chunk and [vectors,N,WIDTH] of a state. Lanes past the last
-// channel are zeros.
+// Lanes are channels. A block of at most BLOCK channels of one group walks along time by itself, by chunks, and in a chunk one vector of
+// channels after another: what it needs of a chunk, [steps,WIDTH], stays in the first cache meanwhile. States of a block are
+// [vectors,N,WIDTH]. Lanes past the last channel are zeros.
 #pragma once
 #include <algorithm>
 
@@ -68,15 +68,28 @@ struct Place {
   }
 };
 
-// [count,N] of channels in memory, as vectors [vectors,N,WIDTH] times a factor; zeros for nullptr.
-inline void gatherStates(const float* from, const Place& p, int64_t N, float factor, float* to) {
-  std::fill(to, to + p.vectors * N * WIDTH, 0.0f);
+// [count,N] of channels in memory, as vectors [vectors,rows,WIDTH] times a factor; zeros for nullptr and for what is not there.
+inline void gatherStates(const float* from, const Place& p, int64_t N, int64_t rows, float factor, float* to) {
+  std::fill(to, to + p.vectors * rows * WIDTH, 0.0f);
   for (int64_t i = 0; i < p.count && from; i++)
-    for (int64_t n = 0; n < N; n++) to[(i / WIDTH * N + n) * WIDTH + i % WIDTH] = from[i * N + n] * factor;
+    for (int64_t n = 0; n < N; n++) to[(i / WIDTH * rows + n) * WIDTH + i % WIDTH] = from[i * N + n] * factor;
 }
-inline void scatterStates(const float* from, const Place& p, int64_t N, float* to) {
+inline void scatterStates(const float* from, const Place& p, int64_t N, int64_t rows, float* to) {
   for (int64_t i = 0; i < p.count; i++)
-    for (int64_t n = 0; n < N; n++) to[i * N + n] = from[(i / WIDTH * N + n) * WIDTH + i % WIDTH];
+    for (int64_t n = 0; n < N; n++) to[i * N + n] = from[(i / WIDTH * rows + n) * WIDTH + i % WIDTH];
+}
+
+// A product that is not fused with what is added to it: exp2 adds twice, and would be a multiply-add longer.
+LENGGEN_INLINE vf unfused(vf a, vf b) {
+  vf product = a * b;
+#if defined(__AVX512F__)
+  __asm__("" : "+v"(product));
+#elif defined(__x86_64__)
+  __asm__("" : "+x"(product));
+#elif defined(__aarch64__)
+  __asm__("" : "+w"(product));
+#endif
+  return product;
 }
 
 // Rows of a chunk that the next one will need: asked for one by one, a line a step.

@@ -231,7 +231,6 @@ LENGGEN_INLINE void transposeSquare(vf (&rows)[WIDTH]) {
 
 // Two bounds keep the exponent arithmetic inside an int; beyond them the results are infinity and 0 anyway.
 constexpr float EXP_LOW = -105.0f, EXP_HIGH = 90.0f;
-constexpr float EXP2_LOW = -151.0f, EXP2_HIGH = 130.0f;
 
 // e^x; within 2 ulp, where the result is a normal number (others are 0). exp(0) is 1, exp(-inf) 0, overflow is inf, NaN stays NaN.
 // Coefficients: Cephes expf (Moshier).
@@ -258,12 +257,24 @@ LENGGEN_INLINE vf exp(vf x) {
 }
 
 // 2^x, cheaper than exp; within 2 ulp, where the result is a normal number (others are 0). exp2(0) is 1, exp2(-inf) 0, what overflows is
-// not finite, NaN stays NaN. Coefficients: Cephes exp2f (Moshier).
+// not finite, NaN stays NaN.
 LENGGEN_INLINE vf exp2(vf x) {
-  x = max(broadcast(EXP2_LOW), x);
-#if !defined(__AVX512F__)
-  x = min(broadcast(EXP2_HIGH), x);
-#endif
+#if defined(__AVX512F__)
+  // 2^(i/16), i = 0 ... 15, are picked from one register by the lowest bits of x in sixteenths, to which adding 1.5·2^19 rounds. Between
+  // them three terms of the exponential series are exact to 1e-8.
+  const vf powers = {1.0f, 1.04427378f, 1.09050773f, 1.13878863f, 1.18920712f, 1.24185781f, 1.29683955f, 1.35425555f,
+                     1.41421356f, 1.47682615f, 1.54221083f, 1.61049033f, 1.68179283f, 1.75625216f, 1.83400809f, 1.91520656f};
+  const vf shifted = x + 786432.0f;
+  const vf n = shifted - 786432.0f;
+  const vf r = x - n;
+  const vf power = (vf)_mm512_maskz_permutexvar_ps(-1, (__m512i)shifted, (__m512)powers);
+  vf p = r * 5.550410866482158e-2f + 2.402265069591007e-1f;
+  p = (p * r + 6.931471805599453e-1f) * r;
+  // This takes the whole part of n, and for n = -inf it gives 0 even of NaN.
+  return (vf)_mm512_maskz_scalef_ps(-1, (__m512)(p * power + power), (__m512)n);
+#else
+  // Coefficients: Cephes exp2f (Moshier). At the bounds the exponent is that of 0 and of infinity.
+  x = min(broadcast(128.0f), max(broadcast(-127.0f), x));
   const vf shifted = x + 12582912.0f;
   const vf n = shifted - 12582912.0f;
   const vf r = x - n;
@@ -273,12 +284,8 @@ LENGGEN_INLINE vf exp2(vf x) {
   p = p * r + 2.402264791363012e-1f;
   p = p * r + 6.931472028550421e-1f;
   p = p * r + 1.0f;
-#if defined(__AVX512F__)
-  return (vf)_mm512_maskz_scalef_ps(-1, (__m512)p, (__m512)n);
-#else
-  const vi whole = bitsOf(shifted) - 0x4b400000;
-  const vi half = whole >> 1;
-  return p * floatOf((half + 127) << 23) * floatOf((whole - half + 127) << 23);
+  // n goes into the exponent; what is added is 0, or NaN, which has lost its bits. Subnormal results count as 0.
+  return r * 0.0f + floatOf(bitsOf(p) + (bitsOf(shifted) << 23));
 #endif
 }
 
