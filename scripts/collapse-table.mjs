@@ -67,7 +67,8 @@ ${[line(familyHead), line(familyHead.map(() => "---")), ...familyRows.map(line)]
 - GLA does not collapse with slow decays alone: its keys and values are linear in their inputs, and have no mean that could add up. With
   short convolutions, whose SiLU gives them one, and slow decays it does.
 - A hybrid of Mamba-2 layers and attention over a short window collapses as Mamba-2 does.
-- Mamba-3 loses a little with step sizes ten times as small, more with still smaller ones, and learns less with them.
+- Mamba-3 loses a little with step sizes ten times as small, and collapses where they are a hundred times as small and their floor too; it
+  learns less with them.
 - RWKV-6 (keys and values linear, a norm behind each head), RWKV-7 and Gated DeltaNet (a delta rule takes away what stands at a key before
   it writes there) hold to 64k bytes with every setting tried.
 `);

@@ -18,13 +18,17 @@ function published(width: number, layers: number, intermediate: number, mimo: bo
 
 /** Configurations by name: `mamba3-tiny-byte`, and the published sizes of state-spaces/mamba3-*, with one input a head and with four. */
 export const MAMBA3_PRESETS = {
-  /** 256 byte tokens, four layers, 0.45 million parameters: trains on a laptop's CPU in minutes. */
+  /**
+   * 256 byte tokens, four layers, 0.45 million parameters: trains on a laptop's CPU in minutes. Step sizes begin a hundred times as small
+   * as the published models': heads remember for 1,000 to 100,000 bytes, and the model collapses beyond its training length
+   * (results/collapse-search.md).
+   */
   "mamba3-tiny-byte": {
     d_model: 96,
     d_intermediate: 128,
     n_layer: 4,
     vocab_size: 256,
-    ssm_cfg: { layer: "Mamba3", d_state: 64, headdim: 32, chunk_size: 64 },
+    ssm_cfg: { layer: "Mamba3", d_state: 64, headdim: 32, chunk_size: 64, dt_min: 1e-5, dt_max: 1e-3, dt_init_floor: 1e-5 },
     attn_layer_idx: [],
     ...common,
   },
