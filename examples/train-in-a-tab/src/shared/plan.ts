@@ -24,7 +24,7 @@ export const MODELS = {
   },
   "gla-tiny-byte": { family: "gla", size: "half a million numbers", config: GLA_PRESETS["gla-tiny-byte"] },
   "gla-mini-byte": {
-    family: "gla", size: "24,000 numbers",
+    family: "gla", size: "25,000 numbers",
     config: { ...GLA_PRESETS["gla-tiny-byte"], hidden_size: 32, num_hidden_layers: 2, intermediate_size: 32 },
   },
   "rwkv6-tiny-byte": { family: "rwkv6", size: "half a million numbers", config: RWKV6_PRESETS["rwkv6-tiny-byte"] },
