@@ -3,7 +3,7 @@
  * the measured ceiling and how many times as fast it is.
  *
  *   apt-get install python3-torch
- *   node scripts/peers/recurrences.mjs [threads] > results/bench/recurrences-<machine>.json
+ *   node scripts/peers/recurrences.mjs [threads]
  *
  * Needs the packages built (npm test or npm start does it).
  */
