@@ -18,6 +18,36 @@ export const deviceCases: readonly { name: DeviceKind; dtype: DType; tolerance: 
   listings.filter(({ available }) => available).map(({ name }) =>
     (name === "reference" ? { name, dtype: "f64", tolerance: 1e-9 } : { name, dtype: "f32", tolerance: 1e-4 }));
 
+/** Options of `checkSequenceModel` on a device, which is open while tests run. */
+export interface OnDevice {
+  readonly device: Device;
+  readonly name: DeviceKind;
+  readonly dtype: DType;
+  readonly tolerance: number;
+  /** Around the borders of a scan's chunks; fewer where every launch is slow. */
+  readonly cuts: readonly (readonly number[])[];
+}
+
+/** A block of tests for each device. What it is given has no `device` before a test runs. */
+export function describeOnEachDevice(label: string, tests: (on: OnDevice) => void): void {
+  describe.each(deviceCases)(`${label} on $name`, (given) => {
+    let device: Device;
+    beforeAll(async () => {
+      device = await open(given.name, { fallback: true });
+    });
+    afterAll(() => device.close());
+
+    const cuts = given.name === "webgpu" ? [[1, 2, 31, 33], Array<number>(6).fill(1)]
+      : [[1, 2, 3, 15, 16, 33], [64, 1, 66], Array<number>(40).fill(1)];
+    tests({
+      ...given, cuts,
+      get device() {
+        return device;
+      },
+    });
+  });
+}
+
 /** Largest deviation, as a share of the largest number that is expected. */
 export async function deviation(actual: Tensor, expected: ArrayLike<number>): Promise<number> {
   const values = await actual.read();

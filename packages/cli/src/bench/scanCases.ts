@@ -12,6 +12,11 @@ import { bothPasses, FLOAT, opCase } from "./opCase";
  */
 const COMPOSED_TIME = 256;
 
+/** What a scan takes: operations of its passes, and the numbers of its inputs and outputs, which the gradient moves twice more. */
+function costs(pass: Pass, { forward, gradient }: { readonly forward: number; readonly gradient: number }, floats: number) {
+  return pass === "both" ? { operations: forward + gradient, bytes: 3 * FLOAT * floats } : { operations: forward, bytes: FLOAT * floats };
+}
+
 interface ScanSizes {
   readonly batch: number;
   readonly time: number;
@@ -27,13 +32,13 @@ interface ScanSizes {
  */
 function ssdCase(sizes: ScanSizes, pass: Pass, { decay = 0.5, chunk }: { decay?: number; chunk?: number } = {}): BenchCase {
   const { batch, time, heads, headSize, groups, stateSize } = sizes;
-  const { forward, gradient } = ssdOperations({ ...sizes, chunk, fromZero: true, finalUnused: true });
+  const operations = ssdOperations({ ...sizes, chunk, fromZero: true, finalUnused: true });
   const special = `${chunk === undefined ? "" : ` chunk=${chunk}`}${decay === 0.5 ? "" : ` decay=${decay}`}`;
   const floats = batch * time * (2 * heads * headSize + 2 * heads + 2 * groups * stateSize);
   return opCase(
     {
       kernel: "ssd", shape: `B=${batch} T=${time} H=${heads} P=${headSize} G=${groups} N=${stateSize}${special}`, pass,
-      operations: pass === "both" ? forward + gradient : forward, bytes: (pass === "both" ? 3 : 1) * FLOAT * floats,
+      ...costs(pass, operations, floats),
     },
     (random, device, seed) => ({
       tracked: {
@@ -60,13 +65,13 @@ interface DeltaSizes {
 /** Keys and the two sides of the removal are so small that no state grows; decays are those of RWKV-7, or of a range. */
 function deltaRuleCase(sizes: DeltaSizes, pass: Pass, { decay = 0.606, chunk }: { decay?: number; chunk?: number } = {}): BenchCase {
   const { batch, time, heads, keySize, valueSize } = sizes;
-  const { forward, gradient } = deltaRuleOperations({ ...sizes, chunk, fromZero: true, finalUnused: true });
+  const operations = deltaRuleOperations({ ...sizes, chunk, fromZero: true, finalUnused: true });
   const special = `${chunk === undefined ? "" : ` chunk=${chunk}`}${decay === 0.606 ? "" : ` decay=${decay}`}`;
   const floats = batch * time * heads * (5 * keySize + 2 * valueSize);
   return opCase(
     {
       kernel: "deltaRule", shape: `B=${batch} T=${time} H=${heads} K=${keySize} V=${valueSize}${special}`, pass,
-      operations: pass === "both" ? forward + gradient : forward, bytes: (pass === "both" ? 3 : 1) * FLOAT * floats,
+      ...costs(pass, operations, floats),
     },
     (random, device, seed) => {
       const keys = [batch, time, heads, keySize];
@@ -84,13 +89,13 @@ function deltaRuleCase(sizes: DeltaSizes, pass: Pass, { decay = 0.606, chunk }: 
 
 function gatedDeltaRuleCase(sizes: DeltaSizes & { readonly keyHeads: number }, pass: Pass): BenchCase {
   const { batch, time, keyHeads, heads, keySize, valueSize } = sizes;
-  const { forward, gradient } = gatedDeltaRuleOperations({ ...sizes, fromZero: true, finalUnused: true });
+  const operations = gatedDeltaRuleOperations({ ...sizes, fromZero: true, finalUnused: true });
   const floats = batch * time * (2 * keyHeads * keySize + heads * (2 * valueSize + 2));
   const shared = keyHeads === heads ? "" : `/${keyHeads}`;
   return opCase(
     {
       kernel: "gatedDeltaRule", shape: `B=${batch} T=${time} H=${heads}${shared} K=${keySize} V=${valueSize}`, pass,
-      operations: pass === "both" ? forward + gradient : forward, bytes: (pass === "both" ? 3 : 1) * FLOAT * floats,
+      ...costs(pass, operations, floats),
     },
     (random, device, seed) => ({
       tracked: {
@@ -107,12 +112,12 @@ function gatedDeltaRuleCase(sizes: DeltaSizes & { readonly keyHeads: number }, p
 /** GLA, or with a bonus RWKV-6. Log decays are uniform in (-0.5, -0.001). */
 function linearAttentionCase(sizes: DeltaSizes & { readonly bonus?: boolean }, pass: Pass): BenchCase {
   const { batch, time, heads, keySize, valueSize, bonus = false } = sizes;
-  const { forward, gradient } = gatedLinearAttentionOperations({ ...sizes, fromZero: true, finalUnused: true });
+  const operations = gatedLinearAttentionOperations({ ...sizes, fromZero: true, finalUnused: true });
   const floats = batch * time * heads * (3 * keySize + 2 * valueSize);
   return opCase(
     {
       kernel: "gatedLinearAttention", shape: `B=${batch} T=${time} H=${heads} K=${keySize} V=${valueSize}${bonus ? " bonus" : ""}`, pass,
-      operations: pass === "both" ? forward + gradient : forward, bytes: (pass === "both" ? 3 : 1) * FLOAT * floats,
+      ...costs(pass, operations, floats),
     },
     (random, device, seed) => {
       const keys = [batch, time, heads, keySize];

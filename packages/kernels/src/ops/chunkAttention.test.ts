@@ -188,6 +188,7 @@ eachDevice("chunkAttention", (device) => {
     expectError(of({ keys: [1, 5, 6, 2, 4] }), "E_SHAPE", /keys \[1, 5, 6, 2, 4\] must be \[1, 5, 6, 2, 3\]/);
     expectError(of({ values: [1, 5, 7, 2, 3] }), "E_SHAPE", /values \[1, 5, 7, 2, 3\]/);
     expectError(of({ keys: [1, 5, 6, 3, 3], values: [1, 5, 6, 3, 3] }), "E_SHAPE", /2 heads are no multiple of 3 heads of keys/);
+    expectError(of({ q: [1, 4, 0, 3] }), "E_SHAPE", /q \[1, 4, 0, 3\] must have at least one head/);
     expectError(of({ keys: [1, 5, 0, 2, 3], values: [1, 5, 0, 2, 3] }), "E_SHAPE", /chunk size 0/);
     expectError(of({ indices: [2, 2, 7] }), "E_SHAPE", /indices \[2, 2, 7\] must be \[1, 2, 7\]/);
     expectError(of({ weights: [1, 2, 6] }), "E_SHAPE", /weights \[1, 2, 6\] must be \[1, 2, 7\]/);

@@ -101,6 +101,7 @@ function checkChunkAttention(given: ChunkAttentionInputs, { scale }: ChunkAttent
   check(headSize >= 1 && chunkSize >= 1, "E_SHAPE", () =>
     `chunkAttention: head size ${headSize} (q ${showShape(q.shape)}) and chunk size ${chunkSize} (keys ${showShape(keys.shape)}) must `
       + "be at least 1");
+  check(heads >= 1, "E_SHAPE", () => `chunkAttention: q ${showShape(q.shape)} must have at least one head`);
   checkMultiple("chunkAttention", heads, "heads", keyHeads, "heads of keys", { q, keys });
   const expect = shapeCheck("chunkAttention", { q, keys, indices });
   expect("keys", keys, [batch, chunks, chunkSize, keyHeads, headSize]);

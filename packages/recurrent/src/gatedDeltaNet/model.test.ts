@@ -2,10 +2,10 @@
  * Gated DeltaNet against golden values, the laws of sequence models, and what the published files and code say of sizes and starting
  * values.
  */
-import { type Device, key, open, scope } from "@lenggen/kernels";
+import { key, open, scope } from "@lenggen/kernels";
 import { checkSequenceModel, SEQUENCE_MODEL_LAWS } from "@lenggen/kernels/laws";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { describeGolden, deviceCases, lastInputs } from "../golden.fixture";
+import { describe, expect, it } from "vitest";
+import { describeGolden, describeOnEachDevice, lastInputs } from "../golden.fixture";
 import { gatedDeltaNetJson, parseGatedDeltaNetConfig } from "./config";
 import { gatedDeltaNet, gatedDeltaNetParameterCount, loadGatedDeltaNet } from "./model";
 import { GATED_DELTANET_PRESETS } from "./presets";
@@ -23,26 +23,16 @@ describeGolden("gdn-tiny", {
   },
 });
 
-describe.each(deviceCases)("Gated DeltaNet on $name", ({ name, dtype, tolerance }) => {
-  let device: Device;
-  beforeAll(async () => {
-    device = await open(name, { fallback: true });
-  });
-  afterAll(() => device.close());
-
-  // Around the borders of the scan's chunks; fewer where every launch is slow.
-  const cuts = name === "webgpu" ? [[1, 2, 31, 33], Array<number>(6).fill(1)]
-    : [[1, 2, 3, 15, 16, 33], [64, 1, 66], Array<number>(40).fill(1)];
-
+describeOnEachDevice("Gated DeltaNet", (on) => {
   it.each(SEQUENCE_MODEL_LAWS)("keeps the law of %s", (law) =>
-    checkSequenceModel(gatedDeltaNet(CONFIG), { device, dtype, tolerance, cuts, laws: [law] }));
+    checkSequenceModel(gatedDeltaNet(CONFIG), { ...on, laws: [law] }));
 
   it.each([
     ["several value heads to one head of keys, and negative eigenvalues", { num_v_heads: 4, allow_neg_eigval: true }],
     ["neither convolutions nor a gate, and a tied output matrix", { use_short_conv: false, use_gate: false, tie_word_embeddings: true }],
   ])("keeps the laws with %s", (_, settings) =>
     checkSequenceModel(gatedDeltaNet({ ...CONFIG, ...settings }),
-      { device, dtype, tolerance, cuts, laws: ["description", "chunks", "gradients", "generation"] }));
+      { ...on, laws: ["description", "chunks", "gradients", "generation"] }));
 });
 
 describe("configurations of Gated DeltaNet", () => {

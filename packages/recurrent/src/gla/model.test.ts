@@ -1,8 +1,8 @@
 /** GLA against golden values, the laws of sequence models, and what the published files and code say of sizes and starting values. */
-import { type Device, key, leaves, open, scope } from "@lenggen/kernels";
+import { key, leaves, open, scope } from "@lenggen/kernels";
 import { checkSequenceModel, SEQUENCE_MODEL_LAWS } from "@lenggen/kernels/laws";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { describeGolden, deviceCases } from "../golden.fixture";
+import { describe, expect, it } from "vitest";
+import { describeGolden, describeOnEachDevice } from "../golden.fixture";
 import { glaJson, parseGlaConfig } from "./config";
 import { gla, glaParameterCount, loadGla } from "./model";
 import { GLA_PRESETS } from "./presets";
@@ -13,23 +13,13 @@ const CONFIG = {
 
 describeGolden("gla-tiny", { load: loadGla, states: { s: { name: "recurrent" } } });
 
-describe.each(deviceCases)("GLA on $name", ({ name, dtype, tolerance }) => {
-  let device: Device;
-  beforeAll(async () => {
-    device = await open(name, { fallback: true });
-  });
-  afterAll(() => device.close());
-
-  // Around the borders of the scan's chunks; fewer where every launch is slow.
-  const cuts = name === "webgpu" ? [[1, 2, 31, 33], Array<number>(6).fill(1)]
-    : [[1, 2, 3, 15, 16, 33], [64, 1, 66], Array<number>(40).fill(1)];
-
+describeOnEachDevice("GLA", (on) => {
   it.each(SEQUENCE_MODEL_LAWS)("keeps the law of %s", (law) =>
-    checkSequenceModel(gla(CONFIG), { device, dtype, tolerance, cuts, laws: [law] }));
+    checkSequenceModel(gla(CONFIG), { ...on, laws: [law] }));
 
   it("keeps the laws with short convolutions and a tied output matrix", () =>
     checkSequenceModel(gla({ ...CONFIG, use_short_conv: true, tie_word_embeddings: true }),
-      { device, dtype, tolerance, cuts, laws: ["description", "chunks", "gradients", "generation"] }));
+      { ...on, laws: ["description", "chunks", "gradients", "generation"] }));
 });
 
 describe("configurations of GLA", () => {

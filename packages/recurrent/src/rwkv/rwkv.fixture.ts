@@ -1,10 +1,10 @@
 /** What the tests of RWKV-6 and RWKV-7 share. */
 import {
-  type Device, dispose, keep, key, leaves, open, scope, type SequenceModel, tensor, type Tensor, type Tree, tokenTensor,
+  dispose, keep, key, leaves, open, scope, type SequenceModel, tensor, type Tensor, type Tree, tokenTensor,
 } from "@lenggen/kernels";
 import { checkSequenceModel, SEQUENCE_MODEL_LAWS } from "@lenggen/kernels/laws";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { deviation, deviceCases } from "../golden.fixture";
+import { describe, expect, it } from "vitest";
+import { describeOnEachDevice, deviation } from "../golden.fixture";
 import { mamba2 } from "../mamba2/model";
 import { lossesOfTraining, stirred } from "../training.fixture";
 
@@ -19,20 +19,13 @@ export interface RwkvCase<State extends Tree> {
 
 /** Laws, weights as f16, and whether it learns, on each device. */
 export function describeOnDevices<State extends Tree>({ label, config, make }: RwkvCase<State>): void {
-  describe.each(deviceCases)(`${label} on $name`, ({ name, dtype, tolerance }) => {
-    let device: Device;
-    beforeAll(async () => {
-      device = await open(name, { fallback: true });
-    });
-    afterAll(() => device.close());
-
-    // Around the borders of the scan's chunks; fewer where every launch is slow.
-    const cuts = name === "webgpu" ? [[1, 2, 31, 33], Array<number>(6).fill(1)]
-      : [[1, 2, 3, 15, 16, 33], [64, 1, 66], Array<number>(40).fill(1)];
+  describeOnEachDevice(label, (on) => {
+    const { dtype } = on;
     it.each(SEQUENCE_MODEL_LAWS)("keeps the law of %s", (law) =>
-      checkSequenceModel(stirred(make(config)), { device, dtype, cuts, tolerance, laws: [law] }));
+      checkSequenceModel(stirred(make(config)), { ...on, laws: [law] }));
 
     it.skipIf(dtype === "f64")("gives nearly the same with its matrices as f16, and those alone", async () => {
+      const { device } = on;
       const model = stirred(make(config), 0.1);
       const parameters = keep(scope(() => model.init(key(3), device)));
       const halves: Record<string, Tensor> = {};
@@ -47,7 +40,7 @@ export function describeOnDevices<State extends Tree>({ label, config, make }: R
     });
 
     it.skipIf(dtype === "f64")("learns a text that repeats itself", async () => {
-      const losses = await lossesOfTraining(make({ ...config, vocab_size: 13 }), device, 40);
+      const losses = await lossesOfTraining(make({ ...config, vocab_size: 13 }), on.device, 40);
       expect(losses[0]).toBeCloseTo(Math.log(13), 0);
       expect(losses.at(-1)).toBeLessThan(0.5 * losses[0]!);
     });
