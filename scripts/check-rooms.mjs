@@ -17,7 +17,8 @@ const MAY_IMPORT = {
   gca: ["kernels"],
   interventions: ["kernels"],
   evals: ["kernels"],
-  cli: ["kernels", "recurrent", "gca", "interventions", "evals"],
+  data: ["kernels"],
+  cli: ["kernels", "recurrent", "gca", "interventions", "evals", "data"],
 };
 
 /** Every example may import these. */

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 export const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** Our packages, those that others need first. */
-export const packages = ["kernels", "recurrent", "gca", "interventions", "evals", "cli"];
+export const packages = ["kernels", "recurrent", "gca", "interventions", "evals", "data", "cli"];
 
 /** { name, folder, manifest } of every folder in packages/; fails when the list above misses one. */
 export function rooms() {

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { hashTokens, type JsonRecord } from "@lenggen/interventions";
 import { joinTokens, LenggenError } from "@lenggen/kernels";
 import { fileTokens } from "@lenggen/kernels/node";
-import { findCheckpoint, readJson } from "./models";
+import { findCheckpoint } from "./checkpoints";
+import { readJson } from "./jsonFiles";
 
 export interface BegunRun {
   readonly settings: JsonRecord;

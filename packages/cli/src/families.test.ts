@@ -15,8 +15,9 @@ import { reproduce } from "./commands/reproduce";
 import { train } from "./commands/train";
 import { MODELS } from "./families";
 import { MEASURES } from "./measures";
-import { findCheckpoint, loadCheckpoint, modelNamed } from "./models";
-import { textOf } from "./text";
+import { findCheckpoint, loadCheckpoint } from "./checkpoints";
+import { modelNamed } from "./models";
+import { textOf } from "@lenggen/data/node";
 import { runTraining, type TrainingOutcome } from "./training";
 
 /** A family is tested by being registered, each by its first preset. */

@@ -7,7 +7,7 @@ import { mamba2 } from "@lenggen/recurrent";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { loseDevice } from "../../interventions/test/loseDevice";
 import { CONFIG } from "../test/trained";
-import { textOf } from "./text";
+import { textOf } from "@lenggen/data/node";
 import { runTraining, type TrainingPlan } from "./training";
 
 const listings = await devices({ fallback: true });

@@ -11,9 +11,9 @@ import {
 } from "@lenggen/interventions";
 import { runDirectory } from "@lenggen/interventions/node";
 import { bitsPerByte, count } from "./format";
-import { readJson } from "./models";
+import { readJson } from "./jsonFiles";
 import { Progress } from "./progress";
-import type { Text } from "./text";
+import type { Text } from "@lenggen/data/node";
 import { packageFolder, version } from "./package";
 
 export interface TrainingPlan extends Partial<TrainCounts> {

@@ -4,12 +4,12 @@ import { keepingChunks, type Tier, TIERS, TIERS_HELP } from "../chunks";
 import type { CommandSpec } from "../command";
 import { count, counted, lengthName } from "../format";
 import { MEASURES } from "../measures";
-import { findCheckpoint, loadCheckpoint, settingsOfRun, WEIGHTS, WEIGHTS_HELP } from "../models";
+import { findCheckpoint, loadCheckpoint, settingsOfRun, WEIGHTS, WEIGHTS_HELP } from "../checkpoints";
 import { oneOf, parseLength, parseLengths, realNumber, wholeNumber } from "../parse";
 import { Progress } from "../progress";
 import { repeated } from "../settings";
 import { describeTaskSettings, taskOptions } from "../taskSettings";
-import { readText } from "../text";
+import { readText } from "@lenggen/data/node";
 
 interface Options {
   readonly checkpoint: string;

@@ -1,11 +1,11 @@
 import { check, disposeExcept, generate, joinTokens, StopTexts } from "@lenggen/kernels";
 import { type Tier, TIERS, TIERS_HELP } from "../chunks";
 import type { CommandSpec } from "../command";
-import { findCheckpoint, loadCheckpoint, WEIGHTS, WEIGHTS_HELP } from "../models";
+import { findCheckpoint, loadCheckpoint, WEIGHTS, WEIGHTS_HELP } from "../checkpoints";
 import { oneOf, realNumber, texts, wholeNumber } from "../parse";
 import { Progress } from "../progress";
 import { beginningAt, checkSavePlace, type Ending, saveEnding } from "../states";
-import { readText } from "../text";
+import { readText } from "@lenggen/data/node";
 import { UsageError } from "../usage";
 
 interface Options {

@@ -4,7 +4,7 @@ import { type BegunRun, begunRun, recordedCount } from "../begun";
 import type { CommandSpec } from "../command";
 import { MODEL_HELP, MODEL_LIST, modelNamed } from "../models";
 import { wholeNumber } from "../parse";
-import { readText } from "../text";
+import { readText } from "@lenggen/data/node";
 import { runTraining } from "../training";
 import { addTrainingOptions, METHODS, reportTraining, sharedPlan, type SharedOptions } from "./trainOptions";
 

@@ -12,7 +12,7 @@ import { bitsPerByte, bytes, count, counted, duration } from "../format";
 import { oneOf, parseLength, realNumber, wholeNumber } from "../parse";
 import { addSettings, describeSettings, parseAssignments, pickSettings, repeated } from "../settings";
 import { describeTaskSettings, taskOptions } from "../taskSettings";
-import type { Text } from "../text";
+import type { Text } from "@lenggen/data/node";
 import type { TrainingOutcome } from "../training";
 
 export const METHODS = Object.keys(INTERVENTIONS);

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { lossByPosition, type RetrievalModel } from "@lenggen/evals";
 import { type Device, dispose, type Parameters, type SequenceModel } from "@lenggen/kernels";
 import { cutSequences } from "../../measures";
-import type { Text } from "../../text";
+import type { Text } from "@lenggen/data/node";
 import { runTraining } from "../../training";
 import { underBar } from "../bar";
 import type { Examined } from "./questions";

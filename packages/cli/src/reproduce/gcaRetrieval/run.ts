@@ -9,9 +9,9 @@ import { type GcaRetrievalReport, METHOD_STYLES, type RetrievalModel, type Setti
 import type { JsonRecord } from "@lenggen/interventions";
 import { check, dispose, disposeExcept, foldIn, key, parameterCount, type Parameters } from "@lenggen/kernels";
 import { hasChunks } from "../../chunks";
-import { loadCheckpoint } from "../../models";
+import { loadCheckpoint } from "../../checkpoints";
 import { packageFolder } from "../../package";
-import { readText, type Text } from "../../text";
+import { readText, type Text } from "@lenggen/data/node";
 import { runTraining } from "../../training";
 import type { ReproductionInput } from "../experiment";
 import { resumable, type Stage } from "../resumable";

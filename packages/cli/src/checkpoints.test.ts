@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { open } from "@lenggen/kernels";
-import { findCheckpoint, loadCheckpoint, modelNamed, modelOf, settingsOfRun } from "./models";
+import { findCheckpoint, loadCheckpoint, modelOf, settingsOfRun } from "./checkpoints";
+import { modelNamed } from "./models";
 
 const folder = await mkdtemp(join(tmpdir(), "lenggen-models-"));
 afterAll(() => rm(folder, { recursive: true }));

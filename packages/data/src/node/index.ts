@@ -1,0 +1,2 @@
+export type { TextDocument } from "./corpora";
+export { readText, type Text, textOf } from "./text";

@@ -1,0 +1,4 @@
+import { defineConfig } from "tsup";
+import { room } from "../../tsup.base";
+
+export default defineConfig(room({ "node/index": "src/node/index.ts" }));
