@@ -1,9 +1,8 @@
 /** A run that `--resume` goes on with: what it recorded decides, where the flags leave something open. */
-import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { hashTokens, type JsonRecord } from "@lenggen/interventions";
 import { joinTokens, LenggenError } from "@lenggen/kernels";
-import { fileTokens } from "@lenggen/kernels/node";
+import { fileTokens, weightsFilesIn } from "@lenggen/kernels/node";
 import { findCheckpoint } from "./checkpoints";
 import { readJson } from "./jsonFiles";
 
@@ -31,17 +30,11 @@ export async function findIfThere(path: string): Promise<string | undefined> {
   }
 }
 
-const WEIGHTS = "model.safetensors";
-/** Shards, which have any names; what the trainer saves beside weights is none of them. */
-const isShard = (name: string): boolean => name.endsWith(".safetensors") && name !== "optimizer.safetensors";
-
 /** The hash of a checkpoint's weights: what it is, wherever it lies. */
 export async function weightsHash(checkpoint: string, signal: AbortSignal): Promise<string> {
   const files = fileTokens();
   try {
-    const names = await readdir(checkpoint);
-    const used = names.includes(WEIGHTS) ? [WEIGHTS] : names.filter(isShard).sort();
-    const weights = await Promise.all(used.map((name) => files.open(join(checkpoint, name))));
+    const weights = await Promise.all((await weightsFilesIn(checkpoint)).map((path) => files.open(path)));
     return await hashTokens(joinTokens(weights), { signal });
   } finally {
     files.close();

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { open } from "@lenggen/kernels";
-import { findCheckpoint, loadCheckpoint, modelOf, settingsOfRun } from "./checkpoints";
+import { configOf, findCheckpoint, loadCheckpoint, modelOf, settingsOfRun } from "./checkpoints";
 import { modelNamed } from "./models";
 
 const folder = await mkdtemp(join(tmpdir(), "lenggen-models-"));
@@ -75,11 +75,24 @@ describe("a checkpoint", () => {
     expect(await findCheckpoint(run)).toBe(checkpoint);
   });
 
-  it("of pickles is told what it is, and what would do", async () => {
-    const pickled = join(folder, "pickled");
-    await mkdir(pickled);
-    await writeFile(join(pickled, "pytorch_model.bin"), "");
-    await expect(findCheckpoint(pickled)).rejects.toMatchObject({ code: "E_FORMAT",
-      message: expect.stringMatching(/pytorch_model\.bin, which is not read.*model\.safetensors/) as string });
+  it("is one file of any name, which stays one where the folder is read by another", async () => {
+    const { checkpoint } = await runWith("files");
+    const file = join(checkpoint, "model-fp16.safetensors");
+    await writeFile(file, "");
+    expect(await findCheckpoint(file)).toBe(file);
+    expect(await configOf(file)).toBeUndefined();
+    await writeFile(join(checkpoint, "config.json"), "{}");
+    for (const place of [file, checkpoint]) expect(await configOf(place)).toBe(join(checkpoint, "config.json"));
+  });
+
+  it("that is a folder without names that are looked for is told to be named by its file", async () => {
+    const place = join(folder, "published");
+    await mkdir(place);
+    await expect(findCheckpoint(place)).rejects.toMatchObject({ code: "E_MISSING",
+      message: expect.stringMatching(/published holds no checkpoint: neither model\.safetensors.*has none\)$/) as string });
+    await writeFile(join(place, "some-model.pth"), "");
+    await expect(findCheckpoint(place)).rejects.toMatchObject({ code: "E_MISSING",
+      message: expect.stringMatching(/name a file of weights itself, such as \S+published\/some-model\.pth$/) as string });
+    await expect(findCheckpoint(join(place, "other.pth"))).rejects.toMatchObject({ code: "E_MISSING" });
   });
 });

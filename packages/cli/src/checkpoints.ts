@@ -1,54 +1,71 @@
 /** Checkpoints on disk: where they are, what they hold, and what the run that they belong to recorded. */
 import { readdir, realpath, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, extname, join } from "node:path";
 import {
-  check, type Device, isJsonObject, type JsonObject, LenggenError, type LoadedModel, type SequenceModel, type Weights, WEIGHTS_FILE,
-  WEIGHTS_INDEX,
+  check, type Device, isJsonObject, type JsonObject, LenggenError, type LoadedModel, type SequenceModel, type Weights,
 } from "@lenggen/kernels";
-import { openWeightsIn } from "@lenggen/kernels/node";
+import { CHECKPOINT_FILES, openWeightsIn } from "@lenggen/kernels/node";
 import { MODELS } from "./families";
 import { ofFile, readConfig, readJson } from "./jsonFiles";
 
-/** Weights as Python's pickles, which published models of older days have. */
-const PICKLES = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
+/** What a checkpoint may be named by, for help. */
+export const CHECKPOINT_HELP = "a run directory (its last checkpoint), a checkpoint's folder, or a file of weights";
 
-/** A checkpoint's folder: the one given, that of the weights given, or the last one of the run directory given. */
+/** How the files of weights end that are published under names of their own. */
+const EXTENSIONS = new Set([".safetensors", ".bin", ".pth", ".pt"]);
+
+/**
+ * The place of a checkpoint: a folder, which has its weights under a name that is looked for there, or else one file. That is the path
+ * given, or the folder of the file given where it is the one that the folder is read by, or the last checkpoint of the run directory given.
+ */
 export async function findCheckpoint(path: string): Promise<string> {
-  if ([WEIGHTS_FILE, WEIGHTS_INDEX].includes(basename(path)) && (await exists(path))) return dirname(path);
-  for (const name of [WEIGHTS_FILE, WEIGHTS_INDEX]) if (await exists(join(path, name))) return path;
+  const found = await stat(path).catch(() => undefined);
+  check(found, "E_MISSING", () => `checkpoint ${path}: there is no such folder or file`);
+  if (!found.isDirectory()) return basename(path) === (await firstWeights(dirname(path))) ? dirname(path) : path;
+  if ((await firstWeights(path)) !== undefined) return path;
   const checkpoints = join(path, "checkpoints");
-  const found = ((await exists(checkpoints)) ? await readdir(checkpoints) : [])
+  const steps = ((await exists(checkpoints)) ? await readdir(checkpoints) : [])
     .map((name) => ({ name, step: Number(/^step-(\d+)$/.exec(name)?.[1] ?? Number.NaN) }))
     .filter(({ step }) => Number.isSafeInteger(step))
     .sort((a, b) => b.step - a.step);
-  const steps = [];
-  for (const each of found) if ((await readdir(join(checkpoints, each.name))).length > 0) steps.push(each); // as the trainer counts them
-  check(await exists(path), "E_MISSING", () => `checkpoint ${path}: there is no such folder`);
-  for (const name of steps.length === 0 ? PICKLES : []) {
-    check(!(await exists(join(path, name))), "E_FORMAT", () =>
-      `${path} has its weights in ${name}, which is not read, as such files can hold programs; write them to ${WEIGHTS_FILE} with the `
-        + "Python package safetensors");
-  }
-  check(steps.length > 0, "E_MISSING", () =>
-    `${path} holds no checkpoint: neither a ${WEIGHTS_FILE} (nor a ${WEIGHTS_INDEX}) nor a folder checkpoints/step-N (a run that has `
-      + "not saved yet has none)");
-  return join(checkpoints, steps[0]!.name);
+  // The last that is not empty, as the trainer counts them.
+  for (const { name } of steps) if ((await readdir(join(checkpoints, name))).length > 0) return join(checkpoints, name);
+  const file = (await readdir(path)).find((name) => EXTENSIONS.has(extname(name)));
+  const hint = file === undefined ? "" : `; name a file of weights itself, such as ${join(path, file)}`;
+  throw new LenggenError("E_MISSING", `${path} holds no checkpoint: neither ${CHECKPOINT_FILES.join(", ")} nor a folder `
+    + `checkpoints/step-N (a run that has not saved yet has none)${hint}`);
+}
+
+/** What a folder's weights are called, if it has any; the first of what is looked for. */
+async function firstWeights(folder: string): Promise<string | undefined> {
+  for (const name of CHECKPOINT_FILES) if (await exists(join(folder, name))) return name;
+  return undefined;
+}
+
+/** The `config.json` of a checkpoint: in its folder, or beside its file. Undefined where there is none. */
+export async function configOf(checkpoint: string): Promise<string | undefined> {
+  const folder = (await stat(checkpoint)).isDirectory() ? checkpoint : dirname(checkpoint);
+  const path = join(folder, "config.json");
+  return (await exists(path)) ? path : undefined;
 }
 
 /** What `--weights` may be, with its help: the type that a model's matrices are kept in. */
 export const WEIGHTS = ["f32", "f16"] as const;
 export const WEIGHTS_HELP = "how the model's matrices are kept: f32, or f16, which takes half the memory and rounds them to 11 bits";
 
-/** Loads a checkpoint: config.json and its weights, in one file or several. With f16 its matrices are, and it can't be trained. */
-export async function loadCheckpoint(folder: string, device: Device, dtype: (typeof WEIGHTS)[number] = "f32"): Promise<LoadedModel> {
-  const path = join(folder, "config.json");
-  const config = await readConfig(path);
+/**
+ * Loads a checkpoint: its configuration, if it has one, and its weights, in one file or several. With f16 its matrices are, and it can't be
+ * trained.
+ */
+export async function loadCheckpoint(checkpoint: string, device: Device, dtype: (typeof WEIGHTS)[number] = "f32"): Promise<LoadedModel> {
+  const path = await configOf(checkpoint);
+  const config = path === undefined ? undefined : await readConfig(path);
   let weights: Weights | undefined;
   try {
-    const opened = (weights = await openWeightsIn(folder));
-    return await ofFile(path, () => MODELS.load(config, opened, device, dtype));
+    const opened = (weights = await openWeightsIn(checkpoint));
+    return await ofFile(path ?? checkpoint, () => MODELS.load(config, opened, device, dtype));
   } catch (error) {
-    throw withPlace(error, folder);
+    throw withPlace(error, checkpoint);
   } finally {
     await weights?.close();
   }

@@ -172,7 +172,7 @@ function withHeader(change: (header: Record<string, { dtype: string; shape: numb
 const firstTensor = <T>(header: Record<string, T>): T => Object.entries(header).find(([name]) => name !== "__metadata__")![1];
 
 describe("checkpoints", () => {
-  it("missing", () => fails(evaluate("absent"), 1, /checkpoint absent: there is no such folder \[E_MISSING\]/));
+  it("missing", () => fails(evaluate("absent"), 1, /checkpoint absent: there is no such folder or file \[E_MISSING\]/));
   it("a folder without one", () => fails(evaluate("nothing"), 1, /nothing holds no checkpoint.*\[E_MISSING\]/));
   it("truncated", async () => fails(evaluate(await damaged("truncated", (file) => file.subarray(0, file.length - 100))), 1,
     /truncated.*\[E_FORMAT\]/));

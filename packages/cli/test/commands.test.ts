@@ -227,7 +227,7 @@ describe("--json", () => {
   it("of a failure: the error, on stdout too", async () => {
     const { code, stdout } = await run("generate", "absent", "--prompt", "x", "--json");
     expect(code).toBe(1);
-    expect(JSON.parse(stdout)).toEqual({ error: { code: "E_MISSING", message: "checkpoint absent: there is no such folder" } });
+    expect(JSON.parse(stdout)).toEqual({ error: { code: "E_MISSING", message: "checkpoint absent: there is no such folder or file" } });
   });
 });
 

@@ -50,8 +50,8 @@ export type { HostRandom, Key } from "./random";
 // Files
 export { encodeSafetensors, openSafetensors } from "./safetensors";
 export type { FileTensor, Safetensors, WriteDType } from "./safetensors";
-export { openWeights, WEIGHTS_FILE, WEIGHTS_INDEX } from "./weights";
-export type { Weights } from "./weights";
+export { openWeights, openWeightsFile, SAFETENSORS, WEIGHTS_FILE, WEIGHTS_INDEX } from "./weights";
+export type { Weights, WeightsFormat } from "./weights";
 export { decode as decodeNumbers, encode as encodeNumbers } from "./fileDtype";
 export type { FileDType, WritableDType } from "./fileDtype";
 export { memorySource } from "./source";

@@ -4,7 +4,7 @@ import { keepingChunks, type Tier, TIERS, TIERS_HELP } from "../chunks";
 import type { CommandSpec } from "../command";
 import { count, counted, lengthName } from "../format";
 import { MEASURES } from "../measures";
-import { findCheckpoint, loadCheckpoint, settingsOfRun, WEIGHTS, WEIGHTS_HELP } from "../checkpoints";
+import { CHECKPOINT_HELP, findCheckpoint, loadCheckpoint, settingsOfRun, WEIGHTS, WEIGHTS_HELP } from "../checkpoints";
 import { oneOf, parseLength, parseLengths, realNumber, wholeNumber } from "../parse";
 import { Progress } from "../progress";
 import { repeated } from "../settings";
@@ -39,7 +39,7 @@ export const evaluate: CommandSpec = {
       .addHelpText("after", `\nMeasures:\n${names.map((name) => `  ${name}: ${MEASURES[name]!.summary}`).join("\n")}\n\nTasks, `
         + `and their settings for --set:\n${describeTaskSettings().join("\n")}`)
       .argument("<measure>", `one of ${names.join(", ")}`)
-      .requiredOption("--checkpoint <folder>", "a run directory (its last checkpoint) or a checkpoint's folder")
+      .requiredOption("--checkpoint <place>", CHECKPOINT_HELP)
       .requiredOption("--lengths <list>", "lengths in bytes, such as 1k,4k,64k", (text: string) => parseLengths(text, "--lengths"))
       .option("--text <source>",
         "held-out text, for measures that read one: a file, a folder, - for standard input, or a built-in corpus", "moby-dick")

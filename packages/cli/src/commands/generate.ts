@@ -1,7 +1,7 @@
 import { check, disposeExcept, generate, joinTokens, StopTexts } from "@lenggen/kernels";
 import { type Tier, TIERS, TIERS_HELP } from "../chunks";
 import type { CommandSpec } from "../command";
-import { findCheckpoint, loadCheckpoint, WEIGHTS, WEIGHTS_HELP } from "../checkpoints";
+import { CHECKPOINT_HELP, findCheckpoint, loadCheckpoint, WEIGHTS, WEIGHTS_HELP } from "../checkpoints";
 import { oneOf, realNumber, texts, wholeNumber } from "../parse";
 import { Progress } from "../progress";
 import { beginningAt, checkSavePlace, type Ending, saveEnding } from "../states";
@@ -34,7 +34,7 @@ export const generateText: CommandSpec = {
   ],
   define: (command) =>
     command
-      .argument("<checkpoint>", "a run directory (its last checkpoint) or a checkpoint's folder")
+      .argument("<checkpoint>", CHECKPOINT_HELP)
       .option("--prompt <text>", "what the model reads first", "")
       .option("--prompt-file <text>",
         "what it reads before that, of any length: a file, a folder, - for standard input, or a built-in corpus (sotu, moby-dick)")

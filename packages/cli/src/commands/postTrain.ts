@@ -2,7 +2,7 @@ import type { JsonRecord } from "@lenggen/interventions";
 import { check, dispose, type Parameters } from "@lenggen/kernels";
 import { type BegunRun, begunRun, findIfThere, recordedCount, weightsHash } from "../begun";
 import type { CommandSpec, Context } from "../command";
-import { findCheckpoint, loadCheckpoint, modelOf, settingsOfRun } from "../checkpoints";
+import { CHECKPOINT_HELP, findCheckpoint, loadCheckpoint, modelOf, settingsOfRun } from "../checkpoints";
 import { wholeNumber } from "../parse";
 import { readText } from "@lenggen/data/node";
 import { runTraining } from "../training";
@@ -22,8 +22,8 @@ export const postTrain: CommandSpec = {
     addTrainingOptions(
       command
         .requiredOption("--method <name>", `source of initial states: ${METHODS.join(", ")}`)
-        .option("--checkpoint <folder>",
-          "where to start: a run directory (its last checkpoint) or a checkpoint's folder; not needed with --resume")
+        .option("--checkpoint <place>",
+          `where to start: ${CHECKPOINT_HELP}; not needed with --resume`)
         .option("--steps <n>", "updates in all; 5% of the base run's unless given", wholeNumber("--steps", 1)),
       { rateShare: RATE_SHARE, context: "bytes per sequence; the base run's unless given" },
     ),
@@ -68,7 +68,7 @@ interface Base {
 }
 
 async function newBase(checkpoint: string | undefined, signal: AbortSignal): Promise<Base> {
-  if (checkpoint === undefined) throw new UsageError("required option '--checkpoint <folder>' not specified");
+  if (checkpoint === undefined) throw new UsageError("required option '--checkpoint <place>' not specified");
   const place = await findCheckpoint(checkpoint);
   const settings = await settingsOfRun(place);
   const steps = recordedCount(settings, "steps");

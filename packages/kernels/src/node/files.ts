@@ -4,7 +4,6 @@ import { type FileHandle, mkdir, open, rename, stat, unlink } from "node:fs/prom
 import { basename, dirname, join } from "node:path";
 import { check, LenggenError } from "../errors";
 import type { ByteSource } from "../source";
-import { openWeights, type Weights } from "../weights";
 
 /** Most bytes that one call to the system is asked for: Node takes less than 2^31. */
 const MOST_AT_ONCE = 1 << 30;
@@ -145,12 +144,4 @@ export async function writeWhole(path: string, chunks: AsyncIterable<Uint8Array>
     await unlink(beside).catch(() => {}); // it may never have been made
     throw fileError("written", path, error);
   }
-}
-
-/**
- * Opens the weights in a checkpoint's folder: `model.safetensors`, or the files that `model.safetensors.index.json` lists. Errors are those
- * of {@link openWeights} and {@link openFile}.
- */
-export function openWeightsIn(folder: string): Promise<Weights> {
-  return openWeights((name) => openFile(join(folder, name)));
 }

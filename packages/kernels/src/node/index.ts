@@ -1,4 +1,5 @@
 /** What only Node has: files and their locks. Import as `@lenggen/kernels/node`. */
-export { fileError, makeFolder, openFile, openWeightsIn, syncFolder, writeWhole } from "./files";
+export { fileError, makeFolder, openFile, syncFolder, writeWhole } from "./files";
 export { type FileTokens, fileTokens } from "./fileTokens";
 export { type FolderLock, isLockFile, lockFolder, type LockOptions } from "./lock";
+export { CHECKPOINT_FILES, openWeightsIn, weightsFilesIn } from "./weights";
