@@ -217,7 +217,7 @@ async function hashed(tokens: TokenSource, signal: AbortSignal | undefined): Pro
 /** Says what of a text is in no batch. */
 function sayUnused({ text: { source, tokens, otherFiles }, context, joinDocuments = true, note }: TrainingPlan, unused: number): void {
   if (otherFiles > 0) note?.(`folder "${source}": ${count(otherFiles)} other ${otherFiles === 1 ? "file is" : "files are"} not read; `
-    + "texts are .txt and .md");
+    + "texts are .txt, .md, .jsonl, .ndjson and .parquet");
   if (unused === 0) return;
   const why = joinDocuments
     ? `what is left at its end fills no window of ${count(context)}`

@@ -4,12 +4,8 @@
  */
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { LenggenError, type Tokens, type TokenSource } from "@lenggen/kernels";
-
-export interface TextDocument {
-  readonly name: string;
-  readonly tokens: Tokens | TokenSource;
-}
+import { LenggenError } from "@lenggen/kernels";
+import type { TextDocument } from "./documents";
 
 interface Corpus {
   readonly package: string;

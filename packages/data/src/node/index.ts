@@ -1,2 +1,3 @@
-export type { TextDocument } from "./corpora";
-export { readText, type Text, textOf } from "./text";
+export { cacheEntry, cacheFolder, type CacheOptions, type CacheProgress, type Content, contentOf } from "./cache";
+export { Documents, type TextDocument, type TextFile } from "./documents";
+export { readText, type Text, type TextOptions, textOf } from "./text";

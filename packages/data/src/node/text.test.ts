@@ -23,7 +23,7 @@ const written = ({ tokens }: Text): string => new TextDecoder().decode(Uint8Arra
 describe("texts", () => {
   it("reads a folder's text files in the order of their names", async () => {
     const text = await readText(join(folder, "books"));
-    expect(text.documents.map(({ name }) => name)).toEqual(["a.txt", "b.md", "deep/c.txt"]);
+    expect([...text.documents].map(({ name }) => name)).toEqual(["a.txt", "b.md", "deep/c.txt"]);
     expect(written(text)).toBe("first second third");
   });
 
@@ -55,7 +55,7 @@ describe("texts", () => {
 
   it.each([
     ["empty.txt", "E_TEXT", /is empty/],
-    ["nothing", "E_TEXT", /holds no .txt or .md file/],
+    ["nothing", "E_TEXT", /holds no file of a text; texts are \.txt, \.md, \.jsonl/],
     ["absent.txt", "E_MISSING", /no such file or folder, nor a built-in corpus/],
   ])("refuses %s", async (name, code, message) => {
     await expect(readText(join(folder, name))).rejects.toMatchObject({ code, message: expect.stringMatching(message) as string });
