@@ -104,7 +104,7 @@ export function storedNames(
 const own = (table: Readonly<Record<string, string>>, name: string) => (Object.hasOwn(table, name) ? table[name] : undefined);
 
 /** Pairs each parameter with its name in the file, after checking names and shapes against the configuration. */
-function matchNames<State extends Tree>(model: SequenceModel<State>, weights: Safetensors): [name: string, stored: string][] {
+export function matchNames<State extends Tree>(model: SequenceModel<State>, weights: Safetensors): [name: string, stored: string][] {
   const shapes = Object.entries(model.parameterShapes());
   const { names, unknown } = storedNames(model, Object.keys(weights.tensors));
   const missing = shapes.flatMap(([name]) => (names.has(name) ? [] : [name]));

@@ -4,7 +4,7 @@ import { type Bound, constantInit, type Init, layerNormBlock, parameter, type Sp
 import { type Depth, headNormWeight } from "./init";
 
 /** Epsilon of the layer norms. */
-const NORM_EPS = 1e-5;
+export const NORM_EPS = 1e-5;
 /** Epsilon of the norm behind the heads, at any head size: that of the layer norms times 8², the "head size divisor". */
 const HEAD_NORM_EPS = 64e-5;
 
