@@ -70,7 +70,7 @@ export async function openSafetensors(source: ByteSource): Promise<Safetensors> 
       `${file}: tensor ${quote(name)} holds ${stored} numbers, which can't be loaded as i32; load it as f32`);
     const out = keep(Tensor.empty(device, info.shape, type));
     try {
-      await fill(out, info.offset, stored, source, `${file}: tensor ${quote(name)}`);
+      await fillFromFile(out, info.offset, stored, source, `${file}: tensor ${quote(name)}`);
     } catch (error) {
       out.dispose();
       throw error;
@@ -108,7 +108,8 @@ async function readExactly(source: ByteSource, offset: number, length: number, w
   return bytes;
 }
 
-async function fill(out: Tensor, offset: number, stored: FileDType, source: ByteSource, what: string): Promise<void> {
+/** Fills a tensor with numbers of a file that begin at `offset`, slice by slice; `what` they are is said in errors. */
+export async function fillFromFile(out: Tensor, offset: number, stored: FileDType, source: ByteSource, what: string): Promise<void> {
   const width = FILE_DTYPES[stored].BYTES_PER_ELEMENT;
   const { array, bytes: outWidth } = DTYPES[out.dtype];
   for (let start = 0; start < out.size; start += SLICE) {
