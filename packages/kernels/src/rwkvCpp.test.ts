@@ -16,7 +16,7 @@ function entry(name: string, shape: readonly number[], type = 0): Uint8Array {
   const halves = [0, 0x3c00, 0x4000, 0x4200]; // 0, 1, 2, 3
   const data = type === 0 ? new Uint8Array(numbers.buffer) : new Uint8Array(Uint16Array.from(numbers, (x) => halves[x]!).buffer);
   const encoded = new TextEncoder().encode(name);
-  return join([words([shape.length, encoded.length, type, ...[...shape].reverse()]), encoded, data]);
+  return join([words([shape.length, encoded.length, type, ...shape.toReversed()]), encoded, data]);
 }
 
 const MARK = entry("blocks.0.att.time_maa_x", [3]);

@@ -32,7 +32,7 @@ export async function reproducePublished(
   }
   const weights = await weightsHash(place, signal);
   const input: StudyInput = {
-    ...given, settings, experiment: EXPERIMENT, command: commandOf(given), told: { checkpoint: given.checkpoint, weights },
+    ...given, settings, experiment: EXPERIMENT, command: commandOf(given), origin: { checkpoint: given.checkpoint, weights },
   };
   const base: Trained = {
     method: "base", checkpoint: place, steps: 0, tokens: 0, seconds: 0, settings: { weights }, base: { weights, place },

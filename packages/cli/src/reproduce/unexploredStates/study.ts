@@ -21,8 +21,8 @@ export interface StudyInput extends ReproductionInput {
   /** The name of the experiment, and the command that repeats it. */
   readonly experiment: string;
   readonly command: string;
-  /** Settings that the report tells beside those of the study. */
-  readonly told?: Settings;
+  /** Where the base comes from, if others trained it, and the hash of its weights. */
+  readonly origin?: { readonly checkpoint: string; readonly weights: string };
 }
 
 /** A model with where it is and what it took. */
@@ -96,7 +96,7 @@ export async function study(given: StudyInput, { model, train }: StudyBase, onPa
 }
 
 function assembled(
-  { experiment, command, preset, settings, seed, device, told }: StudyInput, model: SequenceModel,
+  { experiment, command, preset, settings, seed, device, origin }: StudyInput, model: SequenceModel,
   { tokens, seconds }: { readonly tokens: number; readonly seconds: number },
   { models, leftOut, recall, pending }: Pick<UnexploredStatesReport, "models" | "leftOut" | "recall" | "pending">,
 ): UnexploredStatesReport {
@@ -105,6 +105,7 @@ function assembled(
     preset,
     seed,
     model: { family: model.family, parameters: parameterCount(model) },
+    ...(origin && { origin }),
     ...(leftOut?.length && { leftOut }),
     trainLength: settings.trainLength,
     tokensTrained: tokens,
@@ -114,7 +115,7 @@ function assembled(
     remembranceLength: settings.remembrance.length,
     sequences: settings.sequences,
     command,
-    settings: { ...told, ...withoutOthers(settings), device: device.description, parameters: parameterCount(model) },
+    settings: { ...withoutOthers(settings), device: device.description, parameters: parameterCount(model) },
     ...(pending && { pending }),
   };
 }
