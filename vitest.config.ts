@@ -60,7 +60,7 @@ const browser = (executablePath: string): TestProjectConfiguration => ({
   server: { fs: { strict: false } },
   test: {
     name: "browser",
-    include: ["packages/{kernels,recurrent,gca,interventions,evals}/src/**/*.test.ts", "packages/*/test/**/*.browser.test.ts"],
+    include: ["packages/{kernels,recurrent,gca,interventions,evals,data}/src/**/*.test.ts", "packages/*/test/**/*.browser.test.ts"],
     exclude: [...NODE_ONLY, ...ONCE_ON_SWIFTSHADER],
     testTimeout: 60_000,
     // After the tests in Node: both want all cores.

@@ -1,4 +1,4 @@
 import { defineConfig } from "tsup";
 import { room } from "../../tsup.base";
 
-export default defineConfig(room({ "node/index": "src/node/index.ts" }));
+export default defineConfig(room({ index: "src/index.ts", "node/index": "src/node/index.ts" }));

@@ -4,7 +4,6 @@ import { hashTokens, type JsonRecord } from "@lenggen/interventions";
 import { joinTokens, LenggenError } from "@lenggen/kernels";
 import { fileTokens, weightsFilesIn } from "@lenggen/kernels/node";
 import { findCheckpoint } from "./checkpoints";
-import type { HubContext } from "./hub";
 import { readJson } from "./jsonFiles";
 
 export interface BegunRun {
@@ -22,9 +21,9 @@ export async function begunRun(folder: string): Promise<BegunRun | undefined> {
 }
 
 /** A checkpoint's folder; undefined when there is none in that place any more. */
-export async function findIfThere(path: string, context?: HubContext): Promise<string | undefined> {
+export async function findIfThere(path: string): Promise<string | undefined> {
   try {
-    return await findCheckpoint(path, context);
+    return await findCheckpoint(path);
   } catch (error) {
     if (error instanceof LenggenError && error.code === "E_MISSING") return undefined;
     throw error;
