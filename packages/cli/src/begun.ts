@@ -4,6 +4,7 @@ import { hashTokens, type JsonRecord } from "@lenggen/interventions";
 import { joinTokens, LenggenError } from "@lenggen/kernels";
 import { fileTokens, weightsFilesIn } from "@lenggen/kernels/node";
 import { findCheckpoint } from "./checkpoints";
+import type { HubContext } from "./hub";
 import { readJson } from "./jsonFiles";
 
 export interface BegunRun {
@@ -21,9 +22,9 @@ export async function begunRun(folder: string): Promise<BegunRun | undefined> {
 }
 
 /** A checkpoint's folder; undefined when there is none in that place any more. */
-export async function findIfThere(path: string): Promise<string | undefined> {
+export async function findIfThere(path: string, context?: HubContext): Promise<string | undefined> {
   try {
-    return await findCheckpoint(path);
+    return await findCheckpoint(path, context);
   } catch (error) {
     if (error instanceof LenggenError && error.code === "E_MISSING") return undefined;
     throw error;

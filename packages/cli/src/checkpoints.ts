@@ -5,11 +5,14 @@ import {
   check, type Device, isJsonObject, type JsonObject, LenggenError, type LoadedModel, type SequenceModel, type Weights,
 } from "@lenggen/kernels";
 import { CHECKPOINT_FILES, openWeightsIn } from "@lenggen/kernels/node";
+import { isHubReference } from "@lenggen/data/node";
 import { MODELS } from "./families";
+import { fromHub, type HubContext } from "./hub";
 import { ofFile, readConfig, readJson } from "./jsonFiles";
 
 /** What a checkpoint may be named by, for help. */
-export const CHECKPOINT_HELP = "a run directory (its last checkpoint), a checkpoint's folder, or a file of weights";
+export const CHECKPOINT_HELP = "a run directory (its last checkpoint), a checkpoint's folder, a file of weights, or "
+  + "hf:owner/name[@revision] of the hub";
 
 /** How the files of weights end that are published under names of their own. */
 const EXTENSIONS = new Set([".safetensors", ".bin", ".pth", ".pt"]);
@@ -17,8 +20,10 @@ const EXTENSIONS = new Set([".safetensors", ".bin", ".pth", ".pt"]);
 /**
  * The place of a checkpoint: a folder, which has its weights under a name that is looked for there, or else one file. That is the path
  * given, or the folder of the file given where it is the one that the folder is read by, or the last checkpoint of the run directory given.
+ * A reference to the hub is fetched, if it is not in the cache; without a context it is a path like any other.
  */
-export async function findCheckpoint(path: string): Promise<string> {
+export async function findCheckpoint(path: string, context?: HubContext): Promise<string> {
+  if (context && isHubReference(path)) return (await fromHub(path, "checkpoint", context)).path;
   const found = await stat(path).catch(() => undefined);
   check(found, "E_MISSING", () => `checkpoint ${path}: there is no such folder or file`);
   if (!found.isDirectory()) return basename(path) === (await firstWeights(dirname(path))) ? dirname(path) : path;

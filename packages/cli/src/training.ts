@@ -13,7 +13,7 @@ import { runDirectory } from "@lenggen/interventions/node";
 import { bitsPerByte, count } from "./format";
 import { readJson } from "./jsonFiles";
 import { Progress } from "./progress";
-import type { Text } from "@lenggen/data/node";
+import { hubReferenceOf, type Text } from "@lenggen/data/node";
 import { packageFolder, version } from "./package";
 
 export interface TrainingPlan extends Partial<TrainCounts> {
@@ -83,6 +83,7 @@ const BYTES = 256;
 /** Trains with progress on stderr. The parameters in the outcome are the caller's to dispose. */
 export async function runTraining(device: Device, plan: TrainingPlan, signal?: AbortSignal): Promise<TrainingOutcome> {
   const { label, model, method, methodOptions = {}, batch, context, steps, seed, folder, text, base, microBatches = 1, alike } = plan;
+  const hub = base?.place && hubReferenceOf(base.place);
   if (model.vocabulary !== BYTES) {
     plan.note?.(`the model has a vocabulary of ${count(model.vocabulary)}, and texts are read as bytes: eval and generate take models `
       + `with ${BYTES} only`);
@@ -121,7 +122,7 @@ export async function runTraining(device: Device, plan: TrainingPlan, signal?: A
       resume: plan.resume,
       // Batches of the text know it by its hash; others by what it was called.
       settings: { ...(plan.batches && { text: text.source }), ...(base?.weights && { base: { weights: base.weights } }), ...plan.settings },
-      about: { text: text.source, ...(base?.place && { base: base.place }), ...about() },
+      about: { text: text.source, ...(base?.place && { base: base.place, ...(hub && { hub }) }), ...about() },
       signal,
       onEvent(event) {
         if (event.kind === "waiting") progress.finish(`waiting for a sign of life of ${event.holder}, which worked in ${folder}`);

@@ -43,6 +43,11 @@ describe("unknown names get the nearest one", () => {
   it("experiment", () => fails(["reproduce", "unexplored-state"], 2, /did you mean "unexplored-states"\?/));
   it("model of an experiment that has its own", () => fails(["reproduce", "gca-retrieval", "--model", "tiny-byte"], 2,
     /--model: gca-retrieval compares models of its own; leave the option out/));
+  it("checkpoint of an experiment that trains its own", () => fails(["reproduce", "unexplored-states", "--checkpoint", "runs/base"], 2,
+    /--checkpoint: unexplored-states trains its models itself; leave the option out/));
+  it("experiment without what it is about", () => fails(["reproduce", "published"], 2, /published needs --checkpoint/));
+  it("method of an experiment", () => fails(["reproduce", "published", "--checkpoint", "runs/base", "--methods", "tbtt,state-pasing"], 2,
+    /no method is named "state-pasing" \(did you mean "state-passing"\?\)/));
   it("model that the experiment is not about", () => fails(["reproduce", "unexplored-states", "--model", "drt-tiny"], 2,
     /--model: a model of family drt has no recurrent state/));
   it("preset", () => fails(["reproduce", "unexplored-states", "--preset", "quik"], 2,

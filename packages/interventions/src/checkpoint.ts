@@ -4,8 +4,8 @@
  * step depends on.
  */
 import {
-  check, countNonFinite, type Device, dispose, encodeSafetensors, isJsonObject, keep, leaves, openSafetensors, openWeights, type Parameters,
-  parseJsonBytes, sameShape, saveModel, type SequenceModel, showShape, storedNames, type Tensor, WEIGHTS_FILE,
+  allBy, check, countNonFinite, type Device, dispose, encodeSafetensors, isJsonObject, keep, leaves, openSafetensors, openWeights,
+  type Parameters, parametersIn, parseJsonBytes, sameShape, saveModel, type SequenceModel, showShape, type Tensor, WEIGHTS_FILE,
 } from "@lenggen/kernels";
 import type { InitialStates } from "./initialStates";
 import type { Json } from "./json";
@@ -127,15 +127,14 @@ async function loadTensors(store: RunStore, step: number, file: string, device: 
 
 /** The tensors of a file that hold the model's parameters, by the model's names. */
 async function loadWeights(store: RunStore, step: number, model: SequenceModel, device: Device): Promise<Record<string, Tensor>> {
-  const weights = await openWeights((name) => store.openCheckpoint(step, name));
+  const file = await openWeights((name) => store.openCheckpoint(step, name));
   try {
-    const { names, unknown } = storedNames(model, Object.keys(weights.tensors));
+    const { weights: found, unknown } = parametersIn(model, file);
     check(unknown.length === 0, "E_WEIGHTS", () =>
       `${store.checkpointPath(step)}/${WEIGHTS_FILE} holds ${unknown[0]}, which the configuration does not have`);
-    const loaded = keep(await weights.loadAll(device, { names: [...names.values()] }));
-    return Object.fromEntries([...names].map(([name, stored]) => [name, loaded[stored]!]));
+    return keep(await allBy(found.load, Object.keys(found.tensors))(device));
   } finally {
-    await weights.close();
+    await file.close();
   }
 }
 

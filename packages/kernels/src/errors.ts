@@ -24,6 +24,8 @@ export const ERROR_CODES = {
   E_LOCKED: "another process works there",
   E_MISSING: "a file or folder is missing",
   E_IO: "reading or writing a file failed",
+  E_NETWORK: "a server can't be reached, breaks off, or answers with something else",
+  E_ACCESS: "a server gives this only to others",
   E_NOT_FINITE: "a number that must be finite is not",
   E_INTERRUPTED: "the work was interrupted",
   E_LAW: "an implementation breaks a law of its contract",

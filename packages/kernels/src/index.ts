@@ -28,11 +28,13 @@ export type { Setting, Settings, SettingsTable } from "./settings";
 
 // Models
 export { advance, deviceOf, parameterCount } from "./model";
-export type { CheckpointForm, ForwardOptions, ForwardResult, Parameters, Prefill, SequenceModel, StateFiles, StateLeaf } from "./model";
+export type {
+  CheckpointForm, ForwardOptions, ForwardResult, Parameters, Prefill, Rearranged, SequenceModel, StateFiles, StateLeaf,
+} from "./model";
 
 export { modelFamilies } from "./modelFamilies";
 export type { LoadedModel, ModelFamilies, ModelFamily } from "./modelFamilies";
-export { loadParameters, type LoadParametersOptions, saveModel, storedNames } from "./checkpoint";
+export { loadParameters, type LoadParametersOptions, parametersIn, type ParametersInFile, saveModel } from "./checkpoint";
 
 // Tokens and training batches
 export type { Batch, BatchSource, TokenOrder } from "./batch";
@@ -48,7 +50,7 @@ export { foldIn, hostRandom, key, randomBits, split } from "./random";
 export type { HostRandom, Key } from "./random";
 
 // Files
-export { encodeSafetensors, openSafetensors } from "./safetensors";
+export { allBy, encodeSafetensors, openSafetensors } from "./safetensors";
 export type { FileTensor, Safetensors, WriteDType } from "./safetensors";
 export { openWeights, openWeightsFile, SAFETENSORS, WEIGHTS_FILE, WEIGHTS_INDEX } from "./weights";
 export type { Weights, WeightsFormat } from "./weights";

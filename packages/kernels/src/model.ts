@@ -82,6 +82,22 @@ export interface CheckpointForm {
   readonly written: Readonly<Record<string, string>>;
   /** Names that other files may have for a parameter. */
   readonly read: Readonly<Record<string, string>>;
+  /** Tensors of the file that hold parameters in another form, by their names there; beside those of `written`. */
+  readonly rearranged?: Readonly<Record<string, Rearranged>>;
+}
+
+/** A tensor of a file that holds one parameter or several, in another shape or order than the model has them. */
+export interface Rearranged {
+  /** True for what files of older versions have, which is read and never written. */
+  readonly older?: true;
+  /** In the file. */
+  readonly shape: readonly number[];
+  /** The parameters in it. */
+  readonly parameters: readonly string[];
+  /** The file's tensor, of these. */
+  join(parameters: readonly Tensor[]): Tensor;
+  /** One of the parameters, by its place among them, of the file's tensor. */
+  part(stored: Tensor, index: number): Tensor;
 }
 
 /** A model over token sequences: pure functions over trees of tensors, with a state that comes in and goes out. */
@@ -90,6 +106,8 @@ export interface SequenceModel<State extends Tree = Tree> {
   readonly family: string;
   /** What makes the same model again. It is what `config.json` holds, unless {@link SequenceModel.checkpoint} says otherwise. */
   readonly config: Readonly<Record<string, unknown>>;
+  /** What it is, in words: "RWKV-7 as its authors have it: 12 layers of width 768, 12 heads of 64". */
+  readonly about?: string;
   /** Files of a form that other programs read; absent where they are `config` as JSON, and the parameters by their names. */
   readonly checkpoint?: CheckpointForm;
   /**

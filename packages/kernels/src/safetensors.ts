@@ -70,7 +70,7 @@ export async function openSafetensors(source: ByteSource): Promise<Safetensors> 
       `${file}: tensor ${quote(name)} holds ${stored} numbers, which can't be loaded as i32; load it as f32`);
     const out = keep(Tensor.empty(device, info.shape, type));
     try {
-      await fill(out, info.offset, stored, source, `${file}: tensor ${quote(name)}`);
+      await fillFromFile(out, info.offset, stored, source, `${file}: tensor ${quote(name)}`);
     } catch (error) {
       out.dispose();
       throw error;
@@ -108,7 +108,8 @@ async function readExactly(source: ByteSource, offset: number, length: number, w
   return bytes;
 }
 
-async function fill(out: Tensor, offset: number, stored: FileDType, source: ByteSource, what: string): Promise<void> {
+/** Fills a tensor with numbers of a file that begin at `offset`, slice by slice; `what` they are is said in errors. */
+export async function fillFromFile(out: Tensor, offset: number, stored: FileDType, source: ByteSource, what: string): Promise<void> {
   const width = FILE_DTYPES[stored].BYTES_PER_ELEMENT;
   const { array, bytes: outWidth } = DTYPES[out.dtype];
   for (let start = 0; start < out.size; start += SLICE) {
@@ -231,18 +232,43 @@ export function encodeSafetensors(
   metadata: Readonly<Record<string, string>> = {},
   dtype: WriteDType = (_, t) => SAME[t.dtype],
 ): AsyncIterable<Uint8Array> {
-  const entries = leaves(tree).map(({ path, tensor }) => ({
-    path,
-    tensor,
-    type: typeof dtype === "function" ? dtype(path, tensor) : tensor.dtype === "i32" ? "I32" : dtype,
-  }));
+  return encodeStored(leaves(tree).map(({ path, tensor }) => storedTensor(path, tensor,
+    typeof dtype === "function" ? dtype(path, tensor) : tensor.dtype === "i32" ? "I32" : dtype)), metadata);
+}
+
+/** A tensor that is to be written. */
+export interface StoredTensor {
+  readonly path: string;
+  readonly shape: Shape;
+  readonly dtype: DType;
+  /** How; unless given, its type is kept. */
+  readonly type?: WritableDType;
+  /** Gives it when it is needed, to be freed when it is written. */
+  tensor(): Tensor;
+}
+
+/** A tensor as it stands, which stays its owner's. */
+export function storedTensor(path: string, tensor: Tensor, type?: WritableDType): StoredTensor {
+  return { path, shape: tensor.shape, dtype: tensor.dtype, ...(type && { type }), tensor: () => keep(tensor.window(tensor.shape)) };
+}
+
+/** As {@link encodeSafetensors}, of tensors that may not have been made yet. */
+export function encodeStored(
+  stored: readonly StoredTensor[], metadata: Readonly<Record<string, string>> = {},
+): AsyncIterable<Uint8Array> {
+  const entries = stored.map((entry) => ({ ...entry, type: entry.type ?? SAME[entry.dtype] }));
   const bytes = encodeHeader(entries, metadata);
   return (async function* () {
     yield bytes;
-    for (const { path, tensor, type } of entries) {
-      for (let start = 0; start < tensor.size; start += SLICE) {
-        const values = await readSlice(tensor, start, Math.min(SLICE, tensor.size - start));
-        yield encode(values, tensor.dtype, type, `tensor ${quote(path)}`);
+    for (const { path, tensor: make, type } of entries) {
+      const tensor = make();
+      try {
+        for (let start = 0; start < tensor.size; start += SLICE) {
+          const values = await readSlice(tensor, start, Math.min(SLICE, tensor.size - start));
+          yield encode(values, tensor.dtype, type, `tensor ${quote(path)}`);
+        }
+      } finally {
+        tensor.dispose();
       }
     }
   })();
@@ -260,7 +286,7 @@ export async function readSlice(tensor: Tensor, start: number, count: number) {
 
 interface WriteEntry {
   readonly path: string;
-  readonly tensor: Tensor;
+  readonly shape: Shape;
   readonly type: WritableDType;
 }
 
@@ -273,11 +299,11 @@ function encodeHeader(entries: readonly WriteEntry[], metadata: Readonly<Record<
   if (Object.keys(metadata).length > 0) header.push([METADATA, metadata]);
   const names = new Set<string>([METADATA]);
   let begin = 0;
-  for (const { path, tensor, type } of entries) {
+  for (const { path, shape, type } of entries) {
     check(!names.has(path), "E_ARGUMENT", () => `encodeSafetensors: two tensors are named ${quote(path)}, or the name is reserved`);
     names.add(path);
-    const end = begin + sizeOf(tensor.shape) * FILE_DTYPES[type].BYTES_PER_ELEMENT;
-    header.push([path, { dtype: type, shape: tensor.shape, data_offsets: [begin, end] }]);
+    const end = begin + sizeOf(shape) * FILE_DTYPES[type].BYTES_PER_ELEMENT;
+    header.push([path, { dtype: type, shape, data_offsets: [begin, end] }]);
     begin = end;
   }
   // Written pair by pair: an object would reorder names that look like numbers, and lose "__proto__".

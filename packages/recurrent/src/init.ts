@@ -1,6 +1,6 @@
 /** Starting values that several families draw alike. */
 import { check } from "@lenggen/kernels";
-import { nullableField, numberField, optionalField, pairField } from "@lenggen/kernels/nn";
+import { type Field, nullableField, numberField, optionalField, pairField } from "@lenggen/kernels/nn";
 
 const rate = numberField({ above: 0, to: 16 });
 
@@ -13,7 +13,20 @@ export function logUniform([low, high]: readonly [number, number], u: number): n
  * A range of rates of decay per token, least first, that a model begins with: a field of lenggen's own, for families whose files have none.
  * 1e-4 keeps a state for some 10,000 tokens. null: as the family's authors begin.
  */
-export const DECAY_RANGE = optionalField(nullableField(pairField(rate, rate), null), null);
+export const DECAY_RANGE = optionalField(nullableField(rangeField(rate), null), null);
+
+/** Two numbers of which the first is not above the second. */
+export function rangeField(bound: Field<number>): Field<readonly [number, number]> {
+  const pair = pairField(bound, bound);
+  return {
+    expected: pair.expected,
+    read(value, path, unknown) {
+      const range = pair.read(value, path, unknown);
+      if (range) checkRanges({ [path]: range });
+      return range;
+    },
+  };
+}
 
 /** x with log(1 + exp(x)) = y. */
 export function inverseSoftplus(y: number): number {

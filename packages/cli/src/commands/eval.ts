@@ -9,7 +9,7 @@ import { oneOf, parseLength, parseLengths, realNumber, wholeNumber } from "../pa
 import { Progress } from "../progress";
 import { repeated } from "../settings";
 import { describeTaskSettings, taskOptions } from "../taskSettings";
-import { readText } from "@lenggen/data/node";
+import { hubReferenceOf, readText } from "@lenggen/data/node";
 
 interface Options {
   readonly checkpoint: string;
@@ -64,7 +64,7 @@ export const evaluate: CommandSpec = {
     const options = taskOptions(name!, measure.settings, set, "--set");
     check(depths === undefined || measure.hasDepth, "E_ARGUMENT", () =>
       `--depths: ${name} hides nothing at a depth of its own; leave it out`);
-    const folder = await findCheckpoint(checkpoint);
+    const folder = await findCheckpoint(checkpoint, context);
     const least = measure.leastText(lengths);
     const text = least === 0 ? undefined : await readText(source, least);
     const { model, parameters } = await loadCheckpoint(folder, await context.openDevice(), weights);
@@ -100,7 +100,8 @@ export const evaluate: CommandSpec = {
       const fewer = sequences < (samples ?? measure.count) ? "; no more of them fit" : "";
       out.print(`read: ${counted(sequences, "sequence")}, ${count(bytes)} of the text's ${count(text.tokens.length)} bytes${fewer}`);
     }
-    out.document({ measure: name, checkpoint: folder, text: text?.source ?? null, lengths,
+    const hub = hubReferenceOf(folder);
+    out.document({ measure: name, checkpoint: folder, ...(hub && { hub }), text: text?.source ?? null, lengths,
       ...(text && read && { read: { ...read, textBytes: text.tokens.length } }), ...(set.length > 0 && { settings: options }), weights,
       memory, seed: common.seed, result });
   },

@@ -58,7 +58,7 @@ export const generateText: CommandSpec = {
     if (to !== undefined) await checkSavePlace(to, memory);
     const before = promptFile === undefined ? [] : (await readText(promptFile)).tokens;
     const read = joinTokens([before, new TextEncoder().encode(prompt)]);
-    const folder = await findCheckpoint(path!);
+    const folder = await findCheckpoint(path!, context);
     const { model, parameters } = await loadCheckpoint(folder, await context.openDevice(), weights);
     check(model.vocabulary === BYTES, "E_CONFIG", () =>
       `${folder} has a vocabulary of ${model.vocabulary}; this command reads and writes bytes, a vocabulary of ${BYTES}`);

@@ -32,7 +32,7 @@ export const postTrain: CommandSpec = {
     const { checkpoint } = given as { checkpoint?: string };
     const note = (line: string): void => context.out.note(line);
     const begun = resume ? await begunRun(folder) : undefined;
-    const from = begun ? await baseOfBegun(folder, begun, checkpoint, context) : await newBase(checkpoint, context.signal);
+    const from = begun ? await baseOfBegun(folder, begun, checkpoint, context) : await newBase(checkpoint, context);
     const length = options.context ?? from.context;
     const steps = options.steps ?? from.steps;
     check(length !== undefined && steps !== undefined, "E_ARGUMENT", () =>
@@ -67,13 +67,13 @@ interface Base {
   readonly steps?: number;
 }
 
-async function newBase(checkpoint: string | undefined, signal: AbortSignal): Promise<Base> {
+async function newBase(checkpoint: string | undefined, context: Context): Promise<Base> {
   if (checkpoint === undefined) throw new UsageError("required option '--checkpoint <place>' not specified");
-  const place = await findCheckpoint(checkpoint);
+  const place = await findCheckpoint(checkpoint, context);
   const settings = await settingsOfRun(place);
   const steps = recordedCount(settings, "steps");
   return {
-    weights: await weightsHash(place, signal), place,
+    weights: await weightsHash(place, context.signal), place,
     context: recordedCount(settings?.["data"] as JsonRecord | undefined, "context"),
     steps: steps === undefined ? undefined : Math.max(1, Math.round(SHARE * steps)),
   };
@@ -81,9 +81,10 @@ async function newBase(checkpoint: string | undefined, signal: AbortSignal): Pro
 
 /** The base of a run that goes on and needs it no more: it may be gone. Throws `E_CONFIG` when another one is given. */
 async function baseOfBegun(folder: string, { settings }: BegunRun, checkpoint: string | undefined,
-  { out, signal }: Context): Promise<Base> {
+  context: Context): Promise<Base> {
+  const { out, signal } = context;
   const { weights } = (settings["base"] ?? {}) as { weights?: string };
-  const place = checkpoint === undefined ? undefined : await findIfThere(checkpoint);
+  const place = checkpoint === undefined ? undefined : await findIfThere(checkpoint, context);
   if (checkpoint !== undefined && place === undefined) out.note(`${checkpoint} is gone; the run in ${folder} goes on without it`);
   if (place !== undefined && weights !== undefined) {
     const given = await weightsHash(place, signal);

@@ -1,23 +1,42 @@
 import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { terminalChart } from "@lenggen/evals";
+import { METHODS, terminalChart } from "@lenggen/evals";
 import { LenggenError } from "@lenggen/kernels";
 import { makeFolder, writeWhole } from "@lenggen/kernels/node";
 import { addSavingOptions, type CommandSpec } from "../command";
 import { MODEL_HELP, MODEL_LIST, modelNamed } from "../models";
-import { oneOf } from "../parse";
-import type { ReproductionInput, View } from "../reproduce/experiment";
+import { oneOf, parseLength } from "../parse";
+import type { Experiment, ReproductionInput, View } from "../reproduce/experiment";
 import { EXPERIMENTS } from "../reproduce/experiments";
 import { holdingParts } from "../reproduce/locks";
 import { UsageError } from "../usage";
 
-interface Options {
+interface Options extends Partial<Readonly<Record<Asked, unknown>>> {
   readonly preset: string;
   readonly model?: string;
+  readonly checkpoint?: string;
+  readonly text?: string;
+  readonly heldOut?: string;
+  readonly trainLength?: number;
+  readonly methods?: string;
   readonly out?: string;
   readonly fromScratch: boolean;
   readonly only?: string;
 }
+
+/** Options that not every experiment takes, by their names in {@link Options}, with what an experiment has instead. */
+const ASKED = {
+  model: { flag: "--model", choice: "chosen", why: "compares models of its own" },
+  checkpoint: { flag: "--checkpoint", choice: "checkpoint", why: "trains its models itself" },
+  text: { flag: "--text", choice: "text", why: "has texts of its own" },
+  heldOut: { flag: "--held-out", choice: "heldOut", why: "has texts of its own" },
+  trainLength: { flag: "--train-length", choice: "trainLength", why: "has lengths of its own" },
+  methods: { flag: "--methods", choice: "methods", why: "has methods of its own" },
+} as const;
+type Asked = keyof typeof ASKED;
+
+/** What a checkpoint can be trained on with. */
+const METHOD_NAMES = METHODS.filter((method) => method !== "base");
 
 const NAMES = Object.keys(EXPERIMENTS);
 const PRESETS = [...new Set(Object.values(EXPERIMENTS).flatMap(({ presets }) => presets))];
@@ -27,13 +46,22 @@ export const reproduce: CommandSpec = {
   name: "reproduce",
   summary: "Repeat an experiment from beginning to end, and write a report of what came out.",
   examples: ["lenggen reproduce unexplored-states --preset quick", "lenggen reproduce unexplored-states --model tiny-byte",
-    "lenggen reproduce unexplored-states --preset full --seed 1 --out runs/full-1", "lenggen reproduce gca-retrieval --preset quick"],
+    "lenggen reproduce unexplored-states --preset full --seed 1 --out runs/full-1", "lenggen reproduce gca-retrieval --preset quick",
+    "lenggen reproduce published --checkpoint my-mamba2 --methods state-passing,tbtt"],
   define: (command) =>
     addSavingOptions(command)
       .argument("<experiment>", `one of ${NAMES.join(", ")}`)
       .option("--preset <name>", `size of the experiment: ${PRESETS.join(", ")}`, "quick")
       .option("--model <name>", `unexplored-states: train this model, of any recurrent family: ${MODEL_HELP}; the size is then its own, `
         + "whatever the preset says")
+      .option("--checkpoint <place>",
+        "published: the checkpoint to measure and to train on: a run directory, or a checkpoint's folder or file")
+      .option("--text <source>", "published: what it is trained on with; sotu unless given")
+      .option("--held-out <source>", "published: what it is measured on; moby-dick unless given")
+      .option("--train-length <n>", "published: tokens per sequence that it was trained on; 2,048 unless given",
+        (text) => parseLength(text, "--train-length"))
+      .option("--methods <names>", `published: what it is trained on with, separated by commas: ${METHOD_NAMES.join(", ")}; state-passing `
+        + "unless given")
       .option("--out <folder>", "where everything goes; a new folder below runs/ unless given. An interrupted run in it goes on")
       .option("--from-scratch", "train even where a checkpoint comes with this package", false)
       .option("--only <models>",
@@ -45,9 +73,13 @@ export const reproduce: CommandSpec = {
     const chosen = EXPERIMENTS[oneOf("experiment", NAMES)(experiment!)]!;
     const preset = oneOf("preset", chosen.presets)(options.preset);
     const { out, common, signal } = context;
-    const model = await chosenModel(experiment!, options.model);
+    checkTaken(experiment!, chosen, options);
+    const { checkpoint, text, heldOut, trainLength } = options;
+    const methods = options.methods?.split(",").map(oneOf("method", METHOD_NAMES));
+    const model = await chosenModel(chosen, options.model);
     const only = options.only?.split(",").map(oneOf("model", modelsOf(experiment!, preset)));
-    const whole = `${experiment}${model ? `-${slug(model.name)}` : ""}-${preset}-seed${common.seed}`;
+    const about = model?.name ?? checkpoint;
+    const whole = `${experiment}${about === undefined ? "" : `-${slug(about)}`}-${preset}-seed${common.seed}`;
     const folder = options.out ?? await freeFolder(join("runs", whole));
     if (await exists(join(folder, REPORT))) {
       throw new LenggenError("E_EXISTS", `${folder} holds a finished reproduction already (${REPORT}); choose another folder with --out`);
@@ -70,7 +102,10 @@ export const reproduce: CommandSpec = {
       out.print(`${done}; the report so far: ${html}`);
     };
     const { report, summary, ...view } = await holdingParts(folder, only ?? chosen.models?.(preset), { signal, note }, () =>
-      chosen.run({ preset, seed: common.seed, chosen: model, folder, fromScratch: options.fromScratch, only, device, signal, note, show }))
+      chosen.run({
+        preset, seed: common.seed, chosen: model, checkpoint, text, heldOut, trainLength, methods, folder, fromScratch: options.fromScratch,
+        only, device, signal, note, show,
+      }))
       .catch((error: unknown) => {
         const stopped = error instanceof LenggenError && error.code === "E_INTERRUPTED";
         if (stopped) note(`what is done is in ${folder}; the same command goes on there`);
@@ -95,19 +130,26 @@ function modelsOf(experiment: string, preset: string): readonly string[] {
   return models;
 }
 
-/** The model that was asked for, if any. Throws a {@link UsageError} for an experiment that has its own. */
-async function chosenModel(experiment: string, name: string | undefined): Promise<ReproductionInput["chosen"]> {
+/** Throws a {@link UsageError} for an option that the experiment does not take, and for one that it needs. */
+function checkTaken(experiment: string, { takes, needs }: Experiment, options: Options): void {
+  for (const [name, { flag, choice, why }] of Object.entries(ASKED)) {
+    const given = options[name as Asked] !== undefined;
+    if (given && !takes.includes(choice)) throw new UsageError(`${flag}: ${experiment} ${why}; leave the option out`);
+    if (!given && needs === choice) throw new UsageError(`${experiment} needs ${flag}`);
+  }
+}
+
+/** The model that was asked for, if any. */
+async function chosenModel({ accepts }: Experiment, name: string | undefined): Promise<ReproductionInput["chosen"]> {
   if (name === undefined) return undefined;
-  const { accepts } = EXPERIMENTS[experiment]!;
-  if (!accepts) throw new UsageError(`--model: ${experiment} compares models of its own; leave the option out`);
   const model = await modelNamed(name);
-  accepts(model);
+  accepts?.(model);
   return { name, model };
 }
 
-/** A name for a folder: that of a preset as it is, of a file without its place and ending. */
+/** A name for a folder: that of a preset as it is, of a file or folder without its place and ending. */
 function slug(name: string): string {
-  return basename(name, ".json").replace(/[^\w.-]+/g, "-");
+  return basename(name).replace(/\.\w+$/, "").replace(/[^\w.-]+/g, "-");
 }
 
 /** The folder itself while it holds no finished reproduction, else the next number that is free. */

@@ -1,7 +1,7 @@
 /**
  * What an experiment is to `lenggen reproduce`: presets, a run from beginning to end, and what comes out of it on the way and in the end.
  */
-import type { LineChart } from "@lenggen/evals";
+import type { LineChart, Method } from "@lenggen/evals";
 import type { Device, SequenceModel } from "@lenggen/kernels";
 
 export interface ReproductionInput {
@@ -10,6 +10,15 @@ export interface ReproductionInput {
   readonly seed: number;
   /** The model to train in the place of the experiment's own, with the name that it was given by. */
   readonly chosen?: { readonly name: string; readonly model: SequenceModel };
+  /** A checkpoint that others trained, as the user named it. */
+  readonly checkpoint?: string;
+  /** Texts in the place of the preset's. */
+  readonly text?: string;
+  readonly heldOut?: string;
+  /** Tokens per sequence that the checkpoint was trained on, and is trained on with here. */
+  readonly trainLength?: number;
+  /** What the checkpoint is trained on with. */
+  readonly methods?: readonly Method[];
   /** Everything goes here; what an interrupted run left in it is used. */
   readonly folder: string;
   /** Train even where a checkpoint is committed. */
@@ -39,12 +48,18 @@ export interface Reproduced extends View {
   summary(place: string): string[];
 }
 
+/** What an experiment may be asked for beside its preset and seed: options of the command, by their names in {@link ReproductionInput}. */
+export type Choice = "chosen" | "checkpoint" | "text" | "heldOut" | "trainLength" | "methods";
+
 export interface Experiment {
   readonly summary: string;
+  /** What it takes, and what it can't do without. */
+  readonly takes: readonly Choice[];
+  readonly needs?: Choice;
   readonly presets: readonly string[];
   /** Models of a preset that don't need each other, so that processes may share them; absent where they do. */
   models?(preset: string): readonly string[];
-  /** Throws for a model that the experiment can't be done with; absent where it has models of its own alone. */
+  /** Throws for a model that the experiment can't be done with; absent where it takes none. */
   accepts?(model: SequenceModel): void;
   /** Throws `E_INTERRUPTED` when the signal came; what is done stays on disk. */
   run(input: ReproductionInput): Promise<Reproduced>;

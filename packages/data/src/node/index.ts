@@ -1,3 +1,4 @@
 export { cacheEntry, cacheFolder, type CacheOptions, type CacheProgress, type Content, contentOf } from "./cache";
 export { Documents, type TextDocument, type TextFile } from "./documents";
+export { type HubFiles, type HubKind, type HubPlan, type HubRequest, hubReferenceOf, isHubReference, resolveHub } from "./hub";
 export { readText, type Text, type TextOptions, textOf } from "./text";

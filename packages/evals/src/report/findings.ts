@@ -104,8 +104,7 @@ export function findingInWords(report: UnexploredStatesReport): string {
   const others = all.filter((f) => f.method !== "base" && f.method !== "control");
   const control = all.find((f) => f.method === "control");
   return [
-    `${report.model ? `${familyFacts(report.model.family).label}, trained` : "Trained"} on ${formatLength(report.trainLength)} bytes at a `
-      + `time and read to ${length}, `
+    `${subject(report)} on ${formatLength(report.trainLength)} bytes at a time and read to ${length}, `
       + `${multiple >= 2 ? `${group(multiple)} times as far, ` : ""}${aboutBase(base, report)}`,
     control ? aboutControl(control, base) : "",
     others.length > 0 ? aboutOthers(others) : "",
@@ -113,9 +112,16 @@ export function findingInWords(report: UnexploredStatesReport): string {
   ].filter((sentence) => sentence !== "").join(" ");
 }
 
+/** Whose training length follows. */
+function subject({ model, origin }: UnexploredStatesReport): string {
+  if (!model) return "Trained";
+  const { label } = familyFacts(model.family);
+  return origin ? `${label} as others trained it (${origin.checkpoint}), taken to be trained` : `${label}, trained`;
+}
+
 function aboutTrial({ preset, models }: UnexploredStatesReport): string {
   const steps = models.find(({ method }) => method === "base")?.steps;
-  return `The preset ${preset} shows that all parts work, and no more: ${steps === undefined ? "so little training teaches a model nothing"
+  return `The preset ${preset} shows that all parts work, and no more: ${!steps ? "so little training teaches a model nothing"
     : `a base model of ${group(steps)} updates has learnt nothing`}, and what stands below says nothing about lengths or methods.`;
 }
 

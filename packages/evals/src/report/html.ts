@@ -71,10 +71,11 @@ function numbered(items: readonly Settings[]): Settings {
   return Object.fromEntries(items.map((item, i) => [String(i + 1), item]));
 }
 
-/** What each model is, with its line in the figures. */
-export function methodKey(methods: readonly Styled[]): string {
+/** What each model is, with its line in the figures; `others` says it of models that are something else than usual. */
+export function methodKey(methods: readonly Styled[], others: Partial<Readonly<Record<Styled, string>>> = {}): string {
   const items = methods.map((method) => {
-    const { label, meaning, dash } = METHOD_STYLES[method];
+    const { label, dash } = METHOD_STYLES[method];
+    const meaning = others[method] ?? METHOD_STYLES[method].meaning;
     const line = `<svg width="24" height="8" aria-hidden="true"><path d="M0 4h24" fill="none" stroke-width="2.4" `
       + `stroke="${methodColor(method)}"${dash ? ` stroke-dasharray="${dash}"` : ""}/></svg>`;
     return `<li>${line}<b class="m-${method}">${escape(label)}</b> ${escape(meaning)}</li>`;

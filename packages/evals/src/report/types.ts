@@ -66,6 +66,8 @@ export interface UnexploredStatesReport {
   readonly seed: number;
   /** What was trained; absent in older reports, which are of Mamba-2. */
   readonly model?: { readonly family: string; readonly parameters: number };
+  /** Where the base comes from, if others trained it: then its training length is what the reader was told or took it for. */
+  readonly origin?: { readonly checkpoint: string };
   /** Methods that the family refuses, and why. */
   readonly leftOut?: readonly { readonly method: Method; readonly why: string }[];
   /** T, in tokens. */

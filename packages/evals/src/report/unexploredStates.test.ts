@@ -85,6 +85,13 @@ describe("the finding in words follows the numbers", () => {
     expect(words).not.toContain("does not collapse");
   });
 
+  test("when others trained the base", () => {
+    const report: UnexploredStatesReport = { ...syntheticReport(), model: { family: "mamba2", parameters: 10 },
+      origin: { checkpoint: "hf:owner/<name>" } };
+    expect(findingInWords(report)).toMatch(/^Mamba-2 as others trained it \(hf:owner\/<name>\), taken to be trained on 256 bytes at a time/);
+    expect(buildUnexploredStatesReport(report)).toContain("hf:owner/&#60;name&#62;, as others trained it.");
+  });
+
   test("when it does not", () => {
     const words = findingInWords(syntheticReport({ collapse: false }));
     expect(words).toContain("the base model does not collapse: its loss is at most 0.4% above that");

@@ -37,7 +37,7 @@ export function buildUnexploredStatesReport(report: UnexploredStatesReport): str
     report.model && !isTrial(report) ? paragraph(claimInWords(report.model.family)) : "",
     ...(report.leftOut ?? []).map(({ method, why }) => paragraph(`Left out: ${label(method)}, since ${why.replace(/\.?$/, ".")}`)),
     summaryTable(report),
-    methodKey(report.models.map(({ method }) => method)),
+    methodKey(report.models.map(({ method }) => method), report.origin && { base: `${report.origin.checkpoint}, as others trained it.` }),
     section(
       "Loss by position",
       paragraph(`A text is harder in some places than in others, so that a loss by position says little alone. `

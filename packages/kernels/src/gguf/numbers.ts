@@ -1,5 +1,5 @@
 /** A model's numbers for a file, parameter by parameter: from tensors, or from a checkpoint of which one tensor at a time is in memory. */
-import { matchNames } from "../checkpoint";
+import { allParameters } from "../checkpoint";
 import type { Device } from "../device";
 import { check } from "../errors";
 import type { Parameters, SequenceModel } from "../model";
@@ -26,11 +26,11 @@ export function numbersOf(parameters: Parameters): ParameterNumbers {
  * it is read; half precision stays that.
  */
 export function numbersIn(model: SequenceModel, weights: Safetensors, device: Device): ParameterNumbers {
-  const stored = new Map(matchNames(model, weights));
+  const { weights: file } = allParameters(model, weights);
   return async function* (name) {
-    const found = stored.get(name);
-    check(found !== undefined, "E_UNKNOWN_NAME", () => `weights: the model has no parameter named ${quote(name)}`);
-    const tensor = await weights.load(found, device, weights.tensors[found]!.dtype === "F16" ? "f16" : "f32");
+    check(Object.hasOwn(file.tensors, name), "E_UNKNOWN_NAME", () => `weights: the model has no parameter named ${quote(name)}`);
+    const half = file.tensors[name]!.dtype === "F16" && (model.halves?.(name) ?? true);
+    const tensor = await file.load(name, device, half ? "f16" : "f32");
     try {
       yield* slices(tensor);
     } finally {

@@ -16,10 +16,11 @@ export {
   layerState, type LayerStateOf, runLayer, runSubLayer, type SubLayer, type SubLayerSpecs,
 } from "./decoder";
 export { stateCheck } from "./checkState";
+export { type Form, joinForms, partOfTensor, reshaped, transposed } from "./forms";
 export { constantInit, elementsInit, type Init, type InitPlace, normalInit, uniformInit } from "./init";
 export {
   type AnySpecs, type Bound, matrix, type Names, parameter, type ParameterOptions, type ParameterSet, parameterSet, type ParameterSpec,
-  type Specs, stack, under,
+  type Specs, stack, type StoredName, under,
 } from "./parameters";
 export { squaredRelu } from "./squaredRelu";
 export { swiGlu, swiGluOfThree, type SwiGluOptions } from "./swiGlu";

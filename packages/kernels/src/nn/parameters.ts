@@ -11,19 +11,27 @@
 import type { Device } from "../device";
 import { type DType, DTYPES } from "../dtype";
 import { check } from "../errors";
-import type { CheckpointForm, Parameters } from "../model";
+import type { CheckpointForm, Parameters, Rearranged } from "../model";
 import { nearest } from "../nearest";
 import { foldIn, type Key } from "../random";
 import { checkRoom } from "../room";
 import { checkShape, type Shape, sizeOf } from "../shape";
 import type { Tensor } from "../tensor";
 import type { Init } from "./init";
+import { joinForms, type Form } from "./forms";
 
 /**
  * A name in files: one for all layouts, or lenggen's own and those that other layouts have for it. `own` is also the name in
- * {@link Parameters}; it is that of the layout that the family's checkpoints were published in first.
+ * {@link Parameters}; it is that of the layout that the family's checkpoints were published in first. Where another layout's files hold
+ * the same numbers in another shape or order, or those of several parameters in one tensor, its entry says how ({@link Form}).
  */
-export type Names = string | { readonly own: string; readonly [layout: string]: string };
+export type Names = string | { readonly own: string; readonly [layout: string]: string | StoredName };
+
+/** A name in the files of a layout, and how the numbers stand there. */
+export interface StoredName {
+  readonly name: string;
+  readonly form: Form;
+}
 
 /** What a parameter is, beside its names and shape. */
 export interface ParameterOptions {
@@ -80,7 +88,11 @@ export function stack<S extends Specs>(prefix: Names, count: number, specsAt: (i
 function joined(prefix: Names, names: Names): Names {
   if (typeof prefix === "string" && typeof names === "string") return `${prefix}.${names}`;
   const layouts = new Set([prefix, names].flatMap((part) => (typeof part === "string" ? [] : Object.keys(part))));
-  const entries = [...layouts].map((layout) => [layout, `${nameIn(prefix, layout)}.${nameIn(names, layout)}`]);
+  const entries = [...layouts].map((layout) => {
+    const name = `${nameIn(prefix, layout)}.${nameIn(names, layout)}`;
+    const form = formIn(names, layout);
+    return [layout, form ? { name, form } : name];
+  });
   return Object.fromEntries(entries) as { own: string };
 }
 
@@ -91,7 +103,13 @@ export function ownName(names: Names): string {
 
 function nameIn(names: Names, layout: string): string {
   if (typeof names === "string") return names;
-  return Object.hasOwn(names, layout) ? names[layout]! : names.own;
+  const entry = Object.hasOwn(names, layout) ? names[layout]! : names.own;
+  return typeof entry === "string" ? entry : entry.name;
+}
+
+function formIn(names: Names, layout: string): Form | undefined {
+  const entry = typeof names === "string" || !Object.hasOwn(names, layout) ? undefined : names[layout];
+  return typeof entry === "object" ? entry.form : undefined;
 }
 
 function mapSpecs(specs: Specs, f: (spec: ParameterSpec) => unknown): unknown {
@@ -114,7 +132,7 @@ export interface ParameterSet<S extends Specs> {
   /** The tree over some parameters. Throws `E_WEIGHTS` when one is missing. */
   bind(parameters: Parameters): Bound<S>;
   /** Names in the files of a layout: what is written (without copies where the layout has none), and what else can be read. */
-  files(layout: string, options?: { copies?: boolean }): Pick<CheckpointForm, "written" | "read">;
+  files(layout: string, options?: { copies?: boolean }): Omit<CheckpointForm, "config">;
 }
 
 /** Throws `E_ARGUMENT` when two parameters have one name, `E_SHAPE` for an impossible shape. */
@@ -125,6 +143,8 @@ export function parameterSet<S extends Specs>(specs: S): ParameterSet<S> {
     check(!byName.has(name), "E_ARGUMENT", () =>
       `parameters: two are called ${name}; give one of them another name, or a prefix by under()`);
     checkShape(spec.shape, `parameter ${name}`);
+    check(!spec.options.half || typeof spec.names === "string" || Object.values(spec.names).every((entry) => typeof entry === "string"),
+      "E_ARGUMENT", () => `parameters: ${name} may be kept as f16, which no op rearranges, and so has one form in all files`);
     byName.set(name, spec);
   });
   const named = (name: string): ParameterSpec => {
@@ -168,20 +188,26 @@ function binderOf(specs: Specs): (parameters: Parameters) => unknown {
   };
 }
 
-function fileNames(byName: ReadonlyMap<string, ParameterSpec>, layout: string, copies: boolean): Pick<CheckpointForm, "written" | "read"> {
+function fileNames(byName: ReadonlyMap<string, ParameterSpec>, layout: string, copies: boolean): Omit<CheckpointForm, "config"> {
   const written: Record<string, string> = {};
   const copied: Record<string, string> = {};
   const read: Record<string, string> = {};
+  const parts = new Map<string, { parameter: string; form: Form }[]>();
   const readAs = (names: Names, own: string) => {
-    for (const name of typeof names === "string" ? [names] : Object.values(names)) if (name !== own) read[name] = own;
+    for (const name of typeof names === "string" ? [names] : Object.values(names)) {
+      if (typeof name === "string" && name !== own) read[name] = own;
+    }
   };
   for (const [own, { names, options }] of byName) {
-    written[nameIn(names, layout)] = own;
+    const [name, form] = [nameIn(names, layout), formIn(names, layout)];
+    if (form) parts.set(name, [...(parts.get(name) ?? []), { parameter: own, form }]);
+    else written[name] = own;
     readAs(names, own);
     for (const copy of options.copies ?? []) {
       if (copies) copied[nameIn(copy, layout)] = own;
       readAs(copy, own);
     }
   }
-  return { written: { ...written, ...copied }, read };
+  const rearranged: Record<string, Rearranged> = Object.fromEntries(Array.from(parts, ([name, all]) => [name, joinForms(name, all)]));
+  return { written: { ...written, ...copied }, read, ...(parts.size > 0 && { rearranged }) };
 }

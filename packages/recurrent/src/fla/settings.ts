@@ -12,7 +12,7 @@ export const count = wholeField({ to: 2 ** 20 });
 export const expansion = numberField({ above: 0, to: 64 });
 
 /** Layers of attention in the place of some mixers, which another family is for. */
-const noAttention: Field<null> = {
+export const noAttention: Field<null> = {
   ...choiceField(null), expected: 'null (a stack with layers of attention between is a model of another family, "hybrid")',
 };
 

@@ -1,7 +1,8 @@
 /** What RWKV-6 and RWKV-7 share in llama.cpp's form. */
+import { check } from "@lenggen/kernels";
 import type { GgufMetadata } from "@lenggen/kernels/gguf";
 import { commonMetadata, type GgufForm, type GgufPart, tokenTable } from "../gguf/form";
-import { NORM_EPS } from "./parts";
+import { HEAD_NORM_EPS } from "./layouts";
 
 interface Sizes {
   readonly vocabulary: number;
@@ -9,6 +10,8 @@ interface Sizes {
   readonly layers: number;
   readonly headSize: number;
   readonly innerWidth: number;
+  readonly normEps: number;
+  readonly headNormEps: number;
 }
 
 /** Parts of one layer: how they are called in the file, and how in checkpoints. */
@@ -45,8 +48,13 @@ export class RwkvParts {
   }
 }
 
-/** A model whose layers have, beside their norms, what `layer` adds; `values`: below the family's name. */
+/**
+ * A model whose layers have, beside their norms, what `layer` adds; `values`: below the family's name. Throws `E_CONFIG` for heads that are
+ * normed otherwise than in llama.cpp.
+ */
 export function rwkvForm(family: string, c: Sizes, values: GgufMetadata, layer: (parts: RwkvParts, index: number) => void): GgufForm {
+  check(c.headNormEps === HEAD_NORM_EPS, "E_CONFIG", () =>
+    `gguf: llama.cpp norms the heads of RWKV with an epsilon of ${HEAD_NORM_EPS}; this model's is ${c.headNormEps}`);
   const norm = (name: string, from: string) => Object.fromEntries(
     ["weight", "bias"].map((part) => [`${name}.${part}`, { from: [`${from}.${part}`], shape: [c.width] }]));
   const layers = Array.from({ length: c.layers }, (_, i) => {
@@ -58,7 +66,7 @@ export function rwkvForm(family: string, c: Sizes, values: GgufMetadata, layer: 
   return {
     metadata: {
       ...commonMetadata(family, c),
-      [`${family}.attention.layer_norm_epsilon`]: ["f32", NORM_EPS],
+      [`${family}.attention.layer_norm_epsilon`]: ["f32", c.normEps],
       [`${family}.wkv.head_size`]: ["u32", c.headSize],
       ...Object.fromEntries(Object.entries(values).map(([name, value]) => [`${family}.${name}`, value])),
     },

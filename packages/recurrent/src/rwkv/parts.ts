@@ -1,17 +1,7 @@
 /** What RWKV-6 and RWKV-7 share: mixes of each token with the one before it, low-rank layers, the norm behind the heads. */
 import { groupNorm, lerp, matmul, reshape, type Tensor } from "@lenggen/kernels";
-import { type Bound, constantInit, type Init, layerNormBlock, parameter, type Specs, tokenShift, under } from "@lenggen/kernels/nn";
+import { type Bound, constantInit, type Init, type Names, parameter, type Specs, tokenShift, under } from "@lenggen/kernels/nn";
 import { type Depth, headNormWeight } from "./init";
-
-/** Epsilon of the layer norms. */
-export const NORM_EPS = 1e-5;
-/** Epsilon of the norm behind the heads, at any head size: that of the layer norms times 8², the "head size divisor". */
-const HEAD_NORM_EPS = 64e-5;
-
-/** The layer norm of a block, `ln1` and so on. */
-export function layerNormOf(name: string, width: number) {
-  return layerNormBlock(name, width, NORM_EPS);
-}
 
 /** The same numbers as [B·T,D]: one product takes them all. */
 export function rowsOf(x: Tensor): Tensor {
@@ -20,8 +10,8 @@ export function rowsOf(x: Tensor): Tensor {
 }
 
 /** The share of the token before in a mix with it, for each channel. */
-export function share(name: string, width: number, init: Init) {
-  return parameter(name, [1, 1, width], { init });
+export function share(names: Names, width: number, init: Init) {
+  return parameter(names, [1, 1, width], { init });
 }
 
 /** A parameter [1,1,D] as [D]. */
@@ -56,14 +46,14 @@ export function lowRank(x: Tensor, down: Tensor, up: Tensor, between: (x: Tensor
 }
 
 /** A group norm of each head, `ln_x`. */
-export function headNorm(width: number, heads: number, depth: Depth) {
-  const parameters = under("ln_x", {
+export function headNorm({ width, heads, headNormEps }: { width: number; heads: number; headNormEps: number }, depth: Depth) {
+  const parameters = under({ own: "ln_x", fla: "g_norm" }, {
     weight: parameter("weight", [width], { init: constantInit(headNormWeight(depth)) }),
     bias: parameter("bias", [width], { init: constantInit(0) }),
   }) satisfies Specs;
   return {
     parameters,
     /** x [R,D] -> [R,D] */
-    forward: ({ weight, bias }: Bound<typeof parameters>, x: Tensor) => groupNorm(x, heads, weight, bias, { eps: HEAD_NORM_EPS }),
+    forward: ({ weight, bias }: Bound<typeof parameters>, x: Tensor) => groupNorm(x, heads, weight, bias, { eps: headNormEps }),
   };
 }

@@ -1,4 +1,4 @@
-/** RWKV-6 checkpoints: `config.json` beside `model.safetensors`, with the names and shapes of the released weights. */
+/** RWKV-6 checkpoints, as their authors, flash-linear-attention or the hub's code for transformers have them (../rwkv/layouts.ts). */
 import { type Device, type DType, loadParameters, type Parameters, type Safetensors } from "@lenggen/kernels";
 import { type Rwkv6, rwkv6 } from "./model";
 
@@ -9,11 +9,13 @@ export interface LoadedRwkv6 {
 }
 
 /**
- * Loads a checkpoint onto a device. With `f16` its matrices take half the memory, and it can't be trained. Throws `E_CONFIG` for a
- * configuration that makes no model, `E_FORMAT` for a damaged file, `E_WEIGHTS` for missing, unknown or misshapen tensors and for NaN or
- * infinity among the numbers.
+ * Loads a checkpoint onto a device, in the layout that its names are of. With `f16` its matrices take half the memory, and it can't be
+ * trained. Throws `E_CONFIG` for a configuration that makes no model, `E_FORMAT` for a damaged file, `E_WEIGHTS` for missing, unknown or
+ * misshapen tensors and for NaN or infinity among the numbers.
  */
 export async function loadRwkv6(config: unknown, weights: Safetensors, device: Device, dtype: DType = "f32"): Promise<LoadedRwkv6> {
-  const model = rwkv6(config, { unknownFields: "report" });
+  const has = (name: string): boolean => Object.hasOwn(weights.tensors, name);
+  const fileLayout = has("rwkv.embeddings.weight") ? "transformers" : has("model.embeddings.weight") ? "fla" : "rwkv";
+  const model = rwkv6(config, { unknownFields: "report", fileLayout });
   return { model, parameters: await loadParameters(model, weights, device, { dtype }) };
 }

@@ -16,8 +16,10 @@
  * Parameters begin as in the authors' program (RWKV-v5/src/model.py); weight decay touches the matrices, embedding and output included, and
  * not the low-rank ones. Theirs also takes time_decay twice as fast as the rest.
  */
-import { add, exp, gatedLinearAttention, linear, matmul, mul, neg, parameterCount, relu, reshape, type SequenceModel, sigmoid, silu,
-  square, tanh, type Tensor, transpose } from "@lenggen/kernels";
+import {
+  add, type CheckpointForm, exp, gatedLinearAttention, linear, matmul, mul, neg, parameterCount, relu, reshape, type SequenceModel,
+  sigmoid, silu, square, tanh, type Tensor, transpose,
+} from "@lenggen/kernels";
 import {
   type Block, constantInit, type ConfigOptions, type Init, matrix, parameter, shiftState, type StatePart, type StateParts,
   uniformInit,
@@ -26,7 +28,10 @@ import { rwkvDecoder } from "../rwkv/decoder";
 import { logUniform } from "../init";
 import { along, channelInit, type Depth, orthogonalInit, shiftInit } from "../rwkv/init";
 import { headNorm, lowRank, mixes, share, shift, vectorOf } from "../rwkv/parts";
-import { parseRwkv6Config, type Rwkv6Config, rwkv6Json } from "./config";
+import { aboutModel, checkLayout, headsOf, keptFields, layersOfWidth, type LayoutOption } from "../layouts";
+import { linearIn, rowIn, RWKV6_NAMES, RWKV_LAYOUTS, type RwkvLayout, vectorIn } from "../rwkv/layouts";
+import { parseRwkv6Config, type Rwkv6Config, rwkv6Json, rwkv6LayoutOf } from "./config";
+import { checkpointForm, mixDownForm, MIXED, mixUpForm, placeInFla, reasonAgainst } from "./layout";
 
 /** One layer's state. */
 export interface Rwkv6LayerState {
@@ -49,13 +54,32 @@ export interface Rwkv6State {
 export interface Rwkv6 extends SequenceModel<Rwkv6State> {
   readonly family: "rwkv6";
   readonly settings: Rwkv6Config;
+  /** The program that its checkpoints are for. */
+  readonly layout: RwkvLayout;
+  readonly checkpoint: CheckpointForm;
 }
 
-/** A model from its configuration. Throws `E_CONFIG`. */
-export function rwkv6(json: unknown, options: ConfigOptions = {}): Rwkv6 {
-  const settings = parseRwkv6Config(json, options);
-  const { parameters: _, ...parts } = rwkv6Decoder(settings);
-  return { family: "rwkv6", settings, config: { ...rwkv6Json(settings) }, ...parts };
+/** Options of {@link rwkv6}. */
+export interface Rwkv6Options extends LayoutOption<RwkvLayout>, ConfigOptions {
+  /** The layout of the file that the model is for, whatever form the configuration is in; it refuses nothing. */
+  readonly fileLayout?: RwkvLayout;
+}
+
+/** A model from its configuration, in the form of any layout (see config.ts). Throws `E_CONFIG`. */
+export function rwkv6(json: unknown, { layout: wanted, fileLayout, ...reading }: Rwkv6Options = {}): Rwkv6 {
+  const settings = parseRwkv6Config(json, reading);
+  if (wanted !== undefined) checkLayout(wanted, RWKV_LAYOUTS, (program) => reasonAgainst(settings, program));
+  const layout = wanted ?? fileLayout ?? rwkv6LayoutOf(json);
+  const { parameters, ...parts } = rwkv6Decoder(settings);
+  return {
+    family: "rwkv6",
+    settings,
+    config: { ...rwkv6Json(settings) },
+    layout,
+    about: aboutModel("RWKV-6", layout, [layersOfWidth(settings), headsOf(settings.heads, settings.headSize)]),
+    checkpoint: checkpointForm(settings, parameters, layout, layout === rwkv6LayoutOf(json) ? keptFields(json) : {}),
+    ...parts,
+  };
 }
 
 /** Number of parameters. */
@@ -64,42 +88,45 @@ export function rwkv6ParameterCount(c: Rwkv6Config): number {
 }
 
 function rwkv6Decoder(c: Rwkv6Config) {
-  return rwkvDecoder(c, (depth) => rwkv6TimeMix(c, depth), (depth) => channelMix(c, depth));
+  return rwkvDecoder(c, RWKV6_NAMES, (depth) => rwkv6TimeMix(c, depth), (depth) => channelMix(c, depth));
 }
-
-/** The inputs whose shares of the token before depend on the tokens. */
-const MIXED = ["w", "k", "v", "r", "g"] as const;
 
 /** The time mix alone, for stacks of several kinds. */
 export function rwkv6TimeMix(c: Rwkv6Config, depth: Depth) {
   const { width, heads, headSize, mixRank, decayRank } = c;
   const { down, left } = depth;
-  const vector = (name: string, init: Init) => share(name, width, init);
-  const squareMatrix = (name: string, init: Init) => matrix(`${name}.weight`, [width, width], init);
-  const norm = headNorm(width, heads, depth);
+  const shareOf = (name: (typeof MIXED)[number], init: Init) =>
+    share({ own: `time_maa_${name}`, fla: { name: "x_bias", form: rowIn(placeInFla(name), MIXED.length, width) } }, width, init);
+  const squareMatrix = (name: string, fla: string, init: Init) =>
+    matrix({ own: `${name}.weight`, fla: `${fla}.weight` }, [width, width], init);
+  const decay = { down: [width, decayRank], up: [decayRank, width] } as const;
+  const [zeros, small] = [{ init: constantInit(0) }, { init: uniformInit(0.01) }];
+  const norm = headNorm(c, depth);
   const parameters = {
-    shareX: vector("time_maa_x", shiftInit(width, left)),
+    shareX: share({ own: "time_maa_x", fla: vectorIn("x_proj.0.mu", width) }, width, shiftInit(width, left)),
     shares: {
-      w: vector("time_maa_w", shiftInit(width, left)),
-      k: vector("time_maa_k", shiftInit(width, left)),
-      v: vector("time_maa_v", shiftInit(width, left, 0.3 * down)),
-      r: vector("time_maa_r", shiftInit(width, 0.5 * left)),
-      g: vector("time_maa_g", shiftInit(width, 0.5 * left)),
+      w: shareOf("w", shiftInit(width, left)),
+      k: shareOf("k", shiftInit(width, left)),
+      v: shareOf("v", shiftInit(width, left, 0.3 * down)),
+      r: shareOf("r", shiftInit(width, 0.5 * left)),
+      g: shareOf("g", shiftInit(width, 0.5 * left)),
     },
-    sharesDown: parameter("time_maa_w1", [width, MIXED.length * mixRank], { init: constantInit(0) }),
-    sharesUp: parameter("time_maa_w2", [MIXED.length, mixRank, width], { init: uniformInit(0.01) }),
-    decay: vector("time_decay", channelInit((n) =>
+    sharesDown: parameter({ own: "time_maa_w1", fla: { name: "x_proj.0.linear.weight", form: mixDownForm(width, mixRank) } },
+      [width, MIXED.length * mixRank], zeros),
+    sharesUp: parameter({ own: "time_maa_w2", fla: { name: "x_proj.2.weight", form: mixUpForm(width, mixRank) } },
+      [MIXED.length, mixRank, width], small),
+    decay: share({ own: "time_decay", fla: vectorIn("w_proj.linear.lora.2.bias", width) }, width, channelInit((n) =>
       (c.decayRange ? Math.log(logUniform(c.decayRange, along(width, n))) : -6 + 5 * along(width, n) ** (0.7 + 1.3 * down)))),
-    decayDown: parameter("time_decay_w1", [width, decayRank], { init: constantInit(0) }),
-    decayUp: parameter("time_decay_w2", [decayRank, width], { init: uniformInit(0.01) }),
-    bonus: parameter("time_faaaa", [heads, headSize], {
+    decayDown: parameter({ own: "time_decay_w1", fla: linearIn("w_proj.linear.lora.0.weight", decay.down) }, decay.down, zeros),
+    decayUp: parameter({ own: "time_decay_w2", fla: linearIn("w_proj.linear.lora.2.weight", decay.up) }, decay.up, small),
+    bonus: parameter({ own: "time_faaaa", fla: "bonus" }, [heads, headSize], {
       init: channelInit((n) => down * (1 - along(width, n)) + 0.1 * (((n + 1) % 3) - 1)),
     }),
-    receptance: squareMatrix("receptance", orthogonalInit(1)),
-    key: squareMatrix("key", orthogonalInit(0.1)),
-    value: squareMatrix("value", orthogonalInit(1)),
-    output: squareMatrix("output", constantInit(0)),
-    gate: squareMatrix("gate", orthogonalInit(0.1)),
+    receptance: squareMatrix("receptance", "r_proj.linear", orthogonalInit(1)),
+    key: squareMatrix("key", "k_proj.linear", orthogonalInit(0.1)),
+    value: squareMatrix("value", "v_proj.linear", orthogonalInit(1)),
+    output: squareMatrix("output", "o_proj", constantInit(0)),
+    gate: squareMatrix("gate", "g_proj.linear", orthogonalInit(0.1)),
     norm: norm.parameters,
   };
   const state = {
@@ -134,10 +161,10 @@ export function rwkv6TimeMix(c: Rwkv6Config, depth: Depth) {
 function channelMix({ width, innerWidth }: Rwkv6Config, { left }: Depth) {
   const start = shiftInit(width, left ** 3);
   const parameters = {
-    shareK: share("time_maa_k", width, start),
-    shareR: share("time_maa_r", width, start),
-    key: matrix("key.weight", [innerWidth, width], orthogonalInit(1)),
-    receptance: matrix("receptance.weight", [width, width], constantInit(0)),
+    shareK: share({ own: "time_maa_k", fla: vectorIn("key.mu", width) }, width, start),
+    shareR: share({ own: "time_maa_r", fla: vectorIn("receptance.mu", width) }, width, start),
+    key: matrix({ own: "key.weight", fla: "key.linear.weight" }, [innerWidth, width], orthogonalInit(1)),
+    receptance: matrix({ own: "receptance.weight", fla: "receptance.linear.weight" }, [width, width], constantInit(0)),
     value: matrix("value.weight", [width, innerWidth], constantInit(0)),
   };
   const state = { ffnShift: shiftState(width) };

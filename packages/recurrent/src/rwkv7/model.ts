@@ -19,16 +19,21 @@
  * Parameters begin as in the authors' program (RWKV-v7/train_temp/src/model.py); weight decay touches the matrices, embedding and output
  * included, and not the low-rank ones. Theirs also takes w0 twice as fast as the rest.
  */
-import { add, addScalar, check, deltaRule, full, linear, mul, neg, parameterCount, relu, reshape, rmsNorm, scale, type SequenceModel,
-  sigmoid, square, sub, sum, tanh, type Tensor } from "@lenggen/kernels";
 import {
-  type Block, constantInit, type ConfigOptions, type Init, matrix, parameter, shiftState, type StatePart, type StateParts,
+  add, addScalar, check, type CheckpointForm, deltaRule, full, linear, mul, neg, parameterCount, relu, reshape, rmsNorm, scale,
+  type SequenceModel, sigmoid, square, sub, sum, tanh, type Tensor,
+} from "@lenggen/kernels";
+import {
+  type Block, constantInit, type ConfigOptions, type Init, matrix, type Names, parameter, shiftState, type StatePart, type StateParts,
 } from "@lenggen/kernels/nn";
 import { rwkvDecoder } from "../rwkv/decoder";
 import { logUniform } from "../init";
 import { along, channelInit, type Depth, orthogonalInit, shiftInit } from "../rwkv/init";
 import { headNorm, lowRank, mixes, rowsOf, share, shift, vectorOf } from "../rwkv/parts";
-import { FASTEST_DECAY, parseRwkv7Config, type Rwkv7Config, rwkv7Json } from "./config";
+import { aboutModel, checkLayout, headsOf, keptFields, layersOfWidth, type LayoutOption } from "../layouts";
+import { linearIn, RWKV7_NAMES, RWKV_LAYOUTS, type RwkvLayout, vectorIn } from "../rwkv/layouts";
+import { FASTEST_DECAY, parseRwkv7Config, type Rwkv7Config, rwkv7Json, rwkv7LayoutOf } from "./config";
+import { checkpointForm, reasonAgainst } from "./layout";
 
 /** The number whose decay, exp(-e^{-1/2} σ(w)), has that rate. */
 const gateFor = (rate: number): number => Math.log(rate / (FASTEST_DECAY - rate));
@@ -54,13 +59,35 @@ export interface Rwkv7State {
 export interface Rwkv7 extends SequenceModel<Rwkv7State> {
   readonly family: "rwkv7";
   readonly settings: Rwkv7Config;
+  /** The program that its checkpoints are for. */
+  readonly layout: RwkvLayout;
+  readonly checkpoint: CheckpointForm;
 }
 
-/** A model from its configuration. Throws `E_CONFIG`. */
-export function rwkv7(json: unknown, options: ConfigOptions = {}): Rwkv7 {
-  const settings = parseRwkv7Config(json, options);
-  const { parameters: _, ...parts } = rwkv7Decoder(settings);
-  return { family: "rwkv7", settings, config: { ...rwkv7Json(settings) }, ...parts };
+/** Options of {@link rwkv7}. */
+export interface Rwkv7Options extends LayoutOption<RwkvLayout>, ConfigOptions {
+  /** The layout of the file that the model is for, whatever form the configuration is in; it refuses nothing. */
+  readonly fileLayout?: RwkvLayout;
+  /** Whether that file holds what its first layer never reads, whatever the configuration says. */
+  readonly firstLayerValues?: boolean;
+}
+
+/** A model from its configuration, in the form of any layout (see config.ts). Throws `E_CONFIG`. */
+export function rwkv7(json: unknown, { layout: wanted, fileLayout, firstLayerValues, ...reading }: Rwkv7Options = {}): Rwkv7 {
+  const parsed = parseRwkv7Config(json, reading);
+  if (wanted !== undefined) checkLayout(wanted, RWKV_LAYOUTS, (program) => reasonAgainst(parsed, program));
+  const layout = wanted ?? fileLayout ?? rwkv7LayoutOf(json);
+  const settings = { ...parsed, firstLayerValues: layout !== "fla" && (firstLayerValues ?? parsed.firstLayerValues) };
+  const { parameters, ...parts } = rwkv7Decoder(settings);
+  return {
+    family: "rwkv7",
+    settings,
+    config: { ...rwkv7Json(settings) },
+    layout,
+    about: aboutModel("RWKV-7", layout, [layersOfWidth(settings), headsOf(settings.heads, settings.headSize)]),
+    checkpoint: checkpointForm(settings, parameters, layout, layout === rwkv7LayoutOf(json) ? keptFields(json) : {}),
+    ...parts,
+  };
 }
 
 /** Number of parameters. */
@@ -69,31 +96,31 @@ export function rwkv7ParameterCount(c: Rwkv7Config): number {
 }
 
 function rwkv7Decoder(c: Rwkv7Config) {
-  return rwkvDecoder(c, (depth) => rwkv7TimeMix(c, depth), (depth) => channelMix(c, depth));
+  return rwkvDecoder(c, RWKV7_NAMES, (depth) => rwkv7TimeMix(c, depth), (depth) => channelMix(c, depth));
 }
-
-/** Least length that a vector is divided by when it is made one of length 1. */
-const LEAST_LENGTH = 1e-12;
 
 /** The time mix alone, for stacks of several kinds. */
 export function rwkv7TimeMix(c: Rwkv7Config, depth: Depth) {
   const { width, heads, headSize } = c;
   const { layer, down, left } = depth;
-  const vector = (name: string, init: Init) => share(name, width, init);
-  const squareMatrix = (name: string, init: Init) => matrix(`${name}.weight`, [width, width], init);
+  const vector = (names: Names, init: Init) => share(names, width, init);
+  const squareMatrix = (name: string, fla: string, init: Init) =>
+    matrix({ own: `${name}.weight`, fla: `${fla}.weight` }, [width, width], init);
   const pair = (name: string, rank: number) => ({
-    down: parameter(`${name}1`, [width, rank], { init: constantInit(0) }),
-    up: parameter(`${name}2`, [rank, width], { init: orthogonalInit(0.1) }),
+    down: parameter({ own: `${name}1`, fla: linearIn(`${name}_lora.lora.0.weight`, [width, rank]) }, [width, rank],
+      { init: constantInit(0) }),
+    up: parameter({ own: `${name}2`, fla: linearIn(`${name}_lora.lora.2.weight`, [rank, width]) }, [rank, width],
+      { init: orthogonalInit(0.1) }),
   });
   const low = (name: string, rank: number, start: (channel: number) => number) =>
-    ({ start: vector(`${name}0`, channelInit(start)), ...pair(name, rank) });
+    ({ start: vector({ own: `${name}0`, fla: vectorIn(`${name}_lora.lora.2.bias`, width) }, channelInit(start)), ...pair(name, rank) });
   /** -1/2 to 1/2 along all channels, and -1 to 1 along those of a head, bent towards 0. */
   const line = (n: number) => along(width, n) - 0.5;
   const zigzag = (n: number) => {
     const z = 2 * along(headSize, n % headSize) - 1;
     return z * Math.abs(z);
   };
-  const norm = headNorm(width, heads, depth);
+  const norm = headNorm(c, depth);
   const parameters = {
     shares: {
       r: vector("x_r", shiftInit(width, 0.2 * left)),
@@ -108,13 +135,13 @@ export function rwkv7TimeMix(c: Rwkv7Config, depth: Depth) {
     bonus: parameter("r_k", [heads, headSize], { init: constantInit(-0.04) }),
     a: low("a", c.rateRank, (n) => -0.19 + 0.3 * zigzag(n) + 0.4 * line(n)),
     g: pair("g", c.gateRank),
-    v: layer === 0 ? null : low("v", c.valueRank, (n) => 0.73 - 0.4 * line(n)),
-    removal: vector("k_k", channelInit((n) => 0.71 - 0.1 * line(n))),
-    rate: vector("k_a", constantInit(1.02)),
-    receptance: squareMatrix("receptance", orthogonalInit(1)),
-    key: squareMatrix("key", orthogonalInit(0.1)),
-    value: squareMatrix("value", orthogonalInit(1)),
-    output: squareMatrix("output", constantInit(0)),
+    v: layer === 0 && !c.firstLayerValues ? null : low("v", c.valueRank, (n) => 0.73 - 0.4 * line(n)),
+    removal: vector({ own: "k_k", fla: vectorIn("k_k", width) }, channelInit((n) => 0.71 - 0.1 * line(n))),
+    rate: vector({ own: "k_a", fla: vectorIn("k_a", width) }, constantInit(1.02)),
+    receptance: squareMatrix("receptance", "r_proj", orthogonalInit(1)),
+    key: squareMatrix("key", "k_proj", orthogonalInit(0.1)),
+    value: squareMatrix("value", "v_proj", orthogonalInit(1)),
+    output: squareMatrix("output", "o_proj", constantInit(0)),
     norm: norm.parameters,
   };
   const state = {
@@ -136,13 +163,13 @@ export function rwkv7TimeMix(c: Rwkv7Config, depth: Depth) {
       const key = linear(xk, p.key);
       const own = linear(xv, p.value);
       let value = own;
-      if (p.v) {
+      if (p.v && layer > 0) {
         check(first, "E_ARGUMENT", () => "rwkv7: only the first layer can go without the values of the first layer");
         value = add(own, mul(sub(rowsOf(first), own), gateOf(p.v, xv)));
       }
       const rate = gateOf(p.a, xa);
       const gate = lowRank(xg, p.g.down, p.g.up, sigmoid);
-      const removed = byHead(unit(mul(key, vectorOf(p.removal)), headSize));
+      const removed = byHead(unit(mul(key, vectorOf(p.removal)), headSize, c.lengthEps));
       const written = mul(key, addScalar(mul(addScalar(rate, -1), vectorOf(p.rate)), 1));
       const [q, k, v] = [receptance, written, value].map(byHead) as [Tensor, Tensor, Tensor];
       const read = deltaRule({
@@ -153,22 +180,22 @@ export function rwkv7TimeMix(c: Rwkv7Config, depth: Depth) {
       return {
         out: reshape(linear(mul(normed, gate), p.output), u.shape),
         state: { wkv7: read.state, attShift: shifted.state },
-        ...(!p.v && { beside: reshape(own, u.shape) }),
+        ...(layer === 0 && { beside: reshape(own, u.shape) }),
       };
     },
   };
   return block;
 }
 
-/** Each block of `size` neighbours as a vector of length 1: x / √(Σx² + 10⁻²⁴) [R,H,K], which is an RMS norm. */
-function unit(x: Tensor, size: number): Tensor {
+/** Each block of `size` neighbours as a vector of length 1: x / √(Σx² + eps) [R,H,K], which is an RMS norm. */
+function unit(x: Tensor, size: number, eps: number): Tensor {
   const blocks = reshape(x, [x.size / size, size]);
-  return rmsNorm(blocks, full(x.device, [size], 1 / Math.sqrt(size), x.dtype), { eps: LEAST_LENGTH ** 2 / size });
+  return rmsNorm(blocks, full(x.device, [size], 1 / Math.sqrt(size), x.dtype), { eps: eps / size });
 }
 
 function channelMix({ width, innerWidth }: Rwkv7Config, { left }: Depth) {
   const parameters = {
-    shareK: share("x_k", width, shiftInit(width, left ** 4)),
+    shareK: share({ own: "x_k", fla: vectorIn("x_k", width) }, width, shiftInit(width, left ** 4)),
     key: matrix("key.weight", [innerWidth, width], orthogonalInit(1)),
     value: matrix("value.weight", [width, innerWidth], constantInit(0)),
   };

@@ -7,6 +7,7 @@ import { summary } from "./summary";
 export const gcaRetrieval: Experiment = {
   summary: "attention that retrieves chunks, trained on short texts and asked for keys in texts of up to 16 million bytes",
   presets: Object.keys(PRESETS),
+  takes: [],
   models: (preset) => PRESETS[preset]!.models.map(({ method }) => method),
   async run(input) {
     const view = async (report: GcaRetrievalReport) => {

@@ -6,14 +6,14 @@ import {
 import { foldIn, key, type Parameters, type SequenceModel, type TokenSource } from "@lenggen/kernels";
 import { cutSequences } from "../../measures";
 import { underBar } from "../bar";
-import type { ReproductionSettings } from "./settings";
+import type { StudySettings } from "./settings";
 
 export interface EvaluationInput {
   readonly method: Method;
   readonly model: SequenceModel;
   readonly parameters: Parameters;
   readonly heldOut: TokenSource;
-  readonly settings: ReproductionSettings;
+  readonly settings: StudySettings;
   readonly seed: number;
   readonly signal: AbortSignal;
   /** Told the losses as soon as they are measured, before everything else. */

@@ -2,21 +2,21 @@
 import { type Method, METHODS, type ReportModel } from "@lenggen/evals";
 import { createIntervention } from "@lenggen/interventions";
 import { check, LenggenError, type SequenceModel } from "@lenggen/kernels";
-import { initialStatesOf, type ReproductionSettings } from "./settings";
+import { initialStatesOf, type StudySettings } from "./settings";
 
 const BYTES = 256;
 
-/** Throws `E_ARGUMENT` for a model that the experiment can't be done with. */
-export function accepts({ family, stateLeaves, vocabulary }: SequenceModel): void {
+/** Throws `E_ARGUMENT` for a model that a study can't be about, which was given by an option. */
+export function accepts({ family, stateLeaves, vocabulary }: SequenceModel, option = "--model"): void {
   check(stateLeaves.some(({ kind }) => kind === "recurrent"), "E_ARGUMENT", () =>
-    `--model: a model of family ${family} has no recurrent state, and unexplored-states is about these`);
+    `${option}: a model of family ${family} has no recurrent state, which the experiment is about`);
   check(vocabulary === BYTES, "E_ARGUMENT", () =>
-    `--model: a vocabulary of ${vocabulary}; the texts are read as bytes, so that it must have ${BYTES}`);
+    `${option}: a vocabulary of ${vocabulary}; the texts are read as bytes, so that it must have ${BYTES}`);
 }
 
 /** The methods that the model's family refuses, with its reasons: noise for a state that has no noise. */
 export function refusedBy(
-  model: SequenceModel, options: ReproductionSettings["methods"] = {},
+  model: SequenceModel, options: StudySettings["methods"] = {},
 ): { readonly method: Method; readonly why: string }[] {
   return METHODS.flatMap((method) => {
     const name = initialStatesOf(method);

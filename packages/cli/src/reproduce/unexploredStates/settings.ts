@@ -13,6 +13,8 @@ export type ModelConfig = SequenceModel["config"];
 export interface TrainingSettings {
   /** Sequences per batch. */
   readonly batch: number;
+  /** Batches whose gradients add up to a step's; 1 unless given. */
+  readonly microBatches?: number;
   readonly steps: number;
   readonly learningRate: number;
   readonly schedule: "constant" | "cosine";
@@ -41,15 +43,16 @@ export interface OtherModels {
   readonly recall: boolean;
 }
 
-export interface ReproductionSettings {
-  readonly model: ModelConfig;
+/** What is measured of a base model and of those trained on from it, and how they are. */
+export interface StudySettings {
   readonly trainingText: string;
   readonly heldOutText: string;
-  /** Bytes per training sequence. */
+  /** Tokens per training sequence. */
   readonly trainLength: number;
-  readonly base: TrainingSettings;
   /** The control and all interventions. */
   readonly postTraining: TrainingSettings;
+  /** Which models there are beside the base; all unless given. */
+  readonly compared?: readonly Method[];
   /** Options of the interventions; the documented defaults where one is absent. */
   readonly methods: Readonly<Partial<Record<Method, JsonRecord>>>;
   /** Random noise has the spread that the base model's own states have after a training sequence. */
@@ -66,12 +69,18 @@ export interface ReproductionSettings {
   readonly states: { readonly length: number; readonly sequences: number };
   /** Recall by models of their own; left out where absent. */
   readonly recallTraining?: RecallTraining;
-  /** What holds for a model that the user names. */
-  readonly others: OtherModels;
   /** Recall tasks on the same models, which never saw such a task. */
   readonly recall: { readonly tasks: readonly string[]; readonly lengths: readonly number[]; readonly samples: number };
   /** Tokens per forward pass of the evaluations. */
   readonly chunk: number;
+}
+
+/** The same from a model that is trained here. */
+export interface ReproductionSettings extends StudySettings {
+  readonly model: ModelConfig;
+  readonly base: TrainingSettings;
+  /** What holds for a model that the user names. */
+  readonly others: OtherModels;
 }
 
 const shared = {
@@ -205,7 +214,7 @@ export function withModel(settings: ReproductionSettings, { config: model, state
 }
 
 /** The settings with random noise of that standard deviation, where its size is to be measured. */
-export function withNoise(settings: ReproductionSettings, std: number): ReproductionSettings {
+export function withNoise<S extends StudySettings>(settings: S, std: number): S {
   if (!settings.measuredNoise) return settings;
   const { recallTraining } = settings;
   const sized = (methods: ReproductionSettings["methods"]): ReproductionSettings["methods"] => ({ ...methods, "random-noise": { std } });

@@ -1,0 +1,63 @@
+/**
+ * A checkpoint that others trained, from beginning to end (Buitrago Ruiz & Gu 2025, section on published models): it is measured far beyond
+ * its training length, trained on for a few hundred steps with other initial states, and measured again.
+ */
+import type { UnexploredStatesReport } from "@lenggen/evals";
+import { dispose, type Parameters, type SequenceModel } from "@lenggen/kernels";
+import { weightsHash } from "../../begun";
+import { findCheckpoint, loadCheckpoint } from "../../checkpoints";
+import { bytes, count, counted, duration } from "../../format";
+import type { ReproductionInput } from "../experiment";
+import { accepts } from "../unexploredStates/methods";
+import type { StudySettings } from "../unexploredStates/settings";
+import { type OnPart, study, type StudyInput, type Trained } from "../unexploredStates/study";
+import { estimate } from "./estimate";
+import { publishedSettings, PUBLISHED_PRESETS } from "./settings";
+
+const EXPERIMENT = "published";
+
+/** Runs all stages and returns the report. Throws `E_INTERRUPTED` when the signal came; what is done stays on disk. */
+export async function reproducePublished(
+  given: ReproductionInput & { readonly checkpoint: string }, onPart: OnPart,
+): Promise<UnexploredStatesReport> {
+  const { device, signal } = given;
+  const place = await findCheckpoint(given.checkpoint);
+  const settings = publishedSettings(PUBLISHED_PRESETS[given.preset]!, given);
+  const { model, parameters } = await loadCheckpoint(place, device);
+  try {
+    accepts(model, "--checkpoint");
+    await sayEstimate(given, settings, model, parameters);
+  } finally {
+    dispose(parameters);
+  }
+  const weights = await weightsHash(place, signal);
+  const input: StudyInput = {
+    ...given, settings, experiment: EXPERIMENT, command: commandOf(given), origin: { checkpoint: given.checkpoint, weights },
+  };
+  const base: Trained = {
+    method: "base", checkpoint: place, steps: 0, tokens: 0, seconds: 0, settings: { weights }, base: { weights, place },
+  };
+  return study(input, { model, train: () => Promise.resolve(base) }, onPart);
+}
+
+/** Tells what is to be done, and what it will take. */
+async function sayEstimate(
+  { device, note, checkpoint, signal }: ReproductionInput, settings: StudySettings, model: SequenceModel, parameters: Parameters,
+): Promise<void> {
+  const { compared = [], postTraining: { steps, batch, microBatches = 1 }, trainLength, lengths } = settings;
+  const { training, measuring, bytes: most } = await estimate(device, model, parameters, settings);
+  signal.throwIfAborted();
+  const trained = compared.filter((method) => method !== "base").length;
+  note(`${checkpoint}: ${model.family}; measured to ${count(Math.max(...lengths))} tokens, ${counted(trained, "model")} trained on from it `
+    + `(${count(steps)} steps of ${counted(batch * microBatches, "sequence")} of ${count(trainLength)} tokens), and measured`);
+  note(`about ${duration(trained * training + (trained + 1) * measuring)} on this machine: ${duration(measuring)} to measure a model, `
+    + `${duration(training)} to train one; ${bytes(most)} of memory for tensors. Ctrl-C stops, and the same command goes on`);
+}
+
+function commandOf({ checkpoint, preset, seed, text, heldOut, trainLength, methods }: ReproductionInput): string {
+  return ["lenggen reproduce", EXPERIMENT, "--checkpoint", checkpoint,
+    ...(text === undefined ? [] : ["--text", text]), ...(heldOut === undefined ? [] : ["--held-out", heldOut]),
+    ...(trainLength === undefined ? [] : ["--train-length", trainLength]),
+    ...(methods === undefined ? [] : ["--methods", methods.join(",")]),
+    "--preset", preset, "--seed", seed].join(" ");
+}
