@@ -34,22 +34,22 @@ export interface GgufOptions {
 const FILE_TYPES = { f32: 0, f16: 1 } as const;
 
 /**
- * A model as the bytes of a GGUF file, in chunks. `numbers` are those of its parameters ({@link numbersOf}, {@link numbersIn}); the
- * vocabulary must have as many tokens as the model, whose rows of padding are left out. Throws `E_CONFIG` for a family that llama.cpp has
- * not, a setting of which it would compute something else, and a vocabulary that does not fit; in the stream `E_WEIGHTS` for NaN and
- * infinity.
+ * A model as the bytes of a GGUF file, in chunks. `numbers` are those of its parameters ({@link numbersOf}, {@link numbersIn}). Tokens of
+ * the model that the vocabulary has not are marked as unused, and rows of the model that are no tokens are left out. Throws `E_CONFIG` for
+ * a family that llama.cpp has not, a setting of which it would compute something else, and a vocabulary that does not fit; in the stream
+ * `E_WEIGHTS` for NaN and infinity.
  */
 export function encodeModelGguf(
   model: SequenceModel, numbers: ParameterNumbers, vocabulary: GgufVocabulary, { dtype = "f32", name }: GgufOptions = {},
 ): AsyncIterable<Uint8Array> {
   const form = formOf(model);
-  check(vocabulary.size === model.vocabulary, "E_CONFIG", () =>
-    `gguf: the tokenizer has ${vocabulary.size} tokens, the model ${model.vocabulary}; they must be as many`);
+  check(vocabulary.size <= model.vocabulary, "E_CONFIG", () =>
+    `gguf: the tokenizer has ${vocabulary.size} tokens, the model only ${model.vocabulary}: it is not the tokenizer of this model`);
   const metadata = {
     ...form.metadata,
     ...(name !== undefined && { "general.name": ["string", name] as const }),
     "general.file_type": ["u32", FILE_TYPES[dtype]] as const,
-    ...vocabulary.metadata,
+    ...vocabulary.metadata(model.vocabulary),
   };
   return encodeGguf(metadata, ggufTensors(model, form, numbers, dtype));
 }
