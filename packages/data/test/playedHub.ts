@@ -126,7 +126,8 @@ export async function playHub(repositories: Record<string, PlayedRepository>, { 
     const all = Object.values({ main: files, ...revisions });
     send(request, response, path, fileOf(all.find((each) => path in each)![path]!), {});
   });
-  const cdnAddress = await listening(cdn);
+  // Another name of the same host: clients tell by the name whether they are still at the hub.
+  const cdnAddress = (await listening(cdn)).replace("127.0.0.1", "localhost");
 
   const hub = createServer((request, response) => {
     const url = new URL(request.url!, "http://localhost");

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync, statSync } from "node:fs";
 import type * as FileSystem from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -143,6 +143,12 @@ describe("makeFolder", () => {
     writeFileSync(join(path, "file"), "kept");
     await makeFolder(path);
     expect(readFileSync(join(path, "file"), "utf8")).toBe("kept");
+  });
+
+  it("makes it when several want it at the same time", async () => {
+    const paths = Array.from({ length: 40 }, (_, i) => join(folder, "many", "ways", "lead", "here", String(i % 4)));
+    await Promise.all(paths.map((path) => makeFolder(path)));
+    for (const path of paths) expect(statSync(path).isDirectory()).toBe(true);
   });
 
   it("says why it can't be made", async () => {

@@ -113,14 +113,20 @@ export async function makeFolder(path: string): Promise<void> {
 
 async function makePath(path: string): Promise<void> {
   try {
+    await makeOne(path);
+  } catch (error) {
+    const parent = dirname(path);
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT" || parent === path) throw error;
+    if (!(await exists(parent))) await makePath(parent);
+    await makeOne(path); // once more: somebody else may have made the folder that leads to it
+  }
+}
+
+async function makeOne(path: string): Promise<void> {
+  try {
     await mkdir(path);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "EEXIST" && (await stat(path)).isDirectory()) return;
-    const parent = dirname(path);
-    if (code !== "ENOENT" || parent === path || (await exists(parent))) throw error;
-    await makePath(parent);
-    await makePath(path);
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST" || !(await stat(path)).isDirectory()) throw error;
   }
 }
 

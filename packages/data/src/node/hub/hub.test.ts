@@ -1,10 +1,16 @@
 import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, statfs, symlink, writeFile } from "node:fs/promises";
+import type * as fs from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { playHub, type PlayedHub, type PlayedRepository } from "../../../test/playedHub";
 import { type HubPlan, type HubRequest, resolveHub } from ".";
+
+vi.mock("node:fs/promises", async (original) => {
+  const real = await original<typeof fs>();
+  return { ...real, statfs: vi.fn<typeof fs.statfs>(real.statfs) };
+});
 
 const sha1 = (text: string): string => createHash("sha1").update(`blob ${text.length}\0${text}`).digest("hex");
 const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
@@ -243,6 +249,39 @@ describe("without a network", () => {
   });
 });
 
+describe("a cache without room", () => {
+  const blob = (): string => join(home, "hub", "models--some--model", "blobs", sha256(WEIGHTS));
+
+  it("is told before anything is fetched", async () => {
+    vi.mocked(statfs).mockResolvedValueOnce({ bavail: 70, bsize: 4096 } as never);
+    await expect(resolve("hf:some/model", { onPlan: () => expect.unreachable() })).rejects.toMatchObject({ code: "E_IO",
+      message: expect.stringMatching(/300040 bytes are to be fetched into .*blobs, where 286720 are free; HF_HOME names another/) as string });
+    expect(hub.sent).toEqual({});
+    // What is there already needs no room.
+    await mkdir(join(blob(), ".."), { recursive: true });
+    await writeFile(`${blob()}.lenggen.incomplete`, WEIGHTS.slice(0, 20_000));
+    vi.mocked(statfs).mockResolvedValueOnce({ bavail: 70, bsize: 4096 } as never);
+    expect(await holdsWeights((await resolve("hf:some/model")).path)).toBe(true);
+  });
+
+  it.runIf(process.platform === "linux")("leaves what came where it fills up, and nothing by its name", async () => {
+    await mkdir(join(blob(), ".."), { recursive: true });
+    await symlink("/dev/full", `${blob()}.lenggen.incomplete`);
+    await expect(resolve("hf:some/model")).rejects.toMatchObject({ code: "E_IO", message: expect.stringMatching(
+      /\.incomplete: can't be written: the disk is full \(ENOSPC\); what came stays there and the same command goes on behind it/) as string });
+    expect((await tree(home)).filter((line) => line.includes("model.safetensors"))).toEqual([]);
+    await rm(`${blob()}.lenggen.incomplete`);
+    expect(await holdsWeights((await resolve("hf:some/model")).path)).toBe(true);
+  });
+
+  it("is read all the same where nothing can be written", async () => {
+    const { path } = await resolve("hf:some/model");
+    await rm(join(home, "hub", "models--some--model", "refs"), { recursive: true });
+    await writeFile(join(home, "hub", "models--some--model", "refs"), "a file in the place of the folder");
+    expect((await resolve("hf:some/model")).path).toBe(path);
+  });
+});
+
 describe("refusals", () => {
   it.each([
     ["hf:some/none", "E_MISSING", /has no model some\/none, or keeps it private: check the name, or set HF_TOKEN/],
@@ -292,5 +331,34 @@ describe("refusals", () => {
     await expect(stopped).rejects.toMatchObject({ code: "E_INTERRUPTED" });
     await resolve("hf:some/model");
     expect(hub.sent["model.safetensors"]).toBe(WEIGHTS.length);
+  });
+});
+
+describe("data sets and tokenizers", () => {
+  it("come the same way", async () => {
+    hub.repositories["datasets/some/texts"] = { files: { "README.md": "# Texts", "data/a.jsonl": '{"text":"a"}', "data/b.jsonl": "{}" } };
+    const reads = (name: string): boolean => name.endsWith(".jsonl");
+    const { path, files, reference } = await resolve("hf:datasets/some/texts/data/a*", { kind: "text", reads });
+    const commit = hub.commitOf("datasets/some/texts");
+    expect(path).toBe(join(home, "hub", "datasets--some--texts", "snapshots", commit, "data"));
+    expect(files).toEqual([join(path, "a.jsonl")]);
+    expect(await readFile(files[0]!, "utf8")).toBe('{"text":"a"}');
+    expect(reference).toBe(`hf:datasets/some/texts@${commit}/data/a*`);
+    expect(hub.requests.at(-1)).toBe(`GET /datasets/some/texts/resolve/${commit}/data/a.jsonl`);
+    const tokenizer = await resolve("hf:some/model", { kind: "tokenizer" });
+    expect(tokenizer.files).toEqual([join(tokenizer.path, "tokenizer.json")]);
+    expect(hub.sent["model.safetensors"]).toBeUndefined();
+  });
+
+  it("come in shards", async () => {
+    const map = { a: "model-1.safetensors", b: "model-2.safetensors" };
+    hub.repositories["some/model"] = { files: { "config.json": CONFIG, "model.safetensors.index.json": JSON.stringify({ weight_map: map }),
+      "model-1.safetensors": { bytes: WEIGHTS, large: true }, "model-2.safetensors": { bytes: WEIGHTS.slice(5), large: true } } };
+    const { path, files } = await resolve("hf:some/model");
+    expect(files.map((file) => relative(path, file)).sort()).toEqual(
+      ["config.json", "model-1.safetensors", "model-2.safetensors", "model.safetensors.index.json"]);
+    await rm(join(path, "model-2.safetensors"));
+    await expect(resolve("hf:some/model", { env: { ...env, HF_HUB_OFFLINE: "1" } })).rejects.toThrow(
+      `the cache lacks a file of it: ${join(path, "model-2.safetensors")}`);
   });
 });

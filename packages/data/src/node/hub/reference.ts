@@ -38,17 +38,17 @@ export function parseHubReference(text: string): HubReference {
   const segments = text.replace(PREFIX, "").split("/");
   const type = segments[0] === "datasets" ? "dataset" : "model";
   if (segments[0] === "datasets" || segments[0] === "models") segments.shift();
-  check(!OTHER_TYPES.has(segments[0]!), "E_ARGUMENT", wrong(`${segments[0]} of the hub are not read, only models and data sets`));
+  check(!OTHER_TYPES.has(segments[0] ?? ""), "E_ARGUMENT", wrong(`${segments[0]} of the hub are not read, only models and data sets`));
   // One segment, or one with a revision, is an old repository without an owner.
   const owner = segments.length > 1 && !segments[0]!.includes("@") ? segments.shift() : undefined;
-  const [named, ...path] = segments;
-  const at = named!.indexOf("@");
-  const bare = at < 0 ? named! : named!.slice(0, at);
+  const [named = "", ...path] = segments;
+  const at = named.indexOf("@");
+  const bare = at < 0 ? named : named.slice(0, at);
   const name = owner === undefined ? bare : `${owner}/${bare}`;
   for (const part of name.split("/")) {
     check(NAME.test(part), "E_ARGUMENT", wrong(part === "" ? "an owner or a name is missing" : `"${part}" is no name of a repository`));
   }
-  const behind = at < 0 ? { revision: "main", path: path.join("/") } : split([named!.slice(at + 1), ...path].join("/"));
+  const behind = at < 0 ? { revision: "main", path: path.join("/") } : split([named.slice(at + 1), ...path].join("/"));
   const { revision } = behind;
   check(revision !== undefined && REVISION.test(revision), "E_ARGUMENT", wrong(
     revision ? `"${revision}" can't be a revision's name` : "a revision is missing behind @"));
