@@ -9,6 +9,8 @@ import { readJson } from "./jsonFiles";
 
 export interface BegunRun {
   readonly settings: JsonRecord;
+  /** The field of its text's records, where one was named. */
+  readonly field?: string;
   /** Its last checkpoint, which is all that it needs to go on. */
   readonly checkpoint: string;
 }
@@ -17,8 +19,9 @@ export interface BegunRun {
 export async function begunRun(folder: string): Promise<BegunRun | undefined> {
   const checkpoint = await findIfThere(folder);
   if (checkpoint === undefined) return undefined;
-  const { settings = {} } = ((await readJson(join(folder, "run.json"))) ?? {}) as { settings?: JsonRecord };
-  return { settings, checkpoint };
+  const { settings = {}, about = {} } = ((await readJson(join(folder, "run.json"))) ?? {}) as { settings?: JsonRecord; about?: JsonRecord };
+  const { field } = about;
+  return { settings, ...(typeof field === "string" && { field }), checkpoint };
 }
 
 /** A checkpoint's folder; undefined when there is none in that place any more. */

@@ -122,7 +122,10 @@ export async function runTraining(device: Device, plan: TrainingPlan, signal?: A
       resume: plan.resume,
       // Batches of the text know it by its hash; others by what it was called.
       settings: { ...(plan.batches && { text: text.source }), ...(base?.weights && { base: { weights: base.weights } }), ...plan.settings },
-      about: { text: text.source, ...(base?.place && { base: base.place, ...(hub && { hub }) }), ...about() },
+      about: {
+        text: text.source, ...(text.field && { field: text.field }),
+        ...(base?.place && { base: base.place, ...(hub && { hub }) }), ...about(),
+      },
       signal,
       onEvent(event) {
         if (event.kind === "waiting") progress.finish(`waiting for a sign of life of ${event.holder}, which worked in ${folder}`);

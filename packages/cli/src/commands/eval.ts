@@ -9,12 +9,14 @@ import { oneOf, parseLength, parseLengths, realNumber, wholeNumber } from "../pa
 import { Progress } from "../progress";
 import { repeated } from "../settings";
 import { describeTaskSettings, taskOptions } from "../taskSettings";
-import { hubReferenceOf, readText } from "@lenggen/data/node";
+import { hubReferenceOf } from "@lenggen/data/node";
+import { addFieldOption, openText, TEXT_HELP } from "../texts";
 
 interface Options {
   readonly checkpoint: string;
   readonly lengths: number[];
   readonly text: string;
+  readonly field?: string;
   readonly trainLength?: number;
   readonly samples?: number;
   readonly ends?: number;
@@ -35,14 +37,13 @@ export const evaluate: CommandSpec = {
     "lenggen eval passkey --checkpoint runs/base --lengths 256,1k --samples 64 --json",
     "lenggen eval key-retrieval --checkpoint runs/keys --set name-length=5 --depths 0.1,0.5,0.9 --lengths 1M --batch 1 --memory disk"],
   define: (command) =>
-    command
+    addFieldOption(command)
       .addHelpText("after", `\nMeasures:\n${names.map((name) => `  ${name}: ${MEASURES[name]!.summary}`).join("\n")}\n\nTasks, `
         + `and their settings for --set:\n${describeTaskSettings().join("\n")}`)
       .argument("<measure>", `one of ${names.join(", ")}`)
       .requiredOption("--checkpoint <place>", CHECKPOINT_HELP)
       .requiredOption("--lengths <list>", "lengths in bytes, such as 1k,4k,64k", (text: string) => parseLengths(text, "--lengths"))
-      .option("--text <source>",
-        "held-out text, for measures that read one: a file, a folder, - for standard input, or a built-in corpus", "moby-dick")
+      .option("--text <source>", `held-out text, for measures that read one: ${TEXT_HELP}`, "moby-dick")
       .option("--train-length <n>", "length that the model was trained on; known for run directories",
         (text: string) => parseLength(text, "--train-length"))
       .option("--samples <n>", "sequences of text (at most as many as fit), or samples of a task", wholeNumber("--samples", 1))
@@ -58,7 +59,7 @@ export const evaluate: CommandSpec = {
       .option("--batch <n>", "sequences side by side", wholeNumber("--batch", 1))
       .option("--weights <type>", WEIGHTS_HELP, oneOf("--weights", WEIGHTS), "f32"),
   async run(context, [name], given) {
-    const { checkpoint, lengths, text: source, trainLength, samples, ends, set = [], depths, memory, chunk, batch, weights } =
+    const { checkpoint, lengths, text: source, field, trainLength, samples, ends, set = [], depths, memory, chunk, batch, weights } =
       given as unknown as Options;
     const measure = MEASURES[oneOf("measure", names)(name!)]!;
     const options = taskOptions(name!, measure.settings, set, "--set");
@@ -66,7 +67,7 @@ export const evaluate: CommandSpec = {
       `--depths: ${name} hides nothing at a depth of its own; leave it out`);
     const folder = await findCheckpoint(checkpoint, context);
     const least = measure.leastText(lengths);
-    const text = least === 0 ? undefined : await readText(source, least);
+    const text = least === 0 ? undefined : await openText(source, least, { field, signal: context.signal });
     const { model, parameters } = await loadCheckpoint(folder, await context.openDevice(), weights);
     check(model.vocabulary === 256, "E_CONFIG", () =>
       `${folder} has a vocabulary of ${model.vocabulary}; texts are read as bytes, a vocabulary of 256`);
@@ -101,7 +102,8 @@ export const evaluate: CommandSpec = {
       out.print(`read: ${counted(sequences, "sequence")}, ${count(bytes)} of the text's ${count(text.tokens.length)} bytes${fewer}`);
     }
     const hub = hubReferenceOf(folder);
-    out.document({ measure: name, checkpoint: folder, ...(hub && { hub }), text: text?.source ?? null, lengths,
+    out.document({ measure: name, checkpoint: folder, ...(hub && { hub }), text: text?.source ?? null,
+      ...(text?.field && { field: text.field }), lengths,
       ...(text && read && { read: { ...read, textBytes: text.tokens.length } }), ...(set.length > 0 && { settings: options }), weights,
       memory, seed: common.seed, result });
   },

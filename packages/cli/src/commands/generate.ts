@@ -5,12 +5,13 @@ import { CHECKPOINT_HELP, findCheckpoint, loadCheckpoint, WEIGHTS, WEIGHTS_HELP 
 import { oneOf, realNumber, texts, wholeNumber } from "../parse";
 import { Progress } from "../progress";
 import { beginningAt, checkSavePlace, type Ending, saveEnding } from "../states";
-import { readText } from "@lenggen/data/node";
+import { addFieldOption, openText, TEXT_HELP } from "../texts";
 import { UsageError } from "../usage";
 
 interface Options {
   readonly prompt: string;
   readonly promptFile?: string;
+  readonly field?: string;
   readonly tokens: number;
   readonly temperature: number;
   readonly topK?: number;
@@ -33,11 +34,10 @@ export const generateText: CommandSpec = {
     'lenggen generate runs/base --prompt "Q: who? A: " --stop "Q:" --stop END',
   ],
   define: (command) =>
-    command
+    addFieldOption(command)
       .argument("<checkpoint>", CHECKPOINT_HELP)
       .option("--prompt <text>", "what the model reads first", "")
-      .option("--prompt-file <text>",
-        "what it reads before that, of any length: a file, a folder, - for standard input, or a built-in corpus (sotu, moby-dick)")
+      .option("--prompt-file <text>", `what it reads before that, of any length: ${TEXT_HELP}`)
       .option("--tokens <n>", "how many bytes to write; 0 only reads, for --save-state", wholeNumber("--tokens", 0), 256)
       .option("--temperature <x>", "0 takes the likeliest always; above 1 is bolder", realNumber("--temperature", { minimum: 0 }), 1)
       .option("--top-k <n>", "choose among the k likeliest only", wholeNumber("--top-k", 1))
@@ -49,14 +49,14 @@ export const generateText: CommandSpec = {
         "go on where a --save-state ended, to the same bytes as in one go (with the same options; its seed unless --seed is given)")
       .option("--save-state <file>", "save where this ends; with --memory host or disk, a folder"),
   async run(context, [path], given) {
-    const { prompt, promptFile, tokens: maxTokens, temperature, topK, topP, stop, weights, memory, state: from, saveState: to } =
+    const { prompt, promptFile, field, tokens: maxTokens, temperature, topK, topP, stop, weights, memory, state: from, saveState: to } =
       given as unknown as Options;
     const prompted = prompt.length > 0 || promptFile !== undefined;
     check(prompted || from !== undefined, "E_TEXT", () =>
       "--prompt is empty, and there is neither --prompt-file nor --state; the model needs at least one byte to go on from");
     if (maxTokens === 0 && to === undefined) throw new UsageError("--tokens 0 writes nothing; it is for --save-state");
     if (to !== undefined) await checkSavePlace(to, memory);
-    const before = promptFile === undefined ? [] : (await readText(promptFile)).tokens;
+    const before = promptFile === undefined ? [] : (await openText(promptFile, 1, { field, signal: context.signal })).tokens;
     const read = joinTokens([before, new TextEncoder().encode(prompt)]);
     const folder = await findCheckpoint(path!, context);
     const { model, parameters } = await loadCheckpoint(folder, await context.openDevice(), weights);

@@ -4,7 +4,7 @@ import { type BegunRun, begunRun, findIfThere, recordedCount, weightsHash } from
 import type { CommandSpec, Context } from "../command";
 import { CHECKPOINT_HELP, findCheckpoint, loadCheckpoint, modelOf, settingsOfRun } from "../checkpoints";
 import { wholeNumber } from "../parse";
-import { readText } from "@lenggen/data/node";
+import { openText } from "../texts";
 import { runTraining } from "../training";
 import { UsageError } from "../usage";
 import { addTrainingOptions, METHODS, reportTraining, sharedPlan, type SharedOptions } from "./trainOptions";
@@ -28,7 +28,7 @@ export const postTrain: CommandSpec = {
       { rateShare: RATE_SHARE, context: "bytes per sequence; the base run's unless given" },
     ),
   async run(context, _, given) {
-    const { text: source, out: folder, resume, ...options } = given as unknown as SharedOptions;
+    const { text: source, field, out: folder, resume, ...options } = given as unknown as SharedOptions;
     const { checkpoint } = given as { checkpoint?: string };
     const note = (line: string): void => context.out.note(line);
     const begun = resume ? await begunRun(folder) : undefined;
@@ -38,7 +38,7 @@ export const postTrain: CommandSpec = {
     check(length !== undefined && steps !== undefined, "E_ARGUMENT", () =>
       `${checkpoint} lies in no run directory, so --context and --steps must be given`);
     const plan = sharedPlan(given, length, RATE_SHARE, begun);
-    const text = await readText(source, length + 1);
+    const text = await openText(source, length + 1, { field: field ?? begun?.field, signal: context.signal });
     const device = await context.openDevice();
     const { model, parameters } = begun
       ? { model: await modelOf(begun.checkpoint), parameters: undefined }

@@ -4,7 +4,7 @@ import { type BegunRun, begunRun, recordedCount } from "../begun";
 import type { CommandSpec } from "../command";
 import { MODEL_HELP, MODEL_LIST, modelNamed } from "../models";
 import { wholeNumber } from "../parse";
-import { readText } from "@lenggen/data/node";
+import { openText } from "../texts";
 import { runTraining } from "../training";
 import { addTrainingOptions, METHODS, reportTraining, sharedPlan, type SharedOptions } from "./trainOptions";
 
@@ -32,12 +32,12 @@ export const train: CommandSpec = {
       },
     ).addHelpText("after", MODEL_LIST),
   async run(context, _, given) {
-    const { text: source, out: folder, resume, steps, context: length = CONTEXT } = given as unknown as SharedOptions;
+    const { text: source, field, out: folder, resume, steps, context: length = CONTEXT } = given as unknown as SharedOptions;
     const begun = resume ? await begunRun(folder) : undefined;
     const shared = sharedPlan(given, length, 1, begun);
     const note = (line: string): void => context.out.note(line);
     const model = await modelNamed((given as { model: string }).model);
-    const text = await readText(source, length + 1);
+    const text = await openText(source, length + 1, { field: field ?? begun?.field, signal: context.signal });
     const device = await context.openDevice();
     const plan = { ...shared, schedule: withWarmup(shared.schedule, steps!, begun, note) };
     const outcome = await runTraining(

@@ -13,6 +13,7 @@ import { oneOf, parseLength, realNumber, wholeNumber } from "../parse";
 import { addSettings, describeSettings, parseAssignments, pickSettings, repeated } from "../settings";
 import { describeTaskSettings, taskOptions } from "../taskSettings";
 import type { Text } from "@lenggen/data/node";
+import { addFieldOption, TEXT_HELP } from "../texts";
 import type { TrainingOutcome } from "../training";
 
 export const METHODS = Object.keys(INTERVENTIONS);
@@ -28,6 +29,7 @@ export interface SharedOptions {
   readonly method: string;
   readonly set?: readonly string[];
   readonly text: string;
+  readonly field?: string;
   readonly batch: number;
   readonly context?: number;
   readonly steps?: number;
@@ -58,7 +60,8 @@ export interface TrainingHelp {
 export function addTrainingOptions(command: Command, help: TrainingHelp): Command {
   command
     .requiredOption("--out <folder>", "run directory: checkpoints, metrics.jsonl, run.json")
-    .option("--text <source>", "training text: a file, a folder, - for standard input, or a built-in corpus (sotu, moby-dick)", "sotu")
+    .option("--text <source>", `training text: ${TEXT_HELP}`, "sotu");
+  addFieldOption(command)
     .option("--context <n>", help.context, (text: string) => parseLength(text, "--context"))
     .option("--batch <n>", "sequences per batch", wholeNumber("--batch", 1, 2 ** 20), 16)
     .option("--resume", "go on with the run in --out; without it an existing run is refused", false)

@@ -24,6 +24,7 @@ export interface CacheProgress {
   /** Its bytes that were read, and all of them. */
   readonly done: number;
   readonly total: number;
+  readonly kind: "hash" | "work" | "wait";
   /** What is done, in words. */
   readonly note: string;
 }
@@ -71,7 +72,7 @@ export async function contentOf(path: string, { signal, onProgress }: CacheOptio
   const file = new FileChunks(path, signal);
   for await (const bytes of file) {
     hash.update(bytes);
-    onProgress?.({ path, done: file.read, total: before.size, note: "looking whether it is known" });
+    onProgress?.({ path, done: file.read, total: before.size, kind: "hash", note: "looking whether it is known" });
   }
   await checkUnchanged();
   const digest = hash.digest("hex");

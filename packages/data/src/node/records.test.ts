@@ -89,7 +89,7 @@ describe("JSON lines", () => {
 
   it("refuse a field that is nearly there, with the nearest", async () => {
     const path = await file("near.jsonl", lines({ content: "a" }));
-    await expect(readText(path, 1, { field: "contents" })).rejects.toThrow('no field "contents" (did you mean "content"?); there are conte');
+    await expect(readText(path, 1, { field: "contents" })).rejects.toThrow('no field "contents" (did you mean "content"?); there are c');
     await expect(readText(path, 1, { field: "" })).rejects.toThrow("empty name");
     await expect(readText("sotu", 1, { field: "text" })).rejects.toThrow("built-in corpus, which has no fields");
     await expect(readText(await file("plain.txt", "a"), 1, { field: "text" })).rejects.toThrow("has no fields");

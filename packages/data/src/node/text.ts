@@ -16,8 +16,9 @@ import { type FileKind, isPlain, kindInFolder, kindOfFile, KINDS } from "./kinds
 import { DEFAULT_FIELD, unpacked } from "./unpacked";
 
 export interface Text {
-  /** As it was asked for. */
+  /** As it was asked for, with the field of its records where one was named. */
   readonly source: string;
+  readonly field?: string;
   readonly documents: Documents;
   /** All documents one after the other, which are not copied. */
   readonly tokens: TokenSource;
@@ -57,7 +58,7 @@ export async function readText(source: string, least = 1, options: TextOptions =
   const { tokens } = text;
   check(tokens.length > 0, "E_TEXT", () => `text "${source}" is empty`);
   check(tokens.length >= least, "E_TEXT", () => `text "${source}" has ${tokens.length} bytes; this needs at least ${least}`);
-  return text;
+  return field === undefined ? text : { ...text, field };
 }
 
 /** A text of these documents, or of files with several each. */

@@ -37,7 +37,8 @@ export async function unpacked(path: string, kind: FileKind, field: string, opti
   const content = await contentOf(path, options);
   return cacheEntry("texts", `${sha256(`${what}\0${content.hash}`)}.text`, openEntry, () => entryOf(path, kind, field, content, options), {
     ...options,
-    onWait: () => options.onProgress?.({ path, done: 0, total: content.size, note: "waiting for another process that unpacks it" }),
+    onWait: () =>
+      options.onProgress?.({ path, done: 0, total: content.size, kind: "wait", note: "waiting for another process that unpacks it" }),
   });
 }
 
@@ -66,7 +67,7 @@ async function* entryOf(
     for (const start of piece.starts) starts.push(bytes + start);
     bytes += piece.bytes.length;
     if (piece.bytes.length > 0) yield piece.bytes;
-    onProgress?.({ path, done: file.read, total: content.size, note: `${Math.round(bytes / 2 ** 20)} MiB of text` });
+    onProgress?.({ path, done: file.read, total: content.size, kind: "work", note: `${Math.round(bytes / 2 ** 20)} MiB of text` });
   }
   check(bytes > 0, "E_TEXT", () => `${path}: holds no ${starts.length === 0 ? "record" : "text, only empty documents"}`);
   await content.checkUnchanged();

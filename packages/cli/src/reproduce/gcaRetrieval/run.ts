@@ -11,7 +11,8 @@ import { check, dispose, disposeExcept, foldIn, key, parameterCount, type Parame
 import { hasChunks } from "../../chunks";
 import { loadCheckpoint } from "../../checkpoints";
 import { packageFolder } from "../../package";
-import { readText, type Text } from "@lenggen/data/node";
+import type { Text } from "@lenggen/data/node";
+import { openText } from "../../texts";
 import { runTraining } from "../../training";
 import type { ReproductionInput } from "../experiment";
 import { resumable, type Stage } from "../resumable";
@@ -36,8 +37,8 @@ export type OnModel = (report: GcaRetrievalReport, done: string) => Promise<void
 /** Runs all stages and returns the report. Throws `E_INTERRUPTED` when the signal came; what is done stays on disk. */
 export async function reproduceGcaRetrieval(input: GcaRetrievalInput, onModel: OnModel = async () => {}): Promise<GcaRetrievalReport> {
   const { settings, seed, only } = input;
-  const text = await readText(settings.trainingText, trainLengthOf(settings) + 1);
-  const { tokens: heldOut } = await readText(settings.heldOutText, Math.max(1, ...(settings.loss?.lengths ?? [])) + 1);
+  const text = await openText(settings.trainingText, trainLengthOf(settings) + 1, input);
+  const { tokens: heldOut } = await openText(settings.heldOutText, Math.max(1, ...(settings.loss?.lengths ?? [])) + 1, input);
   const chunk = Math.max(1, ...settings.models.map((retriever) => modelOf(retriever)).filter(hasChunks)
     .map((model) => model.settings.chunk));
 

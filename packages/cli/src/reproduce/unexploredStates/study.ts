@@ -4,10 +4,11 @@
  * interrupted one goes on where it was.
  */
 import { join } from "node:path";
-import { readText, type Text } from "@lenggen/data/node";
+import type { Text } from "@lenggen/data/node";
 import { type Method, METHOD_STYLES, METHODS, type ReportModel, type Settings, type UnexploredStatesReport } from "@lenggen/evals";
 import { dispose, parameterCount, type Parameters, type SequenceModel, type TokenSource } from "@lenggen/kernels";
 import { loadCheckpoint } from "../../checkpoints";
+import { openText } from "../../texts";
 import { runTraining, type TrainingPlan } from "../../training";
 import type { ReproductionInput } from "../experiment";
 import { resumable, type Stage } from "../resumable";
@@ -55,8 +56,8 @@ export async function study(given: StudyInput, { model, train }: StudyBase, onPa
   const leftOut = refusedBy(model, settings.methods).filter(({ method }) => compared.includes(method));
   const methods = METHODS.filter((method) =>
     method === "base" || (compared.includes(method) && leftOut.every((refused) => refused.method !== method)));
-  const training = await readText(settings.trainingText, settings.trainLength + 1);
-  const { tokens: heldOut } = await readText(settings.heldOutText, Math.max(...settings.lengths) + 1);
+  const training = await openText(settings.trainingText, settings.trainLength + 1, input);
+  const { tokens: heldOut } = await openText(settings.heldOutText, Math.max(...settings.lengths) + 1, input);
 
   const models: ReportModel[] = [];
   const spent = { tokens: 0, seconds: 0 };
