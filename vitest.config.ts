@@ -9,7 +9,7 @@ const source = (path: string) => fileURLToPath(new URL(`packages/${path}`, impor
 // Tests run on the sources: one alias per entry of a room, so that no build is needed first.
 const ROOMS = [
   { find: /^@lenggen\/([a-z]+)$/, replacement: source("$1/src/index.ts") },
-  { find: /^@lenggen\/([a-z]+)\/(node|figures|gguf|nn|laws)$/, replacement: source("$1/src/$2/index.ts") },
+  { find: /^@lenggen\/([a-z]+)\/(node|figures|gguf|nn|laws|pytorch)$/, replacement: source("$1/src/$2/index.ts") },
 ];
 
 /** Tests of what only Node has; all others run in the browser too. */

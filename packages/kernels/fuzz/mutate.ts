@@ -9,11 +9,11 @@ const NUMBERS = [
   "0", "-0", "-1", "1", "1.5", "1e2", "8", "255", "256", "4294967295", "4294967296", "9007199254740991", "9007199254740992",
   "18446744073709551615", "18446744073709551616", "1e308", "1e999", "-9223372036854775808", "null", "true", "[]", "{}", '""',
 ];
-const FRAGMENTS = [
+const WORDS = [
   '"__metadata__"', '"__proto__"', '"constructor"', '"dtype"', '"shape"', '"data_offsets"', '"F32"', '"F16"', '"BF16"', '"I64"',
   '"BOOL"', '"F4"',
   "{", "}", "[", "]", ",", ":", '"', "\\", "\\u0000", "\\ud800", " ", "\n", "\u0000", "\ufeff", "[[[[[[[[", '{"a":{"a":{"a":{"a":',
-];
+].map(text);
 const MOVES = 10;
 
 type Pick = <T>(list: readonly T[]) => T;
@@ -22,11 +22,11 @@ function picker(random: HostRandom): Pick {
   return (list) => list[random.integer(list.length)]!;
 }
 
-/** One input: one to four random moves on a seed input. */
-export function mutate(random: HostRandom, seeds: readonly Uint8Array[]): Uint8Array {
+/** One input: one to four random moves on a seed input. `words` are pieces of the format. */
+export function mutate(random: HostRandom, seeds: readonly Uint8Array[], words: readonly Uint8Array[] = WORDS): Uint8Array {
   const pick = picker(random);
   let bytes: Uint8Array = pick(seeds).slice();
-  for (let moves = 1 + random.integer(4); moves > 0; moves--) bytes = move(bytes, random, pick, seeds);
+  for (let moves = 1 + random.integer(4); moves > 0; moves--) bytes = move(bytes, random, pick, seeds, words);
   return bytes;
 }
 
@@ -46,7 +46,9 @@ export function mutateSafetensors(random: HostRandom, seeds: readonly Uint8Array
   return bytes;
 }
 
-function move(bytes: Uint8Array, random: HostRandom, pick: Pick, seeds: readonly Uint8Array[]): Uint8Array {
+function move(
+  bytes: Uint8Array, random: HostRandom, pick: Pick, seeds: readonly Uint8Array[], words: readonly Uint8Array[],
+): Uint8Array {
   const at = random.integer(bytes.length + 1);
   const span = random.integer(Math.min(32, bytes.length - at) + 1);
   const replaced = (from: number, to: number, middle: Uint8Array) => joined(bytes.subarray(0, from), middle, bytes.subarray(to));
@@ -68,7 +70,7 @@ function move(bytes: Uint8Array, random: HostRandom, pick: Pick, seeds: readonly
     case 6: // a piece of another input
       return replaced(at, at + span, pick(seeds).slice(at, at + random.integer(64)));
     case 7: // words of the format
-      return replaced(at, at + random.integer(2) * span, text(pick(FRAGMENTS)));
+      return replaced(at, at + random.integer(2) * span, pick(words));
     case 8: {
       // another number where one stands
       const numbers = [...latin(bytes).matchAll(/-?\d+/g)];

@@ -50,7 +50,8 @@ export { foldIn, hostRandom, key, randomBits, split } from "./random";
 export type { HostRandom, Key } from "./random";
 
 // Files
-export { allBy, encodeSafetensors, openSafetensors } from "./safetensors";
+export { encodeSafetensors, openSafetensors } from "./safetensors";
+export { allBy } from "./tensorFile";
 export type { FileTensor, Safetensors, WriteDType } from "./safetensors";
 export { openWeights, openWeightsFile, SAFETENSORS, WEIGHTS_FILE, WEIGHTS_INDEX } from "./weights";
 export type { Weights, WeightsFormat } from "./weights";

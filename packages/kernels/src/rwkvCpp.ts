@@ -11,15 +11,13 @@
  * Files of its other generations hold other numbers than their authors' (decays under another name's formula), and are refused, as are
  * quantised ones.
  */
-import type { Device } from "./device";
-import type { DType } from "./dtype";
 import { check } from "./errors";
-import { decode, type FileDType, FILE_DTYPES } from "./fileDtype";
-import { allBy, type FileTensor, fillFromFile, type Safetensors } from "./safetensors";
+import { type FileDType, FILE_DTYPES } from "./fileDtype";
 import { showShape, sizeOf } from "./shape";
 import type { ByteSource } from "./source";
 import { quote } from "./strictJson";
-import { keep, Tensor, tensor } from "./tensor";
+import { stridedBytes } from "./strided";
+import { type FileTensor, type TensorFile, tensorFile } from "./tensorFile";
 import type { WeightsFormat } from "./weights";
 
 const MAGIC = 0x67676d66;
@@ -34,6 +32,13 @@ const TRANSPOSED = /\.time_(?:maa_w1|maa_w2|decay_w1|decay_w2)$/;
 const VECTOR = /\.time_(?:maa_[xwkvrg]|decay)$/;
 const BONUS = /\.time_faaaa$/;
 
+interface Entry extends FileTensor {
+  readonly dtype: FileDType;
+  readonly offset: number;
+  /** Whether the last two axes are stored the other way round. */
+  readonly transposed: boolean;
+}
+
 /** The format of rwkv.cpp. Its files have no name of their own in a folder. */
 export const RWKV_CPP: WeightsFormat = {
   name: "rwkv.cpp",
@@ -41,7 +46,7 @@ export const RWKV_CPP: WeightsFormat = {
   open: openRwkvCpp,
 };
 
-async function openRwkvCpp(source: ByteSource): Promise<Safetensors> {
+async function openRwkvCpp(source: ByteSource): Promise<TensorFile> {
   const file = source.name ?? "rwkv.cpp data";
   const words = async (offset: number, count: number): Promise<number[]> => {
     check(offset + 4 * count <= source.size, "E_FORMAT", () =>
@@ -55,7 +60,7 @@ async function openRwkvCpp(source: ByteSource): Promise<Safetensors> {
     `${file}: is of version ${version} of rwkv.cpp's format; ${VERSIONS.join(" and ")} are read`);
   check(TYPES[type!], "E_DTYPE", () => `${file}: is quantised (type ${type}); the FP32 or FP16 file that it was made from is read`);
 
-  const tensors = Object.create(null) as Record<string, FileTensor>;
+  const tensors = Object.create(null) as Record<string, Entry>;
   let count = 0;
   for (let at = HEADER; at < source.size; ) {
     const [rank, nameLength, dtype] = (await words(at, TENSOR_HEADER / 4)) as [number, number, number];
@@ -74,33 +79,17 @@ async function openRwkvCpp(source: ByteSource): Promise<Safetensors> {
       `${file}: tensor ${quote(name)} ${showShape(shape)} needs ${byteLength} bytes, and ${source.size - offset} are left; it is cut `
         + "short");
     check(!(name in tensors), "E_FORMAT", () => `${file}: holds two tensors named ${quote(name)}`);
-    tensors[name] = { dtype: stored, shape: authorsShape(name, shape, file), offset, byteLength };
+    tensors[name] = { dtype: stored, shape: authorsShape(name, shape, file), offset, transposed: TRANSPOSED.test(name) };
     at = offset + byteLength;
   }
   check("blocks.0.att.time_maa_x" in tensors, "E_FORMAT", () =>
     `${file}: is a file of rwkv.cpp of another generation than RWKV-6, the only one that is read`);
 
-  const load = async (name: string, device: Device, dtype: DType = "f32"): Promise<Tensor> => {
-    const info = Object.hasOwn(tensors, name) ? tensors[name] : undefined;
-    check(info, "E_UNKNOWN_NAME", () => `${file}: holds no tensor named ${quote(name)}; it holds ${Object.keys(tensors).length} others`);
-    const [stored, what] = [info.dtype as FileDType, `${file}: tensor ${quote(name)}`];
-    if (TRANSPOSED.test(name)) {
-      const bytes = await source.read(info.offset, info.byteLength);
-      check(bytes.length === info.byteLength, "E_FORMAT", () => `${what}: the file was cut while it was read`);
-      const numbers = new Float32Array(sizeOf(info.shape));
-      decode(bytes, stored, numbers, "f32", what);
-      return keep(tensor(device, transposed(numbers, info.shape), info.shape, dtype));
-    }
-    const out = keep(Tensor.empty(device, info.shape, dtype));
-    try {
-      await fillFromFile(out, info.offset, stored, source, what);
-      return out;
-    } catch (error) {
-      out.dispose();
-      throw error;
-    }
-  };
-  return { tensors, metadata: {}, load, loadAll: allBy(load, Object.keys(tensors)) };
+  return tensorFile({
+    file, tensors, metadata: {},
+    stream: ({ dtype, shape, offset, transposed }, what) => stridedBytes(source,
+      { offset, width: FILE_DTYPES[dtype].BYTES_PER_ELEMENT, shape, strides: stridesOf(shape, transposed) }, what),
+  });
 }
 
 /** The shape that the authors' file has, of what is stored with this one. */
@@ -113,12 +102,8 @@ function authorsShape(name: string, shape: readonly number[], file: string): rea
   return BONUS.test(name) && shape.at(-1) === 1 ? shape.slice(0, -1) : shape;
 }
 
-/** Numbers stored as [...,b,a] as [...,a,b], the shape given. */
-function transposed(numbers: Float32Array, shape: readonly number[]): Float32Array {
-  const [rows, columns] = [shape.at(-2)!, shape.at(-1)!];
-  const out = new Float32Array(numbers.length);
-  for (let first = 0; first < numbers.length; first += rows * columns) {
-    for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[first + i * columns + j] = numbers[first + j * rows + i]!;
-  }
-  return out;
+/** Of a tensor of this shape [...,a,b], which is stored in its order or as [...,b,a]. */
+function stridesOf(shape: readonly number[], transposed: boolean): number[] {
+  const strides = shape.map((_, axis) => sizeOf(shape.slice(axis + 1)));
+  return transposed ? [...strides.slice(0, -2), 1, shape.at(-2)!] : strides;
 }

@@ -9,131 +9,44 @@
  * opens, and only loading that tensor is refused. Tensors are read and written slice by slice: host memory stays small
  * whatever the file's size.
  */
-import type { Device } from "./device";
-import { type DType, DTYPES, toBytes } from "./dtype";
+import type { DType } from "./dtype";
 import { check } from "./errors";
-import { bitsOf, decode, encode, FILE_DTYPES, type FileDType, isFileDType, isFloat, type WritableDType } from "./fileDtype";
+import { bitsOf, encode, FILE_DTYPES, type WritableDType } from "./fileDtype";
 import { type Shape, showShape, sizeOf } from "./shape";
 import type { ByteSource } from "./source";
 import { isJsonObject, type Json, parseJsonBytes, quote } from "./strictJson";
-import { keep, Tensor } from "./tensor";
+import { keep, type Tensor } from "./tensor";
+import { type FileTensor, readExactly, SLICE, sliced, type TensorFile, tensorFile, type TensorFileParts } from "./tensorFile";
 import { leaves } from "./tree";
+
+export type { FileTensor, Safetensors } from "./tensorFile";
 
 const MAX_HEADER = 100_000_000;
 const MAX_RANK = 64;
 const METADATA = "__metadata__";
-/** Elements converted at a time. */
-const SLICE = 1 << 20;
 
 /** A type's name, also of a type that this reader does not know. */
 const TYPE_NAME = /^[A-Z][A-Z0-9_]{0,31}$/;
 
-/** A tensor in a file. */
-export interface FileTensor {
-  /** A {@link FileDType}, or another one of the format (`F8_E4M3`, ...): then it can't be loaded. */
-  readonly dtype: string;
-  readonly shape: Shape;
-  /** Where its bytes start in its file. */
+/** A tensor with its place. */
+interface Entry extends FileTensor {
+  /** Where its bytes start in the file. */
   readonly offset: number;
   readonly byteLength: number;
 }
 
-/** An open safetensors file. It reads from its source on demand; close the source when done. */
-export interface Safetensors {
-  /** By name, without a prototype: only names of the file are keys. */
-  readonly tensors: Readonly<Record<string, FileTensor>>;
-  readonly metadata: Readonly<Record<string, string>>;
-  /**
-   * Loads one tensor. Type unless given: f32 for F32, F16 and BF16; f64 for F64 where the device has it, else f32;
-   * i32 for whole numbers. The caller owns the tensor (no scope frees it). Throws `E_UNKNOWN_NAME`, `E_FORMAT` (a
-   * whole number that i32 can't hold, a file that shrank), `E_DTYPE` (also for a type of the file that can't be read), `E_MEMORY`.
-   */
-  load(name: string, device: Device, dtype?: DType): Promise<Tensor>;
-  /** Loads all tensors (or those named), as a record in the same order. */
-  loadAll(device: Device, options?: { names?: readonly string[]; dtype?: DType }): Promise<Record<string, Tensor>>;
-}
-
 /** Reads and checks the header of a safetensors file. Throws `E_FORMAT`. */
-export async function openSafetensors(source: ByteSource): Promise<Safetensors> {
+export async function openSafetensors(source: ByteSource): Promise<TensorFile> {
   const file = source.name ?? "safetensors data";
-  const { tensors, metadata } = await readHeader(source, file);
-
-  const load = async (name: string, device: Device, dtype?: DType): Promise<Tensor> => {
-    const info = Object.hasOwn(tensors, name) ? tensors[name] : undefined;
-    check(info, "E_UNKNOWN_NAME", () =>
-      `${file}: holds no tensor named ${quote(name)}; it holds ${Object.keys(tensors).length} others`);
-    const { dtype: stored } = info;
-    check(isFileDType(stored), "E_DTYPE", () =>
-      `${file}: tensor ${quote(name)} holds ${stored} numbers, which can't be read; what can is ${Object.keys(FILE_DTYPES).join(", ")}`);
-    const type = dtype ?? defaultDType(stored, device);
-    check(type !== "i32" || !isFloat(stored), "E_DTYPE", () =>
-      `${file}: tensor ${quote(name)} holds ${stored} numbers, which can't be loaded as i32; load it as f32`);
-    const out = keep(Tensor.empty(device, info.shape, type));
-    try {
-      await fillFromFile(out, info.offset, stored, source, `${file}: tensor ${quote(name)}`);
-    } catch (error) {
-      out.dispose();
-      throw error;
-    }
-    return out;
-  };
-
-  return { tensors, metadata, load, loadAll: allBy(load, Object.keys(tensors)) };
+  return tensorFile({
+    file, ...(await readHeader(source, file)),
+    stream({ dtype, offset, byteLength }, what) {
+      return sliced(source, offset, byteLength, (SLICE * (bitsOf(dtype) ?? 8)) / 8, what);
+    },
+  });
 }
 
-/** Loads tensors one after another, and disposes them when one fails. */
-export function allBy(load: Safetensors["load"], all: readonly string[]): Safetensors["loadAll"] {
-  return async (device, { names = all, dtype } = {}) => {
-    const loaded = Object.create(null) as Record<string, Tensor>;
-    try {
-      for (const name of names) loaded[name] = await load(name, device, dtype);
-    } catch (error) {
-      for (const t of Object.values(loaded)) t.dispose();
-      throw error;
-    }
-    return loaded;
-  };
-}
-
-function defaultDType(dtype: FileDType, device: Device): DType {
-  if (dtype === "F64") return device.dtypes.includes("f64") ? "f64" : "f32";
-  return isFloat(dtype) ? "f32" : "i32";
-}
-
-/** Reads a range; a source that gives fewer bytes than its size promised was changed meanwhile. */
-async function readExactly(source: ByteSource, offset: number, length: number, what: string): Promise<Uint8Array> {
-  const bytes = await source.read(offset, length);
-  check(bytes.length === length, "E_FORMAT", () =>
-    `${what}: ends early: ${bytes.length} of ${length} bytes at ${offset}; the file was cut or changed while it was read`);
-  return bytes;
-}
-
-/** Fills a tensor with numbers of a file that begin at `offset`, slice by slice; `what` they are is said in errors. */
-export async function fillFromFile(out: Tensor, offset: number, stored: FileDType, source: ByteSource, what: string): Promise<void> {
-  const width = FILE_DTYPES[stored].BYTES_PER_ELEMENT;
-  const { array, bytes: outWidth } = DTYPES[out.dtype];
-  for (let start = 0; start < out.size; start += SLICE) {
-    const count = Math.min(SLICE, out.size - start);
-    const bytes = await readExactly(source, offset + start * width, count * width, what);
-    const at = out.byteOffset + start * outWidth;
-    if (stored === "F16" && out.dtype === "f16") {
-      out.device.write(out.buffer, at, count % 2 === 0 ? bytes : inPairs(bytes));
-      continue;
-    }
-    const slice = new array(count);
-    decode(bytes, stored, slice, out.dtype, what);
-    out.device.write(out.buffer, at, toBytes(slice, out.dtype));
-  }
-}
-
-/** Halves with one more behind them: devices are written words of two. */
-function inPairs(bytes: Uint8Array): Uint8Array {
-  const pairs = new Uint8Array(bytes.length + 2);
-  pairs.set(bytes);
-  return pairs;
-}
-
-async function readHeader(source: ByteSource, file: string): Promise<Pick<Safetensors, "tensors" | "metadata">> {
+async function readHeader(source: ByteSource, file: string): Promise<Pick<TensorFileParts<Entry>, "tensors" | "metadata">> {
   check(source.size >= 8, "E_FORMAT", () => `${file}: has ${source.size} bytes; a safetensors file has at least 8 (the header's length)`);
   const prefix = await readExactly(source, 0, 8, file);
   const length = Number(new DataView(prefix.buffer, prefix.byteOffset, 8).getBigUint64(0, true));
@@ -146,7 +59,7 @@ async function readHeader(source: ByteSource, file: string): Promise<Pick<Safete
   const header = parseJsonBytes(bytes, `${file}: header`, { maxDepth: 4 });
   check(isJsonObject(header), "E_FORMAT", () => `${file}: the header must be a JSON object`);
 
-  const tensors = Object.create(null) as Record<string, FileTensor>;
+  const tensors = Object.create(null) as Record<string, Entry>;
   let metadata = Object.create(null) as Record<string, string>;
   for (const [name, entry] of Object.entries(header)) {
     if (name === METADATA) metadata = checkMetadata(entry, file);
@@ -168,7 +81,7 @@ function isCount(value: Json | undefined): value is number {
 }
 
 /** One entry of the header, with offsets made absolute. */
-function checkEntry(entry: Json, dataStart: number, fileSize: number, what: string): FileTensor {
+function checkEntry(entry: Json, dataStart: number, fileSize: number, what: string): Entry {
   check(isJsonObject(entry), "E_FORMAT", () => `${what}: must be an object with dtype, shape and data_offsets`);
   const extra = Object.keys(entry).find((field) => !["dtype", "shape", "data_offsets"].includes(field));
   check(extra === undefined, "E_FORMAT", () =>
@@ -202,7 +115,7 @@ function show(value: Json | undefined): string {
 }
 
 /** The tensors must follow each other without overlap or hole, from the start of the data to the end of the file. */
-function checkCover(tensors: Record<string, FileTensor>, dataStart: number, fileSize: number, file: string): void {
+function checkCover(tensors: Record<string, Entry>, dataStart: number, fileSize: number, file: string): void {
   const inOrder = Object.entries(tensors).sort(([, a], [, b]) => a.offset - b.offset || a.byteLength - b.byteLength);
   let covered = dataStart;
   for (const [name, { offset, byteLength }] of inOrder) {

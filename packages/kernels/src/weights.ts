@@ -8,9 +8,10 @@
  * index can name files of its own folder only, and what it says is held against what they hold.
  */
 import { check, LenggenError } from "./errors";
-import { allBy, openSafetensors, type Safetensors } from "./safetensors";
+import { openSafetensors } from "./safetensors";
 import type { ByteSource } from "./source";
 import { isJsonObject, parseJsonBytes, quote } from "./strictJson";
+import { allBy, type TensorFile } from "./tensorFile";
 
 /** The file that holds all weights. */
 export const WEIGHTS_FILE = "model.safetensors";
@@ -33,7 +34,7 @@ export interface WeightsFormat {
   /** Whether a file is of this format, by its first bytes (64, or all there are). */
   recognizes(start: Uint8Array): boolean;
   /** Reads what says which tensors there are. */
-  open(source: ByteSource): Promise<Safetensors>;
+  open(source: ByteSource): Promise<TensorFile>;
 }
 
 /** The format of safetensors. */
@@ -45,7 +46,7 @@ export const SAFETENSORS: WeightsFormat = {
 };
 
 /** Weights from one file or several; close them when done. */
-export interface Weights extends Safetensors {
+export interface Weights extends TensorFile {
   close(): Promise<void>;
 }
 
@@ -142,10 +143,10 @@ async function present(source: Promise<ByteSource>): Promise<ByteSource | Lengge
 
 async function openAll(
   { name: what, tensors: places }: NonNullable<WeightsPlace["index"]>, files: readonly string[], format: WeightsFormat, open: OpenInFolder,
-): Promise<Safetensors> {
-  const tensors = Object.create(null) as Record<string, Safetensors["tensors"][string]>;
+): Promise<TensorFile> {
+  const tensors = Object.create(null) as Record<string, TensorFile["tensors"][string]>;
   const metadata = Object.create(null) as Record<string, string>;
-  const holders = new Map<string, { readonly name: string; readonly file: Safetensors }>();
+  const holders = new Map<string, { readonly name: string; readonly file: TensorFile }>();
   for (const name of files) {
     const source = await present(open(name));
     check(!(source instanceof LenggenError), "E_MISSING", () =>
@@ -164,13 +165,14 @@ async function openAll(
       `${what}: has tensor ${quote(tensor)} in ${quote(name)}, which holds none of that name${
         holders.has(tensor) ? `; it is in ${quote(holders.get(tensor)!.name)}` : ""}`);
   }
-  const load: Safetensors["load"] = async (name, device, dtype) => {
+  const holderOf = (name: string): TensorFile => {
     const holder = holders.get(name);
     check(holder, "E_UNKNOWN_NAME",
       () => `${what}: there is no tensor named ${quote(name)} in its files; they hold ${holders.size} others`);
-    return holder.file.load(name, device, dtype);
+    return holder.file;
   };
-  return { tensors, metadata, load, loadAll: allBy(load, Object.keys(tensors)) };
+  const load: TensorFile["load"] = async (name, device, dtype) => holderOf(name).load(name, device, dtype);
+  return { tensors, metadata, load, loadAll: allBy(load, Object.keys(tensors)), bytes: (name) => holderOf(name).bytes(name) };
 }
 
 /** In which file each tensor is, and the files. */

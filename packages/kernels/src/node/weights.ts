@@ -1,12 +1,13 @@
 /** Weights on disk: a checkpoint's folder, or one file of any format. */
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { PYTORCH } from "../pytorch";
 import { RWKV_CPP } from "../rwkvCpp";
 import { findWeights, openWeights, openWeightsFile, SAFETENSORS, type Weights, type WeightsFormat } from "../weights";
 import { fileError, openFile } from "./files";
 
 /** The formats that are read, in the order in which a folder is searched for them. */
-const FORMATS: readonly WeightsFormat[] = [SAFETENSORS, RWKV_CPP];
+const FORMATS: readonly WeightsFormat[] = [SAFETENSORS, PYTORCH, RWKV_CPP];
 
 /** What weights are called in a checkpoint's folder, in the order in which they are looked for. */
 export const CHECKPOINT_FILES: readonly string[] = FORMATS.flatMap(({ inFolder }) => (inFolder ? [inFolder.file, inFolder.index] : []));
