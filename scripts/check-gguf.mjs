@@ -83,7 +83,8 @@ function smallTokenizer() {
       { id: 259, content: "   ", special: false, normalized: true, ...added },
     ],
   };
-  return { json, endOfText: 258, texts: [["the thé   \n[PAD263]", "257 32 256 195 169 259 10 91 80 65 68 50 54 51 93"], ["<s>", "60 115 62"]] };
+  const texts = [["the thé   \n[PAD263]", "257 32 256 195 169 259 10 91 80 65 68 50 54 51 93"], ["<s>", "60 115 62"]];
+  return { json, endOfText: 258, texts };
 }
 
 function checkTokenizers(device, llama) {

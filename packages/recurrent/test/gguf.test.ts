@@ -69,9 +69,9 @@ const MAMBA = { d_model: 8, n_layer: 2, vocab_size: 13, pad_vocab_size_multiple:
 const CONFIGS: Readonly<Record<string, object>> = {
   mamba: { ...MAMBA, norm_epsilon: 2e-5, ssm_cfg: { layer: "Mamba1", d_state: 5, d_conv: 3, dt_rank: 2 } },
   mamba2: { ...MAMBA, tie_embeddings: false, ssm_cfg: { layer: "Mamba2", d_state: 6, headdim: 4, ngroups: 2 } },
-  rwkv6: { n_layer: 2, n_embd: 12, vocab_size: 13, head_size: 4, dim_ffn: 10, d_mix_lora: 3, d_decay_lora: 5 },
+  rwkv6: { n_layer: 2, norm_eps: 3e-5, n_embd: 12, vocab_size: 13, head_size: 4, dim_ffn: 10, d_mix_lora: 3, d_decay_lora: 5 },
   rwkv7: {
-    n_layer: 2, n_embd: 128, vocab_size: 13, head_size: 64, dim_ffn: 10, d_decay_lora: 3, d_aaa_lora: 5, d_mv_lora: 2, d_gate_lora: 7,
+    n_layer: 2, n_embd: 64, vocab_size: 13, head_size: 64, dim_ffn: 10, d_decay_lora: 3, d_aaa_lora: 5, d_mv_lora: 2, d_gate_lora: 7,
   },
 };
 const make = (family: string, change: object = {}): SequenceModel =>
@@ -107,7 +107,7 @@ const EXPECTED: Readonly<Record<string, { metadata: object; shapes(layer: number
   },
   rwkv6: {
     metadata: {
-      ...COMMON("rwkv6", 12, 10), "rwkv6.attention.layer_norm_epsilon": Math.fround(1e-5), "rwkv6.wkv.head_size": 4,
+      ...COMMON("rwkv6", 12, 10), "rwkv6.attention.layer_norm_epsilon": Math.fround(3e-5), "rwkv6.wkv.head_size": 4,
       "rwkv6.rescale_every_n_layers": 0, "rwkv6.time_mix_extra_dim": 3, "rwkv6.time_decay_extra_dim": 5,
     },
     ends: {
@@ -127,24 +127,24 @@ const EXPECTED: Readonly<Record<string, { metadata: object; shapes(layer: number
   },
   rwkv7: {
     metadata: {
-      ...COMMON("rwkv7", 128, 10), "rwkv7.attention.layer_norm_epsilon": Math.fround(1e-5), "rwkv7.wkv.head_size": 64,
+      ...COMMON("rwkv7", 64, 10), "rwkv7.attention.layer_norm_epsilon": Math.fround(1e-5), "rwkv7.wkv.head_size": 64,
       "rwkv7.attention.decay_lora_rank": 3, "rwkv7.attention.iclr_lora_rank": 5, "rwkv7.attention.value_residual_mix_lora_rank": 2,
       "rwkv7.attention.gate_lora_rank": 7,
     },
     ends: {
-      "token_embd.weight": [128, 13], "token_embd_norm.weight": [128], "token_embd_norm.bias": [128], "output_norm.weight": [128],
-      "output_norm.bias": [128], "output.weight": [128, 13],
+      "token_embd.weight": [64, 13], "token_embd_norm.weight": [64], "token_embd_norm.bias": [64], "output_norm.weight": [64],
+      "output_norm.bias": [64], "output.weight": [64, 13],
     },
     shapes: (layer) => ({
-      "attn_norm.weight": [128], "attn_norm.bias": [128], "attn_norm_2.weight": [128], "attn_norm_2.bias": [128],
-      "time_mix_w0.weight": [128], "time_mix_w1.weight": [128, 3], "time_mix_w2.weight": [3, 128], "time_mix_a0.weight": [128],
-      "time_mix_a1.weight": [128, 5], "time_mix_a2.weight": [5, 128], "time_mix_v0.weight": [128],
-      "time_mix_v1.weight": [128, layer === 0 ? 5 : 2], "time_mix_v2.weight": [layer === 0 ? 5 : 2, 128], "time_mix_g1.weight": [128, 7],
-      "time_mix_g2.weight": [7, 128], "time_mix_lerp_fused.weight": [128, 1, 1, 6], "time_mix_k_k.weight": [128],
-      "time_mix_k_a.weight": [128], "time_mix_r_k.weight": [128], "time_mix_key.weight": [128, 128], "time_mix_value.weight": [128, 128],
-      "time_mix_receptance.weight": [128, 128], "time_mix_ln.weight": [128], "time_mix_ln.bias": [128],
-      "time_mix_output.weight": [128, 128], "channel_mix_lerp_k.weight": [128], "channel_mix_key.weight": [128, 10],
-      "channel_mix_value.weight": [10, 128],
+      "attn_norm.weight": [64], "attn_norm.bias": [64], "attn_norm_2.weight": [64], "attn_norm_2.bias": [64],
+      "time_mix_w0.weight": [64], "time_mix_w1.weight": [64, 3], "time_mix_w2.weight": [3, 64], "time_mix_a0.weight": [64],
+      "time_mix_a1.weight": [64, 5], "time_mix_a2.weight": [5, 64], "time_mix_v0.weight": [64],
+      "time_mix_v1.weight": [64, layer === 0 ? 5 : 2], "time_mix_v2.weight": [layer === 0 ? 5 : 2, 64], "time_mix_g1.weight": [64, 7],
+      "time_mix_g2.weight": [7, 64], "time_mix_lerp_fused.weight": [64, 1, 1, 6], "time_mix_k_k.weight": [64],
+      "time_mix_k_a.weight": [64], "time_mix_r_k.weight": [64], "time_mix_key.weight": [64, 64], "time_mix_value.weight": [64, 64],
+      "time_mix_receptance.weight": [64, 64], "time_mix_ln.weight": [64], "time_mix_ln.bias": [64],
+      "time_mix_output.weight": [64, 64], "channel_mix_lerp_k.weight": [64], "channel_mix_key.weight": [64, 10],
+      "channel_mix_value.weight": [10, 64],
     }),
   },
 };
@@ -162,7 +162,7 @@ describe.each(GGUF_FAMILIES)("%s as GGUF", (family) => {
   it("holds each number of the model but those of padding", async () => {
     const { file, values } = await written(make(family));
     const sum = (all: Iterable<Float32Array>) => [...all].reduce((total, { length }) => total + length, 0);
-    const unread = family === "rwkv7" ? 128 + 2 * 5 * 128 : 0; // what llama.cpp asks for and does not read, in the first layer
+    const unread = family === "rwkv7" ? 64 + 2 * 5 * 64 : 0; // what llama.cpp asks for and does not read, in the first layer
     const padding = family === "mamba" ? 3 * 8 : family === "mamba2" ? 2 * 3 * 8 : 0;
     expect(sum(Object.values(file.tensors).map(({ numbers }) => numbers))).toBe(sum(Object.values(values)) - padding + unread);
     const [embedding] = Object.values(values) as [Float32Array];
@@ -178,7 +178,7 @@ describe.each(GGUF_FAMILIES)("%s as GGUF", (family) => {
     const matrices = family.startsWith("mamba") ? /^(?:token_embd|output|ssm_(?:in|x|dt|out))\.weight$/
       : /^(?:token_embd|output|(?:time|channel)_mix_(?:receptance|key|value|output|gate))\.weight$/;
     for (const [name, { dtype, numbers }] of Object.entries(half.tensors)) {
-      expect(dtype === GGMLQuantizationType.F16, name).toBe(matrices.test(inLayer(name)));
+      expect([name, dtype === GGMLQuantizationType.F16]).toEqual([name, matrices.test(inLayer(name))]);
       if (dtype === GGMLQuantizationType.F32) expect(numbers).toEqual(full.tensors[name]!.numbers);
     }
   });
@@ -234,8 +234,8 @@ describe("numbers in GGUF", () => {
     const of = (name: string) => values[`blocks.1.att.${name}`]!;
     expect([...tensors["blk.1.time_mix_lerp_fused.weight"]!.numbers])
       .toEqual(["r", "w", "k", "v", "a", "g"].flatMap((name) => [...of(`x_${name}`)]));
-    expect(tensors["blk.1.time_mix_g1.weight"]!.numbers).toEqual(turned(of("g1"), 7, 128));
-    expect(tensors["blk.1.time_mix_v2.weight"]!.numbers).toEqual(turned(of("v2"), 128, 2));
+    expect(tensors["blk.1.time_mix_g1.weight"]!.numbers).toEqual(turned(of("g1"), 7, 64));
+    expect(tensors["blk.1.time_mix_v2.weight"]!.numbers).toEqual(turned(of("v2"), 64, 2));
     expect(tensors["blk.1.time_mix_r_k.weight"]!.numbers).toEqual(of("r_k"));
     expect(tensors["blk.1.channel_mix_lerp_k.weight"]!.numbers).toEqual(values["blocks.1.ffn.x_k"]);
   });
@@ -254,6 +254,10 @@ describe("models that llama.cpp has not", () => {
     ["Mamba-1 of another width", /has an expand of 2 and no other; this model's is 3/, make("mamba", { ssm_cfg: { expand: 3 } })],
     ["Mamba-2 with limits of dt", /has no limits of dt; this model's dt_limit is 0 to 0\.5/,
       make("mamba2", { ssm_cfg: { layer: "Mamba2", headdim: 4, dt_limit: [0, 0.5] } })],
+    ["RWKV-6 with another norm behind the heads", /norms the heads of RWKV with an epsilon of 0\.00064; this model's is 0\.00001/,
+      make("rwkv6", { head_norm_eps: 1e-5 })],
+    ["RWKV-7 with longer keys", /adds nothing to the square of a key's length; this model's length_eps is 0\.001/,
+      make("rwkv7", { length_eps: 1e-3 })],
     ["RWKV-7 with small heads", /multiple of 64; this model's head_size is 32/, make("rwkv7", { head_size: 32 })],
   ])("are refused: %s", (_, message, model) => {
     expect(() => encodeModelGguf(model, numbersOf({}), tokens(model.vocabulary)))

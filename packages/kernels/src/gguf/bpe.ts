@@ -116,7 +116,7 @@ function tokensOf(json: JsonObject, model: JsonObject, name: string): { tokens: 
   for (const [token, id] of Object.entries(vocab)) put(token, id, TOKEN_TYPES.normal, false);
   const added = json["added_tokens"] ?? [];
   check(Array.isArray(added) && added.every(isJsonObject), "E_FORMAT", () => `${name}: added_tokens must be a list of objects`);
-  for (const token of added as JsonObject[]) {
+  for (const token of added) {
     const isSpecial = token["special"] === true;
     check(isSpecial || !["lstrip", "rstrip", "single_word"].some((flag) => token[flag] === true), "E_CONFIG", () =>
       `${name}: llama.cpp has no added tokens that take spaces along or are words alone; this is ${show(token)}`);

@@ -66,12 +66,12 @@ describe("vocabularies of byte pairs", () => {
     });
   });
 
-  it.each<[string, Json]>([
+  it.each<[string, object]>([
     ["smollm", { pre_tokenizer: { type: "Sequence", pretokenizers: [{ type: "Digits", individual_digits: true }, BPE.pre_tokenizer] } }],
     ["llama-bpe", { pre_tokenizer: split(LLAMA3), model: { ...BPE.model, merges: [["Ġ", "a"]], ignore_merges: true } }],
     ["qwen2", { pre_tokenizer: split(LLAMA3.replace("{1,3}", "")), added_tokens: [] }],
   ])("split as %s", (name, change) => {
-    const values = bpeVocabulary({ ...BPE, ...change as object } as Json, "tokenizer.json", { endOfText: 3, beginning: [2] }).metadata(6);
+    const values = bpeVocabulary({ ...BPE, ...change } as Json, "tokenizer.json", { endOfText: 3, beginning: [2] }).metadata(6);
     expect(values["tokenizer.ggml.pre"]).toEqual(["string", name]);
     expect(values["tokenizer.ggml.merges"]).toEqual(["strings", ["Ġ a"]]);
     expect([values["tokenizer.ggml.bos_token_id"], values["tokenizer.ggml.add_bos_token"]]).toEqual([["u32", 2], ["bool", true]]);

@@ -10,12 +10,20 @@ import type { Rwkv7Config } from "./config";
  */
 const HEAD_STEP = 64;
 
-/** Throws `E_CONFIG` for heads that llama.cpp has not. */
+/**
+ * llama.cpp divides by a length of 1e-12 at least. What flash-linear-attention adds to the square of one makes no difference beside what
+ * lengths there are; more would.
+ */
+const MOST_LENGTH_EPS = 1e-6;
+
+/** Throws `E_CONFIG` for settings that llama.cpp has not. */
 export function rwkv7Gguf(c: Rwkv7Config): GgufForm {
   const { width, innerWidth, headSize, decayRank, rateRank, valueRank, gateRank } = c;
   check(headSize % HEAD_STEP === 0, "E_CONFIG", () =>
     `gguf: llama.cpp's RWKV-7 computes something else unless the head size is a multiple of ${HEAD_STEP}; this model's head_size is `
       + `${headSize}`);
+  check(c.lengthEps <= MOST_LENGTH_EPS, "E_CONFIG", () =>
+    `gguf: llama.cpp's RWKV-7 adds nothing to the square of a key's length; this model's length_eps is ${c.lengthEps}`);
   const values = {
     "attention.decay_lora_rank": ["u32", decayRank], "attention.iclr_lora_rank": ["u32", rateRank],
     "attention.value_residual_mix_lora_rank": ["u32", valueRank], "attention.gate_lora_rank": ["u32", gateRank],
