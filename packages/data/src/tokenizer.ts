@@ -90,6 +90,10 @@ export class Ids {
     this.#length += ids.length;
   }
 
+  get length(): number {
+    return this.#length;
+  }
+
   /** All so far, in an array of their own. */
   take(): Int32Array {
     return this.#ids.slice(0, this.#length);
