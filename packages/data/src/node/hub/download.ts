@@ -9,7 +9,7 @@ import { dirname } from "node:path";
 import { LenggenError } from "@lenggen/kernels";
 import { fileError, makeFolder, syncFolder } from "@lenggen/kernels/node";
 import { hashOf, type HubFile, sizeOf } from "./cache";
-import { type HubServer, reasonOf, Unreachable } from "./server";
+import { type HubServer, unreachable, Unreachable } from "./server";
 
 export interface Target {
   readonly file: HubFile;
@@ -63,7 +63,7 @@ async function fetchWhole(server: HubServer, target: Target, partial: string, ho
     try {
       await fetchOn(server, target, partial, state, hooks);
       if (state.size >= target.file.size) break;
-      throw new Unreachable(`${server.settings.endpoint} ended ${target.file.path} at ${state.size} of ${target.file.size} bytes`);
+      throw new Unreachable(`${server.settings.endpoint} ended ${target.file.path} at ${state.size} of ${target.file.size} bytes`, true);
     } catch (error) {
       if (!(error instanceof Unreachable)) throw error;
       failures = state.size > before ? 0 : failures + 1;
@@ -102,7 +102,7 @@ async function begun(file: HubFile, partial: string): Promise<State> {
 }
 
 /** One request, written as it comes. */
-async function fetchOn(server: HubServer, { file, commit, label }: Target, partial: string, state: State,
+async function fetchOn(server: HubServer, { file, commit }: Target, partial: string, state: State,
   hooks: DownloadHooks): Promise<void> {
   const silence = new AbortController();
   let timer = setTimeout(() => silence.abort(), server.settings.patience);
@@ -113,7 +113,7 @@ async function fetchOn(server: HubServer, { file, commit, label }: Target, parti
     if (!goesOn(response, state.size)) Object.assign(state, { size: 0, hash: newHash(file) });
     const to = (handle = await written(partial, () => open(partial, state.size === 0 ? "w" : "a")));
     if (response.status === 416) return; // the file is shorter than what was there: anew
-    for await (const chunk of received(response, server, label)) {
+    for await (const chunk of received(response, server)) {
       clearTimeout(timer);
       timer = setTimeout(() => silence.abort(), server.settings.patience);
       // More than the file should have is not kept: its size is wrong already.
@@ -136,14 +136,14 @@ function goesOn(response: Response, from: number): boolean {
   return from > 0 && response.status === 206 && response.headers.get("content-range")?.startsWith(`bytes ${from}-`) === true;
 }
 
-async function* received(response: Response, server: HubServer, label: string): AsyncGenerator<Uint8Array> {
+async function* received(response: Response, server: HubServer): AsyncGenerator<Uint8Array> {
   if (response.body === null) return;
   const reader = response.body.getReader();
   try {
     for (;;) {
       const { done, value } = await reader.read().catch((error: unknown) => {
         server.checkSignal();
-        throw new Unreachable(reasonOf(error, response.url || label), { cause: error });
+        throw unreachable(error, response.url || server.settings.endpoint);
       });
       if (done) return;
       yield value;

@@ -207,8 +207,14 @@ describe("without a network", () => {
     hub.requests.length = 0;
     expect(await resolve("hf:some/model", { env: { ...env, HF_HUB_OFFLINE: "1" } })).toEqual(first);
     expect(hub.requests).toEqual([]);
+    const notes: string[] = [];
+    const onNote = (text: string): void => void notes.push(text);
+    hub.faults.push({ path: "api", silent: true });
+    expect(await resolve("hf:some/model", { env: { ...env, HF_HUB_DOWNLOAD_TIMEOUT: "0.3" }, onNote })).toEqual(first);
+    expect(notes[0]).toMatch(/the hub can't be asked \(127\.0\.0\.1:\d+ does not answer\); taken as it last was, [0-9a-f]{40}$/);
     await hub.close();
-    expect(await resolve("hf:some/model")).toEqual(first);
+    expect(await resolve("hf:some/model", { onNote })).toEqual(first);
+    expect(notes[1]).toMatch(/takes no connection/);
   });
 
   it("takes what Python's tools fetched, which may have listed nothing", async () => {
@@ -242,7 +248,7 @@ describe("without a network", () => {
   });
 
   it("tries again when a server does not answer, or answers that it can't now", async () => {
-    hub.faults.push({ path: "api", status: 503 }, { path: "api", silent: true }, { path: "model.safetensors", silent: true },
+    hub.faults.push({ path: "api", status: 503 }, { path: "api", status: 429 }, { path: "model.safetensors", silent: true },
       { path: "model.safetensors", status: 500 });
     const { path } = await resolve("hf:some/model", { env: { ...env, HF_HUB_DOWNLOAD_TIMEOUT: "0.3" } });
     expect((await stat(join(path, "model.safetensors"))).size).toBe(WEIGHTS.length);

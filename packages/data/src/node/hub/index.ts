@@ -105,7 +105,11 @@ class Resolution {
       return asked;
     }
     const known = await this.#cache.readRef(revision);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      const note = `${this.#label}: the hub can't be asked (${this.#away}); taken as it last was, ${known}`;
+      if (!this.settings.offline) this.request.onNote?.(note);
+      return known;
+    }
     throw this.#absent(`the cache does not know it: ${this.#cache.refPath(revision)} would name a commit, and its files would be in `
       + this.#cache.snapshotPath("<commit>"));
   }

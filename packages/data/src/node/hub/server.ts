@@ -10,13 +10,22 @@ import { formatHubReference, type HubReference } from "./reference";
 import type { HubSettings } from "./settings";
 
 /** The hub can't be reached, or breaks off: what is in the cache may do. Never leaves this folder. */
-export class Unreachable extends Error {}
+export class Unreachable extends Error {
+  /** `answered`: whether somebody was there, so that asking again at once has a chance. */
+  constructor(message: string, readonly answered: boolean, cause?: unknown) {
+    super(message, { cause });
+  }
+}
 
 /** Answers after which a server may have recovered. */
 const PASSING: ReadonlySet<number> = new Set([408, 429, 500, 502, 503, 504]);
 /** Milliseconds between attempts. */
 const PAUSES: readonly number[] = [500, 1_000, 2_000, 4_000];
 const LONGEST_PAUSE_MS = 60_000;
+/** For what is answered in a moment or not at all; a machine without a network should not wait long for what is in its cache. */
+const QUESTION_MS = 10_000;
+/** Errors of a connection that was there. */
+const BROKEN_OFF: ReadonlySet<string> = new Set(["ECONNRESET", "EPIPE", "UND_ERR_SOCKET"]);
 
 export interface RequestOptions {
   readonly signal?: AbortSignal;
@@ -66,25 +75,19 @@ export class HubServer {
   }
 
   /** What the library fetches with. Its answers are small: the whole of one has the time that silence has elsewhere. */
-  readonly #fetch = (input: string | URL | Request, init: RequestInit = {}): Promise<Response> => {
+  readonly #fetch = async (input: string | URL | Request, init: RequestInit = {}): Promise<Response> => {
     const url = input instanceof Request ? input.url : String(input);
-    return this.#tried(() => {
-      const { signal, settings: { patience } } = this;
-      return this.#answer(url, { ...init, signal: AbortSignal.any([AbortSignal.timeout(patience), ...(signal ? [signal] : [])]) });
-    });
-  };
-
-  /** Tries again while the hub can't be reached, with pauses. */
-  async #tried<T>(attempt: () => Promise<T>): Promise<T> {
+    const { signal, settings: { patience } } = this;
     for (let n = 0; ; n++) {
+      const timeout = AbortSignal.timeout(Math.min(patience, QUESTION_MS));
       try {
-        return await attempt();
+        return await this.#answer(url, { ...init, signal: AbortSignal.any([timeout, ...(signal ? [signal] : [])]) });
       } catch (error) {
-        if (!(error instanceof Unreachable) || n >= this.pauses.length) throw error;
+        if (!(error instanceof Unreachable && error.answered) || n >= this.pauses.length) throw error;
         await this.pause(n);
       }
     }
-  }
+  };
 
   async pause(n: number): Promise<void> {
     const { signal } = this;
@@ -111,11 +114,11 @@ export class HubServer {
       response = await fetch(url, { ...init, headers });
     } catch (error) {
       this.checkSignal();
-      throw new Unreachable(reasonOf(error, url), { cause: error });
+      throw unreachable(error, url);
     }
     if (response.ok || response.status === 416) return response;
     const said = await response.text().catch(() => "");
-    if (PASSING.has(response.status)) throw new Unreachable(`${new URL(url).host} answers with status ${response.status}`);
+    if (PASSING.has(response.status)) throw new Unreachable(`${new URL(url).host} answers with status ${response.status}`, true);
     throw this.#refusal(response, said);
   }
 
@@ -158,7 +161,7 @@ export class HubServer {
     } catch (error) {
       if (error instanceof LenggenError || error instanceof Unreachable) throw error;
       this.checkSignal();
-      if (isTimeout(error)) throw new Unreachable(reasonOf(error, this.settings.endpoint), { cause: error });
+      if (isTimeout(error)) throw unreachable(error, this.settings.endpoint);
       return this.#noHub(`gives an answer that can't be read (${error instanceof Error ? error.message : String(error)})`);
     }
   }
@@ -172,9 +175,9 @@ export class HubServer {
 const isTimeout = (error: unknown): boolean => error instanceof Error && ["TimeoutError", "AbortError"].includes(error.name);
 
 /** Why a request failed, in words. */
-export function reasonOf(error: unknown, url: string): string {
+export function unreachable(error: unknown, url: string): Unreachable {
   const { host } = new URL(url);
-  if (isTimeout(error)) return `${host} does not answer`;
+  if (isTimeout(error)) return new Unreachable(`${host} does not answer`, false, error);
   const cause = (error as Error).cause as NodeJS.ErrnoException | undefined;
   const words: Readonly<Record<string, string>> = {
     ENOTFOUND: `the name ${host} is not known`, EAI_AGAIN: `the name ${host} can't be looked up`,
@@ -185,7 +188,8 @@ export function reasonOf(error: unknown, url: string): string {
   const proxy = process.env["HTTPS_PROXY"] ?? process.env["https_proxy"];
   const hint = proxy && !process.env["NODE_USE_ENV_PROXY"]
     ? "; HTTPS_PROXY counts only with NODE_USE_ENV_PROXY=1, in Node 22.21 and newer" : "";
-  return `${words[code] ?? cause?.message ?? (error as Error).message}${code && ` (${code})`}${hint}`;
+  const reason = `${words[code] ?? cause?.message ?? (error as Error).message}${code && ` (${code})`}${hint}`;
+  return new Unreachable(reason, BROKEN_OFF.has(code), error);
 }
 
 function messageIn(body: string): string {
