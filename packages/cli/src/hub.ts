@@ -5,7 +5,10 @@ import { bytes, counted } from "./format";
 import { Progress } from "./progress";
 
 /** What fetching needs of a command's context. */
-export type HubContext = Pick<Context, "out" | "signal">;
+export interface HubContext {
+  readonly out: Pick<Context["out"], "note">;
+  readonly signal: AbortSignal;
+}
 
 const MOST_NAMED = 6;
 

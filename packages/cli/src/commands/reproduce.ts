@@ -55,7 +55,7 @@ export const reproduce: CommandSpec = {
       .option("--model <name>", `unexplored-states: train this model, of any recurrent family: ${MODEL_HELP}; the size is then its own, `
         + "whatever the preset says")
       .option("--checkpoint <place>",
-        "published: the checkpoint to measure and to train on: a run directory, or a checkpoint's folder or file")
+        "published: the checkpoint to measure and to train on: a run directory, a checkpoint's folder or file, or hf:owner/name[@revision]")
       .option("--text <source>", "published: what it is trained on with; sotu unless given")
       .option("--held-out <source>", "published: what it is measured on; moby-dick unless given")
       .option("--train-length <n>", "published: tokens per sequence that it was trained on; 2,048 unless given",

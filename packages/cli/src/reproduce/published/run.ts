@@ -21,7 +21,7 @@ export async function reproducePublished(
   given: ReproductionInput & { readonly checkpoint: string }, onPart: OnPart,
 ): Promise<UnexploredStatesReport> {
   const { device, signal } = given;
-  const place = await findCheckpoint(given.checkpoint);
+  const place = await findCheckpoint(given.checkpoint, { out: given, signal });
   const settings = publishedSettings(PUBLISHED_PRESETS[given.preset]!, given);
   const { model, parameters } = await loadCheckpoint(place, device);
   try {
