@@ -32,7 +32,8 @@ export async function tokenText(text: Text, tokenizer: Tokenizer, options: Cache
   const { tokens, starts } = await cacheEntry("tokens", `${name}.tokens`, (path) => opened(path, tokenizer),
     () => encoded(text, tokenizer, options), {
       ...options,
-      onWait: () => options.onProgress?.({ path: text.source, done: 0, total: bytes, note: "waiting for another process that encodes it" }),
+      onWait: () => options.onProgress?.(
+        { path: text.source, done: 0, total: bytes, kind: "wait", note: "waiting for another process that encodes it" }),
     });
   return { ...text, documents: new Documents([{ name: text.source, tokens, starts }]), tokens, tokenizer, bytes };
 }
@@ -67,7 +68,7 @@ async function contentHash(text: Text, options: CacheOptions): Promise<string> {
     for await (const piece of bytesOf(document, options)) {
       bytes.update(piece);
       done += piece.length;
-      options.onProgress?.({ path: text.source, done, total: text.tokens.length, note: "looking whether it is known" });
+      options.onProgress?.({ path: text.source, done, total: text.tokens.length, kind: "hash", note: "looking whether it is known" });
     }
     ends.update(`${done} `);
   }
@@ -85,7 +86,7 @@ async function* encoded(text: Text, tokenizer: Tokenizer, options: CacheOptions)
       for await (const piece of bytesOf(document, options)) {
         yield* writer.add(encoder.push(piece));
         done += piece.length;
-        options.onProgress?.({ path: text.source, done, total, note: `${writer.length.toLocaleString("en-GB")} tokens` });
+        options.onProgress?.({ path: text.source, done, total, kind: "work", note: `${writer.length.toLocaleString("en-GB")} tokens` });
       }
       yield* writer.add(encoder.end());
     } catch (error) {
