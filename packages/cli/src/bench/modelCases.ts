@@ -50,10 +50,12 @@ function describe(model: Mamba2): string {
 }
 
 /** A step of the trainer with its defaults; with `passed` from the state that the step before left, else from zero. */
-function trainingCase(model: Mamba2, { batch, context }: Pick<ModelSizes, "batch" | "context">, passed: boolean): BenchCase {
+function trainingCase(
+  model: Mamba2, { batch, context }: Pick<ModelSizes, "batch" | "context">, passed: boolean, kernel = "training step",
+): BenchCase {
   const { forward, gradient } = operationsOf(model, batch, context, !passed);
   return {
-    kernel: "training step", shape: `${describe(model)} T=${context} batch=${batch}${passed ? " state passed on" : ""}`, pass: "step",
+    kernel, shape: `${describe(model)} T=${context} batch=${batch}${passed ? " state passed on" : ""}`, pass: "step",
     operations: forward + gradient, bytes: 0, tokens: batch * context,
     prepare(device, seed) {
       const parameters = keep(model.init(key(seed), device));
@@ -118,6 +120,11 @@ export const MODEL_CASES: readonly BenchCase[] = MODELS.flatMap((sizes) => [
   trainingCase(byteModel(sizes), sizes, true),
   streamingCase(sizes),
 ]);
+
+/** A published size, a minute a step on a processor: timed only where it is asked for. */
+export const LARGE_CASES: readonly BenchCase[] = [
+  trainingCase(mamba2(MAMBA2_PRESETS["130m"]), { batch: 1, context: 2048 }, false, "large training step"),
+];
 
 /** A size at which a GPU is busy. */
 export const GPU_MODEL_CASES: readonly BenchCase[] = [trainingCase(mamba2(MAMBA2_PRESETS["130m"]), { batch: 4, context: 2048 }, false)];

@@ -5,7 +5,7 @@ import type { BenchCase } from "../bench/case";
 import { ceilingOf } from "../bench/ceiling";
 import { type BenchDevices, measure, type Measured, type MeasureOptions } from "../bench/measure";
 import { HOST_CASES } from "../bench/hostCases";
-import { GPU_MODEL_CASES, MODEL_CASES } from "../bench/modelCases";
+import { GPU_MODEL_CASES, LARGE_CASES, MODEL_CASES } from "../bench/modelCases";
 import { GPU_OP_CASES, OP_CASES } from "../bench/opCases";
 import { type BenchResult, resultLines, resultOf } from "../bench/result";
 import { LEAST_EFFORT } from "../bench/timing";
@@ -28,20 +28,23 @@ const CASES = [...OP_CASES, ...MODEL_CASES, ...HOST_CASES];
 const GPU_CASES = [...CASES, ...GPU_OP_CASES, ...GPU_MODEL_CASES];
 /** A kernel's name without what a shell would want quoted. */
 const argumentOf = (kernel: string): string => kernel.replaceAll(" ", "-");
-const ARGUMENTS = [...new Set(CASES.map(({ kernel }) => argumentOf(kernel)))];
+const ARGUMENTS = [...new Set([...CASES, ...LARGE_CASES].map(({ kernel }) => argumentOf(kernel)))];
+const LARGE = LARGE_CASES.map(({ kernel }) => argumentOf(kernel)).join(", ");
 
 export const bench: CommandSpec = {
   name: "bench",
   summary: "Time the kernels and whole training steps, as shares of what the device can do, measured in the same run.",
   examples: ["lenggen bench", "lenggen bench matmul ssd --threads 1 --json", "lenggen bench training-step --device webgpu --profile"],
   define: (command) =>
-    command.argument("[kernels...]", `only these: ${ARGUMENTS.join(", ")}`).option("--profile", "show which kernels the time goes to")
+    command.argument("[kernels...]", `only these: ${ARGUMENTS.join(", ")}; all but ${LARGE} unless given`)
+      .option("--profile", "show which kernels the time goes to")
       .option("--composed", "time ops also as other ops say them, as a device without their kernels runs them"),
   async run(context, args, options) {
     const { out, common, signal } = context;
     const wanted = args.map((name) => oneOf("kernel", ARGUMENTS)(argumentOf(name)));
     const about = await lookAt(context);
-    const cases = (about.gpu ? GPU_CASES : CASES).filter(({ kernel }) => wanted.length === 0 || wanted.includes(argumentOf(kernel)));
+    const usual = about.gpu ? GPU_CASES : CASES;
+    const cases = wanted.length === 0 ? usual : [...usual, ...LARGE_CASES].filter(({ kernel }) => wanted.includes(argumentOf(kernel)));
     // Only the cpu device has threads.
     const threadCounts = about.kind !== "cpu" ? [1] : common.threads === undefined ? [...new Set([1, availableParallelism()])]
       : [common.threads];
