@@ -3,6 +3,7 @@ import { basename, join } from "node:path";
 import { METHODS, terminalChart } from "@lenggen/evals";
 import { LenggenError } from "@lenggen/kernels";
 import { makeFolder, writeWhole } from "@lenggen/kernels/node";
+import { CHECKPOINT_HELP, findCheckpoint } from "../checkpoints";
 import { addSavingOptions, type CommandSpec } from "../command";
 import { MODEL_HELP, MODEL_LIST, modelNamed } from "../models";
 import { oneOf, parseLength } from "../parse";
@@ -55,7 +56,7 @@ export const reproduce: CommandSpec = {
       .option("--model <name>", `unexplored-states: train this model, of any recurrent family: ${MODEL_HELP}; the size is then its own, `
         + "whatever the preset says")
       .option("--checkpoint <place>",
-        "published: the checkpoint to measure and to train on: a run directory, a checkpoint's folder or file, or hf:owner/name[@revision]")
+        `published: the checkpoint to measure and to train on: ${CHECKPOINT_HELP}`)
       .option("--text <source>", "published: what it is trained on with; sotu unless given")
       .option("--held-out <source>", "published: what it is measured on; moby-dick unless given")
       .option("--train-length <n>", "published: tokens per sequence that it was trained on; 2,048 unless given",
@@ -74,16 +75,18 @@ export const reproduce: CommandSpec = {
     const preset = oneOf("preset", chosen.presets)(options.preset);
     const { out, common, signal } = context;
     checkTaken(experiment!, chosen, options);
-    const { checkpoint, text, heldOut, trainLength } = options;
+    const { text, heldOut, trainLength } = options;
     const methods = options.methods?.split(",").map(oneOf("method", METHOD_NAMES));
     const model = await chosenModel(chosen, options.model);
     const only = options.only?.split(",").map(oneOf("model", modelsOf(experiment!, preset)));
-    const about = model?.name ?? checkpoint;
+    const about = model?.name ?? options.checkpoint;
     const whole = `${experiment}${about === undefined ? "" : `-${slug(about)}`}-${preset}-seed${common.seed}`;
     const folder = options.out ?? await freeFolder(join("runs", whole));
     if (await exists(join(folder, REPORT))) {
       throw new LenggenError("E_EXISTS", `${folder} holds a finished reproduction already (${REPORT}); choose another folder with --out`);
     }
+    const checkpoint = options.checkpoint === undefined ? undefined
+      : { name: options.checkpoint, place: await findCheckpoint(options.checkpoint, context) };
     await makeFolder(folder);
     const device = await context.openDevice();
     out.note(`${experiment}: ${device.description}; everything goes to ${folder}`);

@@ -10,8 +10,8 @@ export interface ReproductionInput {
   readonly seed: number;
   /** The model to train in the place of the experiment's own, with the name that it was given by. */
   readonly chosen?: { readonly name: string; readonly model: SequenceModel };
-  /** A checkpoint that others trained, as the user named it. */
-  readonly checkpoint?: string;
+  /** A checkpoint that others trained, as the user named it, and where it is. */
+  readonly checkpoint?: { readonly name: string; readonly place: string };
   /** Texts in the place of the preset's. */
   readonly text?: string;
   readonly heldOut?: string;

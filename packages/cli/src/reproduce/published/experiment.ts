@@ -1,7 +1,7 @@
 import type { Experiment } from "../experiment";
 import { summary } from "../unexploredStates/summary";
 import { viewOf } from "../unexploredStates/view";
-import { reproducePublished } from "./run";
+import { type PublishedInput, reproducePublished } from "./run";
 import { PUBLISHED_PRESETS } from "./settings";
 
 export const published: Experiment = {
@@ -10,7 +10,7 @@ export const published: Experiment = {
   takes: ["checkpoint", "text", "heldOut", "trainLength", "methods"],
   needs: "checkpoint",
   async run(input) {
-    const report = await reproducePublished({ ...input, checkpoint: input.checkpoint! },
+    const report = await reproducePublished(input as PublishedInput,
       async (soFar, done) => input.show(await viewOf(soFar), done));
     return { report, ...await viewOf(report), summary: (place) => summary(report, place) };
   },

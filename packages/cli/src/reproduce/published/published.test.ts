@@ -7,9 +7,8 @@ import { type Device, devices, dispose, key, keep, open, saveModel } from "@leng
 import { writeWhole } from "@lenggen/kernels/node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { modelNamed } from "../../models";
-import type { ReproductionInput } from "../experiment";
 import { summary } from "../unexploredStates/summary";
-import { reproducePublished } from "./run";
+import { type PublishedInput, reproducePublished } from "./run";
 import { publishedSettings, PUBLISHED_PRESETS } from "./settings";
 
 let device: Device;
@@ -37,9 +36,9 @@ async function checkpointOf(name: string): Promise<string> {
   return place;
 }
 
-function inputOf(checkpoint: string, out: string, notes: string[] = []): ReproductionInput & { readonly checkpoint: string } {
+function inputOf(place: string, out: string, notes: string[] = []): PublishedInput {
   return {
-    preset: "smoke", seed: 3, checkpoint, folder: join(folder, out), fromScratch: false, device, methods: ["state-passing", "tbtt"],
+    preset: "smoke", seed: 3, checkpoint: { name: place, place }, folder: join(folder, out), fromScratch: false, device, methods: ["state-passing", "tbtt"],
     signal: new AbortController().signal, note: (line) => notes.push(line), show: async () => {},
   };
 }

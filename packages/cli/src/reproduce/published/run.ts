@@ -2,10 +2,11 @@
  * A checkpoint that others trained, from beginning to end (Buitrago Ruiz & Gu 2025, section on published models): it is measured far beyond
  * its training length, trained on for a few hundred steps with other initial states, and measured again.
  */
+import { hubReferenceOf } from "@lenggen/data/node";
 import type { UnexploredStatesReport } from "@lenggen/evals";
 import { dispose, type Parameters, type SequenceModel } from "@lenggen/kernels";
 import { weightsHash } from "../../begun";
-import { findCheckpoint, loadCheckpoint } from "../../checkpoints";
+import { loadCheckpoint } from "../../checkpoints";
 import { bytes, count, counted, duration } from "../../format";
 import type { ReproductionInput } from "../experiment";
 import { accepts } from "../unexploredStates/methods";
@@ -16,12 +17,13 @@ import { publishedSettings, PUBLISHED_PRESETS } from "./settings";
 
 const EXPERIMENT = "published";
 
+export type PublishedInput = ReproductionInput & Required<Pick<ReproductionInput, "checkpoint">>;
+
 /** Runs all stages and returns the report. Throws `E_INTERRUPTED` when the signal came; what is done stays on disk. */
 export async function reproducePublished(
-  given: ReproductionInput & { readonly checkpoint: string }, onPart: OnPart,
+  given: PublishedInput, onPart: OnPart,
 ): Promise<UnexploredStatesReport> {
-  const { device, signal } = given;
-  const place = await findCheckpoint(given.checkpoint, { out: given, signal });
+  const { device, signal, checkpoint: { name, place } } = given;
   const settings = publishedSettings(PUBLISHED_PRESETS[given.preset]!, given);
   const { model, parameters } = await loadCheckpoint(place, device);
   try {
@@ -32,7 +34,7 @@ export async function reproducePublished(
   }
   const weights = await weightsHash(place, signal);
   const input: StudyInput = {
-    ...given, settings, experiment: EXPERIMENT, command: commandOf(given), origin: { checkpoint: given.checkpoint, weights },
+    ...given, settings, experiment: EXPERIMENT, command: commandOf(given), origin: { checkpoint: hubReferenceOf(place) ?? name, weights },
   };
   const base: Trained = {
     method: "base", checkpoint: place, steps: 0, tokens: 0, seconds: 0, settings: { weights }, base: { weights, place },
@@ -42,20 +44,20 @@ export async function reproducePublished(
 
 /** Tells what is to be done, and what it will take. */
 async function sayEstimate(
-  { device, note, checkpoint, signal }: ReproductionInput, settings: StudySettings, model: SequenceModel, parameters: Parameters,
+  { device, note, checkpoint, signal }: PublishedInput, settings: StudySettings, model: SequenceModel, parameters: Parameters,
 ): Promise<void> {
   const { compared = [], postTraining: { steps, batch, microBatches = 1 }, trainLength, lengths } = settings;
   const { training, measuring, bytes: most } = await estimate(device, model, parameters, settings);
   signal.throwIfAborted();
   const trained = compared.filter((method) => method !== "base").length;
-  note(`${checkpoint}: ${model.family}; measured to ${count(Math.max(...lengths))} tokens, ${counted(trained, "model")} trained on from it `
+  note(`${checkpoint.name}: ${model.family}; measured to ${count(Math.max(...lengths))} tokens, ${counted(trained, "model")} trained on from it `
     + `(${count(steps)} steps of ${counted(batch * microBatches, "sequence")} of ${count(trainLength)} tokens), and measured`);
   note(`about ${duration(trained * training + (trained + 1) * measuring)} on this machine: ${duration(measuring)} to measure a model, `
     + `${duration(training)} to train one; ${bytes(most)} of memory for tensors. Ctrl-C stops, and the same command goes on`);
 }
 
-function commandOf({ checkpoint, preset, seed, text, heldOut, trainLength, methods }: ReproductionInput): string {
-  return ["lenggen reproduce", EXPERIMENT, "--checkpoint", checkpoint,
+function commandOf({ checkpoint, preset, seed, text, heldOut, trainLength, methods }: PublishedInput): string {
+  return ["lenggen reproduce", EXPERIMENT, "--checkpoint", checkpoint.name,
     ...(text === undefined ? [] : ["--text", text]), ...(heldOut === undefined ? [] : ["--held-out", heldOut]),
     ...(trainLength === undefined ? [] : ["--train-length", trainLength]),
     ...(methods === undefined ? [] : ["--methods", methods.join(",")]),
