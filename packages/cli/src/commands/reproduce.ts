@@ -10,6 +10,7 @@ import { oneOf, parseLength } from "../parse";
 import type { Experiment, ReproductionInput, View } from "../reproduce/experiment";
 import { EXPERIMENTS } from "../reproduce/experiments";
 import { holdingParts } from "../reproduce/locks";
+import { addFieldOption, TEXT_HELP } from "../texts";
 import { UsageError } from "../usage";
 
 interface Options extends Partial<Readonly<Record<Asked, unknown>>> {
@@ -18,6 +19,7 @@ interface Options extends Partial<Readonly<Record<Asked, unknown>>> {
   readonly checkpoint?: string;
   readonly text?: string;
   readonly heldOut?: string;
+  readonly field?: string;
   readonly trainLength?: number;
   readonly methods?: string;
   readonly out?: string;
@@ -31,6 +33,7 @@ const ASKED = {
   checkpoint: { flag: "--checkpoint", choice: "checkpoint", why: "trains its models itself" },
   text: { flag: "--text", choice: "text", why: "has texts of its own" },
   heldOut: { flag: "--held-out", choice: "heldOut", why: "has texts of its own" },
+  field: { flag: "--field", choice: "field", why: "has texts of its own" },
   trainLength: { flag: "--train-length", choice: "trainLength", why: "has lengths of its own" },
   methods: { flag: "--methods", choice: "methods", why: "has methods of its own" },
 } as const;
@@ -50,15 +53,15 @@ export const reproduce: CommandSpec = {
     "lenggen reproduce unexplored-states --preset full --seed 1 --out runs/full-1", "lenggen reproduce gca-retrieval --preset quick",
     "lenggen reproduce published --checkpoint my-mamba2 --methods state-passing,tbtt"],
   define: (command) =>
-    addSavingOptions(command)
+    addFieldOption(addSavingOptions(command))
       .argument("<experiment>", `one of ${NAMES.join(", ")}`)
       .option("--preset <name>", `size of the experiment: ${PRESETS.join(", ")}`, "quick")
       .option("--model <name>", `unexplored-states: train this model, of any recurrent family: ${MODEL_HELP}; the size is then its own, `
         + "whatever the preset says")
       .option("--checkpoint <place>",
         `published: the checkpoint to measure and to train on: ${CHECKPOINT_HELP}`)
-      .option("--text <source>", "published: what it is trained on with; sotu unless given")
-      .option("--held-out <source>", "published: what it is measured on; moby-dick unless given")
+      .option("--text <source>", `published: what it is trained on with: ${TEXT_HELP}; sotu unless given`)
+      .option("--held-out <source>", "published: what it is measured on, likewise; moby-dick unless given")
       .option("--train-length <n>", "published: tokens per sequence that it was trained on; 2,048 unless given",
         (text) => parseLength(text, "--train-length"))
       .option("--methods <names>", `published: what it is trained on with, separated by commas: ${METHOD_NAMES.join(", ")}; state-passing `
@@ -75,7 +78,7 @@ export const reproduce: CommandSpec = {
     const preset = oneOf("preset", chosen.presets)(options.preset);
     const { out, common, signal } = context;
     checkTaken(experiment!, chosen, options);
-    const { text, heldOut, trainLength } = options;
+    const { text, heldOut, field, trainLength } = options;
     const methods = options.methods?.split(",").map(oneOf("method", METHOD_NAMES));
     const model = await chosenModel(chosen, options.model);
     const only = options.only?.split(",").map(oneOf("model", modelsOf(experiment!, preset)));
@@ -106,8 +109,8 @@ export const reproduce: CommandSpec = {
     };
     const { report, summary, ...view } = await holdingParts(folder, only ?? chosen.models?.(preset), { signal, note }, () =>
       chosen.run({
-        preset, seed: common.seed, chosen: model, checkpoint, text, heldOut, trainLength, methods, folder, fromScratch: options.fromScratch,
-        only, device, signal, note, show,
+        preset, seed: common.seed, chosen: model, checkpoint, text, heldOut, field, trainLength, methods, folder,
+        fromScratch: options.fromScratch, only, device, signal, note, show,
       }))
       .catch((error: unknown) => {
         const stopped = error instanceof LenggenError && error.code === "E_INTERRUPTED";

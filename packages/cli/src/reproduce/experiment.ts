@@ -15,6 +15,8 @@ export interface ReproductionInput {
   /** Texts in the place of the preset's. */
   readonly text?: string;
   readonly heldOut?: string;
+  /** Of those that are records, the field that is the text. */
+  readonly field?: string;
   /** Tokens per sequence that the checkpoint was trained on, and is trained on with here. */
   readonly trainLength?: number;
   /** What the checkpoint is trained on with. */
@@ -49,7 +51,7 @@ export interface Reproduced extends View {
 }
 
 /** What an experiment may be asked for beside its preset and seed: options of the command, by their names in {@link ReproductionInput}. */
-export type Choice = "chosen" | "checkpoint" | "text" | "heldOut" | "trainLength" | "methods";
+export type Choice = "chosen" | "checkpoint" | "text" | "heldOut" | "field" | "trainLength" | "methods";
 
 export interface Experiment {
   readonly summary: string;

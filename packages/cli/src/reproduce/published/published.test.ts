@@ -38,8 +38,8 @@ async function checkpointOf(name: string): Promise<string> {
 
 function inputOf(place: string, out: string, notes: string[] = []): PublishedInput {
   return {
-    preset: "smoke", seed: 3, checkpoint: { name: place, place }, folder: join(folder, out), fromScratch: false, device, methods: ["state-passing", "tbtt"],
-    signal: new AbortController().signal, note: (line) => notes.push(line), show: async () => {},
+    preset: "smoke", seed: 3, checkpoint: { name: place, place }, folder: join(folder, out), fromScratch: false, device,
+    methods: ["state-passing", "tbtt"], signal: new AbortController().signal, note: (line) => notes.push(line), show: async () => {},
   };
 }
 

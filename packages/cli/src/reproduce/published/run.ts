@@ -50,8 +50,8 @@ async function sayEstimate(
   const { training, measuring, bytes: most } = await estimate(device, model, parameters, settings);
   signal.throwIfAborted();
   const trained = compared.filter((method) => method !== "base").length;
-  note(`${checkpoint.name}: ${model.family}; measured to ${count(Math.max(...lengths))} tokens, ${counted(trained, "model")} trained on from it `
-    + `(${count(steps)} steps of ${counted(batch * microBatches, "sequence")} of ${count(trainLength)} tokens), and measured`);
+  note(`${checkpoint.name}: ${model.family}; measured to ${count(Math.max(...lengths))} tokens, ${counted(trained, "model")} trained on `
+    + `from it (${count(steps)} steps of ${counted(batch * microBatches, "sequence")} of ${count(trainLength)} tokens), and measured`);
   note(`about ${duration(trained * training + (trained + 1) * measuring)} on this machine: ${duration(measuring)} to measure a model, `
     + `${duration(training)} to train one; ${bytes(most)} of memory for tensors. Ctrl-C stops, and the same command goes on`);
 }
