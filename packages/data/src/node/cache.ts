@@ -158,7 +158,7 @@ async function removeStale(folder: string): Promise<void> {
 }
 
 /** Throws `E_IO` when a disk has not so many bytes of room beside what is to be left. */
-async function checkRoom(folder: string, needed: number): Promise<void> {
+export async function checkRoom(folder: string, needed: number): Promise<void> {
   const found = await statfs(folder).catch(() => undefined);
   if (!found || found.blocks === 0) return; // a file system that does not say: the write does
   const [free, left] = [found.bavail * found.bsize, Math.min(LEFT.bytes, found.blocks * found.bsize * LEFT.share)];

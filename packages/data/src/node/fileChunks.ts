@@ -1,6 +1,7 @@
 /** A file's bytes from its beginning to its end, in pieces. */
+import { closeSync, openSync, readSync } from "node:fs";
 import { open } from "node:fs/promises";
-import { check, LenggenError } from "@lenggen/kernels";
+import { check } from "@lenggen/kernels";
 import { fileError } from "@lenggen/kernels/node";
 
 const CHUNK = 1 << 20;
@@ -10,8 +11,10 @@ export type Chunks = AsyncIterable<Uint8Array>;
 
 /** Reads a file in pieces, and knows how far it is. */
 export class FileChunks implements AsyncIterable<Uint8Array> {
-  /** Bytes that were given out so far. */
+  /** Bytes that were read so far. */
   read = 0;
+  /** Bytes that will be, where that is not all of the file. */
+  total: number | undefined;
 
   constructor(
     readonly path: string,
@@ -23,7 +26,7 @@ export class FileChunks implements AsyncIterable<Uint8Array> {
       const handle = await open(this.path, "r");
       try {
         for (;;) {
-          check(!this.signal?.aborted, "E_INTERRUPTED", () => "the reading of the text was interrupted");
+          this.checkSignal();
           const bytes = new Uint8Array(CHUNK);
           const { bytesRead } = await handle.read(bytes, 0, CHUNK, null);
           if (bytesRead === 0) return;
@@ -34,8 +37,32 @@ export class FileChunks implements AsyncIterable<Uint8Array> {
         await handle.close();
       }
     } catch (error) {
-      if (error instanceof LenggenError) throw error;
       throw fileError("read", this.path, error);
     }
+  }
+  /** The same without waiting, for readers that can't. */
+  *chunksAtOnce(): Generator<Uint8Array, void, undefined> {
+    try {
+      const handle = openSync(this.path, "r");
+      try {
+        for (;;) {
+          this.checkSignal();
+          const bytes = new Uint8Array(CHUNK);
+          const length = readSync(handle, bytes, 0, CHUNK, null);
+          if (length === 0) return;
+          this.read += length;
+          yield bytes.subarray(0, length);
+        }
+      } finally {
+        closeSync(handle);
+      }
+    } catch (error) {
+      throw fileError("read", this.path, error);
+    }
+  }
+
+  /** Throws `E_INTERRUPTED` when the reading is to stop. */
+  checkSignal(): void {
+    check(!this.signal?.aborted, "E_INTERRUPTED", () => "the reading of the text was interrupted");
   }
 }

@@ -147,7 +147,7 @@ function fieldsOf(record: object, before = "", depth = 0): string[] {
 }
 
 /** Says that there is no field of that name, and which there are. */
-function missing(field: string, names: readonly string[]): string {
+export function missing(field: string, names: readonly string[]): string {
   const listed = names.slice(0, LISTED).join(", ") + (names.length > LISTED ? ` and ${names.length - LISTED} more` : "");
   return `there is no field "${field}"${nearest(field, names)}; ${names.length === 0 ? "there is none at all" : `there are ${listed}`}`;
 }

@@ -44,8 +44,15 @@ export async function unpacked(path: string, kind: FileKind, field: string, opti
 
 /** The documents of a file, in pieces. */
 function piecesOf(file: FileChunks, { packing, content }: FileKind, field: string): AsyncIterable<Piece> {
-  const chunks: Chunks = packing === "gzip" ? gunzipped(file) : file;
+  if (content === "parquet") return loaded(async () => (await import("./parquet")).parquetColumn(file, field));
+  const chunks = packing === "zstd" ? loaded(async () => (await import("./zstd")).unzstd(file))
+    : packing === "gzip" ? gunzipped(file) : file;
   return content === "lines" ? jsonLines(chunks, file.path, field) : oneDocument(chunks);
+}
+
+/** What a reader gives that is loaded only when there is something to read: its libraries take time. */
+async function* loaded<T>(load: () => Promise<AsyncIterable<T>>): AsyncGenerator<T, void, undefined> {
+  yield* await load();
 }
 
 async function* oneDocument(chunks: Chunks): AsyncGenerator<Piece, void, undefined> {
@@ -67,7 +74,8 @@ async function* entryOf(
     for (const start of piece.starts) starts.push(bytes + start);
     bytes += piece.bytes.length;
     if (piece.bytes.length > 0) yield piece.bytes;
-    onProgress?.({ path, done: file.read, total: content.size, kind: "work", note: `${Math.round(bytes / 2 ** 20)} MiB of text` });
+    const note = `${Math.round(bytes / 2 ** 20)} MiB of text`;
+    onProgress?.({ path, done: file.read, total: file.total ?? content.size, kind: "work", note });
   }
   check(bytes > 0, "E_TEXT", () => `${path}: holds no ${starts.length === 0 ? "record" : "text, only empty documents"}`);
   await content.checkUnchanged();
