@@ -7,6 +7,7 @@ import { LenggenError, nearest } from "@lenggen/kernels";
 import { Command, CommanderError } from "commander";
 import { type CommandSpec, type CommonOptions, Devices, type SavingOptions } from "./command";
 import { bench } from "./commands/bench";
+import { convert } from "./commands/convert";
 import { doctor } from "./commands/doctor";
 import { evaluate } from "./commands/eval";
 import { generateText } from "./commands/generate";
@@ -20,7 +21,7 @@ import { wholeNumber } from "./parse";
 import { EXIT, exitCodeOf, UsageError } from "./usage";
 import { version } from "./package";
 
-const COMMANDS: readonly CommandSpec[] = [doctor, train, postTrain, evaluate, generateText, bench, reproduce];
+const COMMANDS: readonly CommandSpec[] = [doctor, train, postTrain, evaluate, generateText, convert, bench, reproduce];
 
 /** Runs the command line `argv` (without node and script) and sets the process's exit code. Never throws. */
 export async function main(argv: readonly string[]): Promise<void> {

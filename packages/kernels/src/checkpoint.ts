@@ -81,7 +81,7 @@ function tensors(names: readonly string[]): string {
 
 /** A model's parameters in a file, by their own names, shapes and order, whatever the file's layout calls them and however it has them. */
 export interface ParametersInFile {
-  /** Those that are there. Of one that stands in another form, offset and length are those of the tensor that holds it. */
+  /** Those that are there. One that stands in another form has its own shape, and the type of the tensor that holds it. */
   readonly weights: Pick<Safetensors, "tensors" | "load">;
   /** What the file calls each of them. */
   readonly names: ReadonlyMap<string, string>;

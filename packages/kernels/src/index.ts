@@ -52,6 +52,9 @@ export type { HostRandom, Key } from "./random";
 // Files
 export { encodeSafetensors, openSafetensors } from "./safetensors";
 export { allBy } from "./tensorFile";
+export type { TensorFile } from "./tensorFile";
+export { rewriteSafetensors } from "./rewrite";
+export type { FloatFileDType, RewriteOptions, Rewritten } from "./rewrite";
 export type { FileTensor, Safetensors, WriteDType } from "./safetensors";
 export { openWeights, openWeightsFile, SAFETENSORS, WEIGHTS_FILE, WEIGHTS_INDEX } from "./weights";
 export type { Weights, WeightsFormat } from "./weights";

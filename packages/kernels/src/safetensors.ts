@@ -197,13 +197,16 @@ export async function readSlice(tensor: Tensor, start: number, count: number) {
   }
 }
 
-interface WriteEntry {
+/** What the header says of a tensor. */
+export interface WriteEntry {
   readonly path: string;
   readonly shape: Shape;
-  readonly type: WritableDType;
+  /** A type of which {@link bitsOf} knows the size. */
+  readonly type: string;
 }
 
-function encodeHeader(entries: readonly WriteEntry[], metadata: Readonly<Record<string, string>>): Uint8Array {
+/** The header of a file with these tensors, in this order; their bytes follow it without a gap. Throws `E_ARGUMENT`. */
+export function encodeHeader(entries: readonly WriteEntry[], metadata: Readonly<Record<string, string>>): Uint8Array {
   const header: [string, unknown][] = [];
   for (const [name, text] of Object.entries<unknown>(metadata)) {
     check(typeof text === "string", "E_ARGUMENT",
@@ -215,7 +218,7 @@ function encodeHeader(entries: readonly WriteEntry[], metadata: Readonly<Record<
   for (const { path, shape, type } of entries) {
     check(!names.has(path), "E_ARGUMENT", () => `encodeSafetensors: two tensors are named ${quote(path)}, or the name is reserved`);
     names.add(path);
-    const end = begin + sizeOf(shape) * FILE_DTYPES[type].BYTES_PER_ELEMENT;
+    const end = begin + (sizeOf(shape) * bitsOf(type)!) / 8;
     header.push([path, { dtype: type, shape, data_offsets: [begin, end] }]);
     begin = end;
   }

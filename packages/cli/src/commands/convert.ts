@@ -1,0 +1,84 @@
+import { readdir, stat } from "node:fs/promises";
+import { check } from "@lenggen/kernels";
+import { openWeightsIn } from "@lenggen/kernels/node";
+import { CHECKPOINT_HELP, configOf, findCheckpoint } from "../checkpoints";
+import type { CommandSpec, Context } from "../command";
+import { TARGETS, targetOf } from "../convert/targets";
+import { bytes, counted, duration } from "../format";
+import { oneOf } from "../parse";
+import { Progress } from "../progress";
+
+interface Options {
+  readonly dtype?: string;
+  readonly overwrite: boolean;
+}
+
+const MIB = 1 << 20;
+const DTYPES = [...new Set(TARGETS.flatMap(({ dtypes }) => dtypes))];
+
+export const convert: CommandSpec = {
+  name: "convert",
+  summary: "Write a checkpoint of any form as safetensors: whole or not at all, in little memory, whatever its size.",
+  examples: [
+    "lenggen convert pytorch_model/ safe/",
+    "lenggen convert RWKV-x070-World.pth rwkv7.safetensors --dtype f16",
+    "lenggen convert hf:state-spaces/mamba2-130m mamba2-130m/",
+  ],
+  define: (command) =>
+    command
+      .argument("<checkpoint>", CHECKPOINT_HELP)
+      .argument("<to>", `what to write, told by its ending: ${TARGETS.map(({ extension, meaning }) =>
+        (extension ? `*${extension}, ${meaning}` : meaning)).join("; ")}`)
+      .option("--dtype <type>", `round the floats to it: ${DTYPES.join(", ")}; each keeps its type unless given`)
+      .option("--overwrite", "replace what is there already", false),
+  async run(context, [from, to], given) {
+    const { dtype, overwrite } = given as unknown as Options;
+    const target = targetOf(to!);
+    if (dtype !== undefined) oneOf("--dtype", target.dtypes)(dtype);
+    const checkpoint = await findCheckpoint(from!, context);
+    check(overwrite || !(await exists(to!)), "E_EXISTS", () => `${to} is there already; choose another name, or give --overwrite`);
+    const weights = await openWeightsIn(checkpoint);
+    const { out } = context;
+    const begun = performance.now();
+    const bar = progressOf(context);
+    try {
+      const written = await target.write({
+        checkpoint, weights, config: await configOf(checkpoint), to: to!, dtype, counted: bar.counted, note: (line) => out.note(line),
+      });
+      bar.finish();
+      const seconds = (performance.now() - begun) / 1000;
+      const { files, types, bytes: size } = written;
+      const kinds = Object.entries(types).map(([type, number]) => `${type} ${number}`).join(", ");
+      const tensors = counted(Object.values(types).reduce((a, b) => a + b, 0), "tensor");
+      out.print(`${checkpoint} -> ${to}: ${tensors} (${kinds}), ${bytes(size)} in ${duration(seconds)}`);
+      for (const file of files) out.print(`  ${file}`);
+      out.document({ checkpoint, to, files, types, bytes: size, seconds });
+    } finally {
+      bar.finish();
+      await weights.close();
+    }
+  },
+};
+
+/** A bar for chunks that pass. */
+function progressOf({ signal }: Context) {
+  let progress: Progress | undefined;
+  return {
+    async *counted(chunks: AsyncIterable<Uint8Array>, size: number) {
+      let done = 0;
+      progress = new Progress("writing", Math.ceil(size / MIB), { unit: "MiB" });
+      for await (const chunk of chunks) {
+        signal.throwIfAborted();
+        yield chunk;
+        progress.update(Math.floor((done += chunk.length) / MIB));
+      }
+    },
+    finish: () => progress?.finish(),
+  };
+}
+
+/** Whether something would be overwritten: an empty folder is nothing. */
+async function exists(path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  return found !== undefined && (!found.isDirectory() || (await readdir(path)).length > 0);
+}

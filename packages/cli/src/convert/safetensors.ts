@@ -1,0 +1,74 @@
+/** Checkpoints as safetensors: one file, or a folder with it, `config.json` and the tokenizer. */
+import { randomUUID } from "node:crypto";
+import { readdir, readFile, rename, rm, rmdir, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { type FloatFileDType, rewriteSafetensors, WEIGHTS_FILE } from "@lenggen/kernels";
+import { fileError, makeFolder, syncFolder, writeWhole } from "@lenggen/kernels/node";
+import type { Conversion, Target, Written } from "./target";
+
+/** What belongs to a checkpoint beside its weights, and is copied as it is. */
+const BESIDE = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+  "added_tokens.json", "vocab.json", "merges.txt"];
+
+const TYPES = { f32: "F32", f16: "F16", bf16: "BF16" } as const satisfies Readonly<Record<string, FloatFileDType>>;
+const dtypes = Object.keys(TYPES);
+
+/** One file of weights. */
+export const safetensorsFile: Target = {
+  extension: ".safetensors",
+  meaning: "one file of safetensors, with the weights alone",
+  dtypes,
+  async write(conversion) {
+    await makeFolder(dirname(resolve(conversion.to)));
+    return writeWeights(conversion, conversion.to);
+  },
+};
+
+/** A folder that any program takes as a checkpoint. It appears whole; in one that is there already, each file does. */
+export const safetensorsFolder: Target = {
+  extension: "",
+  meaning: `a folder with ${WEIGHTS_FILE}, config.json and the tokenizer, if there is one`,
+  dtypes,
+  async write(conversion) {
+    const { to, config, checkpoint, note } = conversion;
+    if (config === undefined) note(`${checkpoint} has no config.json, nor has ${to}: what the model is, is found from its weights`);
+    if (await isFilled(to)) return writeInto(conversion, to);
+    const beside = join(dirname(resolve(to)), `.${basename(resolve(to))}.${randomUUID()}.partial`);
+    await makeFolder(beside);
+    try {
+      const written = await writeInto(conversion, beside);
+      await rmdir(to).catch(() => {}); // an empty one
+      await rename(beside, to);
+      await syncFolder(dirname(resolve(to)));
+      return { ...written, files: written.files.map((file) => join(to, basename(file))) };
+    } catch (error) {
+      await rm(beside, { recursive: true, force: true });
+      throw fileError("written", to, error);
+    }
+  },
+};
+
+/** Writes weights and what belongs to them, each file whole or not at all. */
+async function writeInto(conversion: Conversion, folder: string): Promise<Written> {
+  const { checkpoint } = conversion;
+  const written = await writeWeights(conversion, join(folder, WEIGHTS_FILE));
+  const from = resolve((await stat(checkpoint)).isDirectory() ? checkpoint : dirname(checkpoint));
+  if (from === resolve(folder)) return written;
+  const there = await readdir(from);
+  const beside = BESIDE.filter((name) => there.includes(name));
+  for (const name of beside) await writeWhole(join(folder, name), [await readFile(join(from, name))]);
+  return { ...written, files: [...written.files, ...beside.map((name) => join(folder, name))] };
+}
+
+async function writeWeights({ weights, dtype, counted }: Conversion, path: string): Promise<Written> {
+  const { size, tensors, chunks } = rewriteSafetensors(weights, dtype === undefined ? {} : { dtype: TYPES[dtype as keyof typeof TYPES] });
+  await writeWhole(path, counted(chunks, size));
+  const types: Record<string, number> = {};
+  for (const { type } of tensors) types[type] = (types[type] ?? 0) + 1;
+  return { files: [path], bytes: size, types };
+}
+
+/** Whether there is a folder with anything in it. */
+function isFilled(path: string): Promise<boolean> {
+  return readdir(path).then((names) => names.length > 0, () => false);
+}

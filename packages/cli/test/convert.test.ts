@@ -1,0 +1,120 @@
+/** `lenggen convert`, with what is published as PyTorch's files where the shared data has some. */
+import { existsSync } from "node:fs";
+import { copyFile, mkdir, readdir, readFile, truncate, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { lenggen, start } from "./lenggen";
+import { trainBase, type Workplace, workplace } from "./trained";
+
+const GOLDENS = fileURLToPath(new URL("../../../../shared/data/goldens/ckpt/", import.meta.url));
+
+let place: Workplace;
+const at = (...names: string[]) => join(place.folder, ...names);
+beforeAll(async () => {
+  place = await workplace();
+  await trainBase(place);
+});
+afterAll(() => place.remove());
+
+const convert = (...args: string[]) => lenggen(["convert", ...args], { cwd: place.folder });
+
+/** Runs a conversion that must fail, and checks that nothing is left of it. */
+async function fails(args: readonly string[], code: number, message: RegExp): Promise<void> {
+  const before = await readdir(place.folder);
+  const result = await convert(...args);
+  expect([result.code, result.error]).toEqual([code, expect.stringMatching(message)]);
+  expect(await readdir(place.folder)).toEqual(before);
+}
+
+async function loss(checkpoint: string): Promise<unknown> {
+  const { stdout, stderr } = await lenggen(["eval", "loss-by-position", "--checkpoint", checkpoint, "--text", "book.txt", "--lengths", "64",
+    "--train-length", "32", "--json"], { cwd: place.folder });
+  if (stdout === "") throw new Error(stderr);
+  return (JSON.parse(stdout) as { result: unknown }).result;
+}
+
+describe("a run", () => {
+  it("becomes a folder with the same weights and configuration, which is evaluated to the same numbers", async () => {
+    const { code, stdout } = await convert("runs/base", "out/model", "--json");
+    expect(code).toBe(0);
+    const { files, types } = JSON.parse(stdout) as { files: string[]; types: object };
+    expect(files).toEqual([join("out/model", "model.safetensors"), join("out/model", "config.json")]);
+    expect(Object.keys(types)).toEqual(["F32"]);
+    expect((await readdir(at("out"))).sort()).toEqual(["model"]);
+    const from = at("runs", "base", "checkpoints", "step-6");
+    expect(await readFile(at("out", "model", "config.json"))).toEqual(await readFile(join(from, "config.json")));
+    expect(await loss("out/model")).toEqual(await loss("runs/base"));
+  });
+
+  it("becomes one file of another type", async () => {
+    const { code, stdout } = await convert("runs/base", "out/half.safetensors", "--dtype", "f16");
+    const said = /^\S+step-6 -> out\/half\.safetensors: \d+ tensors \(F16 \d+\), [\d.]+ KiB in/;
+    expect([code, stdout]).toEqual([0, expect.stringMatching(said)]);
+    await copyFile(at("runs", "base", "checkpoints", "step-6", "config.json"), at("out", "config.json"));
+    expect(JSON.stringify(await loss("out/half.safetensors"))).toMatch(/\d/);
+  });
+
+  it("replaces only what it is told to", async () => {
+    await mkdir(at("taken"));
+    await writeFile(at("taken", "notes.txt"), "kept");
+    await fails(["runs/base", "taken"], 1, /taken is there already; choose another name, or give --overwrite \[E_EXISTS\]/);
+    for (let times = 0; times < 2; times++) expect((await convert("runs/base", "taken", "--overwrite")).code).toBe(0);
+    expect((await readdir(at("taken"))).sort()).toEqual(["config.json", "model.safetensors", "notes.txt"]);
+    const weights = await readFile(at("taken", "model.safetensors"));
+    expect((await convert("taken", "taken", "--overwrite")).code).toBe(0); // from where it goes to
+    expect(await readFile(at("taken", "model.safetensors"))).toEqual(weights);
+    await mkdir(at("empty"));
+    expect((await convert("runs/base", "empty/")).code).toBe(0);
+  });
+});
+
+describe("what can't be converted", () => {
+  it("is said, and leaves nothing", async () => {
+    await writeFile(at("evil.pth"), "\u0002cbuiltins\nprint\n(X\u0005\u0000\u0000\u0000hellotR.");
+    await writeFile(at("evil.pth"), Buffer.concat([Buffer.of(0x80), await readFile(at("evil.pth"))]));
+    await fails(["evil.pth", "new"], 1, /evil\.pth: its pickle names "builtins\.print", .*\[E_FORMAT\]/);
+    await copyFile(at("runs", "base", "checkpoints", "step-6", "model.safetensors"), at("cut.safetensors"));
+    await truncate(at("cut.safetensors"), 4000);
+    await fails(["cut.safetensors", "new"], 1, /cut\.safetensors.*cut short \[E_FORMAT\]/);
+    await fails(["absent", "new"], 1, /checkpoint absent: there is no such folder or file \[E_MISSING\]/);
+    await fails(["runs/base", "new.onnx"], 2, /no form of checkpoints is named "\.onnx".*\.safetensors \[E_UNKNOWN_NAME\]/);
+    await fails(["runs/base", "new", "--dtype", "f61"], 2, /no --dtype is named "f61" \(did you mean "f32"\?\)/);
+    await writeFile(at("text"), "");
+    await fails(["runs/base", "text/new"], 1, /\[E_IO\]/);
+  });
+
+  it("is left when it is interrupted", async () => {
+    // Large enough to be met: 1.5 GB of zeros that no disk has to hold.
+    const size = 1.5e9;
+    const header = Buffer.from(JSON.stringify({ a: { dtype: "U8", shape: [size], data_offsets: [0, size] } }));
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(header.length));
+    await writeFile(at("large.safetensors"), Buffer.concat([length, header]));
+    await truncate(at("large.safetensors"), 8 + header.length + size);
+    const before = await readdir(place.folder);
+    const running = start(["convert", "large.safetensors", "large"], { cwd: place.folder });
+    while ((await readdir(place.folder)).length === before.length) await new Promise((resolve) => setTimeout(resolve, 5));
+    running.process.kill("SIGINT");
+    expect((await running.finished).code).toBe(130);
+    expect(await readdir(place.folder)).toEqual(before);
+  });
+});
+
+const missing = !existsSync(join(GOLDENS, "misc.pt"));
+if (missing) console.warn("conversions of PyTorch's files do not run: the shared data (data/goldens) does not lie beside the repository");
+
+describe.skipIf(missing)("PyTorch's files", () => {
+  const names = ["mamba2-fp16", "mamba2-bf16", "mamba2-strided", "mamba2-legacy", "mamba2-sharded"];
+  it.each(names)("%s becomes what gives the same numbers", async (name) => {
+    const { code, stderr } = await convert(join(GOLDENS, name), name);
+    expect([code, stderr]).toEqual([0, ""]);
+    expect(await loss(name)).toEqual(await loss(join(GOLDENS, name)));
+  });
+
+  it("without a configuration stay without one, and that is said", async () => {
+    const { code, stderr } = await convert(join(GOLDENS, "rwkv7-tiny.pth"), "rwkv");
+    expect([code, stderr]).toEqual([0, expect.stringMatching(/rwkv7-tiny\.pth has no config\.json, nor has rwkv/)]);
+    expect(await readdir(at("rwkv"))).toEqual(["model.safetensors"]);
+  });
+});
