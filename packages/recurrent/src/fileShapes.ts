@@ -1,14 +1,6 @@
 /** Configurations from the names and shapes of a file of weights, of which nothing is trusted but that they are names and shapes. */
 import { check, quote, type Safetensors, type Shape, showShape } from "@lenggen/kernels";
 
-/** What a family reads from names and shapes. */
-export interface ReadFromShapes {
-  /** A configuration, in the form of the layout that the file is in. */
-  readonly config: Readonly<Record<string, unknown>>;
-  /** What it says that shapes can't tell, in words: "1 group of B and C". */
-  readonly assumed: readonly string[];
-}
-
 /** The shapes of a file by its names, where `what` (the family) is looked for. */
 export class FileShapes {
   readonly #tensors: Safetensors["tensors"];

@@ -1,41 +1,47 @@
 /**
- * What Mamba-1 and Mamba-2 share: layers of one mixer each behind norms, and checkpoints for two programs, mamba_ssm (2.2 and later) and
- * transformers (4 and 5), which want different fields in `config.json` and different names in the file of weights. Which one a checkpoint
- * is for, its `config.json` tells by its fields.
+ * What Mamba-1 and Mamba-2 share: layers of one mixer each behind norms, and checkpoints for three programs, mamba_ssm (2.2 and later),
+ * transformers (4 and 5) and flash-linear-attention, which want different fields in `config.json` and different names in the file of
+ * weights. Which one a checkpoint is for, its `config.json` tells by its fields.
  *
  *   mamba_ssm     `MambaConfig(**json)` takes the fields of its dataclass and no others; `load_state_dict` wants the output matrix
  *                 also where it is the embedding.
  *   transformers  names the embedding `backbone.embeddings.weight`, has as many tokens as the embedding has rows, and (5) tells whole
  *                 numbers from others by their point.
+ *   fla           names and sizes as transformers, fields of its own for the rest; output and embedding are two matrices unless told.
  */
 import { check, type CheckpointForm, type Parameters, saveModel, type SequenceModel } from "@lenggen/kernels";
 import {
   type Block, decoder, matrix, normalInit, parameter, type ParameterSet, prefixed, rmsNormBlock, type Specs, type StateParts,
 } from "@lenggen/kernels/nn";
+import { checkLayout, keptFields, type LayoutOption, pythonText } from "./layouts";
 
-/** The programs whose forms of `config.json` there are: https://github.com/state-spaces/mamba, and Hugging Face's transformers. */
-export type MambaLayout = "mamba_ssm" | "transformers";
+/**
+ * The programs whose forms of `config.json` there are: https://github.com/state-spaces/mamba, Hugging Face's transformers, and
+ * https://github.com/fla-org/flash-linear-attention.
+ */
+export type MambaLayout = (typeof MAMBA_LAYOUTS)[number];
+export const MAMBA_LAYOUTS = ["mamba_ssm", "transformers", "fla"] as const;
 
 /** How a model is saved. */
-export interface MambaLayouts {
-  /**
-   * The program whose checkpoints the model is saved as: `mamba_ssm` or `transformers`; unless given, that of the configuration's form.
-   * With one given, settings that this program has no field for are refused (`E_CONFIG`); without, they are written for lenggen to read.
-   */
-  readonly layout?: MambaLayout;
-}
+export type MambaLayouts = LayoutOption<MambaLayout>;
 
-/** The only parameter that the two call differently, and the one that mamba_ssm writes twice where it is tied. */
-const EMBEDDING = { own: "backbone.embedding.weight", transformers: "backbone.embeddings.weight" };
-const HEAD = "lm_head.weight";
+/** The only parameter that they call differently, and the one that mamba_ssm writes twice where it is tied. */
+export const EMBEDDING = {
+  own: "backbone.embedding.weight", transformers: "backbone.embeddings.weight", fla: "backbone.embeddings.weight",
+} as const;
+export const HEAD = "lm_head.weight";
 
 /** The epsilon of mamba_ssm's norms, which has no field there. */
 export const NORM_EPS = 1e-5;
 
-/** Which of the two published forms a configuration is in: that of mamba_ssm has a `d_model`, and no `model_type` of its own. */
+/**
+ * Which of the published forms a configuration is in: that of mamba_ssm has a `d_model`, and no `model_type` of its own; that of
+ * flash-linear-attention calls the epsilon of norms `norm_eps`.
+ */
 export function layoutOf(json: unknown): MambaLayout {
   if (json === null || typeof json !== "object") return "mamba_ssm";
-  return "hidden_size" in json || ("model_type" in json && !("d_model" in json)) ? "transformers" : "mamba_ssm";
+  if (!("hidden_size" in json || ("model_type" in json && !("d_model" in json)))) return "mamba_ssm";
+  return "norm_eps" in json || "fuse_norm" in json ? "fla" : "transformers";
 }
 
 /** The next multiple of a number. */
@@ -82,27 +88,27 @@ export function mambaDecoder<P extends Specs, S extends StateParts>(c: MambaSize
   });
 }
 
-/** What the two programs read, as a family writes it. */
+/** What the programs read, as a family writes it. */
 export interface MambaForms {
   /** The fields of mamba_ssm's `MambaConfig`. */
   readonly mambaSsm: Readonly<Record<string, unknown>>;
   /** The fields of transformers' configuration, beside special tokens and those of {@link transformersPadding}. */
   readonly transformers: Readonly<Record<string, unknown>>;
-  /** Those among them whose whole numbers need a point: transformers 5 refuses an int where a float belongs. */
+  /** The fields of flash-linear-attention's, likewise. */
+  readonly fla: Readonly<Record<string, unknown>>;
+  /** Those among both whose whole numbers need a point: transformers 5 refuses an int where a float belongs. */
   readonly floats: readonly string[];
 }
 
-/** The files of a model for one of the programs. `tokens`: special tokens of a configuration of transformers, which are kept. */
+/** The files of a model for one of the programs. `json`: a configuration in its form, whose special tokens and the like are kept. */
 export function checkpointForm<S extends Specs>(
-  forms: MambaForms, parameters: ParameterSet<S>, layout: MambaLayout, tokens: Readonly<Record<string, unknown>> = {},
+  forms: MambaForms, parameters: ParameterSet<S>, layout: MambaLayout, json?: unknown,
 ): CheckpointForm {
-  const forTransformers = layout === "transformers";
-  const noTokens = { bos_token_id: null, eos_token_id: null, pad_token_id: null };
-  return {
-    config: forTransformers ? pythonText({ ...noTokens, ...tokens, ...forms.transformers }, forms.floats)
-      : `${JSON.stringify(forms.mambaSsm, null, 2)}\n`,
-    ...parameters.files(layout, { copies: !forTransformers }),
-  };
+  const files = parameters.files(layout, { copies: layout === "mamba_ssm" });
+  if (layout === "mamba_ssm") return { config: `${JSON.stringify(forms.mambaSsm, null, 2)}\n`, ...files };
+  if (layout === "fla") return { config: pythonText({ ...keptFields(json), ...forms.fla }, forms.floats), ...files };
+  const tokens = { bos_token_id: null, eos_token_id: null, pad_token_id: null, ...specialTokens(json) };
+  return { config: pythonText({ ...tokens, ...forms.transformers }, forms.floats), ...files };
 }
 
 /** What transformers has no fields for, keeps in its configuration, and gives back to us. */
@@ -114,19 +120,8 @@ export function transformersPadding(c: { vocabulary: number; paddedVocabulary: n
 }
 
 /** Special tokens, which transformers has in `config.json` and which nothing here depends on. */
-export function specialTokens(json: object): Readonly<Record<string, unknown>> {
-  return Object.fromEntries(Object.entries(json).filter(([name]) => /^(?:bos|eos|pad)_token_id$/.test(name)));
-}
-
-/** Throws `E_CONFIG` for a model of which a program would compute something else: `reasonAgainst` a layout says why. */
-export function checkLayout(layout: MambaLayout, reasonAgainst: (layout: MambaLayout) => string | undefined): void {
-  check(layout === "mamba_ssm" || layout === "transformers", "E_ARGUMENT",
-    () => `layout must be "mamba_ssm" or "transformers", not ${JSON.stringify(layout)}`);
-  const other = layout === "transformers" ? "mamba_ssm" : "transformers";
-  const [reason, otherReason] = [reasonAgainst(layout), reasonAgainst(other)];
-  check(reason === undefined, "E_CONFIG", () =>
-    `config: the model can't be saved for ${layout}: ${reason}; `
-      + (otherReason === undefined ? `it can for ${other}` : `nor for ${other}: ${otherReason}`));
+function specialTokens(json: unknown): Readonly<Record<string, unknown>> {
+  return json === null || typeof json !== "object" ? {} : Object.fromEntries(Object.entries(json).filter(([name]) => /^(?:bos|eos|pad)_token_id$/.test(name)));
 }
 
 /**
@@ -138,22 +133,6 @@ export function saveFor(
   program: { reasonAgainst(layout: MambaLayout): string | undefined; form(layout: MambaLayout): CheckpointForm },
 ): { config: string; weights: AsyncIterable<Uint8Array> } {
   if (layout === undefined) return saveModel(model, parameters);
-  checkLayout(layout, program.reasonAgainst);
+  checkLayout(layout, MAMBA_LAYOUTS, program.reasonAgainst);
   return saveModel(layout === model.layout ? model : { ...model, checkpoint: program.form(layout) }, parameters);
-}
-
-/** JSON as transformers writes it. */
-function pythonText(json: Readonly<Record<string, unknown>>, floats: readonly string[]): string {
-  const lines = Object.entries(json).map(([name, value]) =>
-    `  ${JSON.stringify(name)}: ${floats.includes(name) ? floatText(value as Floats) : JSON.stringify(value)}`);
-  return `{\n${lines.join(",\n")}\n}\n`;
-}
-
-type Floats = number | readonly number[];
-
-function floatText(value: Floats): string {
-  if (typeof value !== "number") return `[${value.map(floatText).join(", ")}]`;
-  if (value === Infinity) return '{"__float__": "Infinity"}';
-  const text = String(value);
-  return /^\d+$/.test(text) ? `${text}.0` : text;
 }

@@ -12,6 +12,7 @@ import {
   type Block, type Bound, decoder, matrix, normalInit, parameter, prefixed, rmsNormBlock, type ShortConvolution, shortConvolution, type
   StateOf, type StatePart, swiGluOfThree,
 } from "@lenggen/kernels/nn";
+import { keptFields } from "../layouts";
 import type { FlaSettings } from "./settings";
 
 /** The state of a layer: the mixer's matrix of keys and values, and the last inputs of the short convolutions where there are any. */
@@ -55,12 +56,22 @@ export function flaDecoder<P extends Parameters<typeof prefixed>[1]["parameters"
   });
 }
 
-/** Its files: a tied output matrix is stored once, and read under either name. */
+/**
+ * Its files: a tied output matrix is stored once, and read under either name. `json`: the configuration that the model came with, whose
+ * special tokens and the like are kept, and whose norms may not be fused with what follows, which has another name for one.
+ */
 export function flaCheckpoint(
-  config: Readonly<Record<string, unknown>>, parameters: ReturnType<typeof flaDecoder>["parameters"],
+  config: Readonly<Record<string, unknown>>, parameters: ReturnType<typeof flaDecoder>["parameters"], json: unknown,
 ): CheckpointForm {
-  return { config: `${JSON.stringify(config, null, 2)}\n`, ...parameters.files("fla", { copies: false }) };
+  const kept = keptFields(json);
+  return {
+    config: `${JSON.stringify({ ...kept, ...config }, null, 2)}\n`,
+    ...parameters.files(kept["fuse_norm"] === false ? UNFUSED : "fla", { copies: false }),
+  };
 }
+
+/** The layout of flash-linear-attention where norms are modules of their own. */
+export const UNFUSED = "unfused";
 
 /** q, k and v, each [B,T,D]. */
 export interface Projected {

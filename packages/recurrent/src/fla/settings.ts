@@ -35,6 +35,7 @@ export const FLA_FIELDS = {
   rms_norm_eps: optionalField(nullableField(numberField({ above: 0 }), null), null),
   tie_word_embeddings: optionalField(flagField(), false),
   attn: optionalField(noAttention, null),
+  attnres_block_size: optionalField(choiceField(null), null),
 };
 
 /** Fields that choose kernels, set lengths that nothing depends on, or add to the loss; and those of all of transformers. */

@@ -9,7 +9,7 @@ import {
   choiceField, type ConfigInput, type ConfigOptions, flagField, nullableField, optionalField, readConfig,
 } from "@lenggen/kernels/nn";
 import { count, expansion, FLA_FIELDS, FLA_IGNORED, FLA_MIXER, flaJson, type FlaSettings, flaSettings, layerCount } from "../fla/settings";
-import { checkRanges, DECAY_RANGE } from "../init";
+import { DECAY_RANGE } from "../init";
 
 /** Fields of one mixer. */
 export const GATED_DELTANET_MIXER = {
@@ -57,7 +57,6 @@ export function parseGatedDeltaNetConfig(json: unknown, options: ConfigOptions =
   const { num_heads: heads, num_v_heads: given, head_dim: keySize, expand_v: expand } = parsed;
   const valueHeads = given ?? heads;
   check(valueHeads % heads === 0, "E_CONFIG", () => `config: num_v_heads ${valueHeads} must be a multiple of num_heads ${heads}`);
-  checkRanges({ decay_init_range: parsed.decay_init_range });
   const valueSize = Math.round(keySize * expand);
   check(valueSize >= 1 && Math.abs(keySize * expand - valueSize) <= 1e-5 * valueSize, "E_CONFIG", () =>
     `config: expand_v ${expand} times head_dim ${keySize} is ${keySize * expand}; it must be a whole number`);

@@ -15,6 +15,7 @@ import {
 } from "@lenggen/kernels";
 import { type Block, type ConfigOptions, constantInit, elementsInit, matrix, normalInit, parameter } from "@lenggen/kernels/nn";
 import { convolutions, flaCheckpoint, flaDecoder, type FlaState, type FlaStateParts, headNorm, inHeads } from "../fla/decoder";
+import { aboutModel, headsOf, layersOfWidth } from "../layouts";
 import { inverseSoftplus, logUniform } from "../init";
 import { type GatedDeltaNetConfig, gatedDeltaNetJson, parseGatedDeltaNetConfig } from "./config";
 
@@ -28,6 +29,8 @@ const DT_RANGE = [1e-3, 0.1] as const;
 export interface GatedDeltaNet extends SequenceModel<FlaState> {
   readonly family: "gated_deltanet";
   readonly settings: GatedDeltaNetConfig;
+  /** The program that its checkpoints are for. */
+  readonly layout: "fla";
   readonly checkpoint: CheckpointForm;
 }
 
@@ -36,7 +39,9 @@ export function gatedDeltaNet(json: unknown, options: ConfigOptions = {}): Gated
   const settings = parseGatedDeltaNetConfig(json, options);
   const { parameters, ...parts } = flaDecoder(settings, gatedDeltaNetMixer(settings));
   const config = { ...gatedDeltaNetJson(settings) };
-  return { family: "gated_deltanet", settings, config, checkpoint: flaCheckpoint(config, parameters), ...parts };
+  const { valueHeads, keySize, valueSize } = settings;
+  const about = aboutModel("Gated DeltaNet", "fla", [layersOfWidth(settings), headsOf(valueHeads, keySize, valueSize)]);
+  return { family: "gated_deltanet", settings, config, layout: "fla", checkpoint: flaCheckpoint(config, parameters, json), about, ...parts };
 }
 
 /** Number of parameters. */

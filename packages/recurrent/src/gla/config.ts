@@ -10,7 +10,7 @@ import {
 import {
   count, expansion, FLA_FIELDS, FLA_IGNORED, FLA_MIXER, flaJson, type FlaSettings, flaSettings, headSize, layerCount,
 } from "../fla/settings";
-import { checkRanges, DECAY_RANGE } from "../init";
+import { DECAY_RANGE } from "../init";
 
 /** Fields of one mixer. */
 export const GLA_MIXER = {
@@ -63,7 +63,6 @@ export function parseGlaConfig(json: unknown, options: ConfigOptions = {}): GlaC
     `config: num_kv_heads ${pairs} must be num_heads ${heads} or null: keys and values that several heads share are not supported`);
   check(!(parsed.use_short_conv && parsed.share_conv_kernel), "E_CONFIG", () =>
     "config: share_conv_kernel with use_short_conv: one convolution for q, k and v is not supported; it must be false");
-  checkRanges({ decay_init_range: parsed.decay_init_range });
   return {
     ...flaSettings(parsed),
     heads,

@@ -14,7 +14,8 @@ import {
   type Parameters, type Safetensors, scale, type SequenceModel, softplus,
 } from "@lenggen/kernels";
 import { type Block, type ConfigOptions, constantInit, elementsInit, type Init, matrix, normalInit, parameter } from "@lenggen/kernels/nn";
-import { convolutions, flaCheckpoint, flaDecoder, type FlaState, type FlaStateParts, headNorm, inHeads } from "../fla/decoder";
+import { convolutions, flaCheckpoint, flaDecoder, type FlaState, type FlaStateParts, headNorm, inHeads, UNFUSED } from "../fla/decoder";
+import { aboutModel, headsOf, layersOfWidth } from "../layouts";
 import { inverseSoftplus, logUniform } from "../init";
 import { type GlaConfig, glaJson, parseGlaConfig } from "./config";
 
@@ -25,6 +26,8 @@ const [GATE_RANK, GATE_DIVISOR] = [16, 16];
 export interface Gla extends SequenceModel<FlaState> {
   readonly family: "gla";
   readonly settings: GlaConfig;
+  /** The program that its checkpoints are for. */
+  readonly layout: "fla";
   readonly checkpoint: CheckpointForm;
 }
 
@@ -33,7 +36,8 @@ export function gla(json: unknown, options: ConfigOptions = {}): Gla {
   const settings = parseGlaConfig(json, options);
   const { parameters, ...parts } = flaDecoder(settings, glaMixer(settings));
   const config = { ...glaJson(settings) };
-  return { family: "gla", settings, config, checkpoint: flaCheckpoint(config, parameters), ...parts };
+  const about = aboutModel("GLA", "fla", [layersOfWidth(settings), headsOf(settings.heads, settings.keySize, settings.valueSize)]);
+  return { family: "gla", settings, config, layout: "fla", checkpoint: flaCheckpoint(config, parameters, json), about, ...parts };
 }
 
 /** Number of parameters. */
@@ -78,7 +82,7 @@ export function glaMixer(c: GlaConfig) {
     decayOut: matrix("gk_proj.1.weight", [keys, GATE_RANK], normal),
     decayBias: parameter("gk_proj.1.bias", [keys], { init: decayBiasInit(c) }),
     out: matrix("o_proj.weight", [width, values], normal),
-    norm: parameter("g_norm_swish_gate.weight", [c.valueSize], { init: constantInit(1) }),
+    norm: parameter({ own: "g_norm_swish_gate.weight", [UNFUSED]: "g_norm.weight" }, [c.valueSize], { init: constantInit(1) }),
   };
   const block: Block<typeof parameters, FlaStateParts> = {
     parameters,

@@ -1,6 +1,6 @@
 /**
- * Mamba-1's configuration, read from either published form of `config.json`: that of state-spaces
- * (`d_model`, `ssm_cfg`, ...) or that of transformers (`hidden_size`, `state_size`, ...).
+ * Mamba-1's configuration, read from any published form of `config.json`: that of state-spaces (`d_model`, `ssm_cfg`, ...), of
+ * transformers (`hidden_size`, `state_size`, ...) or of flash-linear-attention (`hidden_size`, `norm_eps`, ...).
  *
  * Glossary (Gu & Dao 2023 -> here): D -> `width`, L -> `layers`, N -> `stateSize`, E·D -> `innerWidth`, R -> `stepRank` (of the projection
  * to step sizes), K -> `convolution` (kernel width).
@@ -12,7 +12,7 @@ import {
 } from "@lenggen/kernels/nn";
 import { checkRanges } from "../init";
 import {
-  count, expansion, kernel, MAMBA_SSM_FIELDS, MAMBA_SSM_IGNORED, positive, range, STEP_SIZES, TRANSFORMERS_MAMBA_FIELDS,
+  count, expansion, FLA_MAMBA_FIELDS, FLA_MAMBA_IGNORED, kernel, MAMBA_SSM_FIELDS, MAMBA_SSM_IGNORED, positive, range, STEP_SIZES, TRANSFORMERS_MAMBA_FIELDS,
 } from "../mambaFields";
 import { layoutOf, padded, transformersVocabulary } from "../mambaFiles";
 
@@ -100,13 +100,30 @@ const TRANSFORMERS = {
   ],
 };
 
+/** Fields of flash-linear-attention's `MambaConfig`. */
+const FLA = {
+  fields: {
+    model_type: choiceField("mamba"),
+    ...FLA_MAMBA_FIELDS,
+    state_size: optionalField(count, 16),
+    intermediate_size: optionalField(nullableField(count, null), null),
+    conv_kernel: optionalField(kernel, 4),
+    use_conv_bias: optionalField(choiceField(true), true),
+    dt_rank: optionalField(rank, "auto"),
+    dt_scale: optionalField(positive, 1),
+    dt_init_scheme: optionalField(inits, "random"),
+  },
+  ignored: FLA_MAMBA_IGNORED,
+};
+
 /** `config.json` in the state-spaces form; fields left out have the published defaults. */
 export type MambaJson = ConfigInput<typeof STATE_SPACES.fields>;
 
-/** Reads either published form. Throws `E_CONFIG` naming the field, its value and what it may be, or the field that there is none of. */
+/** Reads any published form. Throws `E_CONFIG` naming the field, its value and what it may be, or the field that there is none of. */
 export function parseMambaConfig(json: unknown, options: ConfigOptions = {}): MambaConfig {
-  return layoutOf(json) === "transformers" ? fromTransformers(readConfig(TRANSFORMERS, json, options))
-    : fromStateSpaces(readConfig(STATE_SPACES, json, options));
+  const layout = layoutOf(json);
+  if (layout === "transformers") return fromTransformers(readConfig(TRANSFORMERS, json, options));
+  return layout === "fla" ? fromFla(readConfig(FLA, json, options)) : fromStateSpaces(readConfig(STATE_SPACES, json, options));
 }
 
 function fromStateSpaces(json: ConfigOutput<typeof STATE_SPACES.fields>): MambaConfig {
@@ -129,15 +146,37 @@ function fromStateSpaces(json: ConfigOutput<typeof STATE_SPACES.fields>): MambaC
   }, ssm.dt_rank);
 }
 
-function fromTransformers(json: ConfigOutput<typeof TRANSFORMERS.fields>): MambaConfig {
-  const innerWidth = json.expand * json.hidden_size;
-  check(json.intermediate_size === null || json.intermediate_size === innerWidth, "E_CONFIG", () =>
-    `config: intermediate_size ${json.intermediate_size} must be expand·hidden_size = ${innerWidth}`);
+function fromFla(json: ConfigOutput<typeof FLA.fields>): MambaConfig {
   return derive({
     width: json.hidden_size,
     layers: json.num_hidden_layers,
     ...transformersVocabulary(json),
-    innerWidth,
+    innerWidth: innerWidthOf(json),
+    stateSize: json.state_size,
+    convolution: json.conv_kernel,
+    normEps: json.norm_eps,
+    tieEmbeddings: json.tie_word_embeddings,
+    dtRange: [json.dt_min, json.dt_max],
+    dtFloor: json.dt_init_floor,
+    dtInit: json.dt_init_scheme,
+    dtScale: json.dt_scale,
+    aRange: null,
+  }, json.dt_rank);
+}
+
+function innerWidthOf(json: { expand: number; hidden_size: number; intermediate_size: number | null }): number {
+  const innerWidth = json.expand * json.hidden_size;
+  check(json.intermediate_size === null || json.intermediate_size === innerWidth, "E_CONFIG", () =>
+    `config: intermediate_size ${json.intermediate_size} must be expand·hidden_size = ${innerWidth}`);
+  return innerWidth;
+}
+
+function fromTransformers(json: ConfigOutput<typeof TRANSFORMERS.fields>): MambaConfig {
+  return derive({
+    width: json.hidden_size,
+    layers: json.num_hidden_layers,
+    ...transformersVocabulary(json),
+    innerWidth: innerWidthOf(json),
     stateSize: json.state_size,
     convolution: json.conv_kernel,
     normEps: json.layer_norm_epsilon,
@@ -154,10 +193,10 @@ function fromTransformers(json: ConfigOutput<typeof TRANSFORMERS.fields>): Mamba
 const autoRank = (width: number): number => Math.ceil(width / 16);
 
 function derive(given: Omit<MambaConfig, "paddedVocabulary" | "stepRank">, stepRank: number | "auto"): MambaConfig {
-  const { innerWidth, width, aRange, dtRange } = given;
+  const { innerWidth, width, dtRange } = given;
   check(Number.isInteger(innerWidth), "E_CONFIG", () =>
     `config: expand ${innerWidth / width} times the model's width ${width} must be a whole number, and is ${innerWidth}`);
-  checkRanges({ "A_init_range": aRange, "dt_min, dt_max": dtRange });
+  checkRanges({ "dt_min, dt_max": dtRange });
   return {
     ...given,
     stepRank: stepRank === "auto" ? autoRank(width) : stepRank,

@@ -24,7 +24,8 @@ import {
   uniformInit,
 } from "@lenggen/kernels/nn";
 import { inverseSoftplus, logUniform } from "../init";
-import { checkLayout, checkpointForm, layoutOf, mambaDecoder, type MambaLayout, type MambaLayouts, specialTokens } from "../mambaFiles";
+import { aboutModel, checkLayout, layersOfWidth } from "../layouts";
+import { checkpointForm, layoutOf, MAMBA_LAYOUTS, mambaDecoder, type MambaLayout, type MambaLayouts } from "../mambaFiles";
 import { type MambaConfig, mambaJson, parseMambaConfig } from "./config";
 import { formsOf, reasonAgainst } from "./layout";
 
@@ -55,10 +56,10 @@ export interface Mamba extends SequenceModel<MambaState> {
 /** Options of {@link mamba}. */
 export interface MambaOptions extends MambaLayouts, ConfigOptions {}
 
-/** A model from a configuration in either published form (see config.ts). Throws `E_CONFIG`. */
+/** A model from a configuration in any published form (see config.ts). Throws `E_CONFIG`. */
 export function mamba(json: unknown, { layout: wanted, ...reading }: MambaOptions = {}): Mamba {
   const settings = parseMambaConfig(json, reading);
-  if (wanted !== undefined) checkLayout(wanted, (program) => reasonAgainst(settings, program));
+  if (wanted !== undefined) checkLayout(wanted, MAMBA_LAYOUTS, (program) => reasonAgainst(settings, program));
   const layout = wanted ?? layoutOf(json);
   const { parameters, ...parts } = mamba1Decoder(settings);
   return {
@@ -66,7 +67,8 @@ export function mamba(json: unknown, { layout: wanted, ...reading }: MambaOption
     settings,
     config: { ...mambaJson(settings) },
     layout,
-    checkpoint: checkpointForm(formsOf(settings), parameters, layout, specialTokens(json as object)),
+    about: aboutModel("Mamba-1", layout, [layersOfWidth(settings), `${settings.innerWidth} channels of ${settings.stateSize}`]),
+    checkpoint: checkpointForm(formsOf(settings), parameters, layout, layout === layoutOf(json) ? json : undefined),
     ...parts,
   };
 }

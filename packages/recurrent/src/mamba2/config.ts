@@ -1,6 +1,6 @@
 /**
- * Mamba-2's configuration, read from either published form of `config.json`: that of state-spaces
- * (`d_model`, `ssm_cfg`, ...) or that of transformers (`hidden_size`, `state_size`, ...).
+ * Mamba-2's configuration, read from any published form of `config.json`: that of state-spaces (`d_model`, `ssm_cfg`, ...), of
+ * transformers (`hidden_size`, `state_size`, ...) or of flash-linear-attention (`hidden_size`, `norm_eps`, ...).
  *
  * Glossary (Dao & Gu 2024 -> here): d -> `width`, L -> `layers`, N -> `stateSize`, P -> `headSize`,
  * H -> `heads`, G -> `groups`, expand·d -> `innerWidth`, K -> `convolution` (kernel width).
@@ -12,7 +12,7 @@ import {
 } from "@lenggen/kernels/nn";
 import { checkRanges } from "../init";
 import {
-  count, expansion, kernel, MAMBA_SSM_FIELDS, MAMBA_SSM_IGNORED, range, STEP_SIZES, TRANSFORMERS_MAMBA_FIELDS,
+  count, expansion, FLA_MAMBA_FIELDS, FLA_MAMBA_IGNORED, kernel, MAMBA_SSM_FIELDS, MAMBA_SSM_IGNORED, range, STEP_SIZES, TRANSFORMERS_MAMBA_FIELDS,
 } from "../mambaFields";
 import { layoutOf, padded, transformersVocabulary } from "../mambaFiles";
 
@@ -99,13 +99,35 @@ const TRANSFORMERS = {
   ignored: [...TRANSFORMERS_FIELDS, "rescale_prenorm_residual", "residual_in_fp32", "rms_norm", "time_step_rank"],
 };
 
+/** Fields of flash-linear-attention's `Mamba2Config`. */
+const FLA = {
+  fields: {
+    model_type: choiceField("mamba2"),
+    ...FLA_MAMBA_FIELDS,
+    head_dim: optionalField(count, 64),
+    num_heads: optionalField(nullableField(count, null), null),
+    n_groups: optionalField(count, 1),
+    conv_kernel: optionalField(kernel, 4),
+    use_conv_bias: optionalField(choiceField(true), true),
+    conv_init: optionalField(choiceField(null), null),
+    rmsnorm: optionalField(choiceField(true), true),
+    norm_before_gate: optionalField(choiceField(false), false),
+    D_has_hdim: optionalField(choiceField(false), false),
+    chunk_size: optionalField(count, 256),
+    dt_limit: optionalField(limit, [0, Infinity]),
+    A_init_range: optionalField(range, [1, 16]),
+  },
+  ignored: FLA_MAMBA_IGNORED,
+};
+
 /** `config.json` in the state-spaces form; fields left out have the published defaults. */
 export type Mamba2Json = ConfigInput<typeof STATE_SPACES.fields>;
 
-/** Reads either published form. Throws `E_CONFIG` naming the field, its value and what it may be, or the field that there is none of. */
+/** Reads any published form. Throws `E_CONFIG` naming the field, its value and what it may be, or the field that there is none of. */
 export function parseMamba2Config(json: unknown, options: ConfigOptions = {}): Mamba2Config {
-  return layoutOf(json) === "transformers" ? fromTransformers(readConfig(TRANSFORMERS, json, options))
-    : fromStateSpaces(readConfig(STATE_SPACES, json, options));
+  const layout = layoutOf(json);
+  if (layout === "transformers") return fromTransformers(readConfig(TRANSFORMERS, json, options));
+  return layout === "fla" ? fromFla(readConfig(FLA, json, options)) : fromStateSpaces(readConfig(STATE_SPACES, json, options));
 }
 
 function fromStateSpaces(json: ConfigOutput<typeof STATE_SPACES.fields>): Mamba2Config {
@@ -133,11 +155,35 @@ function fromStateSpaces(json: ConfigOutput<typeof STATE_SPACES.fields>): Mamba2
   });
 }
 
+function fromFla(json: ConfigOutput<typeof FLA.fields>): Mamba2Config {
+  return derive({
+    ...sizesOf(json),
+    normEps: json.norm_eps,
+    dtRange: [json.dt_min, json.dt_max],
+    dtFloor: json.dt_init_floor,
+    dtLimit: json.dt_limit,
+  });
+}
+
 function fromTransformers(json: ConfigOutput<typeof TRANSFORMERS.fields>): Mamba2Config {
+  return derive({
+    ...sizesOf(json),
+    normEps: json.layer_norm_epsilon,
+    dtRange: [json.time_step_min, json.time_step_max],
+    dtFloor: json.time_step_floor,
+    dtLimit: json.time_step_limit,
+  });
+}
+
+/** What transformers and flash-linear-attention call alike. */
+type Shared = "hidden_size" | "num_hidden_layers" | "vocab_size" | "unpadded_vocab_size" | "pad_vocab_size_multiple" | "expand"
+  | "head_dim" | "num_heads" | "state_size" | "n_groups" | "conv_kernel" | "chunk_size" | "tie_word_embeddings" | "A_init_range";
+
+function sizesOf(json: Pick<ConfigOutput<typeof TRANSFORMERS.fields>, Shared>) {
   const innerWidth = json.expand * json.hidden_size;
   check(json.num_heads === null || json.num_heads * json.head_dim === innerWidth, "E_CONFIG", () =>
     `config: num_heads ${json.num_heads} times head_dim ${json.head_dim} must be expand·hidden_size = ${innerWidth}`);
-  return derive({
+  return {
     width: json.hidden_size,
     layers: json.num_hidden_layers,
     ...transformersVocabulary(json),
@@ -147,23 +193,19 @@ function fromTransformers(json: ConfigOutput<typeof TRANSFORMERS.fields>): Mamba
     groups: json.n_groups,
     convolution: json.conv_kernel,
     chunk: json.chunk_size,
-    normEps: json.layer_norm_epsilon,
     tieEmbeddings: json.tie_word_embeddings,
     aRange: json.A_init_range,
-    dtRange: [json.time_step_min, json.time_step_max],
-    dtFloor: json.time_step_floor,
-    dtLimit: json.time_step_limit,
-  });
+  };
 }
 
 function derive(given: Omit<Mamba2Config, "heads" | "convolutionWidth" | "paddedVocabulary">): Mamba2Config {
-  const { innerWidth, headSize, groups, stateSize, aRange, dtRange, dtLimit } = given;
+  const { innerWidth, headSize, groups, stateSize, dtRange, dtLimit } = given;
   const heads = innerWidth / headSize;
   check(Number.isInteger(heads), "E_CONFIG", () =>
     `config: the head size ${headSize} must divide the inner width ${innerWidth} (expand times the model's width)`);
   check(heads % groups === 0 && innerWidth % groups === 0, "E_CONFIG", () =>
     `config: the number of groups ${groups} must divide the ${heads} heads`);
-  checkRanges({ "A_init_range": aRange, "dt_min, dt_max": dtRange, "dt_limit": dtLimit });
+  checkRanges({ "dt_min, dt_max": dtRange, "dt_limit": dtLimit });
   return {
     ...given,
     heads,

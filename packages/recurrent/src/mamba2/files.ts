@@ -1,6 +1,6 @@
 /**
- * Mamba-2 checkpoints: `config.json` beside `model.safetensors`, as mamba_ssm or transformers have them (mambaFiles.ts). Half-precision
- * weights are widened to f32 unless f16 is asked for.
+ * Mamba-2 checkpoints: `config.json` beside `model.safetensors`, as mamba_ssm, transformers or flash-linear-attention have them
+ * (mambaFiles.ts). Half-precision weights are widened to f32 unless f16 is asked for.
  */
 import { type Device, type DType, loadParameters, type Parameters, type Safetensors } from "@lenggen/kernels";
 import { checkpointForm, type MambaLayouts, saveFor } from "../mambaFiles";
@@ -25,8 +25,8 @@ export async function loadMamba2(config: unknown, weights: Safetensors, device: 
 
 /**
  * The two files of a checkpoint, as text and as streamed bytes: for the program that the model is for, or the one given. mamba_ssm then
- * loads them by `MambaConfig(**json.load(...))` and `load_state_dict(safetensors.torch.load_file(...))`, transformers by
- * `from_pretrained`. Throws `E_CONFIG` when the program given has no field for one of the model's settings, or does something else with
+ * loads them by `MambaConfig(**json.load(...))` and `load_state_dict(safetensors.torch.load_file(...))`, transformers and
+ * flash-linear-attention by `from_pretrained`. Throws `E_CONFIG` when the program given has no field for one of the model's settings, or does something else with
  * it.
  */
 export function saveMamba2(model: Mamba2, parameters: Parameters,

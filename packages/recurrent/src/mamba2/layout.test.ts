@@ -121,15 +121,15 @@ describe("checkpoints for other programs", () => {
 
   it.each([
     ["mamba_ssm", { ...OWN, norm_epsilon: 1e-6 },
-      /for mamba_ssm: its norms have an epsilon of 0.00001, and this model's 0.000001; it can for transformers$/],
+      /for mamba_ssm: its norms have an epsilon of 0.00001, and this model's 0.000001; it can for transformers and fla$/],
     ["mamba_ssm", withSsm({ dt_limit: [0, 0.02] }),
-      /for mamba_ssm: .* limits of dt, 0 to 0.02, when it generates token by token; it can for transformers$/],
+      /for mamba_ssm: .* limits of dt, 0 to 0.02, when it generates token by token; it can for transformers and fla$/],
     ["mamba_ssm", { ...TRANSFORMERS, layer_norm_epsilon: 1e-6 }, /for mamba_ssm: its norms/],
     ["mamba_ssm", withSsm({ expand: 1.5 }),
-      /for mamba_ssm: its expand must be a whole number, and is 1.5; nor for transformers: its expand/],
+      /for mamba_ssm: its expand must be a whole number, and is 1.5; it can for fla$/],
     ["transformers", withSsm({ ngroups: 2 }),
-      /for transformers: it norms the gated output over its whole width, not in the 2 groups that this model has; it can for mamba_ssm$/],
-    ["transformers", { ...withSsm({ ngroups: 2 }), norm_epsilon: 1e-6 }, /whole width.*; nor for mamba_ssm: its norms/],
+      /for transformers: it norms the gated output over its whole width, not in the 2 groups that this model has; it can for mamba_ssm and fla$/],
+    ["transformers", { ...withSsm({ ngroups: 2 }), norm_epsilon: 1e-6 }, /whole width.*; it can for fla$/],
   ] as const)("for %s is refused what it has no field for: %j", async (layout, config, message) => {
     const refusal = expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(message) });
     expect(() => mamba2(config, { layout })).toThrow(refusal);

@@ -22,7 +22,8 @@ import {
   uniformInit,
 } from "@lenggen/kernels/nn";
 import { inverseSoftplus, logUniform } from "../init";
-import { checkLayout, checkpointForm, layoutOf, mambaDecoder, type MambaLayout, type MambaLayouts, specialTokens } from "../mambaFiles";
+import { aboutModel, checkLayout, headsOf, layersOfWidth } from "../layouts";
+import { checkpointForm, layoutOf, MAMBA_LAYOUTS, mambaDecoder, type MambaLayout, type MambaLayouts } from "../mambaFiles";
 import { type Mamba2Config, mamba2Json, parseMamba2Config } from "./config";
 import { formsOf, reasonAgainst } from "./layout";
 
@@ -57,12 +58,12 @@ export interface Mamba2 extends SequenceModel<Mamba2State> {
 export interface Mamba2Options extends MambaLayouts, ConfigOptions {}
 
 /**
- * A model from a configuration in either published form (see config.ts). The gated norm is per group (`ngroups`, `n_groups`), as in
+ * A model from a configuration in any published form (see config.ts). The gated norm is per group (`ngroups`, `n_groups`), as in
  * mamba_ssm and llama.cpp, whichever form it is in. Throws `E_CONFIG`.
  */
 export function mamba2(json: unknown, { layout: wanted, ...reading }: Mamba2Options = {}): Mamba2 {
   const settings = parseMamba2Config(json, reading);
-  if (wanted !== undefined) checkLayout(wanted, (program) => reasonAgainst(settings, program));
+  if (wanted !== undefined) checkLayout(wanted, MAMBA_LAYOUTS, (program) => reasonAgainst(settings, program));
   const layout = wanted ?? layoutOf(json);
   const { parameters, ...parts } = mamba2Decoder(settings);
   return {
@@ -70,7 +71,8 @@ export function mamba2(json: unknown, { layout: wanted, ...reading }: Mamba2Opti
     settings,
     config: { ...mamba2Json(settings) },
     layout,
-    checkpoint: checkpointForm(formsOf(settings), parameters, layout, specialTokens(json as object)),
+    about: aboutModel("Mamba-2", layout, [layersOfWidth(settings), headsOf(settings.heads, settings.headSize, settings.stateSize)]),
+    checkpoint: checkpointForm(formsOf(settings), parameters, layout, layout === layoutOf(json) ? json : undefined),
     ...parts,
   };
 }

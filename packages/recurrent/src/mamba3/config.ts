@@ -1,15 +1,19 @@
 /**
- * Mamba-3's configuration, in the form of mamba_ssm (`d_model`, `ssm_cfg` with the layer "Mamba3", ...), the only one that is published.
+ * Mamba-3's configuration, in the form of mamba_ssm (`d_model`, `ssm_cfg` with the layer "Mamba3", ...), the only one that is published, or
+ * of flash-linear-attention (`hidden_size`, `head_dim`, ...).
  *
  * Glossary: d -> `width`, L -> `layers`, N -> `stateSize`, P -> `headSize`, H -> `heads`, G -> `groups` (of B and C), R -> `rank` (1 where
  * a head has one input and one output), A -> `angles`.
  */
 import { check } from "@lenggen/kernels";
 import {
-  choiceField, type ConfigInput, type ConfigOptions, type ConfigOutput, flagField, optionalField, readConfig, sectionField, wholeField,
+  choiceField, type ConfigInput, type ConfigOptions, type ConfigOutput, flagField, nullableField, optionalField, readConfig, sectionField, wholeField,
 } from "@lenggen/kernels/nn";
 import { checkRanges } from "../init";
-import { count, expansion, MAMBA_SSM_FIELDS, MAMBA_SSM_IGNORED, positive, STEP_SIZES } from "../mambaFields";
+import {
+  count, expansion, FLA_MAMBA_FIELDS, FLA_MAMBA_IGNORED, MAMBA_SSM_FIELDS, MAMBA_SSM_IGNORED, positive, STEP_SIZES,
+} from "../mambaFields";
+import { layoutOf, NORM_EPS, padded, transformersVocabulary } from "../mambaFiles";
 
 /** A configuration with everything derived; made by {@link parseMamba3Config}. */
 export interface Mamba3Config {
@@ -41,6 +45,8 @@ export interface Mamba3Config {
   readonly tieEmbeddings: boolean;
   /** The least -A that there is. */
   readonly aFloor: number;
+  /** Whether -A is a softplus of what is projected; else 1 + x above 0 and 1 / (1 - x) below. */
+  readonly softplusDecay: boolean;
   /** Range of the step size dt at the start (log-uniform), and its floor. */
   readonly dtRange: readonly [number, number];
   readonly dtFloor: number;
@@ -55,6 +61,8 @@ export const MAMBA3_MIXER = {
   rope_fraction: optionalField(choiceField(0.5, 1), 0.5),
   ...STEP_SIZES,
   A_floor: optionalField(positive, 1e-4),
+  /** lenggen's own: rates of decay as mamba_ssm made them before June 2026, and flash-linear-attention still does. */
+  A_softplus: optionalField(flagField(), false),
   is_outproj_norm: optionalField(flagField(), false),
   is_mimo: optionalField(flagField(), false),
   mimo_rank: optionalField(wholeField({ to: 64 }), 4),
@@ -75,15 +83,55 @@ const FORM = {
   ignored: MAMBA_SSM_IGNORED,
 };
 
-/** `config.json` of a Mamba-3; fields left out have the published defaults. */
+/** Fields of flash-linear-attention's `Mamba3Config`, and two that it has none for and leaves alone. */
+const FLA = {
+  fields: {
+    model_type: choiceField("mamba3"),
+    ...FLA_MAMBA_FIELDS,
+    norm_eps: optionalField(choiceField(NORM_EPS), NORM_EPS), // of the norms of B and C too
+    head_dim: optionalField(count, 64),
+    num_heads: optionalField(nullableField(count, null), null),
+    n_groups: optionalField(count, 1),
+    rope_fraction: optionalField(choiceField(0.5, 1), 0.5),
+    A_floor: optionalField(positive, 1e-4),
+    is_outproj_norm: optionalField(flagField(), false),
+    is_mimo: optionalField(flagField(), false),
+    mimo_rank: optionalField(wholeField({ to: 64 }), 4),
+    chunk_size: optionalField(count, 64),
+  },
+  ignored: FLA_MAMBA_IGNORED,
+};
+
+/** `config.json` of a Mamba-3 in mamba_ssm's form; fields left out have the published defaults. */
 export type Mamba3Json = ConfigInput<typeof FORM.fields>;
 
 /** Throws `E_CONFIG` naming the field, its value and what it may be, or the field that there is none of. */
 export function parseMamba3Config(json: unknown, options: ConfigOptions = {}): Mamba3Config {
-  return derive(readConfig(FORM, json, options));
+  return mamba3LayoutOf(json) === "fla" ? fromFla(readConfig(FLA, json, options)) : derive(readConfig(FORM, json, options));
 }
 
-const padded = (size: number, multiple: number): number => Math.ceil(size / multiple) * multiple;
+/** The programs whose forms of `config.json` there are. */
+export type Mamba3Layout = (typeof MAMBA3_LAYOUTS)[number];
+export const MAMBA3_LAYOUTS = ["mamba_ssm", "fla"] as const;
+
+/** Which of them a configuration is in. */
+export const mamba3LayoutOf = (json: unknown): Mamba3Layout => (layoutOf(json) === "mamba_ssm" ? "mamba_ssm" : "fla");
+
+function fromFla(json: ConfigOutput<typeof FLA.fields>): Mamba3Config {
+  const { vocabulary, padMultiple } = transformersVocabulary(json);
+  check(json.num_heads === null || json.num_heads * json.head_dim === json.expand * json.hidden_size, "E_CONFIG", () =>
+    `config: num_heads ${json.num_heads} times head_dim ${json.head_dim} must be expand·hidden_size = ${json.expand * json.hidden_size}`);
+  return derive(readConfig(FORM, {
+    d_model: json.hidden_size, n_layer: json.num_hidden_layers, vocab_size: vocabulary, pad_vocab_size_multiple: padMultiple,
+    tie_embeddings: json.tie_word_embeddings,
+    ssm_cfg: {
+      layer: "Mamba3", d_state: json.state_size, expand: json.expand, headdim: json.head_dim, ngroups: json.n_groups,
+      rope_fraction: json.rope_fraction, dt_min: json.dt_min, dt_max: json.dt_max, dt_init_floor: json.dt_init_floor,
+      A_floor: json.A_floor, A_softplus: true, is_outproj_norm: json.is_outproj_norm, is_mimo: json.is_mimo, mimo_rank: json.mimo_rank,
+      chunk_size: json.chunk_size,
+    },
+  }));
+}
 
 /** mamba_ssm rounds the width of its feed-forward parts up to a multiple of this. */
 const INTERMEDIATE_MULTIPLE = 128;
@@ -122,6 +170,7 @@ function derive(json: ConfigOutput<typeof FORM.fields>): Mamba3Config {
     normEps: json.norm_epsilon,
     tieEmbeddings: json.tie_embeddings,
     aFloor: ssm.A_floor,
+    softplusDecay: ssm.A_softplus,
     dtRange: [ssm.dt_min, ssm.dt_max],
     dtFloor: ssm.dt_init_floor,
   };
@@ -145,6 +194,7 @@ export function mamba3Json(c: Mamba3Config): Mamba3Json {
       dt_max: c.dtRange[1],
       dt_init_floor: c.dtFloor,
       A_floor: c.aFloor,
+      ...(c.softplusDecay && { A_softplus: true }),
       is_outproj_norm: c.outputNorm,
       is_mimo: c.mimo,
       ...(c.mimo && { mimo_rank: c.rank }),
@@ -157,14 +207,4 @@ export function mamba3Json(c: Mamba3Config): Mamba3Json {
     tie_embeddings: c.tieEmbeddings,
     norm_epsilon: c.normEps,
   };
-}
-
-/** What every norm of mamba_ssm has as its epsilon, which has no field there. */
-const NORM_EPS = 1e-5;
-
-/** The text of a `config.json` that mamba_ssm reads: `MambaConfig(**json)` takes the fields of its dataclass and no others. */
-export function mambaSsmText(c: Mamba3Config): string {
-  const { norm_epsilon: eps, ...json } = mamba3Json(c);
-  const whole = { ...json, attn_cfg: {}, fused_add_norm: true, ...(eps === NORM_EPS ? {} : { norm_epsilon: eps }) };
-  return `${JSON.stringify(whole, null, 2)}\n`;
 }

@@ -5,7 +5,7 @@
  *   z, x, B, C, dd_dt, dd_A, trap, angle = in_proj(u)
  *   B, C        = RMSNorm(B), RMSNorm(C)                    within each rank and group
  *   dt          = softplus(dd_dt + dt_bias)
- *   A           = -max(f(dd_A), A_floor)                    f(x) = 1 + x above 0, 1 / (1 - x) below
+ *   A           = -max(f(dd_A), A_floor)                    f(x) = 1 + x above 0, 1 / (1 - x) below; in flash-linear-attention, softplus
  *   y           = the recurrence of scan.ts on v = x, k = B, q = C and a = A dt; MIMO has R inputs mimo_x_r · x
  *   out         = out_proj(Σ_r y_r · SiLU(z · mimo_z_r) · mimo_o_r), or out_proj(y · SiLU(z)); y normed per head before it where asked
  *
@@ -24,13 +24,14 @@ import {
   type StatePart, type StateParts, swiGlu, uniformInit,
 } from "@lenggen/kernels/nn";
 import { inverseSoftplus, logUniform } from "../init";
-import { type Mamba3Config, mamba3Json, mambaSsmText, parseMamba3Config } from "./config";
+import { aboutModel, checkLayout, headsOf, layersOfWidth, type LayoutOption } from "../layouts";
+import { EMBEDDING, HEAD } from "../mambaFiles";
+import { MAMBA3_LAYOUTS, type Mamba3Config, mamba3Json, type Mamba3Layout, mamba3LayoutOf, parseMamba3Config } from "./config";
+import { checkpointForm, reasonAgainst } from "./layout";
 import { type Mamba3LayerState, mamba3Scan } from "./scan";
 
 /** Longest chunk that `ssd` takes. */
 const LONGEST_CHUNK = 256;
-
-const HEAD = "lm_head.weight";
 
 /** The state after a prefix, one entry for each layer. */
 export interface Mamba3State {
@@ -42,19 +43,27 @@ export interface Mamba3State {
 export interface Mamba3 extends SequenceModel<Mamba3State> {
   readonly family: "mamba3";
   readonly settings: Mamba3Config;
+  /** The program that its checkpoints are for. */
+  readonly layout: Mamba3Layout;
   readonly checkpoint: CheckpointForm;
 }
 
+/** Options of {@link mamba3}. */
+export interface Mamba3Options extends LayoutOption<Mamba3Layout>, ConfigOptions {}
+
 /** A model from its configuration. Throws `E_CONFIG`. */
-export function mamba3(json: unknown, options: ConfigOptions = {}): Mamba3 {
-  const settings = parseMamba3Config(json, options);
+export function mamba3(json: unknown, { layout: wanted, ...reading }: Mamba3Options = {}): Mamba3 {
+  const settings = parseMamba3Config(json, reading);
+  if (wanted !== undefined) checkLayout(wanted, MAMBA3_LAYOUTS, (program) => reasonAgainst(settings, program));
+  const layout = wanted ?? mamba3LayoutOf(json);
   const { parameters, ...parts } = mamba3Decoder(settings);
   return {
     family: "mamba3",
     settings,
     config: { ...mamba3Json(settings) },
-    // mamba_ssm wants the output matrix also where it is the embedding.
-    checkpoint: { config: mambaSsmText(settings), ...parameters.files("mamba_ssm") },
+    layout,
+    about: aboutModel("Mamba-3", layout, [layersOfWidth(settings), headsOf(settings.heads, settings.headSize, settings.stateSize)]),
+    checkpoint: checkpointForm(settings, parameters, layout, layout === mamba3LayoutOf(json) ? json : undefined),
     ...parts,
   };
 }
@@ -65,7 +74,7 @@ export function mamba3ParameterCount(c: Mamba3Config): number {
 }
 
 /**
- * Loads a checkpoint of mamba_ssm's form onto a device. Throws `E_CONFIG` for a configuration that makes no model, `E_FORMAT` for a damaged
+ * Loads a checkpoint of mamba_ssm's form or flash-linear-attention's onto a device. Throws `E_CONFIG` for a configuration that makes no model, `E_FORMAT` for a damaged
  * file, `E_WEIGHTS` for missing, unknown or misshapen tensors and for NaN or infinity among the numbers.
  */
 export async function loadMamba3(
@@ -91,7 +100,7 @@ function mamba3Decoder(c: Mamba3Config) {
     }),
   } satisfies Layer;
   return decoder({
-    embedding: parameter("backbone.embedding.weight", rows, embedding),
+    embedding: parameter(EMBEDDING, rows, embedding),
     layers: Array.from({ length: c.layers }, () => layer),
     layerNames: "backbone.layers",
     norm: rmsNormBlock("backbone.norm_f", c.width, c.normEps),
@@ -147,7 +156,7 @@ export function mamba3Mixer(c: Mamba3Config) {
         k: normed(b, p.bNorm),
         v: reshape(x, [batch, time, heads, headSize]),
         dt,
-        a: mul(decayRate(rawA, c.aFloor), dt),
+        a: mul(c.softplusDecay ? softplusRate(rawA, c.aFloor) : decayRate(rawA, c.aFloor), dt),
         trap,
         angles: reshape(angle, [batch, time, 1, angles]),
         qBias: rankFirst(p.cBias),
@@ -182,6 +191,11 @@ function rankFirst(x: Tensor): Tensor {
 function decayRate(x: Tensor, floor: number): Tensor {
   const below = div(full(x.device, [1], 1, x.dtype), addScalar(relu(neg(x)), 1));
   return addScalar(neg(relu(addScalar(add(relu(x), below), -floor))), -floor);
+}
+
+/** A = -max(softplus(x), floor). */
+function softplusRate(x: Tensor, floor: number): Tensor {
+  return addScalar(neg(relu(addScalar(softplus(x), -floor))), -floor);
 }
 
 /** RMSNorm over each head of [B,T,R,H,P], with a weight [H·P]. */

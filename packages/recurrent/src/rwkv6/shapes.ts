@@ -1,6 +1,6 @@
 /** What an RWKV-6 is, from the names and shapes of its weights, in any of its layouts. */
-import type { Safetensors } from "@lenggen/kernels";
-import { FileShapes, type ReadFromShapes } from "../fileShapes";
+import type { ReadFromShapes, Safetensors } from "@lenggen/kernels";
+import { FileShapes } from "../fileShapes";
 
 /** The configuration that the names and shapes of a file tell; undefined where it is of another family. Throws `E_WEIGHTS`. */
 export function rwkv6FromShapes(tensors: Safetensors["tensors"]): ReadFromShapes | undefined {
