@@ -2,7 +2,7 @@
 import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, extname, join } from "node:path";
 import {
-  check, type Device, isJsonObject, type JsonObject, LenggenError, type LoadedModel, type SequenceModel, type Weights,
+  check, type Device, isJsonObject, type JsonObject, LenggenError, type LoadedCheckpoint, type SequenceModel, type Weights,
 } from "@lenggen/kernels";
 import { CHECKPOINT_FILES, openWeightsIn } from "@lenggen/kernels/node";
 import { isHubReference } from "@lenggen/data/node";
@@ -59,10 +59,12 @@ export const WEIGHTS = ["f32", "f16"] as const;
 export const WEIGHTS_HELP = "how the model's matrices are kept: f32, or f16, which takes half the memory and rounds them to 11 bits";
 
 /**
- * Loads a checkpoint: its configuration, if it has one, and its weights, in one file or several. With f16 its matrices are, and it can't be
- * trained.
+ * Loads a checkpoint: its configuration, if it has one, and its weights, in one file or several, and says what it is. With f16 its matrices
+ * are, and it can't be trained.
  */
-export async function loadCheckpoint(checkpoint: string, device: Device, dtype: (typeof WEIGHTS)[number] = "f32"): Promise<LoadedModel> {
+export async function loadCheckpoint(
+  checkpoint: string, device: Device, dtype: (typeof WEIGHTS)[number] = "f32",
+): Promise<LoadedCheckpoint> {
   const path = await configOf(checkpoint);
   const config = path === undefined ? undefined : await readConfig(path);
   let weights: Weights | undefined;

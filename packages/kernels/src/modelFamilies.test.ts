@@ -8,7 +8,10 @@ import type { Safetensors } from "./safetensors";
 const family = (name: string, more: Partial<ModelFamily> = {}): ModelFamily => ({
   presets: { [`${name}-small`]: { size: 1 }, [`${name}-large`]: { size: 2 } },
   make: (config) => ({ family: name, config }) as SequenceModel,
-  load: async (config) => ({ model: { family: name, config, vocabulary: 1, parameterShapes: () => ({}) } as unknown as SequenceModel, parameters: {} }),
+  load: async (config) => {
+    const model = { family: name, config, vocabulary: 1, parameterShapes: () => ({}) } as unknown as SequenceModel;
+    return { model, parameters: {} };
+  },
   ...more,
 });
 const shown = (model: SequenceModel | undefined) => model && [model.family, model.config];
@@ -36,11 +39,15 @@ const file = (shapes: Record<string, readonly number[]>, dtype = "F16"): Safeten
 
 /** A family that is told by a tensor of its name, and has as many layers. */
 const told = (name: string, assumed: readonly string[] = []) => family(name, {
-  fromShapes: (tensors) => (`${name}.0` in tensors ? { config: { model_type: name, size: Object.keys(tensors).length }, assumed } : undefined),
+  fromShapes(tensors) {
+    const config = { model_type: name, size: Object.keys(tensors).length };
+    return `${name}.0` in tensors ? { config, assumed } : undefined;
+  },
   make: (config) => {
     const { size } = config as { size: number };
     const shapes = Object.fromEntries(Array.from({ length: size }, (_, i) => [`${name}.${i}`, [2, 3]]));
-    return { family: name, config, vocabulary: 1000, about: `${name}, ${size} long`, parameterShapes: () => shapes } as unknown as SequenceModel;
+    const about = `${name}, ${size} long`;
+    return { family: name, config, vocabulary: 1000, about, parameterShapes: () => shapes } as unknown as SequenceModel;
   },
   load: async (config, weights) => {
     const model = models.make(config);
@@ -64,17 +71,17 @@ it("finds the family of a checkpoint without a configuration, and says what it i
 it("names the nearest family when a file's names are of none", async () => {
   const refused = (shapes: Record<string, readonly number[]>) => models.load(undefined, file(shapes), {} as never);
   await expect(refused({ "bee.4": [1], "bee.7": [2], "legs.0": [1], "legs.1": [1] })).rejects.toMatchObject({
-    code: "E_WEIGHTS", message: "weights: there is no configuration, and by the names of its 4 tensors the file is of no family of models that "
-      + "there is; the nearest is bee, which has 1 of its 2 kinds of names, and not legs.N",
+    code: "E_WEIGHTS", message: "weights: there is no configuration, and by the names of its 4 tensors the file is of no family of models "
+      + "that there is; the nearest is bee, which has 1 of its 2 kinds of names, and not legs.N",
   });
-  await expect(refused({ wings: [1] })).rejects.toMatchObject({ code: "E_WEIGHTS", message: expect.stringMatching(/is \(ant, bee\)$/) as string });
+  await expect(refused({ wings: [1] })).rejects.toThrow(/that there is \(ant, bee\)$/);
   await expect(refused({})).rejects.toMatchObject({ code: "E_WEIGHTS" });
 });
 
 it("names both where configuration and file are of different models", async () => {
   await expect(models.load({ model_type: "ant", size: 3 }, file({ "bee.0": [1] }), {} as never)).rejects.toMatchObject({
-    code: "E_WEIGHTS", message: "weights: another number of tensors; by its configuration the model is ant, 3 long; 1,000 tokens, 18 parameters; "
-      + "by names and shapes the file is bee, 1 long; 1,000 tokens, 6 parameters",
+    code: "E_WEIGHTS", message: "weights: another number of tensors; by its configuration the model is ant, 3 long; 1,000 tokens, "
+      + "18 parameters; by names and shapes the file is bee, 1 long; 1,000 tokens, 6 parameters",
   });
   await expect(models.load({ model_type: "wasp" }, file({ "bee.0": [1] }), {} as never)).rejects.toMatchObject({
     code: "E_CONFIG", message: expect.stringMatching(/model_type "wasp".*; by names and shapes the file is bee, 1 long/) as string,
@@ -87,7 +94,7 @@ it("refuses a layout that a family has not", () => {
   const layered = modelFamilies({ ant: family("ant", { layouts: ["hill", "tree"] }), bee: family("bee") });
   expect(layered.make({ model_type: "ant" }, { layout: "hill" }).family).toBe("ant");
   expect(() => layered.make({ model_type: "ant" }, { layout: "hil" }))
-    .toThrow(expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(/"hil" \(did you mean "hill"\?\); there is hill, tree/) as string }));
+    .toThrow(/in the layout "hil" \(did you mean "hill"\?\); there is hill, tree/);
   expect(() => layered.make({ model_type: "bee" }, { layout: "hill" })).toThrow(/of family bee can't be saved .* there is but its own/);
 });
 

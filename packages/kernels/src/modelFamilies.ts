@@ -173,7 +173,8 @@ function withoutError<T>(make: () => T): T | undefined {
 
 function inWords(model: SequenceModel): string {
   const count = (n: number) => n.toLocaleString("en");
-  return `${model.about ?? `a model of family ${model.family}`}; ${count(model.vocabulary)} tokens, ${count(parameterCount(model))} parameters`;
+  const { about = `a model of family ${model.family}`, vocabulary } = model;
+  return `${about}; ${count(vocabulary)} tokens, ${count(parameterCount(model))} parameters`;
 }
 
 /** "f16 and f32". */
@@ -184,8 +185,8 @@ function typesOf({ tensors }: Safetensors): string {
 /** Why a file is of none of the families, with the nearest by its names. */
 function ofNoFamily(tensors: Safetensors["tensors"], models: readonly (readonly [string, SequenceModel])[]): string {
   const kinds = kindsOfNames(Object.keys(tensors));
-  const begin = `weights: there is no configuration, and by the names of its ${Object.keys(tensors).length} tensors the file is of no family `
-    + "of models that there is";
+  const begin = `weights: there is no configuration, and by the names of its ${Object.keys(tensors).length} tensors the file is of no `
+    + "family of models that there is";
   const ranked = models.map(([name, model]) => {
     const known = kindsOfNames(parametersOfFile(model));
     return { name, shared: [...kinds].filter((kind) => known.has(kind)).length, other: [...kinds].filter((kind) => !known.has(kind)) };

@@ -55,6 +55,12 @@ export function keptFields(json: unknown): Readonly<Record<string, unknown>> {
   return json === null || typeof json !== "object" ? {} : Object.fromEntries(Object.entries(json).filter(([name]) => KEPT.test(name)));
 }
 
+/** A configuration with what is kept of the one that the model came with; the same again from what it gave. */
+export function withKept(own: Readonly<Record<string, unknown>>, kept: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { architectures = own["architectures"] } = kept;
+  return { ...own, ...kept, ...own, ...(architectures !== undefined && { architectures }) };
+}
+
 /** JSON as transformers writes it: it tells floats from whole numbers by their point. `floats`: the fields that are floats. */
 export function pythonText(json: Readonly<Record<string, unknown>>, floats: readonly string[]): string {
   const lines = Object.entries(json).map(([name, value]) =>

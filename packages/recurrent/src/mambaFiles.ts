@@ -13,7 +13,7 @@ import { check, type CheckpointForm, type Parameters, saveModel, type SequenceMo
 import {
   type Block, decoder, matrix, normalInit, parameter, type ParameterSet, prefixed, rmsNormBlock, type Specs, type StateParts,
 } from "@lenggen/kernels/nn";
-import { checkLayout, keptFields, type LayoutOption, pythonText } from "./layouts";
+import { checkLayout, keptFields, type LayoutOption, pythonText, withKept } from "./layouts";
 
 /**
  * The programs whose forms of `config.json` there are: https://github.com/state-spaces/mamba, Hugging Face's transformers, and
@@ -106,7 +106,7 @@ export function checkpointForm<S extends Specs>(
 ): CheckpointForm {
   const files = parameters.files(layout, { copies: layout === "mamba_ssm" });
   if (layout === "mamba_ssm") return { config: `${JSON.stringify(forms.mambaSsm, null, 2)}\n`, ...files };
-  if (layout === "fla") return { config: pythonText({ ...keptFields(json), ...forms.fla }, forms.floats), ...files };
+  if (layout === "fla") return { config: pythonText(withKept(forms.fla, keptFields(json)), forms.floats), ...files };
   const tokens = { bos_token_id: null, eos_token_id: null, pad_token_id: null, ...specialTokens(json) };
   return { config: pythonText({ ...tokens, ...forms.transformers }, forms.floats), ...files };
 }
@@ -121,7 +121,7 @@ export function transformersPadding(c: { vocabulary: number; paddedVocabulary: n
 
 /** Special tokens, which transformers has in `config.json` and which nothing here depends on. */
 function specialTokens(json: unknown): Readonly<Record<string, unknown>> {
-  return json === null || typeof json !== "object" ? {} : Object.fromEntries(Object.entries(json).filter(([name]) => /^(?:bos|eos|pad)_token_id$/.test(name)));
+  return Object.fromEntries(Object.entries(json ?? {}).filter(([name]) => /^(?:bos|eos|pad)_token_id$/.test(name)));
 }
 
 /**

@@ -21,9 +21,11 @@ export function mambaConfig(file: FileShapes, { type, ssm, transformers }: {
   const isOwn = file.has(EMBEDDING.own);
   const [vocabulary, width] = file.shape(isOwn ? EMBEDDING.own : EMBEDDING.transformers, 2) as readonly number[];
   const [layers, tied] = [file.count("backbone.layers", "norm.weight"), !file.has(HEAD)];
-  return isOwn
-    ? { d_model: width, n_layer: layers, vocab_size: vocabulary, pad_vocab_size_multiple: 1, tie_embeddings: tied, ssm_cfg: ssm }
-    : { model_type: type, hidden_size: width, num_hidden_layers: layers, vocab_size: vocabulary, tie_word_embeddings: tied, ...transformers };
+  if (isOwn) {
+    return { d_model: width, n_layer: layers, vocab_size: vocabulary, pad_vocab_size_multiple: 1, tie_embeddings: tied, ssm_cfg: ssm };
+  }
+  const sizes = { hidden_size: width, num_hidden_layers: layers, vocab_size: vocabulary, tie_word_embeddings: tied };
+  return { model_type: type, ...sizes, ...transformers };
 }
 
 /** What shapes can't tell of any of them. */

@@ -68,7 +68,8 @@ export const evaluate: CommandSpec = {
     const folder = await findCheckpoint(checkpoint, context);
     const least = measure.leastText(lengths);
     const text = least === 0 ? undefined : await openText(source, least, { field, signal: context.signal });
-    const { model, parameters } = await loadCheckpoint(folder, await context.openDevice(), weights);
+    const { model, parameters, about } = await loadCheckpoint(folder, await context.openDevice(), weights);
+    context.out.note(`${folder}: ${about}`);
     check(model.vocabulary === 256, "E_CONFIG", () =>
       `${folder} has a vocabulary of ${model.vocabulary}; texts are read as bytes, a vocabulary of 256`);
     const { out, common, signal } = context;

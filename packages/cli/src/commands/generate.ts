@@ -59,7 +59,8 @@ export const generateText: CommandSpec = {
     const before = promptFile === undefined ? [] : (await openText(promptFile, 1, { field, signal: context.signal })).tokens;
     const read = joinTokens([before, new TextEncoder().encode(prompt)]);
     const folder = await findCheckpoint(path!, context);
-    const { model, parameters } = await loadCheckpoint(folder, await context.openDevice(), weights);
+    const { model, parameters, about } = await loadCheckpoint(folder, await context.openDevice(), weights);
+    context.out.note(`${folder}: ${about}`);
     check(model.vocabulary === BYTES, "E_CONFIG", () =>
       `${folder} has a vocabulary of ${model.vocabulary}; this command reads and writes bytes, a vocabulary of ${BYTES}`);
     const { out, common, signal } = context;

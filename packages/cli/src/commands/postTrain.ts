@@ -40,9 +40,10 @@ export const postTrain: CommandSpec = {
     const plan = sharedPlan(given, length, RATE_SHARE, begun);
     const text = await openText(source, length + 1, { field: field ?? begun?.field, signal: context.signal });
     const device = await context.openDevice();
-    const { model, parameters } = begun
-      ? { model: await modelOf(begun.checkpoint), parameters: undefined }
+    const { model, parameters, about } = begun
+      ? { model: await modelOf(begun.checkpoint), parameters: undefined, about: undefined }
       : await loadCheckpoint(from.place!, device);
+    if (about !== undefined) note(`${from.place}: ${about}`);
     const outcome = await runTraining(
       device,
       {

@@ -12,7 +12,7 @@ import {
   type Block, type Bound, decoder, matrix, normalInit, parameter, prefixed, rmsNormBlock, type ShortConvolution, shortConvolution, type
   StateOf, type StatePart, swiGluOfThree,
 } from "@lenggen/kernels/nn";
-import { keptFields } from "../layouts";
+import { keptFields, withKept } from "../layouts";
 import type { FlaSettings } from "./settings";
 
 /** The state of a layer: the mixer's matrix of keys and values, and the last inputs of the short convolutions where there are any. */
@@ -65,7 +65,7 @@ export function flaCheckpoint(
 ): CheckpointForm {
   const kept = keptFields(json);
   return {
-    config: `${JSON.stringify({ ...kept, ...config }, null, 2)}\n`,
+    config: `${JSON.stringify(withKept(config, kept), null, 2)}\n`,
     ...parameters.files(kept["fuse_norm"] === false ? UNFUSED : "fla", { copies: false }),
   };
 }

@@ -41,7 +41,8 @@ export function gatedDeltaNet(json: unknown, options: ConfigOptions = {}): Gated
   const config = { ...gatedDeltaNetJson(settings) };
   const { valueHeads, keySize, valueSize } = settings;
   const about = aboutModel("Gated DeltaNet", "fla", [layersOfWidth(settings), headsOf(valueHeads, keySize, valueSize)]);
-  return { family: "gated_deltanet", settings, config, layout: "fla", checkpoint: flaCheckpoint(config, parameters, json), about, ...parts };
+  const checkpoint = flaCheckpoint(config, parameters, json);
+  return { family: "gated_deltanet", settings, config, layout: "fla", checkpoint, about, ...parts };
 }
 
 /** Number of parameters. */

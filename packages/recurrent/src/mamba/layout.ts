@@ -56,7 +56,10 @@ export function formsOf(c: MambaConfig): MambaForms {
       dt_init_floor: c.dtFloor,
       ...transformersPadding(c),
     },
-    floats: ["norm_eps", "dt_scale", "dt_min", "dt_max", "dt_init_floor", "layer_norm_epsilon", "time_step_scale", "time_step_min", "time_step_max", "time_step_floor"],
+    floats: [
+      "norm_eps", "dt_scale", "dt_min", "dt_max", "dt_init_floor", "layer_norm_epsilon", "time_step_scale", "time_step_min",
+      "time_step_max", "time_step_floor",
+    ],
   };
 }
 

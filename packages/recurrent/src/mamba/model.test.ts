@@ -172,7 +172,7 @@ describe("checkpoints of Mamba-1", () => {
     expect(fields("transformers")).toMatchObject({ model_type: "mamba", vocab_size: 56, unpadded_vocab_size: 50, time_step_rank: 2 });
     expect(mamba(CONFIG, { layout: "transformers" }).checkpoint.config).toContain('"time_step_scale": 1.0,');
     expect(() => mamba({ ...CONFIG, norm_epsilon: 1e-6 }, { layout: "mamba_ssm" })).toThrow(
-      expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(/norms have an epsilon .*; it can for transformers and fla$/) }));
+      expect.objectContaining({ code: "E_CONFIG", message: expect.stringMatching(/an epsilon .*; it can for transformers and fla$/) }));
   });
 
   it("that fit another configuration, and states of one, are refused", async () => {

@@ -12,7 +12,8 @@ import {
 } from "@lenggen/kernels/nn";
 import { checkRanges } from "../init";
 import {
-  count, expansion, FLA_MAMBA_FIELDS, FLA_MAMBA_IGNORED, kernel, MAMBA_SSM_FIELDS, MAMBA_SSM_IGNORED, range, STEP_SIZES, TRANSFORMERS_MAMBA_FIELDS,
+  count, expansion, FLA_MAMBA_FIELDS, FLA_MAMBA_IGNORED, kernel, MAMBA_SSM_FIELDS, MAMBA_SSM_IGNORED, range, STEP_SIZES,
+  TRANSFORMERS_MAMBA_FIELDS,
 } from "../mambaFields";
 import { layoutOf, padded, transformersVocabulary } from "../mambaFiles";
 

@@ -26,8 +26,8 @@ export async function loadMamba2(config: unknown, weights: Safetensors, device: 
 /**
  * The two files of a checkpoint, as text and as streamed bytes: for the program that the model is for, or the one given. mamba_ssm then
  * loads them by `MambaConfig(**json.load(...))` and `load_state_dict(safetensors.torch.load_file(...))`, transformers and
- * flash-linear-attention by `from_pretrained`. Throws `E_CONFIG` when the program given has no field for one of the model's settings, or does something else with
- * it.
+ * flash-linear-attention by `from_pretrained`. Throws `E_CONFIG` when the program given has no field for one of the model's settings, or
+ * does something else with it.
  */
 export function saveMamba2(model: Mamba2, parameters: Parameters,
   { layout }: MambaLayouts = {}): { config: string; weights: AsyncIterable<Uint8Array> } {

@@ -11,7 +11,10 @@ export function formsOf(c: Mamba2Config): MambaForms {
     mambaSsm: mambaSsmJson(c),
     transformers: transformersJson(c),
     fla: flaJson(c),
-    floats: ["norm_eps", "dt_min", "dt_max", "dt_init_floor", "dt_limit", "layer_norm_epsilon", "time_step_min", "time_step_max", "time_step_floor", "time_step_limit", "A_init_range"],
+    floats: [
+      "norm_eps", "dt_min", "dt_max", "dt_init_floor", "dt_limit", "layer_norm_epsilon", "time_step_min", "time_step_max",
+      "time_step_floor", "time_step_limit", "A_init_range",
+    ],
   };
 }
 

@@ -7,7 +7,8 @@
  */
 import { check } from "@lenggen/kernels";
 import {
-  choiceField, type ConfigInput, type ConfigOptions, type ConfigOutput, flagField, nullableField, optionalField, readConfig, sectionField, wholeField,
+  choiceField, type ConfigInput, type ConfigOptions, type ConfigOutput, flagField, nullableField, optionalField, readConfig, sectionField,
+  wholeField,
 } from "@lenggen/kernels/nn";
 import { checkRanges } from "../init";
 import {

@@ -1,7 +1,7 @@
 /** A Mamba-3's files as mamba_ssm and flash-linear-attention read them, and what these would not compute. */
 import type { CheckpointForm } from "@lenggen/kernels";
 import type { ParameterSet, Specs } from "@lenggen/kernels/nn";
-import { keptFields, pythonText } from "../layouts";
+import { keptFields, pythonText, withKept } from "../layouts";
 import { NORM_EPS, transformersPadding } from "../mambaFiles";
 import { type Mamba3Config, mamba3Json, type Mamba3Layout } from "./config";
 
@@ -34,7 +34,6 @@ function mambaSsmText(c: Mamba3Config): string {
 function flaText(c: Mamba3Config, json: unknown): string {
   const fields = {
     architectures: ["Mamba3ForCausalLM"],
-    ...keptFields(json),
     model_type: "mamba3",
     vocab_size: c.paddedVocabulary,
     hidden_size: c.width,
@@ -58,5 +57,5 @@ function flaText(c: Mamba3Config, json: unknown): string {
     dt_init_floor: c.dtFloor,
     ...transformersPadding(c),
   };
-  return pythonText(fields, ["rope_fraction", "A_floor", "norm_eps", "dt_min", "dt_max", "dt_init_floor"]);
+  return pythonText(withKept(fields, keptFields(json)), ["rope_fraction", "A_floor", "norm_eps", "dt_min", "dt_max", "dt_init_floor"]);
 }

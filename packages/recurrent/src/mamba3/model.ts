@@ -74,8 +74,8 @@ export function mamba3ParameterCount(c: Mamba3Config): number {
 }
 
 /**
- * Loads a checkpoint of mamba_ssm's form or flash-linear-attention's onto a device. Throws `E_CONFIG` for a configuration that makes no model, `E_FORMAT` for a damaged
- * file, `E_WEIGHTS` for missing, unknown or misshapen tensors and for NaN or infinity among the numbers.
+ * Loads a checkpoint of mamba_ssm's form or flash-linear-attention's onto a device. Throws `E_CONFIG` for a configuration that makes no
+ * model, `E_FORMAT` for a damaged file, `E_WEIGHTS` for missing, unknown or misshapen tensors and for NaN or infinity among the numbers.
  */
 export async function loadMamba3(
   config: unknown, weights: Safetensors, device: Device, dtype: DType = "f32",

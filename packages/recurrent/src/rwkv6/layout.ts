@@ -1,7 +1,7 @@
 /** An RWKV-6's files in each of its layouts, and of what a program would compute something else. */
 import { type CheckpointForm, concat, reshape, slice, type Tensor, transpose } from "@lenggen/kernels";
 import type { Form, ParameterSet, Specs } from "@lenggen/kernels/nn";
-import { pythonText } from "../layouts";
+import { pythonText, withKept } from "../layouts";
 import { HEAD_NORM_EPS, NORM_EPS, type RwkvLayout } from "../rwkv/layouts";
 import { ranksOfHub, type Rwkv6Config, rwkv6Json } from "./config";
 
@@ -67,18 +67,19 @@ export function checkpointForm<S extends Specs>(
   };
   if (layout === "transformers") {
     const config = {
-      architectures: ["Rwkv6ForCausalLM"], bos_token_id: 0, eos_token_id: 0, ...kept, ...shared,
+      architectures: ["Rwkv6ForCausalLM"], ...shared,
       attention_hidden_size: c.width, head_size: c.headSize, head_size_divisor: 8, layer_norm_epsilon: c.normEps,
       time_mix_extra_dim: c.mixRank, time_decay_extra_dim: c.decayRank, rescale_every: 6,
       ...(c.headNormEps !== HEAD_NORM_EPS && { head_norm_eps: c.headNormEps }),
     };
-    return { config: pythonText(config, ["layer_norm_epsilon", "head_norm_eps"]), ...files };
+    const whole = withKept(config, { bos_token_id: 0, eos_token_id: 0, ...kept });
+    return { config: pythonText(whole, ["layer_norm_epsilon", "head_norm_eps"]), ...files };
   }
   const config = {
-    architectures: ["RWKV6ForCausalLM"], ...kept, ...shared, expand_k: 1, expand_v: 1, num_heads: c.heads,
+    architectures: ["RWKV6ForCausalLM"], ...shared, expand_k: 1, expand_v: 1, num_heads: c.heads,
     proj_low_rank_dim: c.mixRank, gate_low_rank_dim: c.decayRank, hidden_ratio: c.innerWidth / c.width, hidden_act: "sqrelu",
     norm_first: true, norm_bias: true, norm_eps: c.normEps,
     ...(c.headNormEps !== c.normEps && { head_norm_eps: c.headNormEps }),
   };
-  return { config: pythonText(config, ["expand_k", "expand_v", "norm_eps", "head_norm_eps"]), ...files };
+  return { config: pythonText(withKept(config, kept), ["expand_k", "expand_v", "norm_eps", "head_norm_eps"]), ...files };
 }

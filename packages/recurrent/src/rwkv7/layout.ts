@@ -1,7 +1,7 @@
 /** An RWKV-7's files in each of its layouts, and of what a program would compute something else. */
 import type { CheckpointForm } from "@lenggen/kernels";
 import { joinForms, type ParameterSet, type Specs } from "@lenggen/kernels/nn";
-import { pythonText } from "../layouts";
+import { pythonText, withKept } from "../layouts";
 import { HEAD_NORM_EPS, NORM_EPS, rowIn, type RwkvLayout } from "../rwkv/layouts";
 import { FUSED_LENGTH_EPS, headNormEpsOf, type Rwkv7Config, rwkv7Json } from "./config";
 
@@ -41,13 +41,14 @@ export function checkpointForm<S extends Specs>(
     ...(c.headNormEps !== headNormEpsOf(c.normEps, c.headSize) && { head_norm_eps: c.headNormEps }),
   };
   if (layout === "transformers") {
-    const config = { architectures: ["Rwkv7ForCausalLM"], wkv_state_dtype: "float32", use_deep_embed: false, ...kept, ...shared,
+    const config = { architectures: ["Rwkv7ForCausalLM"], ...shared, use_deep_embed: false,
       ...(!c.firstLayerValues && { first_layer_values: false }) };
-    return { config: pythonText(config, ["norm_eps", "head_norm_eps"]), ...files };
+    return { config: pythonText(withKept(config, { wkv_state_dtype: "float32", ...kept }), ["norm_eps", "head_norm_eps"]), ...files };
   }
-  const config = { architectures: ["RWKV7ForCausalLM"], ...kept, ...shared, hidden_ratio: c.innerWidth / c.width, hidden_act: "sqrelu",
+  const config = { architectures: ["RWKV7ForCausalLM"], ...shared, hidden_ratio: c.innerWidth / c.width, hidden_act: "sqrelu",
     norm_first: true, fuse_norm: c.lengthEps === FUSED_LENGTH_EPS };
-  return { config: `${JSON.stringify(config, null, 2)}\n`, ...files, rearranged: { ...files.rearranged, ...olderShares(c) } };
+  const rearranged = { ...files.rearranged, ...olderShares(c) };
+  return { config: `${JSON.stringify(withKept(config, kept), null, 2)}\n`, ...files, rearranged };
 }
 
 /** The shares of the token before as flash-linear-attention had them at first: one tensor [6,D] for each layer. */
