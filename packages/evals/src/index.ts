@@ -23,7 +23,7 @@ export { fixed, formatLength, formatSeconds } from "./figures/format";
 export { type Column, details, escape, figure, page, paragraph, section, settingsTable, table } from "./report/html";
 export { type ChartName, charts } from "./report/charts";
 export { claimInWords, familyFacts, type FamilyFacts } from "./report/families";
-export { type Finding, findingInWords, findings, isTrial, type Verdict } from "./report/findings";
+export { type Finding, findingInWords, findings, type Verdict } from "./report/findings";
 export { type RetrievalChartName, retrievalCharts } from "./report/gcaRetrievalCharts";
 export {
   retrievalByLength, type RetrievalFinding, retrievalFindings, retrievalInWords, type RetrievalPoint, streamingChange, taskName,

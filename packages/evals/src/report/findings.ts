@@ -90,13 +90,10 @@ function insideBits({ lossByPosition }: ReportModel): number {
   return sum / width;
 }
 
-/** Whether a run is a trial of all parts, with a handful of updates: then its numbers say nothing about models. */
-export const isTrial = ({ preset }: Pick<UnexploredStatesReport, "preset">): boolean => preset === "smoke";
-
 /** Two to four sentences that say what the run found, without markup. */
 export function findingInWords(report: UnexploredStatesReport): string {
   const all = findings(report);
-  if (isTrial(report)) return aboutTrial(report);
+  if (report.trial) return aboutTrial(report);
   if (all.length === 0) return "This run measured no loss by position, so nothing can be said about length.";
   const length = formatLength(all[0]!.length);
   const multiple = all[0]!.length / report.trainLength;

@@ -64,6 +64,8 @@ export interface UnexploredStatesReport {
   readonly experiment: string;
   readonly preset: string;
   readonly seed: number;
+  /** Whether the run is a trial of all parts, with a handful of updates: then its numbers say nothing about models. */
+  readonly trial?: true;
   /** What was trained; absent in older reports, which are of Mamba-2. */
   readonly model?: { readonly family: string; readonly parameters: number };
   /** Where the base comes from, if others trained it: then its training length is what the reader was told or took it for. */

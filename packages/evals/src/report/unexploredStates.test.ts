@@ -37,8 +37,10 @@ describe("the report page", () => {
   });
 
   test("of a trial says that it shows nothing but that all parts work", () => {
-    const trial = syntheticReport();
-    const smoke = buildUnexploredStatesReport({ ...trial, preset: "smoke", models: trial.models.map((model) => ({ ...model, steps: 6 })) });
+    const whole = syntheticReport();
+    const smoke = buildUnexploredStatesReport({
+      ...whole, preset: "smoke", trial: true, models: whole.models.map((model) => ({ ...model, steps: 6 })),
+    });
     expect(smoke).toContain("The preset smoke shows that all parts work, and no more: a base model of 6 updates has learnt nothing, and");
     expect(smoke).not.toMatch(/Verdict|collapses|Buitrago Ruiz &#38; Gu \(2025\) on/);
   });

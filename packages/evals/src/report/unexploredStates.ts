@@ -5,7 +5,7 @@ import { lineChart } from "../figures/lineChart";
 import { METHOD_STYLES, type Method } from "../methods";
 import type { Interval } from "../statistics";
 import { charts, recallMaps, recallTitle } from "./charts";
-import { type Finding, findingInWords, findings, isTrial, ratioOf, VERDICTS_IN_WORDS } from "./findings";
+import { type Finding, findingInWords, findings, ratioOf, VERDICTS_IN_WORDS } from "./findings";
 import { claimInWords, familyFacts } from "./families";
 import { details, escape, figure, methodKey, page, paragraph, section, settingsTable, stillRunning, table } from "./html";
 import type { ReportModel, UnexploredStatesReport } from "./types";
@@ -34,7 +34,7 @@ export function buildUnexploredStatesReport(report: UnexploredStatesReport): str
     ].join(" \u00b7 "), "byline"),
     stillRunning(report.pending),
     paragraph(findingInWords(report), "lead"),
-    report.model && !isTrial(report) ? paragraph(claimInWords(report.model.family)) : "",
+    report.model && !report.trial ? paragraph(claimInWords(report.model.family)) : "",
     ...(report.leftOut ?? []).map(({ method, why }) => paragraph(`Left out: ${label(method)}, since ${why.replace(/\.?$/, ".")}`)),
     summaryTable(report),
     methodKey(report.models.map(({ method }) => method), report.origin && { base: `${report.origin.checkpoint}, as others trained it.` }),
@@ -108,13 +108,13 @@ function summaryTable(report: UnexploredStatesReport): string {
   const end = formatLength(all[0]!.length);
   const verdicts = table(all, [
     { title: "Model", value: (f) => label(f.method) },
-    ...(isTrial(report) ? [] : [{ title: "Verdict", value: (f: Finding) => f.verdict }]),
+    ...(report.trial ? [] : [{ title: "Verdict", value: (f: Finding) => f.verdict }]),
     { title: `Ratio at ${end}`, value: (f) => fixed(f.ratio), numeric: true },
     { title: "Worst", value: (f) => `${fixed(f.worstRatio)} at ${formatLength(f.worstAt)}`, numeric: true },
     { title: `Bits/byte inside ${formatLength(report.trainLength)}`, value: (f) => fixed(f.insideBits), numeric: true },
   ]);
   // A caption would be cut off where the table is wider than a phone.
-  return verdicts + (isTrial(report) ? "" : paragraph(VERDICTS_IN_WORDS, "byline"));
+  return verdicts + (report.trial ? "" : paragraph(VERDICTS_IN_WORDS, "byline"));
 }
 
 function numberTables({ models, recall }: UnexploredStatesReport): string[] {

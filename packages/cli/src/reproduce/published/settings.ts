@@ -28,7 +28,7 @@ const shared = {
 export const PUBLISHED_PRESETS: Readonly<Record<string, PublishedPreset>> = {
   /** A few seconds with a tiny model: shows that all parts work together, and nothing else. */
   smoke: {
-    ...shared, trainLength: 32, reach: 4, sequences: 2, chunk: 64,
+    ...shared, trial: true, trainLength: 32, reach: 4, sequences: 2, chunk: 64,
     postTraining: { batch: 2, microBatches: 2, steps: 3, learningRate: 1e-4, schedule: "constant", warmup: 0, weightDecay: 0.1 },
   },
   /** A tenth of the steps, to 16 times the training length. */

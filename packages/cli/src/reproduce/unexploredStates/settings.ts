@@ -45,6 +45,8 @@ export interface OtherModels {
 
 /** What is measured of a base model and of those trained on from it, and how they are. */
 export interface StudySettings {
+  /** Whether it shows no more than that all parts work. */
+  readonly trial?: true;
   readonly trainingText: string;
   readonly heldOutText: string;
   /** Tokens per training sequence. */
@@ -146,6 +148,7 @@ export const PRESETS: Readonly<Record<string, ReproductionSettings>> = {
   /** A few seconds: shows that all parts work together, and nothing else. */
   smoke: {
     ...shared,
+    trial: true,
     methods: {},
     joinDocuments: false,
     ...smoke,

@@ -104,6 +104,7 @@ function assembled(
   return {
     experiment,
     preset,
+    ...(settings.trial && { trial: settings.trial }),
     seed,
     model: { family: model.family, parameters: parameterCount(model) },
     ...(origin && { origin }),
@@ -123,7 +124,7 @@ function assembled(
 
 /** Settings of models that are not part of this report are not told. */
 function withoutOthers(settings: StudySettings & { readonly others?: unknown }): Settings {
-  const { others: _others, ...told } = settings;
+  const { others: _others, trial: _trial, ...told } = settings;
   return told as unknown as Settings;
 }
 
@@ -174,6 +175,6 @@ function evaluated(
 
 /** What decides the numbers: how a model was trained stands beside it, and how the others are decides nothing. */
 function measuredAlike(settings: StudySettings & { readonly others?: unknown }): object {
-  const { methods: _m, recallTraining: _r, others: _o, postTraining: _p, compared: _c, ...shared } = settings;
+  const { methods: _m, recallTraining: _r, others: _o, postTraining: _p, compared: _c, trial: _t, ...shared } = settings;
   return shared;
 }

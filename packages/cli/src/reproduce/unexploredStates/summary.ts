@@ -1,5 +1,5 @@
 /** The ten lines that a reproduction ends with. */
-import { familyFacts, findings, isTrial, METHOD_STYLES, type UnexploredStatesReport } from "@lenggen/evals";
+import { familyFacts, findings, METHOD_STYLES, type UnexploredStatesReport } from "@lenggen/evals";
 import { count, duration, lengthName, percent } from "../../format";
 import { table } from "../../table";
 
@@ -16,7 +16,7 @@ export function summary(report: UnexploredStatesReport, place: string): string[]
       length === recallLength);
     return [
       METHOD_STYLES[method].label, insideBits.toFixed(3), ratio.toFixed(3), `${worstRatio.toFixed(3)} at ${lengthName(worstAt)}`,
-      recalled ? percent(recalled.accuracy) : "", isTrial(report) ? "" : verdict,
+      recalled ? percent(recalled.accuracy) : "", report.trial ? "" : verdict,
     ];
   });
   const head = [
@@ -25,7 +25,7 @@ export function summary(report: UnexploredStatesReport, place: string): string[]
   ];
   return [
     `${report.experiment} ${report.preset}, seed ${report.seed}, T = ${lengthName(report.trainLength)}; `
-      + (isTrial(report) ? "shows only that all parts work" : "ratio = loss \u00f7 short-context loss"),
+      + (report.trial ? "shows only that all parts work" : "ratio = loss \u00f7 short-context loss"),
     ...table(head, rows),
     ...(report.leftOut ?? []).map(({ method }) => `left out: ${METHOD_STYLES[method].label} (the report says why)`),
     (report.model ? `${familyFacts(report.model.family).label}, ${count(report.model.parameters)} parameters; ` : "")
