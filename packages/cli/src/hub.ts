@@ -1,19 +1,17 @@
 /** Models and data sets of the hub for the commands: says what is fetched and how large it is before it begins, and how far it is. */
 import { type HubFiles, type HubKind, type HubPlan, resolveHub } from "@lenggen/data/node";
-import type { Context } from "./command";
 import { bytes, counted } from "./format";
 import { Progress } from "./progress";
 
 /** What fetching needs of a command's context. */
 export interface HubContext {
-  readonly out: Pick<Context["out"], "note">;
   readonly signal: AbortSignal;
 }
 
 const MOST_NAMED = 6;
 
 /** Finds or fetches what a reference names; of texts, those that `reads` takes. Errors are those of `resolveHub`. */
-export async function fromHub(reference: string, kind: HubKind, { out, signal }: HubContext,
+export async function fromHub(reference: string, kind: HubKind, { signal }: HubContext,
   reads?: (path: string) => boolean): Promise<HubFiles> {
   let progress: Progress | undefined;
   let total = 0;
@@ -22,20 +20,23 @@ export async function fromHub(reference: string, kind: HubKind, { out, signal }:
       kind, reads, signal,
       onPlan(plan) {
         progress?.finish();
-        out.note(planned(plan));
+        say(planned(plan));
         total = plan.bytes;
         progress = new Progress("fetching", total, { unit: "bytes" }, plan.begun);
       },
       onProgress: (done, file) => progress?.update(Math.min(done, total), file),
       onNote(text) {
         progress?.finish();
-        out.note(text);
+        say(text);
       },
     });
   } finally {
     progress?.finish();
   }
 }
+
+/** Where the bar is, whatever stdout is for. */
+const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
 function planned({ reference, files, bytes: all, begun, cache }: HubPlan): string {
   const named = files.slice(0, MOST_NAMED).map(({ path, size }) => `${path} ${bytes(size)}`).join(", ");

@@ -1,12 +1,13 @@
 /** Texts as the commands read them: unpacked under a bar. */
-import { basename } from "node:path";
-import { readText, type Text } from "@lenggen/data/node";
+import { basename, relative, sep } from "node:path";
+import { isHubReference, isTextName, readText, type Text } from "@lenggen/data/node";
 import type { Command } from "commander";
+import { fromHub } from "./hub";
 import { Progress } from "./progress";
 
 /** What a text may be, in words, for the help of options. */
-export const TEXT_HELP = "a file, a folder, - for standard input, or a built-in corpus (sotu, moby-dick); files are text, JSON lines or "
-  + "Parquet, also with .gz or .zst";
+export const TEXT_HELP = "a file, a folder, - for standard input, a built-in corpus (sotu, moby-dick), or of the hub "
+  + "hf:datasets/owner/name[@revision]/path; files are text, JSON lines or Parquet, also with .gz or .zst";
 
 /** Adds the flag that says which field of records is the text. */
 export function addFieldOption(command: Command): Command {
@@ -14,15 +15,17 @@ export function addFieldOption(command: Command): Command {
     "JSON lines and Parquet: the field that is the text, by dots inside of others (meta.body); text unless given");
 }
 
-/** Reads a text of at least so many bytes; what has to be unpacked first is, with progress on stderr. */
+/** Reads a text of at least so many bytes; what has to be fetched or unpacked first is, with progress on stderr. */
 export async function openText(
-  source: string, least: number, { field, signal }: { readonly field?: string; readonly signal: AbortSignal },
+  given: string, least: number, { field, signal }: { readonly field?: string; readonly signal: AbortSignal },
 ): Promise<Text> {
+  const { source, files } = isHubReference(given) ? await ofHub(given, field, signal) : { source: given };
   const bars: Progress[] = [];
   let shown = "";
   try {
     return await readText(source, least, {
       field,
+      files,
       signal,
       onProgress({ path, kind, done, total, note }) {
         if (shown !== `${kind} ${path}`) {
@@ -36,4 +39,10 @@ export async function openText(
   } finally {
     bars.pop()?.finish();
   }
+}
+
+/** The files of a data set, and what it is called: by its commit. */
+async function ofHub(reference: string, field: string | undefined, signal: AbortSignal) {
+  const { reference: source, files, path } = await fromHub(reference, "text", { signal }, (name) => isTextName(name, field));
+  return { source, files: files.map((file) => ({ name: relative(path, file).split(sep).join("/") || basename(file), path: file })) };
 }

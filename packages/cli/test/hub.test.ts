@@ -14,7 +14,9 @@ beforeAll(async () => {
   await trainBase(place);
   weights = await readFile(join(place.folder, "runs", "base", "checkpoints", "step-6", "model.safetensors"));
   const files = { "config.json": JSON.stringify(CONFIG), "model.safetensors": { bytes: weights, large: true }, "README.md": "# Small" };
-  hub = await playHub({ "some/small": { files }, "some/slow": { files } });
+  const lines = (word: string): string => Array.from({ length: 20 }, () => `${JSON.stringify({ body: `${word} of times. ` })}\n`).join("");
+  const texts = { "README.md": "# Texts", "data/best.jsonl": lines("The best"), "data/worst.jsonl": lines("The worst"), "more.txt": "More" };
+  hub = await playHub({ "some/small": { files }, "some/slow": { files }, "datasets/some/texts": { files: texts } });
 });
 afterAll(async () => {
   await hub.close();
@@ -23,7 +25,8 @@ afterAll(async () => {
 
 const run = (args: readonly string[], env: NodeJS.ProcessEnv = {}) => lenggen(args, { cwd: place.folder, env: environment(env) });
 const environment = (env: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv =>
-  ({ HF_HOME: join(place.folder, "hf"), HF_ENDPOINT: hub.endpoint, HF_TOKEN: "", ...env });
+  ({ HF_HOME: join(place.folder, "hf"), HF_ENDPOINT: hub.endpoint, HF_TOKEN: "",
+    LENGGEN_CACHE: join(place.folder, "cache"), ...env });
 
 describe("checkpoints of the hub", () => {
   const evaluation = ["eval", "loss-by-position", "--checkpoint", "hf:some/small", "--text", "book.txt", "--lengths", "64",
@@ -41,6 +44,19 @@ describe("checkpoints of the hub", () => {
     const again = await run(evaluation);
     expect(again.stderr).not.toContain("fetching");
     expect(hub.sent["model.safetensors"]).toBe(weights.length);
+  });
+
+  it("are measured on texts of the hub, of which only those asked for are fetched", async () => {
+    const text = "hf:datasets/some/texts/data/*st.jsonl";
+    const args = evaluation.map((word) => (word === "book.txt" ? text : word));
+    const { code, stdout, stderr } = await run([...args, "--field", "body", "--json"]);
+    expect(code, stderr).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ text: `hf:datasets/some/texts@${hub.commitOf("datasets/some/texts")}/data/*st.jsonl`,
+      read: { textBytes: 20 * "The best of times. The worst of times. ".length } });
+    expect(stderr).toContain("fetching 2 files");
+    expect(hub.sent["more.txt"]).toBeUndefined();
+    expect(await run(args.map((word) => word.replace("/data/*st.jsonl", "")))).toMatchObject({ code: 2, error: expect.stringMatching(
+      /hf:datasets\/some\/texts@main holds 3 files of text; name one, a folder, or several with \*, .* \[E_ARGUMENT\]$/) as string });
   });
 
   it("are trained on, and the run's record names the commit", async () => {

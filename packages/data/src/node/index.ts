@@ -1,7 +1,7 @@
 export { cacheEntry, cacheFolder, type CacheOptions, type CacheProgress, type Content, contentOf } from "./cache";
 export { Documents, type TextDocument, type TextFile } from "./documents";
 export { type HubFiles, type HubKind, type HubPlan, type HubRequest, hubReferenceOf, isHubReference, resolveHub } from "./hub";
-export { readText, type Text, type TextOptions, textOf } from "./text";
+export { isTextName, readText, type Text, type TextOptions, textOf } from "./text";
 export { openTokenFile, type TokenFile } from "./tokenFile";
 export { bytesFiles, findTokenizer, readTokenizer, type TokenizerFiles } from "./tokenizers";
 export { type TokenText, tokenText } from "./tokenText";

@@ -42,16 +42,21 @@ export interface TextOptions extends CacheOptions {
    * alone: what comes by a pipe and files of unknown kinds are JSON lines, and files without records in a folder are not read.
    */
   readonly field?: string;
+  /** The files that a source stands for which is no path, such as a reference to the hub. */
+  readonly files?: readonly { readonly name: string; readonly path: string }[];
 }
+
+/** Whether a file in a folder, or of a data set, is read as text: by its name. With a field, whether it holds records. */
+export const isTextName = (name: string, field?: string): boolean => !HIDDEN.test(name) && kindInFolder(name, field) !== undefined;
 
 /**
  * Reads a text. Throws `E_MISSING` when there is none of that name, `E_TEXT` when it is empty or shorter than `least` bytes in all, `E_IO`
  * when it can't be read, `E_FORMAT` for files that are damaged or not of their kind, `E_UNKNOWN_NAME` for a field that records do not have.
  */
 export async function readText(source: string, least = 1, options: TextOptions = {}): Promise<Text> {
-  const { field } = options;
+  const { field, files } = options;
   check(field !== "", "E_ARGUMENT", () => "the field of a text's records has an empty name");
-  const isCorpus = Object.hasOwn(CORPORA, source);
+  const isCorpus = !files && Object.hasOwn(CORPORA, source);
   check(!isCorpus || field === undefined, "E_ARGUMENT", () =>
     `text "${source}" is a built-in corpus, which has no fields; leave the field out`);
   const text = isCorpus ? textOf(source, corpus(source)) : await readPath(source, options);
@@ -69,6 +74,8 @@ export function textOf(source: string, files: readonly TextFile[], otherFiles = 
 async function readPath(source: string, options: TextOptions): Promise<Text> {
   const { field } = options;
   try {
+    const { files } = options;
+    if (files) return textOf(source, await opened(files.map((file) => ({ ...file, kind: kindOfFile(file.path, field) })), options));
     if (source === STDIN) return textOf(source, [await drained(source, process.stdin, field)]);
     const found = await stat(source);
     if (found.isDirectory()) return await readFolder(source, options);
