@@ -53,7 +53,9 @@ export class RepositoryCache {
     return join(this.folder, "refs", ...revision.split("/"));
   }
 
+  /** Throws `E_FORMAT` for a path that leads elsewhere: it may be a server's. */
   snapshotPath(commit: string, path = ""): string {
+    check(path === "" || isRelative(path), "E_FORMAT", () => `the hub lists a file with the name "${path}", which can't be one here`);
     return join(this.folder, "snapshots", commit, ...path.split("/"));
   }
 
@@ -156,10 +158,10 @@ export async function sizeOf(path: string): Promise<number | undefined> {
   return found?.isFile() ? found.size : undefined;
 }
 
-/** Checks what a server or a list in the cache says about a file: it names paths here. Throws `E_FORMAT`. */
+/** Checks what a server or a list in the cache says about a file; whether its path is one here is asked when it is fetched. */
 export function hubFile(path: string, about: { readonly size?: unknown; sha1?: unknown; sha256?: unknown; xet?: unknown }): HubFile {
   const { size, sha1, sha256, xet } = about;
-  const fits = isRelative(path) && typeof size === "number" && Number.isSafeInteger(size) && size >= 0 && isHash(sha1, COMMIT)
+  const fits = typeof size === "number" && Number.isSafeInteger(size) && size >= 0 && isHash(sha1, COMMIT)
     && (sha256 === undefined || isHash(sha256, SHA256));
   check(fits, "E_FORMAT", () => `a list of the hub's files has an entry that can't be: ${JSON.stringify({ path, ...about })}`);
   return { path, size, sha1, ...(sha256 !== undefined && { sha256 }), ...(isHash(xet, SHA256) && { xet }) };

@@ -201,6 +201,30 @@ describe("a model of the hub", () => {
   });
 });
 
+describe("what a server may not", () => {
+  it("makes other places than its own", async () => {
+    hub.repositories["some/model"] = { files: { ...MODEL.files, "../../../../out.txt": "x", "a:b.txt": "y" } };
+    expect(await holdsWeights((await resolve("hf:some/model")).path)).toBe(true); // odd names harm nobody who does not want them
+    hub.repositories["datasets/some/texts"] = { files: { "data/a.txt": "a", "data/../../../../../out.txt": "x" } };
+    await expect(resolve("hf:datasets/some/texts/data", { kind: "text" })).rejects.toMatchObject({ code: "E_FORMAT",
+      message: 'the hub lists a file with the name "data/../../../../../out.txt", which can\'t be one here' });
+    expect((await tree(home)).filter((line) => line.includes("out.txt"))).toEqual([]);
+  });
+
+  it("lists what can't be", async () => {
+    const real = globalThis.fetch;
+    const listing = [{ type: "file", path: "model.safetensors", size: 5, oid: "../../x" }];
+    vi.stubGlobal("fetch", (...[input, init]: Parameters<typeof fetch>) =>
+      (typeof input === "string" && input.includes("/tree/") ? Promise.resolve(Response.json(listing)) : real(input, init)));
+    try {
+      await expect(resolve("hf:some/model")).rejects.toMatchObject({ code: "E_FORMAT",
+        message: expect.stringMatching(/a list of the hub's files has an entry that can't be: .*model\.safetensors.*\.\.\/\.\.\/x/) as string });
+    } finally {
+      vi.unstubAllGlobals();
+    }
+  });
+});
+
 describe("without a network", () => {
   it("takes what is in the cache", async () => {
     const first = await resolve("hf:some/model");

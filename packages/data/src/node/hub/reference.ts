@@ -73,9 +73,12 @@ function decoded(text: string): string | undefined {
   }
 }
 
-/** Whether a path stays below the folder that it is put into, on every system. */
+/** What no part of a path may have: on Windows a colon names a drive or a stream. */
+const NOT_IN_NAMES = process.platform === "win32" ? /[\\:\p{Cc}]/u : /[\\\p{Cc}]/u;
+
+/** Whether a path stays below the folder that it is put into. */
 export const isRelative = (path: string): boolean =>
-  path !== "" && path.split("/").every((part) => !["", ".", ".."].includes(part) && !/[\\:\p{Cc}]/u.test(part));
+  path !== "" && path.split("/").every((part) => !["", ".", ".."].includes(part) && !NOT_IN_NAMES.test(part));
 
 /** The reference of one fixed commit, which reads the same for ever. */
 export function formatHubReference({ type, name, revision, path }: HubReference): string {
