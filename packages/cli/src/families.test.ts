@@ -115,7 +115,7 @@ describe.each(FAMILIES)("family %s", (family) => {
       const measuring = MEASURES[name]!.run({ ...input, lengths: [60] });
       if (name === "state-statistics" && model.stateLeaves.every(({ kind }) => kind !== "recurrent"))
         await expect(measuring).rejects.toThrow(`a model of family ${family} has no recurrent state to measure`);
-      else expect((await measuring).read).toEqual({ sequences: 2, bytes: expect.toSatisfy((bytes: number) => bytes >= 120) });
+      else expect((await measuring).read).toEqual({ sequences: 2, tokens: expect.toSatisfy((bytes: number) => bytes >= 120) });
     }
     const { result: asked } = await MEASURES["asked-from-one-stream"]!.run({ ...input, lengths: [80, 160], chunk: 32 });
     expect(asked).toMatchObject([{ length: 80, questions: [{}, {}] }, { length: 160 }]);

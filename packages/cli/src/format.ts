@@ -26,6 +26,11 @@ export function bitsPerByte(nats: number): string {
   return `${(nats / Math.LN2).toFixed(3)} bits/byte`;
 }
 
+/** A loss in nats per token: of byte models in bits per byte, of others both ways, for tokens of so many bytes on average. */
+export function lossInWords(nats: number, bytesPerToken: number): string {
+  return bytesPerToken === 1 ? bitsPerByte(nats) : `${nats.toFixed(3)} nats/token, ${bitsPerByte(nats / bytesPerToken)}`;
+}
+
 /** Lengths as they are given: 65536 -> "64k", 1048576 -> "1M", 1000 -> "1000". */
 export function lengthName(length: number): string {
   if (length >= 1 << 20 && length % (1 << 20) === 0) return `${length / (1 << 20)}M`;

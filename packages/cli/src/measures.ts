@@ -12,8 +12,10 @@ import { table } from "./table";
 export interface MeasureInput {
   readonly model: SequenceModel;
   readonly parameters: Parameters;
-  /** Held-out bytes; the sequences are cut from it. */
+  /** Held-out text in tokens; the sequences are cut from it. */
   readonly text: Tokens | TokenSource;
+  /** Bytes in each token by its id; undefined where bytes are the tokens. */
+  readonly tokenBytes?: ArrayLike<number>;
   readonly lengths: readonly number[];
   /** Length that the model was trained on; for the short-context reference. */
   readonly trainLength: number | undefined;
@@ -36,11 +38,11 @@ export interface Measured {
   /** For people. */
   readonly lines: readonly string[];
   /** What was cut from the text, where sequences are: all else of it was not read. */
-  readonly read?: { readonly sequences: number; readonly bytes: number };
+  readonly read?: { readonly sequences: number; readonly tokens: number };
 }
 
 const readOf = (sequences: readonly TokenSource[]) =>
-  ({ sequences: sequences.length, bytes: sequences.reduce((sum, sequence) => sum + sequence.length, 0) });
+  ({ sequences: sequences.length, tokens: sequences.reduce((sum, sequence) => sum + sequence.length, 0) });
 
 export interface Measure {
   readonly summary: string;
@@ -52,13 +54,15 @@ export interface Measure {
   readonly settings: SettingsTable;
   /** Whether things can be hidden at a given depth. */
   readonly hasDepth: boolean;
+  /** Whether it speaks bytes, so that a model's tokens must be bytes. */
+  readonly bytesOnly: boolean;
   run(input: MeasureInput): Promise<Measured>;
 }
 
-/** Sequences of `length` bytes, evenly spaced over a text and not overlapping. Throws `E_TEXT` when they do not fit. */
+/** Sequences of `length` tokens, evenly spaced over a text and not overlapping. Throws `E_TEXT` when they do not fit. */
 export function cutSequences(text: Tokens | TokenSource, length: number, count: number): TokenSource[] {
   check(text.length >= length, "E_TEXT", () =>
-    `the text has ${text.length} bytes, too few for a length of ${lengthName(length)}; take a longer text or a smaller length`);
+    `the text has ${text.length} tokens, too few for a length of ${lengthName(length)}; take a longer text or a smaller length`);
   const fitting = Math.min(count, Math.floor(text.length / length));
   const room = Math.floor(text.length / fitting);
   return Array.from({ length: fitting }, (_, i) => partOf(text, i * room, i * room + length));
@@ -82,6 +86,7 @@ function taskMeasure(task: Task): Measure {
     count: 32,
     settings: task.settings,
     hasDepth: task.hasDepth,
+    bytesOnly: true,
     leastText: () => (task.needsText ? 1 : 0),
     async run({ model, parameters, text, lengths, count, seed, ends, options, depths, chunk, batch, signal, onProgress }) {
       const result = await taskAccuracy(model, parameters, task,
@@ -97,28 +102,30 @@ function taskMeasure(task: Task): Measure {
   };
 }
 
-/** Measures of text, which have neither settings nor depths. */
-const withoutSettings = { settings: {}, hasDepth: false } as const;
+/** Measures of text, which have neither settings nor depths, and take any tokens. */
+const withoutSettings = { settings: {}, hasDepth: false, bytesOnly: false } as const;
 
-type CurveOptions = Omit<MeasureInput, "model" | "parameters" | "text" | "lengths" | "trainLength" | "count" | "seed" | "ends" | "options"
-  | "depths"> & { readonly length: number };
+/** What a position in a text is. */
+const unitOf = ({ tokenBytes }: Pick<MeasureInput, "tokenBytes">): string => (tokenBytes ? "tokens" : "bytes");
+
+type CurveOptions = Pick<MeasureInput, "chunk" | "batch" | "signal" | "onProgress"> & { readonly length: number };
 
 /** A measure along texts as long as the longest of the lengths asked for. */
 function curveMeasure<Result>(
   summary: string,
   measure: (model: SequenceModel, parameters: Parameters, sequences: readonly TokenSource[], options: CurveOptions) => Promise<Result>,
-  linesOf: (result: Result) => string[],
+  linesOf: (result: Result, unit: string) => string[],
 ): Measure {
   return {
     ...withoutSettings,
     summary,
     count: 4,
     leastText: longest,
-    async run({ model, parameters, text, lengths, count, chunk, batch, signal, onProgress }) {
+    async run({ model, parameters, text, tokenBytes, lengths, count, chunk, batch, signal, onProgress }) {
       const length = longest(lengths);
       const sequences = cutSequences(text, length, count);
       const result = await measure(model, parameters, sequences, { length, chunk, batch, signal, onProgress });
-      return { result, lines: linesOf(result), read: readOf(sequences) };
+      return { result, lines: linesOf(result, unitOf({ tokenBytes })), read: readOf(sequences) };
     },
   };
 }
@@ -130,24 +137,26 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
     ...withoutSettings,
     count: 4,
     leastText: (lengths) => longest(lengths) + 1,
-    async run({ model, parameters, text, lengths, trainLength, count, chunk, batch, signal, onProgress }) {
+    async run({ model, parameters, text, tokenBytes, lengths, trainLength, count, chunk, batch, signal, onProgress }) {
       check(trainLength !== undefined, "E_ARGUMENT",
         () => "loss-by-position needs the length that the model was trained on: give --train-length");
       const sequences = cutSequences(text, longest(lengths) + 1, count);
-      const result = await lossByPosition(model, parameters, sequences, { trainLength, lengths, chunk, batch, signal, onProgress });
+      const result = await lossByPosition(model, parameters, sequences,
+        { trainLength, lengths, tokenBytes, chunk, batch, signal, onProgress });
+      const nats = tokenBytes ? result.lengths.map(({ perplexity }) => digits(Math.log(perplexity))) : [];
       return {
         result,
         read: readOf(sequences),
         lines: [
-          ...chart("position (bytes)", "bits per byte", [
+          ...chart(`position (${unitOf({ tokenBytes })})`, "bits per byte", [
             { label: "with all the text before",
               points: result.bins.map(({ position, bitsPerByte }) => ({ x: position, y: bitsPerByte })) },
             { label: "with a short context",
               points: result.bins.map(({ position, referenceBitsPerByte }) => ({ x: position, y: referenceBitsPerByte })) },
           ]),
-          ...table(["length", "bits/byte", "short context", "ratio"],
-            result.lengths.map(({ position, bitsPerByte, referenceBitsPerByte, ratio }) =>
-            [lengthName(position), digits(bitsPerByte), digits(referenceBitsPerByte), digits(ratio)])),
+          ...table(["length", "bits/byte", "short context", "ratio", ...(tokenBytes ? ["nats/token"] : [])],
+            result.lengths.map(({ position, bitsPerByte, referenceBitsPerByte, ratio }, i) =>
+            [lengthName(position), digits(bitsPerByte), digits(referenceBitsPerByte), digits(ratio), ...nats.slice(i, i + 1)])),
         ],
       };
     },
@@ -155,8 +164,8 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
   "effective-remembrance": curveMeasure(
     "How much the tokens before t still matter at the end of a text, as a curve over t.",
     effectiveRemembrance,
-    ({ points }) => [
-      ...chart("bytes cut off (t)", "total variation",
+    ({ points }, unit) => [
+      ...chart(`${unit} cut off (t)`, "total variation",
         [{ label: "Effective Remembrance", points: points.map(({ t, distance }) => ({ x: t, y: distance })) }]),
       ...table(["t", "distance"], points.map(({ t, distance }) => [t, small(distance)])),
     ],
@@ -164,8 +173,8 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
   "state-statistics": curveMeasure(
     "Mean and spread of the recurrent state by position, per layer and head and pooled.",
     stateStatistics,
-    ({ pooled }) => [
-      ...chart("position (bytes)", "standard deviation of the state",
+    ({ pooled }, unit) => [
+      ...chart(`position (${unit})`, "standard deviation of the state",
         [{ label: "all layers and heads", points: pooled.map(({ position, std }) => ({ x: position, y: std })) }]),
       ...table(["position", "mean", "std"], pooled.map(({ position, mean, std }) => [position, small(mean), small(std)])),
     ],
@@ -176,6 +185,7 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
     count: 20,
     settings: askedFromOneStreamSettings,
     hasDepth: false,
+    bytesOnly: true,
     leastText: () => 1,
     async run({ model, parameters, text, lengths, count, seed, ends, options, chunk, signal, onProgress }) {
       const total = lengths.reduce((sum, length) => sum + length, 0);

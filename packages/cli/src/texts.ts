@@ -1,6 +1,6 @@
 /** Texts as the commands read them: unpacked under a bar. */
 import { basename, relative, sep } from "node:path";
-import { isHubReference, isTextName, readText, type Text } from "@lenggen/data/node";
+import { type CacheProgress, isHubReference, isTextName, readText, type Text } from "@lenggen/data/node";
 import type { Command } from "commander";
 import { fromHub } from "./hub";
 import { Progress } from "./progress";
@@ -20,21 +20,21 @@ export async function openText(
   given: string, least: number, { field, signal }: { readonly field?: string; readonly signal: AbortSignal },
 ): Promise<Text> {
   const { source, files } = isHubReference(given) ? await ofHub(given, field, signal) : { source: given };
+  return underBars((onProgress) => readText(source, least, { field, files, signal, onProgress }));
+}
+
+/** Work on files, each kind of it under a bar of its own. */
+export async function underBars<R>(work: (onProgress: (progress: CacheProgress) => void) => Promise<R>): Promise<R> {
   const bars: Progress[] = [];
   let shown = "";
   try {
-    return await readText(source, least, {
-      field,
-      files,
-      signal,
-      onProgress({ path, kind, done, total, note }) {
-        if (shown !== `${kind} ${path}`) {
-          bars.pop()?.finish();
-          bars.push(new Progress(basename(path), total, { unit: "bytes" }));
-          shown = `${kind} ${path}`;
-        }
-        bars.at(-1)!.update(done, note);
-      },
+    return await work(({ path, kind, done, total, note }) => {
+      if (shown !== `${kind} ${path}`) {
+        bars.pop()?.finish();
+        bars.push(new Progress(basename(path), total, { unit: "bytes" }));
+        shown = `${kind} ${path}`;
+      }
+      bars.at(-1)!.update(done, note);
     });
   } finally {
     bars.pop()?.finish();

@@ -10,17 +10,20 @@ import {
   type RunStore, type ScheduleOptions, textBatches, train, type TrainCounts, type TrainEvent, type TrainResult,
 } from "@lenggen/interventions";
 import { runDirectory } from "@lenggen/interventions/node";
-import { bitsPerByte, count } from "./format";
+import { count, lossInWords } from "./format";
 import { readJson } from "./jsonFiles";
 import { Progress } from "./progress";
-import { hubReferenceOf, type Text } from "@lenggen/data/node";
+import { bytesFiles, hubReferenceOf, type Text, type TokenizerFiles, type TokenText } from "@lenggen/data/node";
 import { packageFolder, version } from "./package";
+import { bytesPerToken, tokenizerRecord, unitOf } from "./tokens";
 
 export interface TrainingPlan extends Partial<TrainCounts> {
   /** Stands before the progress. */
   readonly label: string;
   readonly model: SequenceModel;
-  readonly text: Text;
+  /** In the tokens of the tokenizer; bytes unless that is given. */
+  readonly text: Text | TokenText;
+  readonly tokenizer?: TokenizerFiles;
   /** Batches of another kind than windows of the text. */
   readonly batches?: BatchSource;
   /** Samples of a task among the text. */
@@ -63,31 +66,29 @@ export interface TrainingPlan extends Partial<TrainCounts> {
 }
 
 export interface TrainingOutcome extends TrainResult {
-  /** Nats per byte at the last line of metrics; null when no step was run. */
+  /** Nats per token at the last line of metrics; null when no step was run. */
   readonly loss: number | null;
+  /** Bytes of the text in a token, on average. */
+  readonly bytesPerToken: number;
   readonly tokens: number;
   readonly tokensPerSecond: number | null;
   readonly seconds: number;
   readonly peakBytes: number | null;
   /** Steps that were skipped, since their numbers were not finite. */
   readonly skipped: number;
-  /** Bytes of the text that are in no batch. */
+  /** Tokens of the text that are in no batch. */
   readonly unused: number;
   /** The last checkpoint. */
   readonly checkpoint: string;
 }
 
-/** The vocabulary of byte models. */
-const BYTES = 256;
-
 /** Trains with progress on stderr. The parameters in the outcome are the caller's to dispose. */
 export async function runTraining(device: Device, plan: TrainingPlan, signal?: AbortSignal): Promise<TrainingOutcome> {
   const { label, model, method, methodOptions = {}, batch, context, steps, seed, folder, text, base, microBatches = 1, alike } = plan;
   const hub = base?.place && hubReferenceOf(base.place);
-  if (model.vocabulary !== BYTES) {
-    plan.note?.(`the model has a vocabulary of ${count(model.vocabulary)}, and texts are read as bytes: eval and generate take models `
-      + `with ${BYTES} only`);
-  }
+  const tokenizer = plan.tokenizer ?? bytesFiles;
+  const record = tokenizerRecord(tokenizer);
+  const perToken = "bytes" in text ? bytesPerToken(text) : 1;
   const store = runDirectory(folder);
   const progressFrom = (step: number): Progress => {
     const bar = new Progress(label, steps,
@@ -121,9 +122,13 @@ export async function runTraining(device: Device, plan: TrainingPlan, signal?: A
       store,
       resume: plan.resume,
       // Batches of the text know it by its hash; others by what it was called.
-      settings: { ...(plan.batches && { text: text.source }), ...(base?.weights && { base: { weights: base.weights } }), ...plan.settings },
+      settings: {
+        ...(plan.batches && { text: text.source }), ...(base?.weights && { base: { weights: base.weights } }),
+        ...(record && { tokenizer: record }), ...plan.settings,
+      },
+      files: tokenizer.files,
       about: {
-        text: text.source, ...(text.field && { field: text.field }),
+        text: text.source, ...(text.field && { field: text.field }), ...(record && { tokenizer: tokenizer.tokenizer.name }),
         ...(base?.place && { base: base.place, ...(hub && { hub }) }), ...about(),
       },
       signal,
@@ -133,7 +138,8 @@ export async function runTraining(device: Device, plan: TrainingPlan, signal?: A
         if (event.kind === "skipped") progress.update(event.step, `step ${event.step} skipped: ${event.why}`);
         if (event.kind !== "step") return;
         last = event;
-        progress.update(event.step, `loss ${bitsPerByte(crossEntropyOf(event))}${event.skipped ? `, ${event.skipped} skipped` : ""}`);
+        const skipped = event.skipped ? `, ${event.skipped} skipped` : "";
+        progress.update(event.step, `loss ${lossInWords(crossEntropyOf(event), perToken)}${skipped}`);
       },
     });
   } catch (error) {
@@ -147,6 +153,7 @@ export async function runTraining(device: Device, plan: TrainingPlan, signal?: A
   return {
     ...result,
     loss: last === undefined ? null : crossEntropyOf(last),
+    bytesPerToken: perToken,
     tokens: totals.tokens,
     tokensPerSecond: last?.tokensPerSecond ?? null,
     seconds: totals.seconds,
@@ -157,7 +164,7 @@ export async function runTraining(device: Device, plan: TrainingPlan, signal?: A
   };
 }
 
-/** Nats per byte: of a loss of several terms, what is no penalty. */
+/** Nats per token: of a loss of several terms, what is no penalty. */
 function crossEntropyOf({ loss, terms }: Extract<TrainEvent, { kind: "step" }>): number {
   return terms?.["crossEntropy"] ?? loss;
 }
@@ -219,14 +226,16 @@ async function hashed(tokens: TokenSource, signal: AbortSignal | undefined): Pro
 }
 
 /** Says what of a text is in no batch. */
-function sayUnused({ text: { source, tokens, otherFiles }, context, joinDocuments = true, note }: TrainingPlan, unused: number): void {
+function sayUnused({ text, context, joinDocuments = true, note }: TrainingPlan, unused: number): void {
+  const { source, tokens, otherFiles } = text;
   if (otherFiles > 0) note?.(`folder "${source}": ${count(otherFiles)} other ${otherFiles === 1 ? "file is" : "files are"} not read; `
     + "texts are .txt, .md, .jsonl, .ndjson and .parquet");
   if (unused === 0) return;
   const why = joinDocuments
     ? `what is left at its end fills no window of ${count(context)}`
     : `documents shorter than a window of ${count(context)}, and what is left at the end of others; --join-documents uses them`;
-  note?.(`text "${source}": ${count(unused)} of ${count(tokens.length)} bytes are in no batch: ${why}`);
+  const unit = "tokenizer" in text ? unitOf(text) : "bytes";
+  note?.(`text "${source}": ${count(unused)} of ${count(tokens.length)} ${unit} are in no batch: ${why}`);
 }
 
 /** What is good to know about a run: versions, the command, and the revision when this is a clone. */

@@ -35,6 +35,8 @@ export interface Snapshot {
   readonly optimizer: Optimizer;
   readonly initialStates: InitialStates;
   readonly progress: Omit<TrainerState, "format" | "initialStates">;
+  /** What else belongs to the model. */
+  readonly files?: Readonly<Record<string, Uint8Array>>;
 }
 
 const OPTIMIZER_FILE = "optimizer.safetensors";
@@ -52,11 +54,14 @@ export async function nonFiniteNumbers({ parameters, optimizer, initialStates }:
 }
 
 /** Throws `E_IO` when the store can't hold it. Must not overlap with a training step. */
-export async function saveCheckpoint(store: RunStore, { model, parameters, optimizer, initialStates, progress }: Snapshot): Promise<void> {
+export async function saveCheckpoint(
+  store: RunStore, { model, parameters, optimizer, initialStates, progress, files = {} }: Snapshot,
+): Promise<void> {
   const { tensors, values } = initialStates.save();
   const trainer: TrainerState = { format: 1, ...progress, initialStates: values };
   const { config, weights } = saveModel(model, parameters);
   await store.writeCheckpoint(progress.step, {
+    ...Object.fromEntries(Object.entries(files).map(([name, bytes]) => [name, [bytes]])),
     "config.json": config,
     [WEIGHTS_FILE]: weights,
     [OPTIMIZER_FILE]: encodeSafetensors({ ...optimizer.save(), ...prefixed(STATES, tensors) }),

@@ -86,6 +86,8 @@ export interface TrainOptions<State extends Tree> extends Partial<TrainCounts> {
   readonly settings?: JsonRecord;
   /** What else run.json records, e.g. versions; not compared when a run is resumed. */
   readonly about?: JsonRecord;
+  /** Files that belong to the model, such as its tokenizer, by their names: they lie in each checkpoint too. */
+  readonly files?: Readonly<Record<string, Uint8Array>>;
   readonly evaluations?: readonly Evaluation[];
   readonly onEvent?: (event: TrainEvent) => void;
   /** Stops after the step in progress, saves, and returns. */
@@ -305,7 +307,7 @@ async function save<State extends Tree>(run: Run<State>, options: TrainOptions<S
   const { device } = options;
   const { tokens, seconds, skipped } = run.meter;
   const progress = { step: run.step, tokens, seconds, ...(skipped.total > 0 && { skipped }), device: device.description };
-  const snapshot: Snapshot = { model, parameters, optimizer, initialStates, progress };
+  const snapshot: Snapshot = { model, parameters, optimizer, initialStates, progress, files: options.files };
   const bad = await nonFiniteNumbers(snapshot);
   checkFinite(bad === 0, `${bad} parameters, moments or states are not finite after step ${run.step}`, run.at, store);
   await saveCheckpoint(store, snapshot);

@@ -11,12 +11,14 @@ import { repeated } from "../settings";
 import { describeTaskSettings, taskOptions } from "../taskSettings";
 import { hubReferenceOf } from "@lenggen/data/node";
 import { addFieldOption, openText, TEXT_HELP } from "../texts";
+import { addTokenizerOption, bytesPerToken, inTokens, tokenizerFor, tokenizerRecord, tokenSizes, unitOf } from "../tokens";
 
 interface Options {
   readonly checkpoint: string;
   readonly lengths: number[];
   readonly text: string;
   readonly field?: string;
+  readonly tokenizer?: string;
   readonly trainLength?: number;
   readonly samples?: number;
   readonly ends?: number;
@@ -37,12 +39,13 @@ export const evaluate: CommandSpec = {
     "lenggen eval passkey --checkpoint runs/base --lengths 256,1k --samples 64 --json",
     "lenggen eval key-retrieval --checkpoint runs/keys --set name-length=5 --depths 0.1,0.5,0.9 --lengths 1M --batch 1 --memory disk"],
   define: (command) =>
-    addFieldOption(command)
+    addTokenizerOption(addFieldOption(command), "the checkpoint's, or bytes for a model of bytes")
       .addHelpText("after", `\nMeasures:\n${names.map((name) => `  ${name}: ${MEASURES[name]!.summary}`).join("\n")}\n\nTasks, `
         + `and their settings for --set:\n${describeTaskSettings().join("\n")}`)
       .argument("<measure>", `one of ${names.join(", ")}`)
       .requiredOption("--checkpoint <place>", CHECKPOINT_HELP)
-      .requiredOption("--lengths <list>", "lengths in bytes, such as 1k,4k,64k", (text: string) => parseLengths(text, "--lengths"))
+      .requiredOption("--lengths <list>", "lengths in tokens, such as 1k,4k,64k: bytes for a model of bytes",
+        (text: string) => parseLengths(text, "--lengths"))
       .option("--text <source>", `held-out text, for measures that read one: ${TEXT_HELP}`, "moby-dick")
       .option("--train-length <n>", "length that the model was trained on; known for run directories",
         (text: string) => parseLength(text, "--train-length"))
@@ -59,19 +62,22 @@ export const evaluate: CommandSpec = {
       .option("--batch <n>", "sequences side by side", wholeNumber("--batch", 1))
       .option("--weights <type>", WEIGHTS_HELP, oneOf("--weights", WEIGHTS), "f32"),
   async run(context, [name], given) {
-    const { checkpoint, lengths, text: source, field, trainLength, samples, ends, set = [], depths, memory, chunk, batch, weights } =
-      given as unknown as Options;
+    const { checkpoint, lengths, text: source, field, tokenizer: named, trainLength, samples, ends, set = [], depths, memory, chunk, batch,
+      weights } = given as unknown as Options;
     const measure = MEASURES[oneOf("measure", names)(name!)]!;
     const options = taskOptions(name!, measure.settings, set, "--set");
     check(depths === undefined || measure.hasDepth, "E_ARGUMENT", () =>
       `--depths: ${name} hides nothing at a depth of its own; leave it out`);
     const folder = await findCheckpoint(checkpoint, context);
     const least = measure.leastText(lengths);
-    const text = least === 0 ? undefined : await openText(source, least, { field, signal: context.signal });
+    const bytesText = least === 0 ? undefined : await openText(source, least, { field, signal: context.signal });
     const { model, parameters, about } = await loadCheckpoint(folder, await context.openDevice(), weights);
     context.out.note(`${folder}: ${about}`);
-    check(model.vocabulary === 256, "E_CONFIG", () =>
-      `${folder} has a vocabulary of ${model.vocabulary}; texts are read as bytes, a vocabulary of 256`);
+    const tokenizer = await tokenizerFor(model, named, folder, context);
+    const inBytes = tokenizer.tokenizer.kind === "bytes";
+    check(inBytes || !measure.bytesOnly, "E_CONFIG", () =>
+      `${name} speaks bytes, and ${folder} has the tokenizer ${tokenizer.tokenizer.name}; it is for models of bytes`);
+    const text = bytesText && await inTokens(bytesText, tokenizer, least, context);
     const { out, common, signal } = context;
     const trainedOn = trainLength ?? (await trainedLength(folder));
     let progress: Progress | undefined;
@@ -79,6 +85,7 @@ export const evaluate: CommandSpec = {
       model: reader,
       parameters,
       text: text?.tokens ?? joinTokens([]),
+      tokenBytes: inBytes ? undefined : tokenSizes(tokenizer),
       lengths,
       trainLength: trainedOn,
       count: samples ?? measure.count,
@@ -98,15 +105,19 @@ export const evaluate: CommandSpec = {
     out.print(`${name} of ${folder}${text ? ` on ${text.source}` : ""}, to ${lengthName(Math.max(...lengths))}`);
     for (const line of lines) out.print(line);
     if (text && read) {
-      const { sequences, bytes } = read;
+      const { sequences, tokens } = read;
       const fewer = sequences < (samples ?? measure.count) ? "; no more of them fit" : "";
-      out.print(`read: ${counted(sequences, "sequence")}, ${count(bytes)} of the text's ${count(text.tokens.length)} bytes${fewer}`);
+      const all = `${count(text.tokens.length)} ${unitOf(text)}`;
+      out.print(`read: ${counted(sequences, "sequence")}, ${count(tokens)} of the text's ${all}${fewer}`);
+      if (!inBytes) out.print(`bytes per token: ${count(bytesPerToken(text))} in the text; bits per byte are of the tokens that are scored`);
     }
+    const record = tokenizerRecord(tokenizer);
     const hub = hubReferenceOf(folder);
     out.document({ measure: name, checkpoint: folder, ...(hub && { hub }), text: text?.source ?? null,
       ...(text?.field && { field: text.field }), lengths,
-      ...(text && read && { read: { ...read, textBytes: text.tokens.length } }), ...(set.length > 0 && { settings: options }), weights,
-      memory, seed: common.seed, result });
+      ...(text && read && { read: inBytes ? { sequences: read.sequences, bytes: read.tokens, textBytes: text.bytes }
+        : { ...read, textTokens: text.tokens.length, textBytes: text.bytes } }),
+      ...(record && { tokenizer: record }), ...(set.length > 0 && { settings: options }), weights, memory, seed: common.seed, result });
   },
 };
 

@@ -5,9 +5,10 @@ import type { CommandSpec, Context } from "../command";
 import { CHECKPOINT_HELP, findCheckpoint, loadCheckpoint, modelOf, settingsOfRun } from "../checkpoints";
 import { wholeNumber } from "../parse";
 import { openText } from "../texts";
+import { inTokens, tokenizerFor } from "../tokens";
 import { runTraining } from "../training";
 import { UsageError } from "../usage";
-import { addTrainingOptions, METHODS, reportTraining, sharedPlan, type SharedOptions } from "./trainOptions";
+import { addTrainingOptions, checkTask, METHODS, reportTraining, sharedPlan, type SharedOptions } from "./trainOptions";
 
 /** Part of the base run's steps that post-training takes unless given. */
 const SHARE = 0.05;
@@ -25,7 +26,10 @@ export const postTrain: CommandSpec = {
         .option("--checkpoint <place>",
           `where to start: ${CHECKPOINT_HELP}; not needed with --resume`)
         .option("--steps <n>", "updates in all; 5% of the base run's unless given", wholeNumber("--steps", 1)),
-      { rateShare: RATE_SHARE, context: "bytes per sequence; the base run's unless given" },
+      {
+        rateShare: RATE_SHARE, context: "tokens per sequence, which are bytes without a tokenizer; the base run's unless given",
+        tokenizer: "the checkpoint's",
+      },
     ),
   async run(context, _, given) {
     const { text: source, field, out: folder, resume, ...options } = given as unknown as SharedOptions;
@@ -38,16 +42,19 @@ export const postTrain: CommandSpec = {
     check(length !== undefined && steps !== undefined, "E_ARGUMENT", () =>
       `${checkpoint} lies in no run directory, so --context and --steps must be given`);
     const plan = sharedPlan(given, length, RATE_SHARE, begun);
-    const text = await openText(source, length + 1, { field: field ?? begun?.field, signal: context.signal });
+    const read = await openText(source, length + 1, { field: field ?? begun?.field, signal: context.signal });
     const device = await context.openDevice();
     const { model, parameters, about } = begun
       ? { model: await modelOf(begun.checkpoint), parameters: undefined, about: undefined }
       : await loadCheckpoint(from.place!, device);
     if (about !== undefined) note(`${from.place}: ${about}`);
+    const tokenizer = await tokenizerFor(model, given["tokenizer"] as string | undefined, begun?.checkpoint ?? from.place, context);
+    checkTask(plan.task?.task.name, tokenizer);
+    const text = await inTokens(read, tokenizer, length + 1, context);
     const outcome = await runTraining(
       device,
       {
-        ...plan, label: plan.method, model, text, steps, seed: context.common.seed, folder, resume, note,
+        ...plan, label: plan.method, model, text, tokenizer, steps, seed: context.common.seed, folder, resume, note,
         parameters: parameters && (() => Promise.resolve<Parameters>(parameters)),
         base: from,
       },

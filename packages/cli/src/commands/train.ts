@@ -5,8 +5,9 @@ import type { CommandSpec } from "../command";
 import { MODEL_HELP, MODEL_LIST, modelNamed } from "../models";
 import { wholeNumber } from "../parse";
 import { openText } from "../texts";
+import { inTokens, tokenizerFor } from "../tokens";
 import { runTraining } from "../training";
-import { addTrainingOptions, METHODS, reportTraining, sharedPlan, type SharedOptions } from "./trainOptions";
+import { addTrainingOptions, checkTask, METHODS, reportTraining, sharedPlan, type SharedOptions } from "./trainOptions";
 
 const CONTEXT = 256;
 /** Updates of warm-up, where there are as many. */
@@ -28,7 +29,8 @@ export const train: CommandSpec = {
         .option("--steps <n>", "updates in all", wholeNumber("--steps", 1), 2000),
       {
         rateShare: 1, unless: { warmup: `${WARMUP}, or a tenth of a shorter schedule.` },
-        context: `bytes per sequence; ${CONTEXT} unless given`,
+        context: `tokens per sequence, which are bytes without a tokenizer; ${CONTEXT} unless given`,
+        tokenizer: "bytes, or the run's own that goes on",
       },
     ).addHelpText("after", MODEL_LIST),
   async run(context, _, given) {
@@ -37,12 +39,15 @@ export const train: CommandSpec = {
     const shared = sharedPlan(given, length, 1, begun);
     const note = (line: string): void => context.out.note(line);
     const model = await modelNamed((given as { model: string }).model);
-    const text = await openText(source, length + 1, { field: field ?? begun?.field, signal: context.signal });
+    const tokenizer = await tokenizerFor(model, given["tokenizer"] as string | undefined, begun?.checkpoint, context);
+    const read = await openText(source, length + 1, { field: field ?? begun?.field, signal: context.signal });
+    checkTask(shared.task?.task.name, tokenizer);
+    const text = await inTokens(read, tokenizer, length + 1, context);
     const device = await context.openDevice();
     const plan = { ...shared, schedule: withWarmup(shared.schedule, steps!, begun, note) };
     const outcome = await runTraining(
       device,
-      { ...plan, label: "train", model: model, text, steps: steps!, seed: context.common.seed, folder, resume, note },
+      { ...plan, label: "train", model: model, text, tokenizer, steps: steps!, seed: context.common.seed, folder, resume, note },
       context.signal,
     );
     dispose(outcome.parameters);

@@ -8,12 +8,13 @@ import { check, type Device, type SettingsTable } from "@lenggen/kernels";
 import type { Command } from "commander";
 import { type BegunRun, joinedDocuments } from "../begun";
 import { addSavingOptions, type Context } from "../command";
-import { bitsPerByte, bytes, count, counted, duration } from "../format";
+import { bytes, count, counted, duration, lossInWords } from "../format";
 import { oneOf, parseLength, realNumber, wholeNumber } from "../parse";
 import { addSettings, describeSettings, parseAssignments, pickSettings, repeated } from "../settings";
 import { describeTaskSettings, taskOptions } from "../taskSettings";
-import type { Text } from "@lenggen/data/node";
+import type { TokenizerFiles, TokenText } from "@lenggen/data/node";
 import { addFieldOption, TEXT_HELP } from "../texts";
+import { addTokenizerOption, unitOf } from "../tokens";
 import type { TrainingOutcome } from "../training";
 
 export const METHODS = Object.keys(INTERVENTIONS);
@@ -54,6 +55,8 @@ export interface TrainingHelp {
   readonly unless?: Readonly<Record<string, string>>;
   /** Of `--context`. */
   readonly context: string;
+  /** Which tokenizer it is unless one is given. */
+  readonly tokenizer: string;
 }
 
 /** Adds the flags. */
@@ -61,7 +64,7 @@ export function addTrainingOptions(command: Command, help: TrainingHelp): Comman
   command
     .requiredOption("--out <folder>", "run directory: checkpoints, metrics.jsonl, run.json")
     .option("--text <source>", `training text: ${TEXT_HELP}`, "sotu");
-  addFieldOption(command)
+  addTokenizerOption(addFieldOption(command), help.tokenizer)
     .option("--context <n>", help.context, (text: string) => parseLength(text, "--context"))
     .option("--batch <n>", "sequences per batch", wholeNumber("--batch", 1, 2 ** 20), 16)
     .option("--resume", "go on with the run in --out; without it an existing run is refused", false)
@@ -156,14 +159,21 @@ export function sharedPlan(given: Readonly<Record<string, unknown>>, context: nu
   };
 }
 
+/** Throws `E_CONFIG` for a task with other tokens than those that tasks speak. */
+export function checkTask(task: string | undefined, { tokenizer }: TokenizerFiles): void {
+  check(task === undefined || tokenizer.kind === "bytes", "E_CONFIG", () =>
+    `task ${task} speaks bytes, and texts are read with the tokenizer ${tokenizer.name}; tasks are for models of bytes`);
+}
+
 /** Says how a run ended, to people and to programs. */
 export function reportTraining({ out }: Context, device: Device, folder: string, steps: number,
-  outcome: TrainingOutcome & { readonly text: Text }): void {
-  const { status, step, loss, tokens, tokensPerSecond, seconds, peakBytes, skipped, checkpoint, text, unused } = outcome;
+  outcome: TrainingOutcome & { readonly text: TokenText }): void {
+  const { status, step, loss, tokens, tokensPerSecond, seconds, peakBytes, skipped, checkpoint, text, unused, bytesPerToken } = outcome;
+  const unit = unitOf(text);
   const facts = [
     step === steps ? counted(steps, "step") : `step ${count(step)} of ${count(steps)}`,
-    loss === null ? "" : `loss ${bitsPerByte(loss)}`,
-    `${count(tokens)} bytes in ${duration(seconds)}`,
+    loss === null ? "" : `loss ${lossInWords(loss, bytesPerToken)}`,
+    `${count(tokens)} ${unit} in ${duration(seconds)}`,
     skipped === 0 ? "" : `${counted(skipped, "step")} skipped that ${skipped === 1 ? "was" : "were"} not finite`,
     peakBytes === null ? "" : `peak ${bytes(peakBytes)}`,
   ].filter((fact) => fact !== "");
@@ -171,9 +181,12 @@ export function reportTraining({ out }: Context, device: Device, folder: string,
   out.print(`checkpoint: ${checkpoint}`);
   if (status === "interrupted") out.note("go on with the same command and --resume");
   out.document({
-    status, run: folder, device: device.description, checkpoint, step, steps, lossBitsPerByte: loss === null ? null : loss / Math.LN2,
+    status, run: folder, device: device.description, checkpoint, step, steps,
+    lossBitsPerByte: loss === null ? null : loss / Math.LN2 / bytesPerToken,
     tokens, tokensPerSecond, seconds, peakBytes,
     ...(skipped > 0 && { skipped }),
-    textBytes: text.tokens.length, unusedBytes: unused,
+    textBytes: text.bytes,
+    ...(unit === "bytes" ? { unusedBytes: unused }
+      : { lossNatsPerToken: loss, bytesPerToken, textTokens: text.tokens.length, unusedTokens: unused }),
   });
 }

@@ -37,7 +37,7 @@ const entries = async (): Promise<string[]> => {
   const cache = join(folder, "cache", "tokens");
   return (await readdir(cache)).map((name) => join(cache, name));
 };
-const prose = "Call me Ishmael. Some years ago, never mind how long precisely. ".repeat(1200);
+const prose = "Call me Ishmael. Some years ago, never mind how long precisely. ".repeat(9000);
 
 describe("a text in tokens", () => {
   it("has the ids of its documents, one after the other, and knows where they begin", async () => {
@@ -87,7 +87,7 @@ describe("a text in tokens", () => {
 
   it("says which document is no text, and leaves nothing half-written", async () => {
     await rm(join(folder, "cache"), { recursive: true, force: true });
-    const text = textOf("t", [{ name: "good", tokens: bytes("a") }, { name: "bad.txt", tokens: Uint8Array.of(97, 0xff, 98) }]);
+    const text = textOf("t", [{ name: "good", tokens: bytes(prose) }, { name: "bad.txt", tokens: Uint8Array.of(97, 0xff, 98) }]);
     await expect(tokenText(text, tokenizer)).rejects.toMatchObject(
       { code: "E_TEXT", message: expect.stringContaining("document bad.txt") as string });
     expect(await entries()).toEqual([]);

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { check, LenggenError, readTokens, yieldToEventLoop } from "@lenggen/kernels";
 import { bytesTokenizer } from "../bytes";
-import type { Tokenizer } from "../tokenizer";
+import { Ids, type Tokenizer } from "../tokenizer";
 import { cacheEntry, type CacheOptions } from "./cache";
 import { Documents, type TextDocument } from "./documents";
 import type { Text } from "./text";
@@ -19,6 +19,8 @@ export interface TokenText extends Text {
 const VERSION = 1;
 /** Bytes that are encoded at a time. */
 const PIECE = 1 << 18;
+/** Texts of at most so many bytes are encoded each time, and leave nothing in the cache. */
+const SMALL = 1 << 19;
 
 /**
  * A text in tokens. Each document is encoded by itself: no token runs from one into the next, and nothing is put between them. Bytes stay
@@ -27,6 +29,10 @@ const PIECE = 1 << 18;
 export async function tokenText(text: Text, tokenizer: Tokenizer, options: CacheOptions = {}): Promise<TokenText> {
   const bytes = text.tokens.length;
   if (tokenizer === bytesTokenizer) return { ...text, tokenizer, bytes };
+  if (bytes <= SMALL) {
+    const { tokens, starts } = await inMemory(text, tokenizer, options);
+    return { ...text, documents: new Documents([{ name: text.source, tokens, starts }]), tokens, tokenizer, bytes };
+  }
   const content = await contentHash(text, options);
   const name = createHash("sha256").update(`${VERSION}\0${content}\0${tokenizer.hash}`).digest("hex");
   const { tokens, starts } = await cacheEntry("tokens", `${name}.tokens`, (path) => opened(path, tokenizer),
@@ -75,24 +81,48 @@ async function contentHash(text: Text, options: CacheOptions): Promise<string> {
   return `${bytes.digest("hex")} ${ends.digest("hex")}`;
 }
 
-async function* encoded(text: Text, tokenizer: Tokenizer, options: CacheOptions): AsyncGenerator<Uint8Array, void, undefined> {
-  const writer = new TokenFileWriter(tokenizer);
-  let done = 0;
+/** The ids of each document in turn: `undefined` where one begins. */
+async function* encodings(
+  text: Text, tokenizer: Tokenizer, options: CacheOptions,
+): AsyncGenerator<Int32Array | undefined, void, undefined> {
+  let [done, made] = [0, 0];
   const total = text.tokens.length;
   for (const document of text.documents) {
-    writer.begin();
+    yield undefined;
     const encoder = tokenizer.encoder();
     try {
       for await (const piece of bytesOf(document, options)) {
-        yield* writer.add(encoder.push(piece));
+        const ids = encoder.push(piece);
         done += piece.length;
-        options.onProgress?.({ path: text.source, done, total, kind: "work", note: `${writer.length.toLocaleString("en-GB")} tokens` });
+        made += ids.length;
+        options.onProgress?.({ path: text.source, done, total, kind: "work", note: `${made.toLocaleString("en-GB")} tokens` });
+        yield ids;
       }
-      yield* writer.add(encoder.end());
+      yield encoder.end();
     } catch (error) {
       if (!(error instanceof LenggenError) || error.code !== "E_TEXT") throw error;
       throw new LenggenError(error.code, `text "${text.source}", document ${document.name}: ${error.message}`, { cause: error });
     }
   }
-  yield* writer.end(total);
+}
+
+async function* encoded(text: Text, tokenizer: Tokenizer, options: CacheOptions): AsyncGenerator<Uint8Array, void, undefined> {
+  const writer = new TokenFileWriter(tokenizer);
+  for await (const ids of encodings(text, tokenizer, options)) {
+    if (ids === undefined) writer.begin();
+    else yield* writer.add(ids);
+  }
+  yield* writer.end(text.tokens.length);
+}
+
+async function inMemory(text: Text, tokenizer: Tokenizer, options: CacheOptions): Promise<Pick<TokenFile, "tokens" | "starts">> {
+  const ids = new Ids();
+  const starts: number[] = [];
+  for await (const more of encodings(text, tokenizer, options)) {
+    if (more === undefined) starts.push(ids.length);
+    else ids.append(more);
+  }
+  const tokens = ids.take();
+  return { tokens: { length: tokens.length, read: (start, into) => into.set(tokens.subarray(start, start + into.length)) },
+    starts: Float64Array.from(starts) };
 }

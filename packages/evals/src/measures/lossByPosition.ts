@@ -25,6 +25,8 @@ export interface LossByPositionOptions extends RunOptions {
   readonly binsPerOctave?: number;
   /** Mean bytes in a token, for bits per byte of a subword model; 1 unless given (a byte model). */
   readonly bytesPerToken?: number;
+  /** The bytes in each token, by id, in the place of their mean: bits per byte are then those of the very tokens that are scored. */
+  readonly tokenBytes?: ArrayLike<number>;
 }
 
 /** Loss over a range of positions, beside its short-context reference. */
@@ -63,7 +65,7 @@ export async function lossByPosition<State extends Tree>(
   model: SequenceModel<State>, parameters: Parameters, sequences: readonly (Tokens | TokenSource)[],
   options: LossByPositionOptions,
 ): Promise<LossByPosition> {
-  const { trainLength, lengths, batch = DEFAULT_BATCH, chunk = DEFAULT_CHUNK, bytesPerToken = 1 } = options;
+  const { trainLength, lengths, batch = DEFAULT_BATCH, chunk = DEFAULT_CHUNK, bytesPerToken = 1, tokenBytes } = options;
   check(Number.isInteger(trainLength) && trainLength >= 2, "E_ARGUMENT", () =>
     `loss by position: the training length must be a whole number of at least 2, not ${trainLength}`);
   check(lengths.length > 0 && lengths.every((l) => Number.isInteger(l) && l >= 1), "E_ARGUMENT", () =>
@@ -98,8 +100,9 @@ export async function lossByPosition<State extends Tree>(
     progress(group.length * Math.min(trainLength, length));
   }
 
-  const bitsPerNat = 1 / (Math.LN2 * bytesPerToken);
-  const record = (from: number, to: number): LossRecord => summarize(streamed, reference, from, to, bitsPerNat);
+  const sizes = tokenBytes && sizesOf(sequences, length, tokenBytes, edges);
+  const bytesOf = (from: number, to: number): number[] => sizes?.means(from, to) ?? sequences.map(() => bytesPerToken);
+  const record = (from: number, to: number): LossRecord => summarize(streamed, reference, from, to, bytesOf(from, to));
   return {
     trainLength,
     sequences: sequences.length,
@@ -147,7 +150,23 @@ async function scoreWindows<State extends Tree>(
   }
 }
 
-/** Sums of losses by bin and sequence. */
+/** The bytes in the tokens that are predicted at each position. */
+function sizesOf(
+  sequences: readonly (Tokens | TokenSource)[], length: number, tokenBytes: ArrayLike<number>, edges: readonly number[],
+): Binned {
+  const sizes = new Binned(edges, sequences.length);
+  const piece = new Int32Array(Math.min(1 << 16, length));
+  sequences.forEach((tokens, row) => {
+    for (let at = 0; at < length; at += piece.length) {
+      const ids = piece.subarray(0, Math.min(piece.length, length - at));
+      readTokens(tokens, at + 1, ids);
+      ids.forEach((id, i) => sizes.add(row, at + i + 1, tokenBytes[id] ?? 0));
+    }
+  });
+  return sizes;
+}
+
+/** Sums by bin and sequence. */
 class Binned {
   readonly #sums: Float64Array;
   #bin = 0;
@@ -155,14 +174,14 @@ class Binned {
     this.#sums = new Float64Array(edges.length * sequences);
   }
 
-  add(sequence: number, position: number, loss: number): void {
+  add(sequence: number, position: number, value: number): void {
     // Positions come mostly in order: walk from the last bin that was hit.
     while (position > this.edges[this.#bin]!) this.#bin++;
     while (this.#bin > 0 && position <= this.edges[this.#bin - 1]!) this.#bin--;
-    this.#sums[this.#bin * this.sequences + sequence]! += loss;
+    this.#sums[this.#bin * this.sequences + sequence]! += value;
   }
 
-  /** Mean loss per sequence, in nats, over positions (from, to], both of which are edges (or 0). */
+  /** Mean per sequence over positions (from, to], both of which are edges (or 0). */
   means(from: number, to: number): number[] {
     const sums = Array.from({ length: this.sequences }, () => 0);
     this.edges.forEach((edge, bin) => {
@@ -172,10 +191,12 @@ class Binned {
   }
 }
 
-function summarize(streamed: Binned, reference: Binned, from: number, to: number, bitsPerNat: number): LossRecord {
+/** `bytes`: mean bytes in a token, for each sequence. */
+function summarize(streamed: Binned, reference: Binned, from: number, to: number, bytes: readonly number[]): LossRecord {
   const nats = streamed.means(from, to);
-  const bits = nats.map((value) => value * bitsPerNat);
-  const referenceBits = reference.means(from, to).map((value) => value * bitsPerNat);
+  const bitsPerNat = bytes.map((size) => 1 / (Math.LN2 * size));
+  const bits = nats.map((value, i) => value * bitsPerNat[i]!);
+  const referenceBits = reference.means(from, to).map((value, i) => value * bitsPerNat[i]!);
   return {
     position: to,
     from,

@@ -1,0 +1,81 @@
+/** How the commands turn texts into tokens: which tokenizer it is, whether it fits the model, and texts in its ids. */
+import { stat } from "node:fs/promises";
+import { dirname } from "node:path";
+import {
+  bytesFiles, findTokenizer, isHubReference, readTokenizer, type Text, type TokenizerFiles, type TokenText, tokenText,
+} from "@lenggen/data/node";
+import { check, type SequenceModel } from "@lenggen/kernels";
+import type { Command } from "commander";
+import { count } from "./format";
+import { fromHub, type HubContext } from "./hub";
+import { underBars } from "./texts";
+
+/** The name of the tokenizer that needs no file. */
+const BYTES = "bytes";
+/** The vocabulary of byte models. */
+const BYTE_VOCABULARY = 256;
+
+/** Adds the flag that says how texts become tokens; `otherwise`: what holds unless it is given. */
+export function addTokenizerOption(command: Command, otherwise: string): Command {
+  return command.option("--tokenizer <place>",
+    "what makes tokens of texts: a tokenizer.json or a vocabulary of RWKV World (a file or its folder), hf:owner/name[@revision], or "
+      + `bytes; ${otherwise} unless given`);
+}
+
+/**
+ * The tokenizer for a model: the one given, the one that lies beside the checkpoint, or bytes for a model of bytes. Throws `E_CONFIG` for
+ * one that the model has too few rows for, and where there is none.
+ */
+export async function tokenizerFor(
+  model: Pick<SequenceModel, "vocabulary">, given: string | undefined, checkpoint: string | undefined, context: HubContext,
+): Promise<TokenizerFiles> {
+  const found = await find(given, checkpoint, context);
+  check(found !== undefined || model.vocabulary === BYTE_VOCABULARY, "E_CONFIG", () =>
+    `${checkpoint ?? "the model"} has a vocabulary of ${count(model.vocabulary)} and no tokenizer: there is neither a tokenizer.json nor a `
+      + "vocabulary of RWKV World (rwkv_vocab_*.txt) beside it; give one with --tokenizer");
+  const { tokenizer } = found ?? bytesFiles;
+  check(tokenizer.vocabulary <= model.vocabulary, "E_CONFIG", () =>
+    `tokenizer ${tokenizer.name} has ids up to ${count(tokenizer.vocabulary - 1)}, and the model a vocabulary of `
+      + `${count(model.vocabulary)} only; give the one that the model was trained with by --tokenizer`);
+  return found ?? bytesFiles;
+}
+
+async function find(given: string | undefined, checkpoint: string | undefined, context: HubContext): Promise<TokenizerFiles | undefined> {
+  if (given === BYTES) return bytesFiles;
+  if (given !== undefined) return readTokenizer(isHubReference(given) ? (await fromHub(given, "tokenizer", context)).path : given);
+  if (checkpoint === undefined) return undefined;
+  const folder = (await stat(checkpoint)).isDirectory() ? checkpoint : dirname(checkpoint);
+  const beside = await findTokenizer(folder);
+  return beside === undefined ? undefined : readTokenizer(beside);
+}
+
+/** A text in tokens, at least so many, encoded under a bar where it has not been before. */
+export async function inTokens(
+  text: Text, { tokenizer }: TokenizerFiles, least: number, { signal }: Pick<HubContext, "signal">,
+): Promise<TokenText> {
+  const made = await underBars((onProgress) => tokenText(text, tokenizer, { signal, onProgress }));
+  check(made.tokens.length >= least, "E_TEXT", () =>
+    `text "${text.source}" has ${count(made.tokens.length)} ${unitOf(made)}; this needs at least ${count(least)}`);
+  return made;
+}
+
+/** What positions in a text are, for labels. */
+export function unitOf({ tokenizer }: Pick<TokenText, "tokenizer">): "bytes" | "tokens" {
+  return tokenizer.kind === "bytes" ? "bytes" : "tokens";
+}
+
+/** Bytes in a token of a text, on average: 1 where they are the tokens. */
+export function bytesPerToken({ bytes, tokens }: Pick<TokenText, "bytes" | "tokens">): number {
+  return bytes / tokens.length;
+}
+
+/** Bytes in each token, by its id. */
+export function tokenSizes({ tokenizer }: TokenizerFiles): Uint16Array {
+  return Uint16Array.from({ length: tokenizer.vocabulary }, (_, id) => tokenizer.bytesOf(id)?.length ?? 0);
+}
+
+/** What runs and results record of a tokenizer; nothing of bytes. */
+export function tokenizerRecord({ tokenizer }: TokenizerFiles): { readonly kind: string; readonly hash: string } | undefined {
+  const { kind, hash } = tokenizer;
+  return kind === "bytes" ? undefined : { kind, hash };
+}
