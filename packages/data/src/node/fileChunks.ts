@@ -1,8 +1,8 @@
 /** A file's bytes from its beginning to its end, in pieces. */
 import { closeSync, openSync, readSync } from "node:fs";
 import { open } from "node:fs/promises";
-import { check } from "@lenggen/kernels";
-import { fileError } from "@lenggen/kernels/node";
+import { type ByteSource, check } from "@lenggen/kernels";
+import { fileError, openFile } from "@lenggen/kernels/node";
 
 const CHUNK = 1 << 20;
 
@@ -19,7 +19,18 @@ export class FileChunks implements AsyncIterable<Uint8Array> {
   constructor(
     readonly path: string,
     private readonly signal?: AbortSignal,
+    private readonly from = 0,
   ) {}
+
+  /** The same file from that byte on. */
+  after(from: number): FileChunks {
+    return new FileChunks(this.path, this.signal, from);
+  }
+
+  /** The same file by ranges. */
+  opened(): Promise<ByteSource> {
+    return openFile(this.path);
+  }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
     try {
@@ -28,7 +39,7 @@ export class FileChunks implements AsyncIterable<Uint8Array> {
         for (;;) {
           this.checkSignal();
           const bytes = new Uint8Array(CHUNK);
-          const { bytesRead } = await handle.read(bytes, 0, CHUNK, null);
+          const { bytesRead } = await handle.read(bytes, 0, CHUNK, this.from + this.read);
           if (bytesRead === 0) return;
           this.read += bytesRead;
           yield bytes.subarray(0, bytesRead);
@@ -48,7 +59,7 @@ export class FileChunks implements AsyncIterable<Uint8Array> {
         for (;;) {
           this.checkSignal();
           const bytes = new Uint8Array(CHUNK);
-          const length = readSync(handle, bytes, 0, CHUNK, null);
+          const length = readSync(handle, bytes, 0, CHUNK, this.from + this.read);
           if (length === 0) return;
           this.read += length;
           yield bytes.subarray(0, length);

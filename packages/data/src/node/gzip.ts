@@ -3,7 +3,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import { check, LenggenError } from "@lenggen/kernels";
-import { FileChunks } from "./fileChunks";
+import type { FileChunks } from "./fileChunks";
 
 /** Most bytes of text at a time. */
 const PIECE = 1 << 18;
@@ -32,17 +32,15 @@ export async function* gunzipped(file: FileChunks): AsyncGenerator<Uint8Array, v
     await feeding;
   }
   if (failed instanceof LenggenError) throw failed;
-  await checkRest(file.path, gunzip.bytesWritten);
+  await checkRest(file.after(gunzip.bytesWritten), gunzip.bytesWritten);
 }
 
 /** zlib stops at a zero behind a member, whatever comes after it. */
-async function checkRest(path: string, from: number): Promise<void> {
-  let at = 0;
-  for await (const bytes of new FileChunks(path)) {
-    const rest = bytes.subarray(Math.max(0, from - at));
-    const found = rest.findIndex((byte) => byte !== 0);
-    check(found < 0, "E_FORMAT", () =>
-      `${path}: something else follows its last member, at byte ${at + bytes.length - rest.length + found}; take it away`);
+async function checkRest(rest: FileChunks, from: number): Promise<void> {
+  let at = from;
+  for await (const bytes of rest) {
+    const found = bytes.findIndex((byte) => byte !== 0);
+    check(found < 0, "E_FORMAT", () => `${rest.path}: something else follows its last member, at byte ${at + found}; take it away`);
     at += bytes.length;
   }
 }

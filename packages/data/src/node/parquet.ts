@@ -3,7 +3,6 @@
  * after the other, so that neither a file nor a row group has to fit into memory.
  */
 import { type ByteSource, check, LenggenError } from "@lenggen/kernels";
-import { openFile } from "@lenggen/kernels/node";
 import { type FileMetaData, parquetMetadata, parquetSchema, type RowGroup, type SchemaTree } from "hyparquet";
 import { parquetHeader } from "hyparquet/src/column.js";
 import { cacheFolder, checkRoom } from "./cache";
@@ -39,11 +38,12 @@ interface Leaf {
  * damaged, encrypted or no Parquet, and for a column that does not hold a string in each row, `E_UNKNOWN_NAME` for one that is not there.
  */
 export async function* parquetColumn(file: FileChunks, field: string): AsyncGenerator<Piece, void, undefined> {
-  const source = await openFile(file.path);
+  const source = await file.opened();
   try {
     const { metadata, end } = await readMetadata(source, file.path);
     const leaf = findLeaf(file.path, () => parquetSchema(metadata), field);
-    const chunks = metadata.row_groups.map((group) => chunkOf(file.path, group, leaf, end));
+    const chunks = parsed(file.path, "its row groups can't be told", () =>
+      metadata.row_groups.map((group) => chunkOf(file.path, group, leaf, end)));
     file.total = chunks.reduce((sum, { length }) => sum + length, 0);
     await checkRoom(cacheFolder(), chunks.reduce((sum, { unpacked }) => sum + unpacked, 0));
     let row = 0;
@@ -54,7 +54,9 @@ export async function* parquetColumn(file: FileChunks, field: string): AsyncGene
         file.checkSignal();
         const { header, length } = await readHeader(source, file.path, at, chunk.start + chunk.length - at);
         const size = header.compressed_page_size;
-        check(size >= 0 && at + length + size <= chunk.start + chunk.length && header.uncompressed_page_size <= LARGEST_PAGE, "E_FORMAT",
+        const { uncompressed_page_size: unpacked } = header;
+        check(Number.isSafeInteger(size) && size >= 0 && at + length + size <= chunk.start + chunk.length
+          && Number.isSafeInteger(unpacked) && unpacked <= LARGEST_PAGE, "E_FORMAT",
           damaged(file.path, `a page at byte ${at} is larger than its column`));
         const bytes = await source.read(at + length, size);
         yield* pieces(pages.read(header, bytes));

@@ -16,6 +16,8 @@ const MOST_VALUES = 1 << 24;
 const WIDEST = 24;
 /** Largest block of numbers that are written as differences; 128 is usual. */
 const LARGEST_BLOCK = 1 << 16;
+/** Bytes that snappy makes of one at most, with some to spare. */
+const MOST_SNAPPY = 32;
 /** Longest of the strings that are written as what differs from the one before. */
 const LONGEST_SHARED = 1 << 28;
 
@@ -297,7 +299,7 @@ function snappyUnpack(): Unpack {
       length += (bytes[i]! & 127) * 2 ** (7 * i);
       if (!(bytes[i]! > 127)) break;
     }
-    if (length !== size) throw new Error(`snappy of ${length} bytes in a page of ${size}`);
+    if (length !== size || size > MOST_SNAPPY * bytes.length) throw new Error(`snappy of ${length} bytes in a page of ${size}`);
     return unpack(bytes, size);
   };
 }

@@ -30,14 +30,14 @@ export async function* unzstd(file: FileChunks): AsyncGenerator<Uint8Array, void
 
 /** The same for bytes in memory, at most so many when unpacked. */
 export function unzstdBytes(library: ZSTDDecoder, bytes: Uint8Array, name: string, most: number): Uint8Array {
-  const unpacked = new Uint8Array(most);
+  const pieces: Uint8Array[] = [];
   let length = 0;
   for (const piece of decoded(library, new Frames(name, [bytes]))) {
-    check(piece.length <= most - length, "E_FORMAT", () => `${name}: holds more than the ${most} bytes that it should when unpacked`);
-    unpacked.set(piece, length);
+    pieces.push(piece);
     length += piece.length;
+    check(length <= most, "E_FORMAT", () => `${name}: holds more than the ${most} bytes that it should when unpacked`);
   }
-  return unpacked.subarray(0, length);
+  return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces, length);
 }
 
 /** The library, ready. */
