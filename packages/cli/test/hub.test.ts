@@ -1,5 +1,5 @@
 /** Checkpoints of the hub through the commands, from a hub that is played on loopback. */
-import { readFile } from "node:fs/promises";
+import { lstat, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { playHub, type PlayedHub } from "../../data/test/playedHub";
@@ -86,14 +86,24 @@ describe("checkpoints of the hub", () => {
     expect(await run(["generate", "hf:some", "--prompt", "x"])).toMatchObject({ code: 1 });
   });
 
-  it("stop at Ctrl-C while they are fetched, and go on behind what came", async () => {
+  it("are converted, and what comes out is no part of the cache", async () => {
+    expect(await run(["convert", "hf:some/small", "converted"])).toMatchObject({ code: 0 });
+    expect(await readFile(join(place.folder, "converted", "config.json"), "utf8")).toContain("Mamba2");
+    expect((await lstat(join(place.folder, "converted", "model.safetensors"))).isFile()).toBe(true);
+  });
+
+  it.each([["SIGINT", 130], ["SIGKILL", null]] as const)("go on behind what came where %s ended the command", async (signal, code) => {
+    const name = `some/slow-${signal.toLowerCase()}`;
+    hub.repositories[name] = hub.repositories["some/small"]!;
     const before = hub.sent["model.safetensors"]!;
     hub.faults.push({ path: "model.safetensors", cutAfter: 1000 }, { path: "model.safetensors", silent: true });
-    const running = start(["generate", "hf:some/slow", "--prompt", "x"], { cwd: place.folder, env: environment() });
+    const running = start(["generate", `hf:${name}`, "--prompt", "x"], { cwd: place.folder, env: environment() });
     while (hub.faults.length > 0) await new Promise((resolve) => setTimeout(resolve, 50));
-    running.process.kill("SIGINT");
-    expect(await running.finished).toMatchObject({ code: 130, error: expect.stringContaining("[E_INTERRUPTED]") as string });
-    const again = await run(["generate", "hf:some/slow", "--prompt", "It", "--tokens", "2", "--device", "reference"]);
+    running.process.kill(signal);
+    const ended = await running.finished;
+    expect(ended.code).toBe(code);
+    if (signal === "SIGINT") expect(ended.error).toContain("[E_INTERRUPTED]");
+    const again = await run(["generate", `hf:${name}`, "--prompt", "It", "--tokens", "2", "--device", "reference"]);
     expect(again).toMatchObject({ code: 0, stderr: expect.stringMatching(/1000 bytes of them are there from before/) as string });
     expect(hub.sent["model.safetensors"]! - before).toBe(weights.length);
   });
