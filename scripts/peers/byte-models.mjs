@@ -3,12 +3,13 @@ import { createIntervention, independentWindows, train } from "../../packages/in
 import { key } from "../../packages/kernels/dist/index.js";
 import { RECURRENT_FAMILIES } from "../../packages/recurrent/dist/index.js";
 
-/** { name, model } of a family's first preset. */
+/** { name, config, model } of a family's first preset. */
 export function byteModelOf(family) {
   const { make, presets } = RECURRENT_FAMILIES[family];
-  const [[name, config]] = Object.entries(presets);
+  const [[name, preset]] = Object.entries(presets);
   // llama.cpp has RWKV-7 with heads of 64 alone, and the preset's are smaller.
-  return { name, model: make(family === "rwkv7" ? { ...config, n_embd: 128, head_size: 64, dim_ffn: 512 } : config) };
+  const config = family === "rwkv7" ? { ...preset, n_embd: 128, head_size: 64, dim_ffn: 512 } : preset;
+  return { name, config, model: make(config) };
 }
 
 /** Parameters after so many steps, so that predictions say something. */

@@ -78,7 +78,7 @@ for (const family of options.families.split(",")) {
   const parameters = await trainedOn(text.subarray(PROMPT + WRITTEN), model, device, steps);
   const file = join(folder, `${family}.gguf`);
   const contextSize = PROMPT + WRITTEN + 64;
-  await writeWhole(file, encodeModelGguf(model, numbersOf(parameters), byteVocabulary()));
+  await writeWhole(file, encodeModelGguf(model, numbersOf(parameters), byteVocabulary()).chunks);
   const { sequence, close } = await openModel(llama, file, contextSize, threads);
 
   const compared = heldOut.subarray(0, COMPARED);

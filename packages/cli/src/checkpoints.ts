@@ -98,7 +98,7 @@ async function exists(path: string): Promise<boolean> {
 }
 
 /** Says which checkpoint an error is about. */
-function withPlace(error: unknown, place: string): unknown {
+export function withPlace(error: unknown, place: string): unknown {
   if (!(error instanceof LenggenError) || error.message.includes(place)) return error;
   return new LenggenError(error.code, `checkpoint ${place}: ${error.message}`, { cause: error });
 }

@@ -78,7 +78,7 @@ describe("what can't be converted", () => {
     await truncate(at("cut.safetensors"), 4000);
     await fails(["cut.safetensors", "new"], 1, /cut\.safetensors.*cut short \[E_FORMAT\]/);
     await fails(["absent", "new"], 1, /checkpoint absent: there is no such folder or file \[E_MISSING\]/);
-    await fails(["runs/base", "new.onnx"], 2, /no form of checkpoints is named "\.onnx".*\.safetensors \[E_UNKNOWN_NAME\]/);
+    await fails(["runs/base", "new.onnx"], 2, /no form of checkpoints is named "\.onnx".*\.safetensors, \.gguf \[E_UNKNOWN_NAME\]/);
     await fails(["runs/base", "new", "--dtype", "f61"], 2, /no --dtype is named "f61" \(did you mean "f32"\?\)/);
     await writeFile(at("text"), "");
     await fails(["runs/base", "text/new"], 1, /\[E_IO\]/);

@@ -33,7 +33,7 @@ export type {
 } from "./model";
 
 export { modelFamilies } from "./modelFamilies";
-export type { LoadedCheckpoint, LoadedModel, MakeOptions, ModelFamilies, ModelFamily, ReadFromShapes } from "./modelFamilies";
+export type { LoadedCheckpoint, LoadedModel, MakeOptions, ModelFamilies, ModelFamily, ModelInFile, ReadFromShapes } from "./modelFamilies";
 export { loadParameters, type LoadParametersOptions, parametersIn, type ParametersInFile, saveModel } from "./checkpoint";
 
 // Tokens and training batches

@@ -28,6 +28,13 @@ export interface ReadFromShapes {
   readonly assumed: readonly string[];
 }
 
+/** A model with the file that its parameters are in, none of which has been loaded. */
+export interface ModelInFile {
+  readonly model: SequenceModel;
+  /** The file as the model reads it. */
+  readonly weights: Safetensors;
+}
+
 /** Options of {@link ModelFamily.make}. */
 export interface MakeOptions extends ConfigOptions {
   /** The layout that the model is saved in: one of {@link ModelFamily.layouts}. That of the configuration's form unless given. */
@@ -52,6 +59,8 @@ export interface ModelFamily {
    * reported, and for settings that the layout given has no place for.
    */
   make(config: unknown, options?: MakeOptions): SequenceModel;
+  /** A checkpoint without loading it. Absent where the model that `make` gives reads the file as it is. Throws `E_CONFIG`, `E_WEIGHTS`. */
+  inFile?(config: unknown, weights: Safetensors): ModelInFile;
   /** A checkpoint; with f16 its matrices are. Throws `E_CONFIG`, `E_FORMAT`, `E_WEIGHTS`. */
   load(config: unknown, weights: Safetensors, device: Device, dtype?: DType): Promise<LoadedModel>;
 }
@@ -71,6 +80,11 @@ export interface ModelFamilies {
    * none's.
    */
   fromShapes(tensors: Safetensors["tensors"]): ReadFromShapes;
+  /**
+   * A checkpoint of any of the families without loading it, for who reads one parameter after the other (`parametersIn`). Throws
+   * `E_CONFIG`, `E_WEIGHTS`.
+   */
+  inFile(config: unknown, weights: Safetensors): ModelInFile;
   /**
    * A checkpoint of any of the families, without a configuration where there is none (undefined); with f16 its matrices are. Throws
    * `E_CONFIG`, `E_FORMAT`, `E_WEIGHTS`: with what each of the two is, where configuration and file are of different models.
@@ -131,6 +145,11 @@ export function modelFamilies(families: Readonly<Record<string, ModelFamily>>): 
       return family.make(config, options);
     },
     fromShapes: (tensors) => foundOrNot(tensors).told,
+    inFile(config, weights) {
+      const told = config === undefined ? foundOrNot(weights.tensors) : undefined;
+      const [family, json] = told ? [told.family, told.told.config] : [of(config), config];
+      return family.inFile?.(json, weights) ?? { model: family.make(json, { unknownFields: "report" }), weights };
+    },
     async load(config, weights, device, dtype) {
       if (config === undefined) {
         const { family, told } = foundOrNot(weights.tensors);

@@ -21,11 +21,11 @@ import { MAMBA3_PRESETS } from "./mamba3/presets";
 import { mamba3FromShapes } from "./mamba3/shapes";
 import { MAMBA_LAYOUTS } from "./mambaFiles";
 import { RWKV_LAYOUTS } from "./rwkv/layouts";
-import { loadRwkv6 } from "./rwkv6/files";
+import { loadRwkv6, rwkv6InFile } from "./rwkv6/files";
 import { rwkv6 } from "./rwkv6/model";
 import { RWKV6_PRESETS } from "./rwkv6/presets";
 import { rwkv6FromShapes } from "./rwkv6/shapes";
-import { loadRwkv7 } from "./rwkv7/files";
+import { loadRwkv7, rwkv7InFile } from "./rwkv7/files";
 import { rwkv7 } from "./rwkv7/model";
 import { RWKV7_PRESETS } from "./rwkv7/presets";
 import { rwkv7FromShapes } from "./rwkv7/shapes";
@@ -50,6 +50,10 @@ export const RECURRENT_FAMILIES = {
     presets: MAMBA3_PRESETS, layouts: MAMBA3_LAYOUTS, untyped: (json) => ssmLayer(json) === "Mamba3", fromShapes: mamba3FromShapes,
     make: mamba3, load: loadMamba3,
   },
-  rwkv6: { presets: RWKV6_PRESETS, layouts: RWKV_LAYOUTS, fromShapes: rwkv6FromShapes, make: rwkv6, load: loadRwkv6 },
-  rwkv7: { presets: RWKV7_PRESETS, layouts: RWKV_LAYOUTS, fromShapes: rwkv7FromShapes, make: rwkv7, load: loadRwkv7 },
+  rwkv6: {
+    presets: RWKV6_PRESETS, layouts: RWKV_LAYOUTS, fromShapes: rwkv6FromShapes, make: rwkv6, inFile: rwkv6InFile, load: loadRwkv6,
+  },
+  rwkv7: {
+    presets: RWKV7_PRESETS, layouts: RWKV_LAYOUTS, fromShapes: rwkv7FromShapes, make: rwkv7, inFile: rwkv7InFile, load: loadRwkv7,
+  },
 } as const satisfies Readonly<Record<string, ModelFamily>>;

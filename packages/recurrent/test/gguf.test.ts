@@ -56,7 +56,7 @@ async function read(bytes: Uint8Array<ArrayBuffer>): Promise<Read> {
 
 async function written(model: SequenceModel, options?: GgufOptions, vocabulary: GgufVocabulary = tokens(model.vocabulary)) {
   const parameters = filled(model);
-  const file = await read(await collect(encodeModelGguf(model, numbersOf(parameters), vocabulary, options)));
+  const file = await read(await collect(encodeModelGguf(model, numbersOf(parameters), vocabulary, options).chunks));
   const values = Object.fromEntries(await Promise.all(Object.entries(parameters).map(async ([name, t]) => [name, await t.read()]))) as
     Record<string, Float32Array>;
   dispose(parameters);
@@ -186,7 +186,7 @@ describe.each(GGUF_FAMILIES)("%s as GGUF", (family) => {
   it("is the same file from a checkpoint, in whatever type that holds its numbers", async () => {
     const model = make(family);
     const parameters = filled(model);
-    const bytes = (numbers: ReturnType<typeof numbersOf>) => collect(encodeModelGguf(model, numbers, tokens(13)));
+    const bytes = (numbers: ReturnType<typeof numbersOf>) => collect(encodeModelGguf(model, numbers, tokens(13)).chunks);
     const expected = await bytes(numbersOf(parameters));
     for (const dtype of ["F32", "F16"] as const) {
       const weights = await openSafetensors(memorySource(await collect(encodeSafetensors(parameters, {}, dtype))));

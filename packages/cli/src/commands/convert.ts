@@ -7,9 +7,11 @@ import { TARGETS, targetOf } from "../convert/targets";
 import { bytes, counted, duration } from "../format";
 import { oneOf } from "../parse";
 import { Progress } from "../progress";
+import { UsageError } from "../usage";
 
 interface Options {
   readonly dtype?: string;
+  readonly tokenizer?: string;
   readonly overwrite: boolean;
 }
 
@@ -18,23 +20,28 @@ const DTYPES = [...new Set(TARGETS.flatMap(({ dtypes }) => dtypes))];
 
 export const convert: CommandSpec = {
   name: "convert",
-  summary: "Write a checkpoint of any form as safetensors: whole or not at all, in little memory, whatever its size.",
+  summary: "Write a checkpoint of any form as safetensors, or for llama.cpp: whole or not at all, in little memory, whatever its size.",
   examples: [
     "lenggen convert pytorch_model/ safe/",
     "lenggen convert RWKV-x070-World.pth rwkv7.safetensors --dtype f16",
     "lenggen convert hf:state-spaces/mamba2-130m mamba2-130m/",
+    "lenggen convert runs/mended mended.gguf",
   ],
   define: (command) =>
     command
       .argument("<checkpoint>", CHECKPOINT_HELP)
       .argument("<to>", `what to write, told by its ending: ${TARGETS.map(({ extension, meaning }) =>
         (extension ? `*${extension}, ${meaning}` : meaning)).join("; ")}`)
-      .option("--dtype <type>", `round the floats to it: ${DTYPES.join(", ")}; each keeps its type unless given`)
+      .option("--dtype <type>", `round the floats to it: ${DTYPES.join(", ")}; each keeps its type unless given (in a GGUF file: f32)`)
+      .option("--tokenizer <path>", "the tokenizer of a GGUF file, where none lies beside the checkpoint")
       .option("--overwrite", "replace what is there already", false),
   async run(context, [from, to], given) {
-    const { dtype, overwrite } = given as unknown as Options;
+    const { dtype, tokenizer, overwrite } = given as unknown as Options;
     const target = targetOf(to!);
     if (dtype !== undefined) oneOf("--dtype", target.dtypes)(dtype);
+    if (tokenizer !== undefined && !target.takesTokenizer) {
+      throw new UsageError("--tokenizer is for GGUF files; what is written here holds none");
+    }
     const checkpoint = await findCheckpoint(from!, context);
     check(overwrite || !(await exists(to!)), "E_EXISTS", () => `${to} is there already; choose another name, or give --overwrite`);
     const weights = await openWeightsIn(checkpoint);
@@ -43,7 +50,8 @@ export const convert: CommandSpec = {
     const bar = progressOf(context);
     try {
       const written = await target.write({
-        checkpoint, weights, config: await configOf(checkpoint), to: to!, dtype, counted: bar.counted, note: (line) => out.note(line),
+        checkpoint, weights, config: await configOf(checkpoint), to: to!, dtype, tokenizer, counted: bar.counted,
+        note: (line) => out.note(line),
       });
       bar.finish();
       const seconds = (performance.now() - begun) / 1000;

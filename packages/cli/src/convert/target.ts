@@ -12,6 +12,8 @@ export interface Conversion {
   readonly to: string;
   /** The type that was asked for, if one was: one of the target's. */
   readonly dtype: string | undefined;
+  /** Where its tokenizer is, if that was said: for targets that have one in them. */
+  readonly tokenizer: string | undefined;
   /** Passes chunks on, for the progress bar; throws what the signal says when the work is to stop. */
   counted(chunks: AsyncIterable<Uint8Array>, size: number): AsyncIterable<Uint8Array>;
   /** Says something to whoever watches. */
@@ -35,5 +37,7 @@ export interface Target {
   readonly meaning: string;
   /** What `--dtype` may be. */
   readonly dtypes: readonly string[];
+  /** Whether it holds a tokenizer. */
+  readonly takesTokenizer?: true;
   write(conversion: Conversion): Promise<Written>;
 }

@@ -34,7 +34,7 @@ export function bpeVocabulary(json: Json, name: string, special: GgufSpecialIds)
   check(model["type"] === undefined || model["type"] === "BPE", "E_CONFIG", () =>
     `${name}: a tokenizer of type ${show(model["type"])} is not written as GGUF; byte-level BPE is`);
   const splitting = splittingOf(json, model, name);
-  checkNormalizer(json["normalizer"], name);
+  const composes = checkNormalizer(json["normalizer"], name);
   // llama.cpp takes the token 11 for the end of a text where none is named.
   check(special.endOfText !== undefined, "E_CONFIG", () =>
     `${name}: names no token for the end of a text, which llama.cpp has to know; name it as eos_token in tokenizer_config.json`);
@@ -42,6 +42,7 @@ export function bpeVocabulary(json: Json, name: string, special: GgufSpecialIds)
   const merges = mergesOf(model, name);
   return {
     size: tokens.length,
+    notes: composes ? ["llama.cpp takes texts as they are, where this tokenizer composes letters and accents that stand apart (NFC)"] : [],
     metadata: (count) => ({
       "tokenizer.ggml.model": ["string", "gpt2"],
       "tokenizer.ggml.pre": ["string", splitting.name],
@@ -92,13 +93,14 @@ function stagesOf(stages: Json): string | undefined {
   }
 }
 
-/** llama.cpp takes texts as they are. NFC changes none that a keyboard writes, so that it passes. */
-function checkNormalizer(normalizer: Json | undefined, name: string): void {
+/** llama.cpp takes texts as they are. NFC changes none that a keyboard writes, so that it passes. Tells whether there is one. */
+function checkNormalizer(normalizer: Json | undefined, name: string): boolean {
   const passes = (step: Json | undefined): boolean => step === null || step === undefined || (isJsonObject(step)
     && (step["type"] === "NFC" || (step["type"] === "Sequence" && Array.isArray(step["normalizers"])
       && (step["normalizers"] as Json[]).every(passes))));
   check(passes(normalizer), "E_CONFIG", () => `${name}: llama.cpp's byte-level BPE changes no text beforehand; this has a normalizer, `
     + show(normalizer));
+  return normalizer !== null && normalizer !== undefined;
 }
 
 function tokensOf(json: JsonObject, model: JsonObject, name: string): { tokens: readonly string[]; types: readonly number[] } {

@@ -3,9 +3,11 @@ import { describe, expect, it } from "vitest";
 import { encodeGguf, type GgufMetadata, type GgufTensor } from "./container";
 
 async function bytesOf(metadata: GgufMetadata, tensors: readonly GgufTensor[]): Promise<Uint8Array> {
-  const chunks: number[] = [];
-  for await (const chunk of encodeGguf(metadata, tensors)) chunks.push(...chunk);
-  return Uint8Array.from(chunks);
+  const all: number[] = [];
+  const { size, chunks } = encodeGguf(metadata, tensors);
+  for await (const chunk of chunks) all.push(...chunk);
+  expect(size).toBe(all.length);
+  return Uint8Array.from(all);
 }
 
 function pieces(name: string, shape: readonly number[], parts: readonly (readonly number[])[], dtype: "F32" | "F16" = "F32"): GgufTensor {

@@ -125,17 +125,29 @@ const padded = (size: number): number => Math.ceil(size / ALIGNMENT) * ALIGNMENT
 
 const byteLength = ({ shape, dtype }: GgufTensor): number => sizeOf(shape) * FILE_DTYPES[dtype].BYTES_PER_ELEMENT;
 
+/** A file that is to be written. */
+export interface GgufFile {
+  /** Bytes in all. */
+  readonly size: number;
+  readonly tensors: readonly GgufTensor[];
+  readonly chunks: AsyncIterable<Uint8Array>;
+}
+
 /**
  * A GGUF file as a stream of chunks; `tensors` stand in it in their order. Throws `E_ARGUMENT` for what the format or ggml has no room for,
  * before anything is given; in the stream `E_SHAPE` when a tensor has other than its shape's numbers, and `E_WEIGHTS` for NaN and infinity
  * among them, be it because they are too large for half precision.
  */
-export function encodeGguf(metadata: GgufMetadata, tensors: readonly GgufTensor[]): AsyncIterable<Uint8Array> {
+export function encodeGguf(metadata: GgufMetadata, tensors: readonly GgufTensor[]): GgufFile {
   const head = header(metadata, tensors);
-  return (async function* () {
-    yield head;
-    for (const tensor of tensors) yield* numbersOf(tensor);
-  })();
+  return {
+    size: tensors.reduce((sum, tensor) => sum + padded(byteLength(tensor)), head.length),
+    tensors,
+    chunks: (async function* () {
+      yield head;
+      for (const tensor of tensors) yield* numbersOf(tensor);
+    })(),
+  };
 }
 
 function header(metadata: GgufMetadata, tensors: readonly GgufTensor[]): Uint8Array {

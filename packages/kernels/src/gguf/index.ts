@@ -1,5 +1,5 @@
 /** GGUF, the file of llama.cpp. Import as `@lenggen/kernels/gguf`. */
 export { bpeVocabulary } from "./bpe";
-export { encodeGguf, type GgufDType, type GgufMetadata, type GgufTensor } from "./container";
+export { encodeGguf, type GgufDType, type GgufFile, type GgufMetadata, type GgufTensor } from "./container";
 export { numbersIn, numbersOf, type ParameterNumbers } from "./numbers";
 export { bytesVocabulary, byteVocabulary, type GgufSpecialIds, type GgufVocabulary } from "./vocabulary";

@@ -53,6 +53,8 @@ describe("vocabularies of byte pairs", () => {
   it("are tokens with their kinds, merges, and the name of a way to split", () => {
     const vocabulary = bpeVocabulary(BPE, "tokenizer.json", END);
     expect(vocabulary.size).toBe(6);
+    expect(vocabulary.notes).toEqual([expect.stringMatching(/NFC/)]);
+    expect(bpeVocabulary({ ...BPE, normalizer: null }, "tokenizer.json", END).notes).toEqual([]);
     expect(vocabulary.metadata(7)).toEqual({
       "tokenizer.ggml.model": ["string", "gpt2"],
       "tokenizer.ggml.pre": ["string", "gpt-2"],

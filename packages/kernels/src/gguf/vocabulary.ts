@@ -11,6 +11,8 @@ export interface GgufVocabulary {
   readonly size: number;
   /** The file's values for a model with so many tokens; those that the vocabulary has not are marked as unused. */
   metadata(tokens: number): GgufMetadata;
+  /** What llama.cpp does otherwise with some texts, in words. */
+  readonly notes?: readonly string[];
 }
 
 /** What a vocabulary says beside its tokens. */

@@ -1,6 +1,6 @@
 /** Models as GGUF, the file of llama.cpp. Import as `@lenggen/recurrent/gguf`. */
 import { check, type SequenceModel } from "@lenggen/kernels";
-import { encodeGguf, type GgufVocabulary, type ParameterNumbers } from "@lenggen/kernels/gguf";
+import { encodeGguf, type GgufFile, type GgufVocabulary, type ParameterNumbers } from "@lenggen/kernels/gguf";
 import { parseMambaConfig } from "../mamba/config";
 import { mambaGguf } from "../mamba/gguf";
 import { parseMamba2Config } from "../mamba2/config";
@@ -34,14 +34,14 @@ export interface GgufOptions {
 const FILE_TYPES = { f32: 0, f16: 1 } as const;
 
 /**
- * A model as the bytes of a GGUF file, in chunks. `numbers` are those of its parameters ({@link numbersOf}, {@link numbersIn}). Tokens of
+ * A model as a GGUF file, streamed. `numbers` are those of its parameters ({@link numbersOf}, {@link numbersIn}). Tokens of
  * the model that the vocabulary has not are marked as unused, and rows of the model that are no tokens are left out. Throws `E_CONFIG` for
  * a family that llama.cpp has not, a setting of which it would compute something else, and a vocabulary that does not fit; in the stream
  * `E_WEIGHTS` for NaN and infinity.
  */
 export function encodeModelGguf(
   model: SequenceModel, numbers: ParameterNumbers, vocabulary: GgufVocabulary, { dtype = "f32", name }: GgufOptions = {},
-): AsyncIterable<Uint8Array> {
+): GgufFile {
   const form = formOf(model);
   check(vocabulary.size <= model.vocabulary, "E_CONFIG", () =>
     `gguf: the tokenizer has ${vocabulary.size} tokens, the model only ${model.vocabulary}: it is not the tokenizer of this model`);
@@ -52,6 +52,11 @@ export function encodeModelGguf(
     ...vocabulary.metadata(model.vocabulary),
   };
   return encodeGguf(metadata, ggufTensors(model, form, numbers, dtype));
+}
+
+/** Throws `E_CONFIG` for a model that llama.cpp has not, as {@link encodeModelGguf} does, which needs its tokenizer first. */
+export function checkGguf(model: SequenceModel): void {
+  formOf(model);
 }
 
 function formOf({ family, config }: SequenceModel): GgufForm {

@@ -14,6 +14,17 @@ export interface LoadedRwkv7 {
 /** What some programs make for the first layer too, which mixes its values with no other's and so never reads them. */
 const UNREAD = /^(?:rwkv7\.)?blocks\.0\.att\.v[012]$/;
 
+/** The model of a checkpoint, in the layout that its names are of, with its file as it reads it. Throws `E_CONFIG` and `E_WEIGHTS`. */
+export function rwkv7InFile(config: unknown, weights: Safetensors): { model: Rwkv7; weights: Safetensors } {
+  const file = new FileShapes(weights.tensors, "an RWKV-7");
+  const layout = layoutOfFile(file);
+  const firstLayerValues = layout !== "fla" && hasFirstLayerValues(file, layout === "transformers" ? "rwkv7." : "");
+  const model = rwkv7(config, { unknownFields: "report", fileLayout: layout, firstLayerValues });
+  if (firstLayerValues) return { model, weights };
+  const tensors = Object.fromEntries(Object.entries(weights.tensors).filter(([name]) => !UNREAD.test(name)));
+  return { model, weights: { ...weights, tensors, load: (...given) => weights.load(...given) } };
+}
+
 /**
  * Loads a checkpoint onto a device, in the layout that its names are of. With `f16` its matrices take half the memory, and it can't be
  * trained. The first layer's `v0` to `v2`, which nothing reads, may be there or not; they are kept where they have the shapes of the other
@@ -21,13 +32,7 @@ const UNREAD = /^(?:rwkv7\.)?blocks\.0\.att\.v[012]$/;
  * missing, unknown or misshapen tensors and for NaN or infinity among the numbers.
  */
 export async function loadRwkv7(config: unknown, weights: Safetensors, device: Device, dtype: DType = "f32"): Promise<LoadedRwkv7> {
-  const file = new FileShapes(weights.tensors, "an RWKV-7");
-  const layout = layoutOfFile(file);
-  const firstLayerValues = layout !== "fla" && hasFirstLayerValues(file, layout === "transformers" ? "rwkv7." : "");
-  const model = rwkv7(config, { unknownFields: "report", fileLayout: layout, firstLayerValues });
-  if (firstLayerValues) return { model, parameters: await loadParameters(model, weights, device, { dtype }) };
-  const tensors = Object.fromEntries(Object.entries(weights.tensors).filter(([name]) => !UNREAD.test(name)));
-  const read: Safetensors = { ...weights, tensors, load: (...given) => weights.load(...given) };
+  const { model, weights: read } = rwkv7InFile(config, weights);
   return { model, parameters: await loadParameters(model, read, device, { dtype }) };
 }
 
