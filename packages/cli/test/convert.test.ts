@@ -112,9 +112,19 @@ describe.skipIf(missing)("PyTorch's files", () => {
     expect(await loss(name)).toEqual(await loss(join(GOLDENS, name)));
   });
 
-  it("without a configuration stay without one, and that is said", async () => {
+  it("without a configuration get the one that their shapes tell, if they do", async () => {
     const { code, stderr } = await convert(join(GOLDENS, "rwkv7-tiny.pth"), "rwkv");
-    expect([code, stderr]).toEqual([0, expect.stringMatching(/rwkv7-tiny\.pth has no config\.json, nor has rwkv/)]);
-    expect(await readdir(at("rwkv"))).toEqual(["model.safetensors"]);
+    const said = /rwkv7-tiny\.pth has no config\.json; the one that is written follows from/;
+    expect([code, stderr]).toEqual([0, expect.stringMatching(said)]);
+    expect(JSON.parse(await readFile(at("rwkv", "config.json"), "utf8"))).toMatchObject({ model_type: "rwkv7" });
+    // It has fewer tokens than there are bytes, so that it is only loaded; what it is, is said.
+    for (const checkpoint of [join(GOLDENS, "rwkv7-tiny.pth"), "rwkv"]) {
+      const { stderr: loaded } = await lenggen(["generate", checkpoint, "--prompt", "x"], { cwd: place.folder });
+      expect(loaded).toMatch(/: RWKV-7 as its authors have it: 3 layers of width 48, 3 heads of 16; 88 tokens, 101,952 parameters as bf16/);
+    }
+
+    const other = await convert(join(GOLDENS, "misc.pt"), "misc");
+    expect([other.code, other.stderr]).toEqual([0, expect.stringMatching(/misc\.pt has no config\.json, and none is written: /)]);
+    expect(await readdir(at("misc"))).toEqual(["model.safetensors"]);
   });
 });

@@ -65,10 +65,12 @@ const SLICE = 1 << 22;
 /** No op counts f16. Loading is rare, and reading back is not slow beside it. */
 async function nonFiniteHalves({ device, buffer, byteOffset, size }: Tensor): Promise<number> {
   let count = 0;
+  const into = new Uint8Array(2 * Math.ceil(Math.min(SLICE, size) / 2) * 2);
   for (let start = 0; start < size; start += SLICE) {
     const length = Math.min(SLICE, size - start);
     // A loaded tensor begins with its buffer, which holds pairs.
-    const bytes = await device.read(buffer, byteOffset + 2 * start, 4 * Math.ceil(length / 2));
+    const whole = 4 * Math.ceil(length / 2);
+    const bytes = await device.read(buffer, byteOffset + 2 * start, whole, into.subarray(0, whole));
     count += countNonFiniteF16(new Uint16Array(bytes.buffer, bytes.byteOffset, length));
   }
   return count;

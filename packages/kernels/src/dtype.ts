@@ -32,13 +32,15 @@ export const DTYPES: Readonly<Record<DType, DTypeInfo>> = {
 
 /**
  * What a device holds of numbers; for f16 rounded to nearest, ties to even, and as pairs: a 0 follows an odd number of them. Else the same
- * memory.
+ * memory. Halves are put into `into` if it is given, which has room for them.
  */
-export function toBytes(numbers: TypedArray, dtype: DType): Uint8Array {
+export function toBytes(numbers: TypedArray, dtype: DType, into?: Uint16Array): Uint8Array {
   if (dtype !== "f16") return new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength);
-  const halves = new Uint16Array(Math.ceil(numbers.length / 2) * 2);
+  const length = Math.ceil(numbers.length / 2) * 2;
+  const halves = into?.subarray(0, length) ?? new Uint16Array(length);
+  halves[length - 1] = 0;
   toF16s(numbers as Float32Array, halves);
-  return new Uint8Array(halves.buffer);
+  return new Uint8Array(halves.buffer, halves.byteOffset, halves.byteLength);
 }
 
 /** The numbers that a device holds as such bytes, which must be aligned for them. Shares their memory, but for f16. */

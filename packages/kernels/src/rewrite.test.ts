@@ -10,13 +10,13 @@ import { referenceDevice } from "./testing";
 const pickled = (storages: Record<string, Uint8Array>, ...pairs: Parameters<typeof dictionary>) =>
   openPyTorch(memorySource(archive(dictionary(...pairs), storages), "file.pth"));
 
-async function rewritten(file: TensorFile, options?: RewriteOptions): Promise<TensorFile & { bytes_: Uint8Array }> {
+async function rewritten(file: TensorFile, options?: RewriteOptions): Promise<TensorFile & { whole: Uint8Array }> {
   const { size, chunks } = rewriteSafetensors(file, options);
   const parts: Uint8Array[] = [];
   for await (const chunk of chunks) parts.push(chunk.slice());
   const bytes = joined(...parts);
   expect(bytes.length).toBe(size);
-  return { ...(await openSafetensors(memorySource(bytes, "file.safetensors"))), bytes_: bytes };
+  return { ...(await openSafetensors(memorySource(bytes, "file.safetensors"))), whole: bytes };
 }
 
 async function bytesOf(file: TensorFile, name: string): Promise<number[]> {
@@ -41,7 +41,7 @@ describe("files of tensors as safetensors", () => {
       ["l", "I64", []], ["__proto__", "F32", [3, 1]], ["h", "F16", [1]], ["u", "U8", [3]], ["b", "BOOL", [1]]]);
     expect(made.metadata).toEqual({ format: "pt" });
     for (const name of Object.keys(file.tensors)) expect(await bytesOf(made, name)).toEqual(await bytesOf(file, name));
-    expect((await rewritten(made)).bytes_).toEqual(made.bytes_);
+    expect((await rewritten(made)).whole).toEqual(made.whole);
   });
 
   it("hold views with other strides row by row, and shared numbers for each name", async () => {

@@ -7,8 +7,11 @@ export interface ByteSource {
   readonly name?: string;
   /** Bytes in all. */
   readonly size: number;
-  /** The bytes from `offset` to `offset + length`, which must lie within the source. */
-  read(offset: number, length: number): Promise<Uint8Array>;
+  /**
+   * The bytes from `offset` to `offset + length`, which must lie within the source. A source may put them into `into`, which then has
+   * `length` bytes, so that who reads much needs no new memory each time.
+   */
+  read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array>;
   close(): Promise<void>;
 }
 

@@ -3,7 +3,7 @@
  * Tensors are read slice by slice, and the next slice while one is converted: host memory stays small whatever the file's size.
  */
 import type { Device } from "./device";
-import { type DType, DTYPES, toBytes } from "./dtype";
+import { type DType, DTYPES, toBytes, type TypedArray } from "./dtype";
 import { check } from "./errors";
 import { decode, FILE_DTYPES, type FileDType, isFileDType, isFloat } from "./fileDtype";
 import { type Shape, sizeOf } from "./shape";
@@ -106,20 +106,27 @@ function defaultDType(dtype: FileDType, device: Device): DType {
 }
 
 /** Reads a range; a source that gives fewer bytes than its size promised was changed meanwhile. */
-export async function readExactly(source: ByteSource, offset: number, length: number, what: string): Promise<Uint8Array> {
-  const bytes = await source.read(offset, length);
+export async function readExactly(
+  source: ByteSource, offset: number, length: number, what: string, into?: Uint8Array,
+): Promise<Uint8Array> {
+  const bytes = await source.read(offset, length, into);
   check(bytes.length === length, "E_FORMAT", () =>
     `${what}: ends early: ${bytes.length} of ${length} bytes at ${offset}; the file was cut or changed while it was read`);
   return bytes;
 }
 
-/** Bytes that lie in one piece, in slices. The next is read while one is looked at. */
+/** Bytes that lie in one piece, in slices. The next is read while one is looked at, which holds until the next is asked for. */
 export async function* sliced(
   source: ByteSource, offset: number, length: number, slice: number, what: string,
 ): AsyncGenerator<Uint8Array> {
+  const buffers: Uint8Array[] = [];
   const readFrom = (start: number): Promise<Uint8Array> | undefined => {
-    const reading = start < length ? readExactly(source, offset + start, Math.min(slice, length - start), what) : undefined;
-    reading?.catch(() => {}); // whoever awaits it gets the error; it may come before
+    if (start >= length) return undefined;
+    const bytes = Math.min(slice, length - start);
+    // Two in turn: fresh memory for each slice costs more than reading it.
+    const buffer = (buffers[(start / slice) % 2] ??= new Uint8Array(bytes));
+    const reading = readExactly(source, offset + start, bytes, what, buffer.subarray(0, bytes));
+    reading.catch(() => {}); // whoever awaits it gets the error; it may come before
     return reading;
   };
   let next = readFrom(0);
@@ -134,20 +141,28 @@ async function fill(out: Tensor, stored: FileDType, slices: AsyncIterable<Uint8A
   const width = FILE_DTYPES[stored].BYTES_PER_ELEMENT;
   const { array, bytes: outWidth } = DTYPES[out.dtype];
   let start = 0;
+  // For all slices: a device copies at once what it is written.
+  let numbers: TypedArray | undefined;
+  let halves: Uint16Array | undefined;
   for await (const bytes of slices) {
     const count = bytes.length / width;
     const at = out.byteOffset + start * outWidth;
     start += count;
-    if (stored === "F16" && out.dtype === "f16") {
-      out.device.write(out.buffer, at, count % 2 === 0 ? bytes : inPairs(bytes));
+    if (SAME[stored] === out.dtype) {
+      out.device.write(out.buffer, at, out.dtype !== "f16" || count % 2 === 0 ? bytes : inPairs(bytes));
       continue;
     }
-    const slice = new array(count);
+    numbers ??= new array(count);
+    const slice = numbers.subarray(0, count);
     decode(bytes, stored, slice, out.dtype, what);
-    out.device.write(out.buffer, at, toBytes(slice, out.dtype));
+    if (out.dtype === "f16") halves ??= new Uint16Array(count + (count % 2));
+    out.device.write(out.buffer, at, toBytes(slice, out.dtype, halves));
   }
   check(start === sizeOf(out.shape), "E_FORMAT", () => `${what}: has ${start} numbers, not the ${sizeOf(out.shape)} of its shape`);
 }
+
+/** Types of files whose numbers a device holds as they are. */
+const SAME: Partial<Readonly<Record<FileDType, DType>>> = { F32: "f32", F64: "f64", F16: "f16", I32: "i32" };
 
 /** Halves with one more behind them: devices are written words of two. */
 function inPairs(bytes: Uint8Array): Uint8Array {

@@ -2,12 +2,14 @@
 import { randomUUID } from "node:crypto";
 import { readdir, readFile, rename, rm, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { type FloatFileDType, rewriteSafetensors, WEIGHTS_FILE } from "@lenggen/kernels";
+import { type FloatFileDType, LenggenError, rewriteSafetensors, WEIGHTS_FILE } from "@lenggen/kernels";
 import { fileError, makeFolder, syncFolder, writeWhole } from "@lenggen/kernels/node";
+import { MODELS } from "../families";
 import type { Conversion, Target, Written } from "./target";
 
+const CONFIG_FILE = "config.json";
 /** What belongs to a checkpoint beside its weights, and is copied as it is. */
-const BESIDE = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+const BESIDE = [CONFIG_FILE, "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
   "added_tokens.json", "vocab.json", "merges.txt"];
 
 const TYPES = { f32: "F32", f16: "F16", bf16: "BF16" } as const satisfies Readonly<Record<string, FloatFileDType>>;
@@ -30,8 +32,7 @@ export const safetensorsFolder: Target = {
   meaning: `a folder with ${WEIGHTS_FILE}, config.json and the tokenizer, if there is one`,
   dtypes,
   async write(conversion) {
-    const { to, config, checkpoint, note } = conversion;
-    if (config === undefined) note(`${checkpoint} has no config.json, nor has ${to}: what the model is, is found from its weights`);
+    const { to } = conversion;
     if (await isFilled(to)) return writeInto(conversion, to);
     const beside = join(dirname(resolve(to)), `.${basename(resolve(to))}.${randomUUID()}.partial`);
     await makeFolder(beside);
@@ -52,12 +53,33 @@ export const safetensorsFolder: Target = {
 async function writeInto(conversion: Conversion, folder: string): Promise<Written> {
   const { checkpoint } = conversion;
   const written = await writeWeights(conversion, join(folder, WEIGHTS_FILE));
+  if (conversion.config === undefined) {
+    const told = configFromShapes(conversion);
+    if (told === undefined) return written;
+    const path = join(folder, CONFIG_FILE);
+    await writeWhole(path, [new TextEncoder().encode(`${JSON.stringify(told, null, 2)}\n`)]);
+    return { ...written, files: [...written.files, path] };
+  }
   const from = resolve((await stat(checkpoint)).isDirectory() ? checkpoint : dirname(checkpoint));
   if (from === resolve(folder)) return written;
   const there = await readdir(from);
   const beside = BESIDE.filter((name) => there.includes(name));
   for (const name of beside) await writeWhole(join(folder, name), [await readFile(join(from, name))]);
   return { ...written, files: [...written.files, ...beside.map((name) => join(folder, name))] };
+}
+
+/** The configuration of a checkpoint that has none, as its shapes tell it; undefined where they are of no family that is known. */
+function configFromShapes({ checkpoint, weights, note }: Conversion): object | undefined {
+  try {
+    const { config, assumed } = MODELS.fromShapes(weights.tensors);
+    note(`${checkpoint} has no ${CONFIG_FILE}; the one that is written follows from the shapes of its tensors`
+      + (assumed.length === 0 ? "" : `, and takes the model to have ${assumed.join(", ")}`));
+    return config;
+  } catch (error) {
+    if (!(error instanceof LenggenError)) throw error;
+    note(`${checkpoint} has no ${CONFIG_FILE}, and none is written: ${error.message}`);
+    return undefined;
+  }
 }
 
 async function writeWeights({ weights, dtype, counted }: Conversion, path: string): Promise<Written> {

@@ -48,10 +48,10 @@ function sourceOf(handle: FileHandle, size: number, path: string): ByteSource {
   return {
     name: path,
     size,
-    async read(offset, length) {
+    async read(offset, length, into) {
       check(offset >= 0 && length >= 0 && offset + length <= size, "E_ARGUMENT", () =>
         `${path}: ${length} bytes from ${offset} are beyond the end at ${size}`);
-      const bytes = new Uint8Array(length);
+      const bytes = into ?? new Uint8Array(length);
       let done = 0;
       try {
         while (done < length) {
