@@ -4,14 +4,10 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { type Device, devices, dispose, linear, open, scope, tokenTensor } from "@lenggen/kernels";
-import { openWeightsIn } from "@lenggen/kernels/node";
-import { loadRwkv6, type Rwkv6State } from "@lenggen/recurrent";
+import { type Device, devices, dispose, linear, open, scope, tokenTensor, type Tree } from "@lenggen/kernels";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { findCheckpoint, loadCheckpoint } from "./checkpoints";
 
-const CONFIG = {
-  model_type: "rwkv6", n_layer: 12, n_embd: 64, vocab_size: 256, head_size: 8, dim_ffn: 224, d_mix_lora: 32, d_decay_lora: 64,
-};
 const folder = fileURLToPath(new URL("../../../../shared/data/models/", import.meta.url));
 const missing = !existsSync(`${folder}tiny-rwkv-6v0-1m-FP32.bin`);
 if (missing) console.warn("tests of the published RWKV-6 do not run: the shared data (data/models) does not lie beside the repository");
@@ -27,13 +23,11 @@ describe.skipIf(missing).each(available)("the published RWKV-6 on %s", (name) =>
 
   it.each([["at once", [3]], ["token by token", [1, 1, 1]]])("gives the logits that its own program gives, %s", async (_, cut) => {
     const expected = new Float32Array(new Uint8Array(readFileSync(`${folder}expected-logits-6v0-1m.bin`)).buffer);
-    const weights = await openWeightsIn(`${folder}tiny-rwkv-6v0-1m-FP32.bin`);
-    const { model, parameters } = await loadRwkv6(CONFIG, weights, device);
-    await weights.close();
+    const { model, parameters } = await loadCheckpoint(await findCheckpoint(`${folder}tiny-rwkv-6v0-1m-FP32.bin`), device);
     expect([model.family, model.vocabulary]).toEqual(["rwkv6", 256]);
     const prompt = [...new TextEncoder().encode('"in')];
     const logits = scope(() => {
-      let state: Rwkv6State | undefined;
+      let state: Tree | undefined;
       let hidden;
       let from = 0;
       for (const length of cut) {

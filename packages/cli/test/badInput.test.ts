@@ -114,7 +114,7 @@ describe("wrong usage", () => {
 describe("texts", () => {
   it("empty", () => fails(train("--text", "empty.txt"), 1, /text "empty.txt" is empty \[E_TEXT\]/));
   it("missing", () => fails(train("--text", "absent.txt"), 1, /text "absent.txt": there is no such file.*\[E_MISSING\]/));
-  it("a folder without text", () => fails(train("--text", "nothing"), 1, /holds no .txt or .md file/));
+  it("a folder without text", () => fails(train("--text", "nothing"), 1, /folder "nothing" holds no file of a text/));
   it("shorter than the context", () => fails(train("--text", "short.txt"), 1, /has 9 bytes; this needs at least 33.*\[E_TEXT\]/));
   it("shorter than the length asked for",
     () => fails(evaluate("runs/base", "--lengths", "1M"), 1, /has 2120 bytes; this needs at least 1048577 \[E_TEXT\]/));

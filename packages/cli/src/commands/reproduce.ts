@@ -11,6 +11,7 @@ import type { Experiment, ReproductionInput, View } from "../reproduce/experimen
 import { EXPERIMENTS } from "../reproduce/experiments";
 import { holdingParts } from "../reproduce/locks";
 import { addFieldOption, TEXT_HELP } from "../texts";
+import { addTokenizerOption } from "../tokens";
 import { UsageError } from "../usage";
 
 interface Options extends Partial<Readonly<Record<Asked, unknown>>> {
@@ -20,6 +21,7 @@ interface Options extends Partial<Readonly<Record<Asked, unknown>>> {
   readonly text?: string;
   readonly heldOut?: string;
   readonly field?: string;
+  readonly tokenizer?: string;
   readonly trainLength?: number;
   readonly methods?: string;
   readonly out?: string;
@@ -34,6 +36,7 @@ const ASKED = {
   text: { flag: "--text", choice: "text", why: "has texts of its own" },
   heldOut: { flag: "--held-out", choice: "heldOut", why: "has texts of its own" },
   field: { flag: "--field", choice: "field", why: "has texts of its own" },
+  tokenizer: { flag: "--tokenizer", choice: "tokenizer", why: "has models of bytes" },
   trainLength: { flag: "--train-length", choice: "trainLength", why: "has lengths of its own" },
   methods: { flag: "--methods", choice: "methods", why: "has methods of its own" },
 } as const;
@@ -53,7 +56,7 @@ export const reproduce: CommandSpec = {
     "lenggen reproduce unexplored-states --preset full --seed 1 --out runs/full-1", "lenggen reproduce gca-retrieval --preset quick",
     "lenggen reproduce published --checkpoint my-mamba2 --methods state-passing,tbtt"],
   define: (command) =>
-    addFieldOption(addSavingOptions(command))
+    addTokenizerOption(addFieldOption(addSavingOptions(command)), "published: that of the checkpoint")
       .argument("<experiment>", `one of ${NAMES.join(", ")}`)
       .option("--preset <name>", `size of the experiment: ${PRESETS.join(", ")}`, "quick")
       .option("--model <name>", `unexplored-states: train this model, of any recurrent family: ${MODEL_HELP}; the size is then its own, `
@@ -78,7 +81,7 @@ export const reproduce: CommandSpec = {
     const preset = oneOf("preset", chosen.presets)(options.preset);
     const { out, common, signal } = context;
     checkTaken(experiment!, chosen, options);
-    const { text, heldOut, field, trainLength } = options;
+    const { text, heldOut, field, tokenizer, trainLength } = options;
     const methods = options.methods?.split(",").map(oneOf("method", METHOD_NAMES));
     const model = await chosenModel(chosen, options.model);
     const only = options.only?.split(",").map(oneOf("model", modelsOf(experiment!, preset)));
@@ -109,7 +112,7 @@ export const reproduce: CommandSpec = {
     };
     const { report, summary, ...view } = await holdingParts(folder, only ?? chosen.models?.(preset), { signal, note }, () =>
       chosen.run({
-        preset, seed: common.seed, chosen: model, checkpoint, text, heldOut, field, trainLength, methods, folder,
+        preset, seed: common.seed, chosen: model, checkpoint, text, heldOut, field, tokenizer, trainLength, methods, folder,
         fromScratch: options.fromScratch, only, device, signal, note, show,
       }))
       .catch((error: unknown) => {

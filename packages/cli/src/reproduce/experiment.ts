@@ -17,6 +17,8 @@ export interface ReproductionInput {
   readonly heldOut?: string;
   /** Of those that are records, the field that is the text. */
   readonly field?: string;
+  /** What makes tokens of the texts, as the user named it; the checkpoint's own unless given. */
+  readonly tokenizer?: string;
   /** Tokens per sequence that the checkpoint was trained on, and is trained on with here. */
   readonly trainLength?: number;
   /** What the checkpoint is trained on with. */
@@ -51,7 +53,7 @@ export interface Reproduced extends View {
 }
 
 /** What an experiment may be asked for beside its preset and seed: options of the command, by their names in {@link ReproductionInput}. */
-export type Choice = "chosen" | "checkpoint" | "text" | "heldOut" | "field" | "trainLength" | "methods";
+export type Choice = "chosen" | "checkpoint" | "text" | "heldOut" | "field" | "tokenizer" | "trainLength" | "methods";
 
 export interface Experiment {
   readonly summary: string;

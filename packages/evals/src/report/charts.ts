@@ -7,6 +7,7 @@ import type { TaskAccuracy } from "../measures/taskAccuracy";
 import { familyFacts } from "./families";
 import { ratioOf } from "./findings";
 import type { ReportLoss, ReportModel, UnexploredStatesReport } from "./types";
+import { unitOf } from "./words";
 
 /** The figures of a report. */
 export type ChartName = "ratio" | "loss" | "panels" | "remembrance" | "state" | "heads";
@@ -22,7 +23,7 @@ const BAND_ROOM = 1.5;
 export function charts(report: UnexploredStatesReport): Partial<Record<ChartName, LineChart>> {
   const { models, trainLength } = report;
   const shown = (losses: readonly ReportLoss[]) => losses.filter((loss) => loss.position >= firstShown(trainLength));
-  const x = { label: "position (bytes)", type: "log" as const };
+  const x = { label: `position (${unitOf(report)}s)`, type: "log" as const };
   const reach = Math.max(...models.flatMap((m) => m.lossByPosition.map((loss) => loss.position)));
   const first = Math.min(...models.flatMap((m) => shown(m.lossByPosition).map(centre)));
   const xLoss = { ...x, domain: [first, reach] as const };
@@ -58,8 +59,8 @@ export function charts(report: UnexploredStatesReport): Partial<Record<ChartName
       x: xLoss, y: { label: "bits per byte", ...around(panels) }, series: panels, marks,
     },
     remembrance: {
-      id: "remembrance", description: "Effective Remembrance by the number of bytes cut off, for each model.",
-      x: { label: "t (bytes cut off)", type: "log" },
+      id: "remembrance", description: `Effective Remembrance by the number of ${unitOf(report)}s cut off, for each model.`,
+      x: { label: `t (${unitOf(report)}s cut off)`, type: "log" },
       y: { label: "total variation", domain: [0, Math.min(1, 1.06 * highest(remembrance))] },
       series: remembrance, marks,
     },

@@ -4,7 +4,7 @@ import { type Method, METHOD_STYLES } from "../methods";
 import { quotient } from "../statistics";
 import type { ReportLoss, ReportModel, UnexploredStatesReport } from "./types";
 import { familyFacts } from "./families";
-import { capital, list } from "./words";
+import { capital, list, unitOf } from "./words";
 
 /** Ratios from which on a long history counts as collapse, and up to which as harmless. */
 const COLLAPSE_FROM = 1.1;
@@ -101,7 +101,7 @@ export function findingInWords(report: UnexploredStatesReport): string {
   const others = all.filter((f) => f.method !== "base" && f.method !== "control");
   const control = all.find((f) => f.method === "control");
   return [
-    `${subject(report)} on ${formatLength(report.trainLength)} bytes at a time and read to ${length}, `
+    `${subject(report)} on ${formatLength(report.trainLength)} ${unitOf(report)}s at a time and read to ${length}, `
       + `${multiple >= 2 ? `${group(multiple)} times as far, ` : ""}${aboutBase(base, report)}`,
     control ? aboutControl(control, base) : "",
     others.length > 0 ? aboutOthers(others) : "",
@@ -122,9 +122,10 @@ function aboutTrial({ preset, models }: UnexploredStatesReport): string {
     : `a base model of ${group(steps)} updates has learnt nothing`}, and what stands below says nothing about lengths or methods.`;
 }
 
-function aboutBase(base: Finding | undefined, { trainLength }: UnexploredStatesReport): string {
+function aboutBase(base: Finding | undefined, report: UnexploredStatesReport): string {
   if (!base) return "no base model was measured.";
-  const window = `${formatLength(Math.floor(trainLength / 2))} to ${formatLength(trainLength)} bytes`;
+  const { trainLength } = report;
+  const window = `${formatLength(Math.floor(trainLength / 2))} to ${formatLength(trainLength)} ${unitOf(report)}s`;
   const percent = Math.abs((base.ratio - 1) * 100);
   if (base.verdict === "collapses") {
     return `the base model collapses: at the end it needs ${fixed(percent, 1)}% more bits per byte than when it is shown only the last `

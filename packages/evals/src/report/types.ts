@@ -59,6 +59,14 @@ export interface ReportModel {
 export type Settings = { readonly [name: string]: string | number | boolean | null | readonly (string | number)[] | Settings
   | readonly Settings[] };
 
+/** Tokens of a report, by whose number positions and lengths count. */
+export interface TokenFacts {
+  /** What the tokenizer is called. */
+  readonly tokenizer: string;
+  /** Mean bytes in a token of the held-out text. */
+  readonly bytesPerToken: number;
+}
+
 /** What `report.json` holds. */
 export interface UnexploredStatesReport {
   readonly experiment: string;
@@ -74,6 +82,8 @@ export interface UnexploredStatesReport {
   readonly leftOut?: readonly { readonly method: Method; readonly why: string }[];
   /** T, in tokens. */
   readonly trainLength: number;
+  /** What tokens are, where they are more than bytes. */
+  readonly tokens?: TokenFacts;
   readonly tokensTrained: number;
   readonly seconds: number;
   readonly models: readonly ReportModel[];

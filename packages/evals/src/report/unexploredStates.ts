@@ -9,6 +9,7 @@ import { type Finding, findingInWords, findings, ratioOf, VERDICTS_IN_WORDS } fr
 import { claimInWords, familyFacts } from "./families";
 import { details, escape, figure, methodKey, page, paragraph, section, settingsTable, stillRunning, table } from "./html";
 import type { ReportModel, UnexploredStatesReport } from "./types";
+import { unitOf } from "./words";
 
 const label = (method: Method) => METHOD_STYLES[method].label;
 
@@ -17,6 +18,7 @@ export function buildUnexploredStatesReport(report: UnexploredStatesReport): str
   const figures = charts(report);
   const maps = recallMaps(report);
   const T = formatLength(report.trainLength);
+  const unit = unitOf(report);
   const draw = (name: keyof typeof figures, title: string, caption: string) => {
     const chart = figures[name];
     return chart ? figure((size) => lineChart(chart, size), title, caption) : "";
@@ -38,26 +40,29 @@ export function buildUnexploredStatesReport(report: UnexploredStatesReport): str
     ...(report.leftOut ?? []).map(({ method, why }) => paragraph(`Left out: ${label(method)}, since ${why.replace(/\.?$/, ".")}`)),
     summaryTable(report),
     methodKey(report.models.map(({ method }) => method), report.origin && { base: `${report.origin.checkpoint}, as others trained it.` }),
+    report.tokens ? paragraph(`Positions and lengths are in tokens of ${report.tokens.tokenizer}, of `
+      + `${fixed(report.tokens.bytesPerToken, 2)} bytes on average in the held-out text; losses are in bits per byte of the text, so that `
+      + "models with different tokenizers compare.") : "",
     section(
       "Loss by position",
       paragraph(`A text is harder in some places than in others, so that a loss by position says little alone. `
-        + "Each byte is therefore scored twice: "
-        + `by the model that has read everything before it, and by the same model shown only the last ${window} bytes. `
+        + `Each ${unit} is therefore scored twice: `
+        + `by the model that has read everything before it, and by the same model shown only the last ${window} ${unit}s. `
         + "Their ratio says what the long history did: above 1 it hurts."),
       draw("ratio", "Loss over its short-context reference, by position.",
-        `Up to ${T} bytes both sides have the same history, so that the ratio is 1.${interval}`),
+        `Up to ${T} ${unit}s both sides have the same history, so that the ratio is 1.${interval}`),
       draw("loss", "Loss by position.", "All models on the same held-out text, which is harder in some places than in others."),
       draw("panels", "The interventions side by side.",
-        `Line: loss by position. Dots: the same bytes with only the last ${window} bytes of history.${interval}`),
+        `Line: loss by position. Dots: the same ${unit}s with only the last ${window} ${unit}s of history.${interval}`),
     ),
     section(
       "Effective Remembrance",
-      paragraph(`How much the first t bytes still matter `
-        + `${report.remembranceLength ? `after ${formatLength(report.remembranceLength)} bytes` : "at the end"}: `
-        + "the total variation between the next-byte "
+      paragraph(`How much the first t ${unit}s still matter `
+        + `${report.remembranceLength ? `after ${formatLength(report.remembranceLength)} ${unit}s` : "at the end"}: `
+        + `the total variation between the next-${unit} `
         + `distribution given the whole text and given the text from t on. 0 means that they no longer matter; `
-        + "a model that has overfitted to the start of its context is changed by a loss of its very first bytes."),
-      draw("remembrance", "Effective Remembrance.", `Total variation distance, from 0 to 1, by the number of bytes cut off.${interval}`),
+        + `a model that has overfitted to the start of its context is changed by a loss of its very first ${unit}s.`),
+      draw("remembrance", "Effective Remembrance.", `Total variation distance, from 0 to 1, by the number of ${unit}s cut off.${interval}`),
     ),
     section(
       "State statistics",

@@ -9,3 +9,8 @@ export function list(items: readonly string[]): string {
 export function capital(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
+
+/** What positions of a report count: bytes unless it has a tokenizer. */
+export function unitOf({ tokens }: { readonly tokens?: object }): "byte" | "token" {
+  return tokens ? "token" : "byte";
+}

@@ -7,7 +7,7 @@ import { PUBLISHED_PRESETS } from "./settings";
 export const published: Experiment = {
   summary: "a checkpoint that others trained: measured far beyond its training length, mended by other initial states, measured again",
   presets: Object.keys(PUBLISHED_PRESETS),
-  takes: ["checkpoint", "text", "heldOut", "field", "trainLength", "methods"],
+  takes: ["checkpoint", "text", "heldOut", "field", "tokenizer", "trainLength", "methods"],
   needs: "checkpoint",
   async run(input) {
     const report = await reproducePublished(input as PublishedInput,

@@ -54,8 +54,9 @@ describe("a published checkpoint", () => {
     expect(report).toMatchObject({ experiment: "published", trainLength: 32, origin: { checkpoint }, tokensTrained: 2 * 3 * 4 * 32,
       command: `lenggen reproduce published --checkpoint ${checkpoint} --methods state-passing,tbtt --preset smoke --seed 3` });
     expect(report.models[0]!.lossByPosition.at(-1)!.position).toBe(128);
-    expect(notes[0]).toContain("2 models trained on from it (3 steps of 4 sequences of 32 tokens)");
-    expect(notes[1]).toMatch(/^about [\d.]+ m?s .* to measure a model, .* to train one; [\d.]+ \w+ of memory for tensors/);
+    expect(notes[0]).toContain(": GLA as flash-linear-attention has it");
+    expect(notes[1]).toContain("2 models trained on from it (3 steps of 4 sequences of 32 tokens)");
+    expect(notes[2]).toMatch(/^about [\d.]+ m?s .* to measure a model, .* to train one; [\d.]+ \w+ of memory for tensors/);
     expect(parts.at(-1)).toBe("state passing: done");
     expect(buildUnexploredStatesReport(report)).toContain("as others trained it");
     expect(summary(report, "here")[0]).toMatch(/^published smoke, seed 3, T = 32/);

@@ -2,14 +2,15 @@
  * A checkpoint that others trained, from beginning to end (Buitrago Ruiz & Gu 2025, section on published models): it is measured far beyond
  * its training length, trained on for a few hundred steps with other initial states, and measured again.
  */
-import { hubReferenceOf } from "@lenggen/data/node";
+import { hubReferenceOf, type TokenizerFiles } from "@lenggen/data/node";
 import type { UnexploredStatesReport } from "@lenggen/evals";
 import { dispose, type Parameters, type SequenceModel } from "@lenggen/kernels";
 import { weightsHash } from "../../begun";
 import { loadCheckpoint } from "../../checkpoints";
 import { bytes, count, counted, duration } from "../../format";
 import type { ReproductionInput } from "../experiment";
-import { accepts } from "../unexploredStates/methods";
+import { tokenizerFor } from "../../tokens";
+import { checkRecurrent } from "../unexploredStates/methods";
 import type { StudySettings } from "../unexploredStates/settings";
 import { type OnPart, study, type StudyInput, type Trained } from "../unexploredStates/study";
 import { estimate } from "./estimate";
@@ -25,16 +26,20 @@ export async function reproducePublished(
 ): Promise<UnexploredStatesReport> {
   const { device, signal, checkpoint: { name, place } } = given;
   const settings = publishedSettings(PUBLISHED_PRESETS[given.preset]!, given);
-  const { model, parameters } = await loadCheckpoint(place, device);
+  const { model, parameters, about } = await loadCheckpoint(place, device);
+  let tokenizer: TokenizerFiles;
   try {
-    accepts(model, "--checkpoint");
+    checkRecurrent(model, "--checkpoint");
+    given.note(`${name}: ${about}`);
+    tokenizer = await tokenizerFor(model, given.tokenizer, place, given);
     await sayEstimate(given, settings, model, parameters);
   } finally {
     dispose(parameters);
   }
   const weights = await weightsHash(place, signal);
   const input: StudyInput = {
-    ...given, settings, experiment: EXPERIMENT, command: commandOf(given), origin: { checkpoint: hubReferenceOf(place) ?? name, weights },
+    ...given, tokenizerFiles: tokenizer, settings, experiment: EXPERIMENT,
+    command: commandOf(given), origin: { checkpoint: hubReferenceOf(place) ?? name, weights },
   };
   const base: Trained = {
     method: "base", checkpoint: place, steps: 0, tokens: 0, seconds: 0, settings: { weights }, base: { weights, place },
@@ -56,9 +61,11 @@ async function sayEstimate(
     + `${duration(training)} to train one; ${bytes(most)} of memory for tensors. Ctrl-C stops, and the same command goes on`);
 }
 
-function commandOf({ checkpoint, preset, seed, text, heldOut, trainLength, methods }: PublishedInput): string {
+function commandOf({ checkpoint, preset, seed, text, heldOut, field, tokenizer, trainLength, methods }: PublishedInput): string {
   return ["lenggen reproduce", EXPERIMENT, "--checkpoint", checkpoint.name,
     ...(text === undefined ? [] : ["--text", text]), ...(heldOut === undefined ? [] : ["--held-out", heldOut]),
+    ...(field === undefined ? [] : ["--field", field]),
+    ...(tokenizer === undefined ? [] : ["--tokenizer", tokenizer]),
     ...(trainLength === undefined ? [] : ["--train-length", trainLength]),
     ...(methods === undefined ? [] : ["--methods", methods.join(",")]),
     "--preset", preset, "--seed", seed].join(" ");

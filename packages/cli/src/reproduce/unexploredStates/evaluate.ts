@@ -13,6 +13,8 @@ export interface EvaluationInput {
   readonly model: SequenceModel;
   readonly parameters: Parameters;
   readonly heldOut: TokenSource;
+  /** Bytes in each token, by its id; one in each unless given. */
+  readonly tokenBytes?: ArrayLike<number>;
   readonly settings: StudySettings;
   readonly seed: number;
   readonly signal: AbortSignal;
@@ -21,14 +23,14 @@ export interface EvaluationInput {
 }
 
 /** Loss by position, Effective Remembrance, state statistics and recall of one model. */
-export async function evaluateModel({ method, model, parameters, heldOut, settings, seed, signal,
+export async function evaluateModel({ method, model, parameters, heldOut, tokenBytes, settings, seed, signal,
   onLosses }: EvaluationInput): Promise<ReportModel> {
   const { trainLength, lengths, sequences, remembrance, states, recall, chunk } = settings;
   const measured = <R>(what: string, run: (onProgress: (done: number, total: number) => void) => Promise<R>): Promise<R> =>
     underBar(`${method}: ${what}`, run);
   const { bins, lengths: byLength } = await measured("loss by position", (onProgress) =>
     lossByPosition(model, parameters, cutSequences(heldOut, Math.max(...lengths) + 1, sequences),
-      { trainLength, lengths, chunk, signal, onProgress }));
+      { trainLength, lengths, tokenBytes, chunk, signal, onProgress }));
   const losses = { lossByPosition: bins, lossByLength: byLength };
   await onLosses(losses);
   const remembered = await measured("Effective Remembrance", (onProgress) =>

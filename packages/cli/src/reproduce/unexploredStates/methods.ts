@@ -6,12 +6,17 @@ import { initialStatesOf, type StudySettings } from "./settings";
 
 const BYTES = 256;
 
-/** Throws `E_ARGUMENT` for a model that a study can't be about, which was given by an option. */
-export function accepts({ family, stateLeaves, vocabulary }: SequenceModel, option = "--model"): void {
+/** Throws `E_ARGUMENT` for a model without the states that a study is about, which was given by an option. */
+export function checkRecurrent({ family, stateLeaves }: SequenceModel, option: string): void {
   check(stateLeaves.some(({ kind }) => kind === "recurrent"), "E_ARGUMENT", () =>
     `${option}: a model of family ${family} has no recurrent state, which the experiment is about`);
-  check(vocabulary === BYTES, "E_ARGUMENT", () =>
-    `${option}: a vocabulary of ${vocabulary}; the texts are read as bytes, so that it must have ${BYTES}`);
+}
+
+/** Throws `E_ARGUMENT` for a model that the experiment can't train: its texts are bytes. */
+export function accepts(model: SequenceModel): void {
+  checkRecurrent(model, "--model");
+  check(model.vocabulary === BYTES, "E_ARGUMENT", () =>
+    `--model: a vocabulary of ${model.vocabulary}; the texts are read as bytes, so that it must have ${BYTES}`);
 }
 
 /** The methods that the model's family refuses, with its reasons: noise for a state that has no noise. */

@@ -4,11 +4,12 @@
  * interrupted one goes on where it was.
  */
 import { join } from "node:path";
-import type { Text } from "@lenggen/data/node";
+import { bytesFiles, type TokenizerFiles, type TokenText } from "@lenggen/data/node";
 import { type Method, METHOD_STYLES, METHODS, type ReportModel, type Settings, type UnexploredStatesReport } from "@lenggen/evals";
 import { dispose, parameterCount, type Parameters, type SequenceModel, type TokenSource } from "@lenggen/kernels";
 import { loadCheckpoint } from "../../checkpoints";
 import { openText } from "../../texts";
+import { bytesPerToken, inTokens, tokenizerRecord, tokenSizes, unitOf } from "../../tokens";
 import { runTraining, type TrainingPlan } from "../../training";
 import type { ReproductionInput } from "../experiment";
 import { resumable, type Stage } from "../resumable";
@@ -22,6 +23,8 @@ export interface StudyInput extends ReproductionInput {
   /** The name of the experiment, and the command that repeats it. */
   readonly experiment: string;
   readonly command: string;
+  /** What makes tokens of the texts; bytes unless given. */
+  readonly tokenizerFiles?: TokenizerFiles;
   /** Where the base comes from, if others trained it, and the hash of its weights. */
   readonly origin?: { readonly checkpoint: string; readonly weights: string };
 }
@@ -42,7 +45,7 @@ export interface Trained {
 export interface StudyBase {
   readonly model: SequenceModel;
   /** The base model, on the training text. */
-  train(text: Text): Promise<Trained>;
+  train(text: TokenText): Promise<Trained>;
 }
 
 /** Called with what the report holds so far; `done` says what has just been added. */
@@ -56,14 +59,16 @@ export async function study(given: StudyInput, { model, train }: StudyBase, onPa
   const leftOut = refusedBy(model, settings.methods).filter(({ method }) => compared.includes(method));
   const methods = METHODS.filter((method) =>
     method === "base" || (compared.includes(method) && leftOut.every((refused) => refused.method !== method)));
-  const training = await openText(settings.trainingText, settings.trainLength + 1, input);
-  const { tokens: heldOut } = await openText(settings.heldOutText, Math.max(...settings.lengths) + 1, input);
+  const read = async (source: string, least: number) =>
+    inTokens(await openText(source, least, input), input.tokenizerFiles ?? bytesFiles, least, input);
+  const training = await read(settings.trainingText, settings.trainLength + 1);
+  const heldOut = await read(settings.heldOutText, Math.max(...settings.lengths) + 1);
 
   const models: ReportModel[] = [];
   const spent = { tokens: 0, seconds: 0 };
   const label = (method: Method): string => METHOD_STYLES[method].label;
   const reportOf = (more: Pick<UnexploredStatesReport, "models" | "recall" | "pending">): UnexploredStatesReport =>
-    assembled(input, model, spent, { leftOut, ...more });
+    assembled(input, model, spent, heldOut, { leftOut, ...more });
   const recallPending = settings.recallTraining ? ["recall"] : [];
 
   let base: Trained | undefined;
@@ -73,7 +78,7 @@ export async function study(given: StudyInput, { model, train }: StudyBase, onPa
     spent.tokens += trained.tokens;
     spent.seconds += trained.seconds;
     const later = [...methods.slice(i + 1).map(label), ...recallPending];
-    const evaluation = await evaluated(input, trained, heldOut, async (losses) => {
+    const evaluation = await evaluated(input, trained, heldOut.tokens, async (losses) => {
       if (i > 0) return; // of the first model alone: a reader has nothing yet
       const partly: ReportModel = { method, effectiveRemembrance: [], stateStd: [], ...losses };
       await onPart(reportOf({ models: [partly], pending: [`other measures of ${label(method)}`, ...later] }),
@@ -88,7 +93,7 @@ export async function study(given: StudyInput, { model, train }: StudyBase, onPa
     if (evaluation.fresh && later.length > 0) await onPart(reportOf({ models, pending: later }), `${label(method)}: done`);
   }
   const recall = settings.recallTraining && await reproduceRecall(input, settings.recallTraining, leftOut.map(({ method }) => method),
-    training, heldOut, (soFar, later) => onPart(
+    training, heldOut.tokens, (soFar, later) => onPart(
       reportOf({ models, recall: soFar, pending: later.map((method) => `recall of ${label(method)}`) }),
       `recall, ${label(soFar.at(-1)!.method)}: done`));
   spent.tokens += recall?.tokens ?? 0;
@@ -98,7 +103,7 @@ export async function study(given: StudyInput, { model, train }: StudyBase, onPa
 
 function assembled(
   { experiment, command, preset, settings, seed, device, origin }: StudyInput, model: SequenceModel,
-  { tokens, seconds }: { readonly tokens: number; readonly seconds: number },
+  { tokens, seconds }: { readonly tokens: number; readonly seconds: number }, heldOut: TokenText,
   { models, leftOut, recall, pending }: Pick<UnexploredStatesReport, "models" | "leftOut" | "recall" | "pending">,
 ): UnexploredStatesReport {
   return {
@@ -110,6 +115,7 @@ function assembled(
     ...(origin && { origin }),
     ...(leftOut?.length && { leftOut }),
     trainLength: settings.trainLength,
+    ...(unitOf(heldOut) === "tokens" && { tokens: { tokenizer: heldOut.tokenizer.name, bytesPerToken: bytesPerToken(heldOut) } }),
     tokensTrained: tokens,
     seconds: Math.round(seconds * 10) / 10,
     models: [...models],
@@ -129,21 +135,21 @@ function withoutOthers(settings: StudySettings & { readonly others?: unknown }):
 }
 
 /** The control or an intervention, from the base's last checkpoint. */
-async function trainFrom(input: StudyInput, model: SequenceModel, text: Text, base: Trained, method: Method): Promise<Trained> {
+async function trainFrom(input: StudyInput, model: SequenceModel, text: TokenText, base: Trained, method: Method): Promise<Trained> {
   const start = async (): Promise<Parameters> => (await loadCheckpoint(base.checkpoint, input.device)).parameters;
   return trainOne(input, model, text, method, input.settings.postTraining, { parameters: start, base: base.base });
 }
 
 /** A model of a study, trained on its text; from fresh parameters unless it is told others. */
 export async function trainOne(
-  { settings, seed, folder, device, signal }: StudyInput, model: SequenceModel, text: Text, method: Method,
+  { settings, seed, folder, device, signal, tokenizerFiles: tokenizer }: StudyInput, model: SequenceModel, text: TokenText, method: Method,
   training: TrainingSettings, from: Pick<TrainingPlan, "parameters" | "base"> = {},
 ): Promise<Trained> {
   const { batch, microBatches = 1, steps, weightDecay, ...schedule } = training;
   const initial = initialStatesOf(method);
   const run = join(folder, method);
   const plan: TrainingPlan = {
-    label: method, model, text, method: initial, methodOptions: settings.methods[method], joinDocuments: settings.joinDocuments,
+    label: method, model, text, tokenizer, method: initial, methodOptions: settings.methods[method], joinDocuments: settings.joinDocuments,
     batch, microBatches, context: settings.trainLength, steps, seed, schedule, optimizer: { name: "adamw", options: { weightDecay } },
     folder: run, resume: true, again: "the same command", logEvery: 10, keepCheckpoints: 1, ...from,
   };
@@ -158,14 +164,18 @@ export async function trainOne(
 
 /** The evaluation of one model; an interrupted study finds the finished ones on disk. */
 function evaluated(
-  { settings, seed, folder, device, signal }: StudyInput, trained: Trained, heldOut: TokenSource, onLosses: EvaluationInput["onLosses"],
+  { settings, seed, folder, device, signal, tokenizerFiles: tokenizer }: StudyInput, trained: Trained, heldOut: TokenSource,
+  onLosses: EvaluationInput["onLosses"],
 ): Promise<Stage<ReportModel>> {
   const { method, checkpoint, steps, tokens, seconds } = trained;
-  return resumable(join(folder, `${method}-evaluation.json`), { shared: measuredAlike(settings), trained: trained.settings, seed },
+  const record = tokenizer && tokenizerRecord(tokenizer);
+  const decides = { shared: measuredAlike(settings), trained: trained.settings, seed, ...(record && { tokenizer: record }) };
+  const tokenBytes = record && tokenSizes(tokenizer);
+  return resumable(join(folder, `${method}-evaluation.json`), decides,
     async () => {
       const { model, parameters } = await loadCheckpoint(checkpoint, device);
       try {
-        const measured = await evaluateModel({ method, model, parameters, heldOut, settings, seed, signal, onLosses });
+        const measured = await evaluateModel({ method, model, parameters, heldOut, tokenBytes, settings, seed, signal, onLosses });
         return { ...measured, steps, tokensTrained: tokens, seconds, settings: trained.settings };
       } finally {
         dispose(parameters);

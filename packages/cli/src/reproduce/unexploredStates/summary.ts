@@ -29,7 +29,7 @@ export function summary(report: UnexploredStatesReport, place: string): string[]
     ...table(head, rows),
     ...(report.leftOut ?? []).map(({ method }) => `left out: ${METHOD_STYLES[method].label} (the report says why)`),
     (report.model ? `${familyFacts(report.model.family).label}, ${count(report.model.parameters)} parameters; ` : "")
-      + `${count(report.tokensTrained)} bytes trained on, ${duration(report.seconds)} in all`,
+      + `${count(report.tokensTrained)} ${report.tokens ? "tokens" : "bytes"} trained on, ${duration(report.seconds)} in all`,
     `report: ${place}`,
   ];
 }
