@@ -1,5 +1,5 @@
 /** Texts in records: each is a document, of the field that was named, also for a run that goes on. */
-import { readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -48,4 +48,16 @@ it("say what is there when the field is not", async () => {
   const { code, error } = await run("train", ...OPTIONS, "--out", "none", "--text", "records.jsonl", "--field", "bode", "--steps", "1");
   expect([code, error]).toEqual([2, expect.stringContaining(
     'records.jsonl, line 1: there is no field "bode" (did you mean "body"?); there are text, body [E_UNKNOWN_NAME]')]);
+});
+
+it("load their libraries only when there is something to unpack", async () => {
+  const loaded = async (name: string, ...args: string[]): Promise<string[]> => {
+    await lenggen(args, { cwd: place.folder, env: { LENGGEN_CACHE: at("cache"), NODE_V8_COVERAGE: at(name) } });
+    const reports = await Promise.all((await readdir(at(name))).map((file) => readFile(join(at(name), file), "utf8")));
+    return [...new Set(reports.flatMap((report) => report.match(/hyparquet|hysnappy|zstddec/g) ?? []))].sort();
+  };
+  expect(await loaded("help", "--help")).toEqual([]);
+  expect(await loaded("plain", "train", ...OPTIONS, "--out", "plain-run", "--text", "records.jsonl", "--steps", "1")).toEqual([]);
+  await writeFile(at("no.parquet"), "PAR1");
+  expect(await loaded("parquet", "train", ...OPTIONS, "--out", "none", "--text", "no.parquet")).toContain("hyparquet");
 });

@@ -13,6 +13,8 @@ export interface Piece {
 }
 
 const NEWLINE = 0x0a;
+/** Bytes that are read together: pieces of what was packed are small. */
+const BLOCK = 1 << 20;
 /** Longest line: its text, twice as long in memory, is still a string of JavaScript. */
 const LONGEST_LINE = 1 << 28;
 /** Lines above this are looked at before they are parsed, so that none becomes values that fill the memory. */
@@ -28,19 +30,20 @@ const LISTED = 20;
  */
 export async function* jsonLines(chunks: Chunks, name: string, field: string): AsyncGenerator<Piece, void, undefined> {
   const lines = new Lines(name, field);
-  let kept: Uint8Array[] = []; // of the line that has not ended yet
+  let kept: Uint8Array[] = [];
   let length = 0;
+  let whole = 0; // bytes of what is kept that are whole lines
   for await (const chunk of chunks) {
-    const end = chunk.lastIndexOf(NEWLINE) + 1;
-    if (end > 0) {
-      yield lines.read(joined([...kept, chunk.subarray(0, end)]));
-      [kept, length] = [[], 0];
-    }
-    if (end === chunk.length) continue;
-    kept.push(chunk.subarray(end));
-    length += chunk.length - end;
-    check(length <= LONGEST_LINE, "E_FORMAT", () =>
-      `${name}, line ${lines.next}: has more than ${LONGEST_LINE} bytes; JSON lines have a record in each line, which is shorter`);
+    const newline = chunk.lastIndexOf(NEWLINE);
+    if (newline >= 0) whole = length + newline + 1;
+    kept.push(chunk);
+    length += chunk.length;
+    check(length - whole <= LONGEST_LINE, "E_FORMAT", () =>
+      `${name}, from line ${lines.next} on: one has more than ${LONGEST_LINE} bytes; JSON lines have a record in each line`);
+    if (length < BLOCK || whole === 0) continue;
+    const block = joined(kept);
+    yield lines.read(block.subarray(0, whole));
+    [kept, length, whole] = [[block.subarray(whole)], length - whole, 0];
   }
   if (length > 0) yield lines.read(joined(kept));
 }

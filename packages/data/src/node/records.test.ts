@@ -1,10 +1,16 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, statfs, utimes, writeFile } from "node:fs/promises";
+import type * as fs from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { cutTokens, wholeOf } from "@lenggen/kernels";
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { readText, type Text, type TextOptions } from "./text";
+
+vi.mock("node:fs/promises", async (original) => {
+  const real = await original<typeof fs>();
+  return { ...real, statfs: vi.fn<typeof fs.statfs>(real.statfs) };
+});
 
 const folder = await mkdtemp(join(tmpdir(), "lenggen-records-"));
 afterAll(() => rm(folder, { recursive: true }));
@@ -210,6 +216,20 @@ describe("the cache", () => {
     expect(await readdir(texts).catch(() => [])).toEqual([]);
     await Promise.all([1, 2, 3].map(async () => expect((await readText(path)).documents.length).toBe(20_000)));
     expect(await readdir(texts)).toHaveLength(1);
+  });
+
+  it("leaves room on the disk, and nothing half-written where there is none", async () => {
+    vi.stubEnv("LENGGEN_CACHE", join(folder, "cache of a full disk"));
+    const path = await file("large.txt.gz", gzipSync(new Uint8Array(2 ** 28)));
+    const disk = (free: number) => vi.mocked(statfs).mockResolvedValueOnce({ bsize: 4096, blocks: 2 ** 30, bavail: free / 4096 } as never);
+    disk(2 ** 31);
+    disk(2 ** 30 + 4096);
+    disk(2 ** 30 - 4096);
+    expect(await refusal(path)).toMatchObject({
+      code: "E_IO", message: expect.stringMatching(/the disk has 1,024 MiB free, of which 1,024 MiB are left to others; .* LENGGEN_CACHE$/) as string,
+    });
+    expect(await readdir(join(folder, "cache of a full disk", "texts"))).toEqual([]);
+    expect((await readText(path)).tokens.length).toBe(2 ** 28);
   });
 
   it("takes away what a killed process left, and says which folder it can't make", async () => {

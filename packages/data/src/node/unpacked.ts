@@ -26,6 +26,8 @@ export const DEFAULT_FIELD = "text";
 const VERSION = 1;
 const MARK = "lenggen1";
 const FOOTER = 24;
+/** Bytes that are written at once. */
+const WRITTEN = 1 << 19;
 /** Numbers that are kept together. */
 const BLOCK = 1 << 13;
 /** Node reads less than 2^31 at once. */
@@ -70,15 +72,23 @@ async function* entryOf(
   const file = new FileChunks(path, signal);
   const starts = new Numbers();
   let bytes = 0;
+  let held: Uint8Array[] = [];
+  let unwritten = 0;
   for await (const piece of piecesOf(file, kind, field)) {
     for (const start of piece.starts) starts.push(bytes + start);
     bytes += piece.bytes.length;
-    if (piece.bytes.length > 0) yield piece.bytes;
+    held.push(piece.bytes);
+    unwritten += piece.bytes.length;
+    if (unwritten >= WRITTEN) {
+      yield held.length === 1 ? held[0]! : Buffer.concat(held, unwritten);
+      [held, unwritten] = [[], 0];
+    }
     const note = `${Math.round(bytes / 2 ** 20)} MiB of text`;
     onProgress?.({ path, done: file.read, total: file.total ?? content.size, kind: "work", note });
   }
   check(bytes > 0, "E_TEXT", () => `${path}: holds no ${starts.length === 0 ? "record" : "text, only empty documents"}`);
   await content.checkUnchanged();
+  yield* held;
   yield new Uint8Array(-bytes & 7);
   yield* starts.blocks();
   yield bytesOf(Float64Array.of(bytes, starts.length));
