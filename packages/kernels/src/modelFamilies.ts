@@ -7,6 +7,7 @@ import { type Parameters, parameterCount, type SequenceModel } from "./model";
 import { nearest } from "./nearest";
 import type { ConfigOptions } from "./nn/config";
 import type { Safetensors } from "./safetensors";
+import type { TensorFile } from "./tensorFile";
 
 /** A model with its parameters, which are the caller's to dispose. */
 export interface LoadedModel {
@@ -32,7 +33,7 @@ export interface ReadFromShapes {
 export interface ModelInFile {
   readonly model: SequenceModel;
   /** The file as the model reads it. */
-  readonly weights: Safetensors;
+  readonly weights: TensorFile;
 }
 
 /** Options of {@link ModelFamily.make}. */
@@ -60,7 +61,7 @@ export interface ModelFamily {
    */
   make(config: unknown, options?: MakeOptions): SequenceModel;
   /** A checkpoint without loading it. Absent where the model that `make` gives reads the file as it is. Throws `E_CONFIG`, `E_WEIGHTS`. */
-  inFile?(config: unknown, weights: Safetensors): ModelInFile;
+  inFile?(config: unknown, weights: TensorFile): ModelInFile;
   /** A checkpoint; with f16 its matrices are. Throws `E_CONFIG`, `E_FORMAT`, `E_WEIGHTS`. */
   load(config: unknown, weights: Safetensors, device: Device, dtype?: DType): Promise<LoadedModel>;
 }
@@ -84,7 +85,7 @@ export interface ModelFamilies {
    * A checkpoint of any of the families without loading it, for who reads one parameter after the other (`parametersIn`). Throws
    * `E_CONFIG`, `E_WEIGHTS`.
    */
-  inFile(config: unknown, weights: Safetensors): ModelInFile;
+  inFile(config: unknown, weights: TensorFile): ModelInFile;
   /**
    * A checkpoint of any of the families, without a configuration where there is none (undefined); with f16 its matrices are. Throws
    * `E_CONFIG`, `E_FORMAT`, `E_WEIGHTS`: with what each of the two is, where configuration and file are of different models.

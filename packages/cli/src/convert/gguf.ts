@@ -23,7 +23,7 @@ export const ggufFile: Target = {
   async write(conversion) {
     const { checkpoint, config, weights, to, dtype, counted, note } = conversion;
     const json = config === undefined ? undefined : await readConfig(config);
-    // Numbers only pass through it: one parameter at a time.
+    // For what a layout has in another form.
     const device = await open("reference");
     try {
       const { model, weights: file } = await ofFile(config ?? checkpoint, async () => MODELS.inFile(json, weights));

@@ -2,4 +2,4 @@
 export { bpeVocabulary } from "./bpe";
 export { encodeGguf, type GgufDType, type GgufFile, type GgufMetadata, type GgufTensor } from "./container";
 export { numbersIn, numbersOf, type ParameterNumbers } from "./numbers";
-export { bytesVocabulary, byteVocabulary, type GgufSpecialIds, type GgufVocabulary } from "./vocabulary";
+export { bytesVocabulary, byteVocabulary, type GgufVocabulary } from "./vocabulary";

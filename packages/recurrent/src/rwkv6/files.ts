@@ -9,7 +9,7 @@ export interface LoadedRwkv6 {
 }
 
 /** The model of a checkpoint, in the layout that its names are of, with its file. Throws `E_CONFIG`. */
-export function rwkv6InFile(config: unknown, weights: Safetensors): { model: Rwkv6; weights: Safetensors } {
+export function rwkv6InFile<F extends Safetensors>(config: unknown, weights: F): { model: Rwkv6; weights: F } {
   const has = (name: string): boolean => Object.hasOwn(weights.tensors, name);
   const fileLayout = has("rwkv.embeddings.weight") ? "transformers" : has("model.embeddings.weight") ? "fla" : "rwkv";
   return { model: rwkv6(config, { unknownFields: "report", fileLayout }), weights };

@@ -15,14 +15,14 @@ export interface LoadedRwkv7 {
 const UNREAD = /^(?:rwkv7\.)?blocks\.0\.att\.v[012]$/;
 
 /** The model of a checkpoint, in the layout that its names are of, with its file as it reads it. Throws `E_CONFIG` and `E_WEIGHTS`. */
-export function rwkv7InFile(config: unknown, weights: Safetensors): { model: Rwkv7; weights: Safetensors } {
+export function rwkv7InFile<F extends Safetensors>(config: unknown, weights: F): { model: Rwkv7; weights: F } {
   const file = new FileShapes(weights.tensors, "an RWKV-7");
   const layout = layoutOfFile(file);
   const firstLayerValues = layout !== "fla" && hasFirstLayerValues(file, layout === "transformers" ? "rwkv7." : "");
   const model = rwkv7(config, { unknownFields: "report", fileLayout: layout, firstLayerValues });
   if (firstLayerValues) return { model, weights };
   const tensors = Object.fromEntries(Object.entries(weights.tensors).filter(([name]) => !UNREAD.test(name)));
-  return { model, weights: { ...weights, tensors, load: (...given) => weights.load(...given) } };
+  return { model, weights: { ...weights, tensors } };
 }
 
 /**
