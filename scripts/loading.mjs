@@ -134,7 +134,7 @@ async function main() {
   const results = [];
   try {
     const idle = inProcess("idle").peak;
-    for (const [dtype, types] of [["F32", ["f32", "f16"]], ["F16", ["f16", "f32"]]]) {
+    for (const [dtype, types] of Object.entries({ F32: ["f32", "f16"], F16: ["f16", "f32"] })) {
       const path = join(folder, "model.safetensors");
       const largest = await writeModel(path, dtype);
       writeFileSync(join(folder, "config.json"), JSON.stringify(CONFIG));

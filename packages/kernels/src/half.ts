@@ -68,10 +68,16 @@ export function toF16(x: number): number {
   return halfOfBits(oddBits(x));
 }
 
-/** Nearest half-precision numbers of float32 numbers, which need not be looked at one by one as numbers: six times as fast. */
+/** Nearest half-precision numbers of float32 numbers, which need not be looked at one by one as numbers: many times as fast. */
 export function toF16s(numbers: Float32Array, into: Uint16Array): void {
-  const bits = new Uint32Array(numbers.buffer, numbers.byteOffset, numbers.length);
-  for (let i = 0; i < bits.length; i++) into[i] = halfOfBits(bits[i]!);
+  const bits = new Int32Array(numbers.buffer, numbers.byteOffset, numbers.length);
+  for (let i = 0; i < bits.length; i++) {
+    const x = bits[i]!;
+    // Exponents of normal halves: they are re-biased, and what is cut off is rounded to nearest, ties to even; a carry moves into them.
+    const normal = ((x >>> 23) & 255) - 113;
+    into[i] = normal >>> 0 < 30
+      ? ((x >>> 16) & 0x8000) | (((x & 0x7fffffff) - 0x38000000 + 0xfff + ((x >>> 13) & 1)) >>> 13) : halfOfBits(x);
+  }
 }
 
 /** How many half-precision numbers are NaN or infinite. */
