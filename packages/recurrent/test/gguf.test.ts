@@ -4,7 +4,8 @@
  * compared by scripts/check-gguf.mjs.
  */
 import {
-  type Device, dispose, encodeSafetensors, memorySource, open, openSafetensors, type SequenceModel, sizeOf, tensor, type Tensor,
+  type Device, dispose, encodeSafetensors, memorySource, modelFamilies, open, openSafetensors, saveModel, type SequenceModel, sizeOf,
+  tensor, type Tensor,
 } from "@lenggen/kernels";
 import { byteVocabulary, type GgufVocabulary, numbersIn, numbersOf } from "@lenggen/kernels/gguf";
 import { gguf, GGMLQuantizationType } from "@huggingface/gguf";
@@ -192,6 +193,26 @@ describe.each(GGUF_FAMILIES)("%s as GGUF", (family) => {
       const weights = await openSafetensors(memorySource(await collect(encodeSafetensors(parameters, {}, dtype))));
       expect(await bytes(numbersIn(model, weights, device))).toEqual(expected);
     }
+    dispose(parameters);
+  });
+});
+
+describe.each(GGUF_FAMILIES)("%s of any layout as GGUF", (family) => {
+  const registry = modelFamilies(RECURRENT_FAMILIES);
+
+  it.each(registry.families[family]!.layouts!)("is the same file from a checkpoint of %s", async (layout) => {
+    // What no layout has otherwise.
+    const change: Readonly<Record<string, object>> = {
+      mamba: { norm_epsilon: 1e-5 }, mamba2: { ssm_cfg: { layer: "Mamba2", headdim: 4 } },
+      rwkv6: { norm_eps: layout === "fla" ? 64e-5 : 1e-5, d_mix_lora: 32, d_decay_lora: 64 },
+    };
+    const made = registry.make({ model_type: family, ...CONFIGS[family], ...change[family] }, { layout });
+    const parameters = filled(made);
+    const saved = saveModel(made, parameters);
+    const weights = await openSafetensors(memorySource(await collect(saved.weights)));
+    const { model, weights: file } = registry.inFile(JSON.parse(saved.config), weights);
+    const bytes = (numbers: ReturnType<typeof numbersOf>) => collect(encodeModelGguf(model, numbers, tokens(13)).chunks);
+    expect(await bytes(numbersIn(model, file, device))).toEqual(await bytes(numbersOf(parameters)));
     dispose(parameters);
   });
 });
