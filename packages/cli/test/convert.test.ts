@@ -1,6 +1,6 @@
 /** `lenggen convert`, with what is published as PyTorch's files where the shared data has some. */
 import { existsSync } from "node:fs";
-import { copyFile, mkdir, readdir, readFile, truncate, writeFile } from "node:fs/promises";
+import { copyFile, cp, mkdir, readdir, readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -45,6 +45,15 @@ describe("a run", () => {
     const from = at("runs", "base", "checkpoints", "step-6");
     expect(await readFile(at("out", "model", "config.json"))).toEqual(await readFile(join(from, "config.json")));
     expect(await loss("out/model")).toEqual(await loss("runs/base"));
+  });
+
+  it("takes its tokenizer along, and nothing else", async () => {
+    const from = at("with-tokenizer");
+    await cp(at("runs", "base", "checkpoints", "step-6"), from, { recursive: true });
+    for (const name of ["tokenizer.json", "rwkv_vocab_v20230424.txt", "notes.txt"]) await writeFile(join(from, name), name);
+    expect((await convert("with-tokenizer", "copied")).code).toBe(0);
+    expect((await readdir(at("copied"))).sort()).toEqual(["config.json", "model.safetensors", "rwkv_vocab_v20230424.txt", "tokenizer.json"]);
+    expect(await readFile(at("copied", "tokenizer.json"), "utf8")).toBe("tokenizer.json");
   });
 
   it("becomes one file of another type", async () => {

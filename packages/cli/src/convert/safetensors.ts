@@ -1,6 +1,7 @@
 /** Checkpoints as safetensors: one file, or a folder with it, `config.json` and the tokenizer. */
 import { randomUUID } from "node:crypto";
-import { readdir, readFile, rename, rm, rmdir, stat } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { readdir, rename, rm, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { type FloatFileDType, LenggenError, rewriteSafetensors, WEIGHTS_FILE } from "@lenggen/kernels";
 import { fileError, makeFolder, syncFolder, writeWhole } from "@lenggen/kernels/node";
@@ -9,8 +10,10 @@ import type { Conversion, Target, Written } from "./target";
 
 const CONFIG_FILE = "config.json";
 /** What belongs to a checkpoint beside its weights, and is copied as it is. */
-const BESIDE = [CONFIG_FILE, "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-  "added_tokens.json", "vocab.json", "merges.txt"];
+const BESIDE = new Set([CONFIG_FILE, "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+  "added_tokens.json", "vocab.json", "merges.txt"]);
+/** Vocabularies of RWKV World. */
+const WORLD = /^rwkv_vocab_.*\.txt$/;
 
 const TYPES = { f32: "F32", f16: "F16", bf16: "BF16" } as const satisfies Readonly<Record<string, FloatFileDType>>;
 const dtypes = Object.keys(TYPES);
@@ -53,19 +56,18 @@ export const safetensorsFolder: Target = {
 async function writeInto(conversion: Conversion, folder: string): Promise<Written> {
   const { checkpoint } = conversion;
   const written = await writeWeights(conversion, join(folder, WEIGHTS_FILE));
-  if (conversion.config === undefined) {
-    const told = configFromShapes(conversion);
-    if (told === undefined) return written;
-    const path = join(folder, CONFIG_FILE);
-    await writeWhole(path, [new TextEncoder().encode(`${JSON.stringify(told, null, 2)}\n`)]);
-    return { ...written, files: [...written.files, path] };
-  }
+  const files = [...written.files];
+  const write = async (name: string, chunks: Parameters<typeof writeWhole>[1]): Promise<void> => {
+    await writeWhole(join(folder, name), chunks);
+    files.push(join(folder, name));
+  };
+  const told = conversion.config === undefined ? configFromShapes(conversion) : undefined;
+  if (told !== undefined) await write(CONFIG_FILE, [new TextEncoder().encode(`${JSON.stringify(told, null, 2)}\n`)]);
   const from = resolve((await stat(checkpoint)).isDirectory() ? checkpoint : dirname(checkpoint));
-  if (from === resolve(folder)) return written;
-  const there = await readdir(from);
-  const beside = BESIDE.filter((name) => there.includes(name));
-  for (const name of beside) await writeWhole(join(folder, name), [await readFile(join(from, name))]);
-  return { ...written, files: [...written.files, ...beside.map((name) => join(folder, name))] };
+  if (from === resolve(folder)) return { ...written, files };
+  const there = (await readdir(from)).filter((name) => BESIDE.has(name) || WORLD.test(name)).sort();
+  for (const name of there) await write(name, createReadStream(join(from, name)));
+  return { ...written, files };
 }
 
 /** The configuration of a checkpoint that has none, as its shapes tell it; undefined where they are of no family that is known. */
