@@ -22,7 +22,7 @@ export function counted(number: number, noun: string): string {
 }
 
 /** A loss in nats per byte, as people compare it: 0.6931 -> "1.000 bits/byte". */
-export function bitsPerByte(nats: number): string {
+function bitsPerByte(nats: number): string {
   return `${(nats / Math.LN2).toFixed(3)} bits/byte`;
 }
 

@@ -171,3 +171,20 @@ describe("a tokenizer that is not right", () => {
     expect(await readdir(place.folder)).not.toContain("none");
   });
 });
+
+it("no tokenizer's library is loaded where bytes are the tokens", async () => {
+  const loaded = async (name: string, ...args: string[]): Promise<string[]> => {
+    const { code, stderr } = await lenggen(args, { cwd: place.folder, env: { NODE_V8_COVERAGE: at(name) } });
+    if (code !== 0) throw new Error(stderr);
+    const files = await Promise.all((await readdir(at(name))).map((file) => readFile(at(`${name}/${file}`), "utf8")));
+    return files.flatMap((text) => (JSON.parse(text) as { result: { url: string }[] }).result.map(({ url }) => url));
+  };
+  const isLibrary = (url: string): boolean => url.includes("@huggingface/");
+  expect((await loaded("help", "--help")).filter(isLibrary)).toEqual([]);
+  const bytes = ["--text", "book.txt", "--context", "32", "--batch", "2", "--warmup", "0", "--steps", "1", "--device", "reference"];
+  const trained = await loaded("bytes", "train", ...bytes, "--model", "small.json", "--out", "of-bytes");
+  expect(trained.some((url) => url.includes("/packages/data/"))).toBe(true);
+  expect(trained.filter(isLibrary)).toEqual([]);
+  const written = await loaded("tokens", "generate", "run", "--prompt", "It", "--tokens", "1", "--device", "reference");
+  expect(written.some((url) => url.includes("@huggingface/tokenizers"))).toBe(true);
+});
