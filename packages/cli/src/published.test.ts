@@ -3,7 +3,9 @@ import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type Device, devices, dispose, encodeSafetensors, key, open, type Parameters, saveModel, tensor, zeros } from "@lenggen/kernels";
+import {
+  type Device, devices, dispose, encodeSafetensors, key, open, type Parameters, saveModel, scope, tensor, type Tensor, tokenTensor, zeros,
+} from "@lenggen/kernels";
 import { openWeightsIn } from "@lenggen/kernels/node";
 import { textOf } from "@lenggen/data/node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -107,6 +109,29 @@ describe.each(CASES)("a %s in the layout %s", (family, layout) => {
       expect(about).toMatch(/^RWKV-[67] as its authors have it: 2 layers of width 16, 2 heads of 8; 256 tokens, .* parameters as f32$/);
     } else expect(about).toContain("as f32; no configuration tells otherwise, so it is taken to have ");
     dispose([parameters, loaded]);
+  });
+
+  it("of half precision is widened to f32 for training, and gives nearly the same with its matrices as f16", async () => {
+    const model = MODELS.make(configFor(family, layout), { layout });
+    const parameters = model.init(key(1), device);
+    const place = join(folder, family, layout, "half");
+    const { config } = saveModel(model, parameters);
+    const { written, rearranged = {} } = model.checkpoint!;
+    const made = Object.entries(rearranged).filter(([, { older }]) => !older)
+      .map(([name, { parameters: parts, join: joinParts }]) => [name, joinParts(parts.map((part) => parameters[part]!))]);
+    const plain = Object.entries(written).map(([name, own]) => [name, parameters[own]!]);
+    const stored = Object.fromEntries([...plain, ...made]) as Parameters;
+    // As published files have them: what sets how fast a state forgets stays as it is.
+    await save(place, { config, weights: encodeSafetensors(stored, {}, (name) => (/A_log$|\.D$/.test(name) ? "F32" : "F16")) });
+    const [wide, narrow] = [await loadCheckpoint(place, device), await loadCheckpoint(place, device, "f16")];
+    expect(new Set(Object.values(wide.parameters).map(({ dtype }) => dtype))).toEqual(new Set(["f32"]));
+    expect(Object.entries(narrow.parameters).filter(([name, { dtype }]) => (dtype === "f16") !== model.halves!(name))).toEqual([]);
+    const tokens = tokenTensor(device, Array.from({ length: 24 }, (_, i) => (i * 37) % 256), [1, 24], 256);
+    const hidden = async (loaded: typeof wide) => scope(() => loaded.model.forward(loaded.parameters, tokens).hidden).read();
+    const [a, b] = [await hidden(wide), await hidden(narrow)];
+    const scale = Math.max(...Array.from(a, Math.abs));
+    expect(Math.max(...Array.from(a, (x, i) => Math.abs(x - b[i]!)))).toBeLessThan(1e-4 * scale); // the file's numbers are halves already
+    dispose([parameters, wide.parameters, narrow.parameters, tokens, ...made.map(([, t]) => t as Tensor)]);
   });
 });
 

@@ -52,8 +52,22 @@ describe("a run", () => {
     await cp(at("runs", "base", "checkpoints", "step-6"), from, { recursive: true });
     for (const name of ["tokenizer.json", "rwkv_vocab_v20230424.txt", "notes.txt"]) await writeFile(join(from, name), name);
     expect((await convert("with-tokenizer", "copied")).code).toBe(0);
-    expect((await readdir(at("copied"))).sort()).toEqual(["config.json", "model.safetensors", "rwkv_vocab_v20230424.txt", "tokenizer.json"]);
+    expect((await readdir(at("copied"))).sort())
+      .toEqual(["config.json", "model.safetensors", "rwkv_vocab_v20230424.txt", "tokenizer.json"]);
     expect(await readFile(at("copied", "tokenizer.json"), "utf8")).toBe("tokenizer.json");
+  });
+
+  it("becomes another program's checkpoint, of the same numbers, and its own again", async () => {
+    expect((await convert("runs/base", "out/hf", "--layout", "transformers")).code).toBe(0);
+    const config = JSON.parse(await readFile(at("out", "hf", "config.json"), "utf8")) as object;
+    expect(config).toMatchObject({ architectures: ["Mamba2ForCausalLM"], hidden_size: expect.any(Number) as number });
+    expect(await loss("out/hf")).toEqual(await loss("runs/base"));
+    expect((await convert("out/hf", "out/own", "--layout", "mamba_ssm")).code).toBe(0);
+    const weights = async (...names: string[]) => readFile(at(...names, "model.safetensors"));
+    expect(await loss("out/own")).toEqual(await loss("runs/base"));
+    expect((await weights("out", "own")).length).toBe((await weights("runs", "base", "checkpoints", "step-6")).length);
+    await fails(["runs/base", "out/rwkv", "--layout", "rwkv"], 1, /layout "rwkv".*mamba_ssm, transformers, fla \[E_CONFIG\]$/);
+    await fails(["runs/base", "out/none", "--layout", "tranformers"], 2, /did you mean "transformers"/);
   });
 
   it("becomes one file of another type", async () => {

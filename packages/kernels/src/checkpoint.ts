@@ -87,6 +87,8 @@ export interface ParametersInFile {
   readonly weights: Pick<Safetensors, "tensors" | "load">;
   /** What the file calls each of them. */
   readonly names: ReadonlyMap<string, string>;
+  /** Those that are tensors of their own in the file, as the model has them. */
+  readonly plain: ReadonlySet<string>;
   /** Names in the file that are none of the model's. */
   readonly unknown: readonly string[];
 }
@@ -138,6 +140,7 @@ export function parametersIn(
       },
     },
     names: new Map(inOrder.map(([name, place]) => [name, place.name])),
+    plain: new Set(inOrder.filter(([, place]) => !place.part).map(([name]) => name)),
     unknown: [...unknown],
   };
 }

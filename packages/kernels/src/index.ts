@@ -34,6 +34,7 @@ export type {
 
 export { modelFamilies } from "./modelFamilies";
 export type { LoadedCheckpoint, LoadedModel, MakeOptions, ModelFamilies, ModelFamily, ModelInFile, ReadFromShapes } from "./modelFamilies";
+export { inLayout } from "./inLayout";
 export { loadParameters, type LoadParametersOptions, parametersIn, type ParametersInFile, saveModel } from "./checkpoint";
 
 // Tokens and training batches

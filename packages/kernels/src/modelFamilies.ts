@@ -82,8 +82,8 @@ export interface ModelFamilies {
    */
   fromShapes(tensors: Safetensors["tensors"]): ReadFromShapes;
   /**
-   * A checkpoint of any of the families without loading it, for who reads one parameter after the other (`parametersIn`). Throws
-   * `E_CONFIG`, `E_WEIGHTS`.
+   * A checkpoint of any of the families without loading it, for who reads one parameter after the other (`parametersIn`, `inLayout`).
+   * Throws `E_CONFIG`, `E_WEIGHTS`.
    */
   inFile(config: unknown, weights: TensorFile): ModelInFile;
   /**

@@ -3,8 +3,9 @@
  * to load as the same parameters, give the same logits, and be saved as they came, to the bit.
  */
 import {
-  type Device, dispose, encodeSafetensors, keep, key, linear, type LoadedModel, memorySource, open, openSafetensors, parameterCount,
-  type Parameters, parseConfig, type ReadFromShapes, type Safetensors, saveModel, scope, type SequenceModel, tensor, tokenTensor,
+  type Device, dispose, encodeSafetensors, inLayout, keep, key, linear, type LoadedModel, memorySource, open, openSafetensors,
+  parameterCount, type Parameters, parseConfig, type ReadFromShapes, rewriteSafetensors, type Safetensors, saveModel, scope,
+  type SequenceModel, tensor, type TensorFile, tokenTensor,
 } from "@lenggen/kernels";
 import type { ConfigOptions } from "@lenggen/kernels/nn";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -29,7 +30,7 @@ export async function readHost(file: Safetensors, device: Device): Promise<HostF
 }
 
 /** A file of tensors, as f32 unless another type is given. */
-export async function fileOf(tensors: HostFile, device: Device, dtype: "F32" | "F16" | "BF16" = "F32"): Promise<Safetensors> {
+export async function fileOf(tensors: HostFile, device: Device, dtype: "F32" | "F16" | "BF16" = "F32"): Promise<TensorFile> {
   const all = Object.fromEntries(Object.entries(tensors).map(([name, { shape, values }]) => [name, tensor(device, values, shape, "f32")]));
   const bytes = await joined(encodeSafetensors(all, {}, dtype));
   dispose(all);
@@ -105,11 +106,17 @@ export function describeLayouts({ label, config, make, load, fromShapes, layouts
     beforeAll(async () => {
       device = await open("reference");
       own = keep(scope(() => model.init(key(5), device)));
-      const saved = await openSafetensors(memorySource(await joined(saveModel(model, own).weights), "own"));
-      written = rewrite(await readHost(saved, device));
+      written = rewrite(await ownFile());
       file = await fileOf(written, device);
     });
     afterAll(() => device.close());
+
+    const ownFile = async () => readHost(await openSafetensors(memorySource(await joined(saveModel(model, own).weights), "own")), device);
+    const opened = async () => {
+      const loaded = await load(given, file, device);
+      dispose(loaded.parameters);
+      return loaded;
+    };
 
     it("loads as the same parameters, and gives the same logits", async () => {
       const loaded = await load(given, file, device);
@@ -140,6 +147,26 @@ export function describeLayouts({ label, config, make, load, fromShapes, layouts
       const remade = make(parseConfig(text), { unknownFields: "refuse" });
       expect([remade.layout, remade.settings]).toEqual([layout, model.settings]);
       expect(remade.checkpoint).toMatchObject({ config: text });
+    });
+
+    it.skipIf(older)("is made of a file in the family's own layout, to the bit and in its types", async () => {
+      for (const type of ["F32", "BF16"] as const) {
+        const from = await fileOf(await ownFile(), device, type);
+        const target = make(parseConfig(saveModel((await opened()).model, own).config));
+        const made = inLayout(model, from, target, device);
+        const wanted = await readHost(await fileOf(written, device, type), device);
+        const saved = await openSafetensors(memorySource(await joined(rewriteSafetensors(made).chunks), "made"));
+        expect(Object.values(saved.tensors).every(({ dtype }) => dtype === type)).toBe(true);
+        const found = await readHost(saved, device);
+        expect(Object.keys(found).sort()).toEqual(Object.keys(wanted).sort());
+        for (const [name, { shape, values }] of Object.entries(wanted)) {
+          expect([name, found[name]!.shape, Array.from(found[name]!.values)]).toEqual([name, shape, Array.from(values)]);
+        }
+        // And back.
+        const back = inLayout(target, saved, model, device);
+        const again = await readHost(await openSafetensors(memorySource(await joined(rewriteSafetensors(back).chunks), "back")), device);
+        expect(again).toEqual(await readHost(from, device));
+      }
     });
 
     it.skipIf(older)("is told from names and shapes alone", async () => {

@@ -1,8 +1,10 @@
 import { readdir, stat } from "node:fs/promises";
-import { check } from "@lenggen/kernels";
+import { check, type Device, inLayout, open, type Weights } from "@lenggen/kernels";
 import { openWeightsIn } from "@lenggen/kernels/node";
-import { CHECKPOINT_HELP, configOf, findCheckpoint } from "../checkpoints";
+import { CHECKPOINT_HELP, configOf, findCheckpoint, withPlace } from "../checkpoints";
 import type { CommandSpec, Context } from "../command";
+import { MODELS } from "../families";
+import { ofFile, readConfig } from "../jsonFiles";
 import { TARGETS, targetOf } from "../convert/targets";
 import { bytes, counted, duration } from "../format";
 import { oneOf } from "../parse";
@@ -11,11 +13,14 @@ import { UsageError } from "../usage";
 
 interface Options {
   readonly dtype?: string;
+  readonly layout?: string;
   readonly tokenizer?: string;
   readonly overwrite: boolean;
 }
 
 const MIB = 1 << 20;
+/** Every layout that a family has, by the names of their programs. */
+const LAYOUTS = [...new Set(Object.values(MODELS.families).flatMap(({ layouts = [] }) => layouts))];
 const DTYPES = [...new Set(TARGETS.flatMap(({ dtypes }) => dtypes))];
 
 export const convert: CommandSpec = {
@@ -33,25 +38,30 @@ export const convert: CommandSpec = {
       .argument("<to>", `what to write, told by its ending: ${TARGETS.map(({ extension, meaning }) =>
         (extension ? `*${extension}, ${meaning}` : meaning)).join("; ")}`)
       .option("--dtype <type>", `round the floats to it: ${DTYPES.join(", ")}; each keeps its type unless given (in a GGUF file: f32)`)
+      .option("--layout <program>", `names and shapes as that program has them: ${LAYOUTS.join(", ")}; as they are unless given`)
       .option("--tokenizer <path>", "the tokenizer of a GGUF file, where none lies beside the checkpoint")
       .option("--overwrite", "replace what is there already", false),
   async run(context, [from, to], given) {
-    const { dtype, tokenizer, overwrite } = given as unknown as Options;
+    const { dtype, layout, tokenizer, overwrite } = given as unknown as Options;
     const target = targetOf(to!);
     if (dtype !== undefined) oneOf("--dtype", target.dtypes)(dtype);
+    if (layout !== undefined) oneOf("--layout", LAYOUTS)(layout);
+    if (layout !== undefined && target.ownLayout) throw new UsageError(`--layout: ${to} has a layout of its own`);
     if (tokenizer !== undefined && !target.takesTokenizer) {
       throw new UsageError("--tokenizer is for GGUF files; what is written here holds none");
     }
     const checkpoint = await findCheckpoint(from!, context);
     check(overwrite || !(await exists(to!)), "E_EXISTS", () => `${to} is there already; choose another name, or give --overwrite`);
-    const weights = await openWeightsIn(checkpoint);
+    const device = await open("reference");
+    const opened = await openWeightsIn(checkpoint);
     const { out } = context;
     const begun = performance.now();
     const bar = progressOf(context);
     try {
+      const config = await configOf(checkpoint);
+      const { weights, configText } = layout === undefined ? { weights: opened } : await relaid(layout, checkpoint, opened, config, device);
       const written = await target.write({
-        checkpoint, weights, config: await configOf(checkpoint), to: to!, dtype, tokenizer, counted: bar.counted,
-        note: (line) => out.note(line),
+        checkpoint, weights, config, configText, to: to!, dtype, tokenizer, counted: bar.counted, note: (line) => out.note(line),
       });
       bar.finish();
       const seconds = (performance.now() - begun) / 1000;
@@ -63,10 +73,27 @@ export const convert: CommandSpec = {
       out.document({ checkpoint, to, files, types, bytes: size, seconds });
     } finally {
       bar.finish();
-      await weights.close();
+      await opened.close();
+      device.close();
     }
   },
 };
+
+/** A checkpoint in another layout, read as it is asked for, with its `config.json`. Throws `E_CONFIG` where the layout has no place for it. */
+async function relaid(
+  layout: string, checkpoint: string, weights: Weights, config: string | undefined, device: Device,
+): Promise<{ weights: Weights; configText?: string }> {
+  try {
+    return await ofFile(config ?? checkpoint, async () => {
+      const { model, weights: read } = MODELS.inFile(config === undefined ? undefined : await readConfig(config), weights);
+      const target = MODELS.make(model.config, { layout });
+      const file = inLayout(model, read, target, device);
+      return { weights: { ...file, close: () => weights.close() }, ...(target.checkpoint && { configText: target.checkpoint.config }) };
+    });
+  } catch (error) {
+    throw withPlace(error, checkpoint);
+  }
+}
 
 /** A bar for chunks that pass. */
 function progressOf({ signal }: Context) {

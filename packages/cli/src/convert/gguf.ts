@@ -20,6 +20,7 @@ export const ggufFile: Target = {
   meaning: `the file of llama.cpp, for ${GGUF_FAMILIES.join(", ")}, with the tokenizer`,
   dtypes: ["f32", "f16"],
   takesTokenizer: true,
+  ownLayout: true,
   async write(conversion) {
     const { checkpoint, config, weights, to, dtype, counted, note } = conversion;
     const json = config === undefined ? undefined : await readConfig(config);

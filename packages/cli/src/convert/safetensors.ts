@@ -54,29 +54,30 @@ export const safetensorsFolder: Target = {
 
 /** Writes weights and what belongs to them, each file whole or not at all. */
 async function writeInto(conversion: Conversion, folder: string): Promise<Written> {
-  const { checkpoint } = conversion;
+  const { checkpoint, config, configText } = conversion;
   const written = await writeWeights(conversion, join(folder, WEIGHTS_FILE));
   const files = [...written.files];
   const write = async (name: string, chunks: Parameters<typeof writeWhole>[1]): Promise<void> => {
     await writeWhole(join(folder, name), chunks);
     files.push(join(folder, name));
   };
-  const told = conversion.config === undefined ? configFromShapes(conversion) : undefined;
-  if (told !== undefined) await write(CONFIG_FILE, [new TextEncoder().encode(`${JSON.stringify(told, null, 2)}\n`)]);
+  const made = configText ?? (config === undefined ? configFromShapes(conversion) : undefined);
+  if (made !== undefined) await write(CONFIG_FILE, [new TextEncoder().encode(made)]);
   const from = resolve((await stat(checkpoint)).isDirectory() ? checkpoint : dirname(checkpoint));
   if (from === resolve(folder)) return { ...written, files };
-  const there = (await readdir(from)).filter((name) => BESIDE.has(name) || WORLD.test(name)).sort();
+  const there = (await readdir(from)).filter((name) => BESIDE.has(name) || WORLD.test(name)).sort()
+    .filter((name) => name !== CONFIG_FILE || made === undefined);
   for (const name of there) await write(name, createReadStream(join(from, name)));
   return { ...written, files };
 }
 
 /** The configuration of a checkpoint that has none, as its shapes tell it; undefined where they are of no family that is known. */
-function configFromShapes({ checkpoint, weights, note }: Conversion): object | undefined {
+function configFromShapes({ checkpoint, weights, note }: Conversion): string | undefined {
   try {
     const { config, assumed } = MODELS.fromShapes(weights.tensors);
     note(`${checkpoint} has no ${CONFIG_FILE}; the one that is written follows from the shapes of its tensors`
       + (assumed.length === 0 ? "" : `, and takes the model to have ${assumed.join(", ")}`));
-    return config;
+    return `${JSON.stringify(config, null, 2)}\n`;
   } catch (error) {
     if (!(error instanceof LenggenError)) throw error;
     note(`${checkpoint} has no ${CONFIG_FILE}, and none is written: ${error.message}`);

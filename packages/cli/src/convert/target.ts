@@ -8,6 +8,8 @@ export interface Conversion {
   readonly weights: Weights;
   /** Its `config.json`, if it has one. */
   readonly config: string | undefined;
+  /** The text of a `config.json` in its place, where the weights are given in another layout than the checkpoint's. */
+  readonly configText: string | undefined;
   /** What is to be written. */
   readonly to: string;
   /** The type that was asked for, if one was: one of the target's. */
@@ -37,6 +39,8 @@ export interface Target {
   readonly meaning: string;
   /** What `--dtype` may be. */
   readonly dtypes: readonly string[];
+  /** Whether it is of one layout, whatever that of the checkpoint. */
+  readonly ownLayout?: true;
   /** Whether it holds a tokenizer. */
   readonly takesTokenizer?: true;
   write(conversion: Conversion): Promise<Written>;
