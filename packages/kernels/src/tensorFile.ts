@@ -152,9 +152,13 @@ async function fill(out: Tensor, stored: FileDType, slices: AsyncIterable<Uint8A
       out.device.write(out.buffer, at, out.dtype !== "f16" || count % 2 === 0 ? bytes : inPairs(bytes));
       continue;
     }
-    numbers ??= new array(count);
-    const slice = numbers.subarray(0, count);
-    decode(bytes, stored, slice, out.dtype, what);
+    let slice: TypedArray;
+    if (stored === "F32" && out.dtype === "f16" && bytes.byteOffset % width === 0) slice = new array(bytes.buffer, bytes.byteOffset, count);
+    else {
+      numbers ??= new array(count);
+      slice = numbers.subarray(0, count);
+      decode(bytes, stored, slice, out.dtype, what);
+    }
     if (out.dtype === "f16") halves ??= new Uint16Array(count + (count % 2));
     out.device.write(out.buffer, at, toBytes(slice, out.dtype, halves));
   }
