@@ -122,8 +122,10 @@ export interface Rwkv7Config {
 /** The rate of decay per token that no channel goes beyond: the decay is exp(-e^{-1/2} σ(w)). */
 export const FASTEST_DECAY = Math.exp(-0.5);
 
-/** What flash-linear-attention adds to a sum of squares with fused norms, and what stands for nothing added. */
-export const [FUSED_LENGTH_EPS, LENGTH_EPS] = [1e-6, 1e-24];
+/** What flash-linear-attention adds to a sum of squares with fused norms. */
+export const FUSED_LENGTH_EPS = 1e-6;
+/** What stands for nothing added. */
+const LENGTH_EPS = 1e-24;
 
 /** The layout that a configuration's form is of. */
 export function rwkv7LayoutOf(json: unknown): RwkvLayout {
