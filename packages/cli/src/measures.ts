@@ -54,6 +54,8 @@ export interface Measure {
   readonly settings: SettingsTable;
   /** Whether things can be hidden at a given depth. */
   readonly hasDepth: boolean;
+  /** Whether it gives losses, in bits per byte. */
+  readonly scores?: true;
   /** Whether it speaks bytes, so that a model's tokens must be bytes. */
   readonly bytesOnly: boolean;
   run(input: MeasureInput): Promise<Measured>;
@@ -135,6 +137,7 @@ export const MEASURES: Readonly<Record<string, Measure>> = {
     summary: "Bits per byte by position, beside the same bytes scored with a short context only; their ratio is above 1 where the long "
       + "history hurts.",
     ...withoutSettings,
+    scores: true,
     count: 4,
     leastText: (lengths) => longest(lengths) + 1,
     async run({ model, parameters, text, tokenBytes, lengths, trainLength, count, chunk, batch, signal, onProgress }) {

@@ -29,7 +29,12 @@ export function addTokenizerOption(command: Command, otherwise: string): Command
 export async function tokenizerFor(
   model: Pick<SequenceModel, "vocabulary">, given: string | undefined, checkpoint: string | undefined, context: HubContext,
 ): Promise<TokenizerFiles> {
-  const found = await find(given, checkpoint, context);
+  const beside = await tokenizerBeside(checkpoint);
+  const found = given === undefined ? beside : await tokenizerNamed(given, context);
+  if (found && beside && found.tokenizer.hash !== beside.tokenizer.hash) {
+    process.stderr.write(`${checkpoint} has a tokenizer of its own, ${beside.tokenizer.name}, which is another one than ${given}: a model `
+      + "understands the ids that it was trained with, and no others\n");
+  }
   check(found !== undefined || model.vocabulary === BYTE_VOCABULARY, "E_CONFIG", () =>
     `${checkpoint ?? "the model"} has a vocabulary of ${count(model.vocabulary)} and no tokenizer: there is neither a tokenizer.json nor a `
       + "vocabulary of RWKV World (rwkv_vocab_*.txt) beside it; give one with --tokenizer");
@@ -40,9 +45,14 @@ export async function tokenizerFor(
   return found ?? bytesFiles;
 }
 
-async function find(given: string | undefined, checkpoint: string | undefined, context: HubContext): Promise<TokenizerFiles | undefined> {
-  if (given === BYTES) return bytesFiles;
-  if (given !== undefined) return readTokenizer(isHubReference(given) ? (await fromHub(given, "tokenizer", context)).path : given);
+/** The tokenizer that somebody named: a place, a reference to the hub, or bytes. */
+export async function tokenizerNamed(name: string, context: HubContext): Promise<TokenizerFiles> {
+  if (name === BYTES) return bytesFiles;
+  return readTokenizer(isHubReference(name) ? (await fromHub(name, "tokenizer", context)).path : name);
+}
+
+/** The tokenizer that lies beside a checkpoint, if one does. */
+async function tokenizerBeside(checkpoint: string | undefined): Promise<TokenizerFiles | undefined> {
   if (checkpoint === undefined) return undefined;
   const folder = (await stat(checkpoint)).isDirectory() ? checkpoint : dirname(checkpoint);
   const beside = await findTokenizer(folder);

@@ -46,6 +46,8 @@ describe("unknown names get the nearest one", () => {
   it("checkpoint of an experiment that trains its own", () => fails(["reproduce", "unexplored-states", "--checkpoint", "runs/base"], 2,
     /--checkpoint: unexplored-states trains its models itself; leave the option out/));
   it("experiment without what it is about", () => fails(["reproduce", "published"], 2, /published needs --checkpoint/));
+  it("field of texts that have none", () => fails(["reproduce", "published", "--checkpoint", "runs/base", "--field", "text"], 2,
+    /--field: the built-in texts have no fields; give --text or --held-out/));
   it("method of an experiment", () => fails(["reproduce", "published", "--checkpoint", "runs/base", "--methods", "tbtt,state-pasing"], 2,
     /no method is named "state-pasing" \(did you mean "state-passing"\?\)/));
   it("model that the experiment is not about", () => fails(["reproduce", "unexplored-states", "--model", "drt-tiny"], 2,

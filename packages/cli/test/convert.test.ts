@@ -90,10 +90,41 @@ describe("a run", () => {
     await mkdir(at("empty"));
     expect((await convert("runs/base", "empty/")).code).toBe(0);
   });
+
+  it("leaves nothing of the checkpoint that it replaces", async () => {
+    await mkdir(at("old"));
+    const stale = ["tokenizer.json", "rwkv_vocab_v1.txt", "pytorch_model.bin", "model-00001-of-00002.safetensors",
+      "model.safetensors.index.json", "notes.txt", "other.bin"];
+    for (const name of stale) await writeFile(at("old", name), name);
+    expect((await convert("runs/base", "old", "--overwrite")).code).toBe(0);
+    expect((await readdir(at("old"))).sort()).toEqual(["config.json", "model.safetensors", "notes.txt", "other.bin"]);
+  });
+
+  it("takes a tokenizer that is named in the place of the one beside it", async () => {
+    const fixture = new URL("../../data/test/fixtures/tokenizers.json", import.meta.url);
+    const { bases } = JSON.parse(await readFile(fixture, "utf8")) as { bases: Record<string, unknown> };
+    await mkdir(at("bpe"));
+    await writeFile(at("bpe", "tokenizer.json"), JSON.stringify(bases["byte-level"]));
+    expect((await convert("with-tokenizer", "named", "--tokenizer", "bpe")).code).toBe(0);
+    expect((await readdir(at("named"))).sort()).toEqual(["config.json", "model.safetensors", "tokenizer.json"]);
+    expect(await readFile(at("named", "tokenizer.json"))).toEqual(await readFile(at("bpe", "tokenizer.json")));
+    expect((await convert("with-tokenizer", "plain", "--tokenizer", "bytes")).code).toBe(0);
+    expect((await readdir(at("plain"))).sort()).toEqual(["config.json", "model.safetensors"]);
+    await fails(["runs/base", "weights.safetensors", "--tokenizer", "bytes"], 2, /weights\.safetensors holds weights alone/);
+
+    // Who gives another one than the checkpoint has is told.
+    const { stderr, code } = await lenggen(["eval", "loss-by-position", "--checkpoint", "named", "--tokenizer", "bytes", "--text",
+      "book.txt", "--lengths", "64", "--train-length", "32"], { cwd: place.folder });
+    expect([code, stderr]).toEqual([0, expect.stringMatching(/named has a tokenizer of its own, .*tokenizer\.json, which is another/)]);
+  });
 });
 
 describe("what can't be converted", () => {
   it("is said, and leaves nothing", async () => {
+    await mkdir(at("damaged"));
+    await copyFile(at("runs", "base", "checkpoints", "step-6", "model.safetensors"), at("damaged", "model.safetensors"));
+    await writeFile(at("damaged", "config.json"), "{bad");
+    await fails(["damaged", "new"], 1, /damaged\/config\.json.*\[E_FORMAT\]/);
     await writeFile(at("evil.pth"), "\u0002cbuiltins\nprint\n(X\u0005\u0000\u0000\u0000hellotR.");
     await writeFile(at("evil.pth"), Buffer.concat([Buffer.of(0x80), await readFile(at("evil.pth"))]));
     await fails(["evil.pth", "new"], 1, /evil\.pth: its pickle names "builtins\.print", .*\[E_FORMAT\]/);

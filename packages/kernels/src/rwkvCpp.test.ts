@@ -6,7 +6,7 @@ import { RWKV_CPP } from "./rwkvCpp";
 import { memorySource } from "./source";
 import { dispose } from "./tensor";
 
-const HEADER = [0x67676d66, 101, 4, 2, 1, 0];
+const HEADER = [0x67676d66, 101, 2, 3, 1, 0];
 const words = (list: readonly number[]) => new Uint8Array(Uint32Array.from(list).buffer);
 const join = (parts: readonly Uint8Array[]) => Uint8Array.from(parts.flatMap((part) => [...part]));
 
@@ -69,6 +69,8 @@ describe("a file of rwkv.cpp", () => {
     ["with sizes beyond all numbers", join([words(HEADER), words([3, 1, 0, 2 ** 31, 2 ** 31, 2 ** 31]), Uint8Array.of(97)]), "E_FORMAT",
       /are left/],
     ["with a name twice", fileOf(MARK), "E_FORMAT", /two tensors named/],
+    ["with an embedding of another size", fileOf(entry("emb.weight", [3, 3])), "E_FORMAT",
+      /says that it has 2 tokens of width 3, .* 3 of 3/],
     ["of another generation", join([words(HEADER), entry("blocks.0.att.time_mix_k", [3])]), "E_FORMAT", /generation/],
     ["with a flat matrix of low rank", fileOf(entry("blocks.0.att.time_maa_w1", [3])), "E_FORMAT", /two axes or three/],
   ])("is refused %s", (_, bytes, code, message) =>

@@ -55,7 +55,7 @@ async function openRwkvCpp(source: ByteSource): Promise<TensorFile> {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     return Array.from({ length: count }, (_, i) => view.getUint32(4 * i, true));
   };
-  const [, version, , , , type] = await words(0, HEADER / 4);
+  const [, version, vocabulary, width, , type] = await words(0, HEADER / 4);
   check(VERSIONS.includes(version!), "E_FORMAT", () =>
     `${file}: is of version ${version} of rwkv.cpp's format; ${VERSIONS.join(" and ")} are read`);
   check(TYPES[type!], "E_DTYPE", () => `${file}: is quantised (type ${type}); the FP32 or FP16 file that it was made from is read`);
@@ -82,6 +82,9 @@ async function openRwkvCpp(source: ByteSource): Promise<TensorFile> {
     tensors[name] = { dtype: stored, shape: authorsShape(name, shape, file), offset, transposed: TRANSPOSED.test(name) };
     at = offset + byteLength;
   }
+  const [rows, columns] = tensors["emb.weight"]?.shape ?? [vocabulary, width];
+  check(rows === vocabulary && columns === width, "E_FORMAT", () =>
+    `${file}: says that it has ${vocabulary} tokens of width ${width}, and its embedding has ${rows} of ${columns}; it is damaged`);
   check("blocks.0.att.time_maa_x" in tensors, "E_FORMAT", () =>
     `${file}: is a file of rwkv.cpp of another generation than RWKV-6, the only one that is read`);
 

@@ -9,6 +9,7 @@ import { TARGETS, targetOf } from "../convert/targets";
 import { bytes, counted, duration } from "../format";
 import { oneOf } from "../parse";
 import { Progress } from "../progress";
+import { tokenizerNamed } from "../tokens";
 import { UsageError } from "../usage";
 
 interface Options {
@@ -39,7 +40,8 @@ export const convert: CommandSpec = {
         (extension ? `*${extension}, ${meaning}` : meaning)).join("; ")}`)
       .option("--dtype <type>", `round the floats to it: ${DTYPES.join(", ")}; each keeps its type unless given (in a GGUF file: f32)`)
       .option("--layout <program>", `names and shapes as that program has them: ${LAYOUTS.join(", ")}; as they are unless given`)
-      .option("--tokenizer <path>", "the tokenizer of a GGUF file, where none lies beside the checkpoint")
+      .option("--tokenizer <place>", "the tokenizer, where none lies beside the checkpoint or another is meant: a tokenizer.json or a "
+        + "vocabulary of RWKV World (a file or its folder), hf:owner/name[@revision], or bytes")
       .option("--overwrite", "replace what is there already", false),
   async run(context, [from, to], given) {
     const { dtype, layout, tokenizer, overwrite } = given as unknown as Options;
@@ -48,7 +50,8 @@ export const convert: CommandSpec = {
     if (layout !== undefined) oneOf("--layout", LAYOUTS)(layout);
     if (layout !== undefined && target.ownLayout) throw new UsageError(`--layout: ${to} has a layout of its own`);
     if (tokenizer !== undefined && !target.takesTokenizer) {
-      throw new UsageError("--tokenizer is for GGUF files; what is written here holds none");
+      throw new UsageError(`--tokenizer is for what holds one, ${TARGETS.filter(({ takesTokenizer }) => takesTokenizer)
+        .map(({ meaning }) => meaning).join(", or ")}; ${to} holds weights alone`);
     }
     const checkpoint = await findCheckpoint(from!, context);
     check(overwrite || !(await exists(to!)), "E_EXISTS", () => `${to} is there already; choose another name, or give --overwrite`);
@@ -59,9 +62,11 @@ export const convert: CommandSpec = {
     const bar = progressOf(context);
     try {
       const config = await configOf(checkpoint);
+      const named = tokenizer === undefined ? undefined : await tokenizerNamed(tokenizer, context);
+      if (config !== undefined) await readConfig(config); // one that is damaged is nothing to copy
       const { weights, configText } = layout === undefined ? { weights: opened } : await relaid(layout, checkpoint, opened, config, device);
       const written = await target.write({
-        checkpoint, weights, config, configText, to: to!, dtype, tokenizer, counted: bar.counted, note: (line) => out.note(line),
+        checkpoint, weights, config, configText, to: to!, dtype, tokenizer: named, counted: bar.counted, note: (line) => out.note(line),
       });
       bar.finish();
       const seconds = (performance.now() - begun) / 1000;

@@ -109,7 +109,8 @@ export const evaluate: CommandSpec = {
       const fewer = sequences < (samples ?? measure.count) ? "; no more of them fit" : "";
       const all = `${count(text.tokens.length)} ${unitOf(text)}`;
       out.print(`read: ${counted(sequences, "sequence")}, ${count(tokens)} of the text's ${all}${fewer}`);
-      if (!inBytes) out.print(`bytes per token: ${count(bytesPerToken(text))} in the text; bits per byte are of the tokens scored`);
+      const scored = measure.scores ? "; bits per byte are of the tokens scored" : "";
+      if (!inBytes) out.print(`bytes per token: ${count(bytesPerToken(text))} in the text${scored}`);
     }
     const record = tokenizerRecord(tokenizer);
     const hub = hubReferenceOf(folder);

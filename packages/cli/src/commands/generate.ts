@@ -58,7 +58,7 @@ export const generateText: CommandSpec = {
       saveState: to } = given as unknown as Options;
     const prompted = prompt.length > 0 || promptFile !== undefined;
     check(prompted || from !== undefined, "E_TEXT", () =>
-      "--prompt is empty, and there is neither --prompt-file nor --state; the model needs at least one byte to go on from");
+      "--prompt is empty, and there is neither --prompt-file nor --state; the model needs at least one token to go on from");
     if (maxTokens === 0 && to === undefined) throw new UsageError("--tokens 0 writes nothing; it is for --save-state");
     if (to !== undefined) await checkSavePlace(to, memory);
     const before = promptFile === undefined ? [] : (await openText(promptFile, 1, { field, signal: context.signal })).tokens;

@@ -82,7 +82,10 @@ export const reproduce: CommandSpec = {
     const { out, common, signal } = context;
     checkTaken(experiment!, chosen, options);
     const { text, heldOut, field, tokenizer, trainLength } = options;
-    const methods = options.methods?.split(",").map(oneOf("method", METHOD_NAMES));
+    const methods = options.methods === undefined ? undefined : [...new Set(options.methods.split(",").map(oneOf("method", METHOD_NAMES)))];
+    if (field !== undefined && text === undefined && heldOut === undefined) {
+      throw new UsageError("--field: the built-in texts have no fields; give --text or --held-out");
+    }
     const model = await chosenModel(chosen, options.model);
     const only = options.only?.split(",").map(oneOf("model", modelsOf(experiment!, preset)));
     const about = model?.name ?? options.checkpoint;

@@ -49,8 +49,9 @@ export const ggufFile: Target = {
 
 /** The tokenizer that was named, or that lies beside the weights; bytes for a model that has as many tokens. */
 async function vocabularyFor(model: SequenceModel, { checkpoint, tokenizer }: Conversion): Promise<GgufVocabulary> {
+  if (tokenizer) return vocabularyOf(tokenizer, tokenizer.tokenizer.name);
   const folder = (await stat(checkpoint)).isDirectory() ? checkpoint : dirname(checkpoint);
-  const path = tokenizer ?? (await findTokenizer(folder));
+  const path = await findTokenizer(folder);
   if (path !== undefined) return vocabularyOf(await readTokenizer(path), path);
   if (model.vocabulary === BYTES) return byteVocabulary();
   throw new LenggenError("E_MISSING", `${folder} holds no tokenizer, and the model has ${model.vocabulary} tokens, which are no bytes; `

@@ -14,6 +14,10 @@ const BESIDE = new Set([CONFIG_FILE, "generation_config.json", "tokenizer.json",
   "added_tokens.json", "vocab.json", "merges.txt"]);
 /** Vocabularies of RWKV World. */
 const WORLD = /^rwkv_vocab_.*\.txt$/;
+/** Files that hold a tokenizer; others only say more of it. */
+const isTokenizer = (name: string): boolean => name === "tokenizer.json" || WORLD.test(name);
+/** Weights in any form, whole or in parts, and what lists the parts. */
+const WEIGHTS = /^(?:model|pytorch_model)(?:-\d+-of-\d+)?\.(?:safetensors|bin)(?:\.index\.json)?$/;
 
 const TYPES = { f32: "F32", f16: "F16", bf16: "BF16" } as const satisfies Readonly<Record<string, FloatFileDType>>;
 const dtypes = Object.keys(TYPES);
@@ -29,9 +33,13 @@ export const safetensorsFile: Target = {
   },
 };
 
-/** A folder that any program takes as a checkpoint. It appears whole; in one that is there already, each file does. */
+/**
+ * A folder that any program takes as a checkpoint. It appears whole; in one that is there already, each file does, and what belonged to
+ * the checkpoint before is taken away: a program would take it for a part of this one.
+ */
 export const safetensorsFolder: Target = {
   extension: "",
+  takesTokenizer: true,
   meaning: `a folder with ${WEIGHTS_FILE}, config.json and the tokenizer, if there is one`,
   dtypes,
   async write(conversion) {
@@ -54,7 +62,7 @@ export const safetensorsFolder: Target = {
 
 /** Writes weights and what belongs to them, each file whole or not at all. */
 async function writeInto(conversion: Conversion, folder: string): Promise<Written> {
-  const { checkpoint, config, configText } = conversion;
+  const { checkpoint, config, configText, tokenizer } = conversion;
   const written = await writeWeights(conversion, join(folder, WEIGHTS_FILE));
   const files = [...written.files];
   const write = async (name: string, chunks: Parameters<typeof writeWhole>[1]): Promise<void> => {
@@ -63,12 +71,23 @@ async function writeInto(conversion: Conversion, folder: string): Promise<Writte
   };
   const made = configText ?? (config === undefined ? configFromShapes(conversion) : undefined);
   if (made !== undefined) await write(CONFIG_FILE, [new TextEncoder().encode(made)]);
+  for (const [name, bytes] of Object.entries(tokenizer?.files ?? {})) await write(name, [bytes]);
   const from = resolve((await stat(checkpoint)).isDirectory() ? checkpoint : dirname(checkpoint));
   if (from === resolve(folder)) return { ...written, files };
   const there = (await readdir(from)).filter((name) => BESIDE.has(name) || WORLD.test(name)).sort()
-    .filter((name) => name !== CONFIG_FILE || made === undefined);
+    .filter((name) => (name !== CONFIG_FILE || made === undefined) && !(tokenizer && isTokenizer(name)))
+    .filter((name) => !files.includes(join(folder, name)));
   for (const name of there) await write(name, createReadStream(join(from, name)));
+  await removeOthers(folder, files);
   return { ...written, files };
+}
+
+/** Takes away what belonged to another checkpoint in the same folder. */
+async function removeOthers(folder: string, files: readonly string[]): Promise<void> {
+  for (const name of await readdir(folder)) {
+    const belongs = BESIDE.has(name) || WORLD.test(name) || WEIGHTS.test(name);
+    if (belongs && !files.includes(join(folder, name))) await rm(join(folder, name));
+  }
 }
 
 /** The configuration of a checkpoint that has none, as its shapes tell it; undefined where they are of no family that is known. */

@@ -1,4 +1,5 @@
 /** The contract of what `lenggen convert` can write. */
+import type { TokenizerFiles } from "@lenggen/data/node";
 import type { Weights } from "@lenggen/kernels";
 
 /** A checkpoint that is to be written in another form. */
@@ -14,8 +15,8 @@ export interface Conversion {
   readonly to: string;
   /** The type that was asked for, if one was: one of the target's. */
   readonly dtype: string | undefined;
-  /** Where its tokenizer is, if that was said: for targets that have one in them. */
-  readonly tokenizer: string | undefined;
+  /** The tokenizer that was named, if one was: for targets that have one in them. */
+  readonly tokenizer: TokenizerFiles | undefined;
   /** Passes chunks on, for the progress bar; throws what the signal says when the work is to stop. */
   counted(chunks: AsyncIterable<Uint8Array>, size: number): AsyncIterable<Uint8Array>;
   /** Says something to whoever watches. */

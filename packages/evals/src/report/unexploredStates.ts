@@ -32,7 +32,7 @@ export function buildUnexploredStatesReport(report: UnexploredStatesReport): str
     paragraph([
       ...(report.model ? [`${familyFacts(report.model.family).label}, ${group(report.model.parameters)} parameters`] : []),
       `${report.model ? "preset" : "Preset"} ${report.preset}`, `seed ${report.seed}`, `training length ${T}`,
-      `${group(report.tokensTrained)} tokens trained`, formatSeconds(report.seconds),
+      `${group(report.tokensTrained)} ${unit}s trained on`, formatSeconds(report.seconds),
     ].join(" \u00b7 "), "byline"),
     stillRunning(report.pending),
     paragraph(findingInWords(report), "lead"),
@@ -139,12 +139,17 @@ function numberTables({ models, recall }: UnexploredStatesReport): string[] {
         (m) => m.lossByPosition.map((l) => [formatLength(l.position), withHalf(ratioOf(l), l.ratioCi95)])),
     ] : []),
     ...(remembrance.length > 0
-      ? [matrix("Effective Remembrance by t", remembrance, (m) => m.effectiveRemembrance.map((p) => [group(p.t), fixed(p.distance)]))]
+      ? [matrix("Effective Remembrance by t", remembrance, (m) => m.effectiveRemembrance.map((p) => [group(p.t), significant(p.distance)]))]
         : []),
     ...(state.length > 0 ? [matrix("Standard deviation of the full state by position", state,
-      (m) => m.statePooledStd!.map((p) => [formatLength(p.position), fixed(p.std)]))] : []),
+      (m) => m.statePooledStd!.map((p) => [formatLength(p.position), significant(p.std)]))] : []),
     ...recallTables({ models, recall }),
   ];
+}
+
+/** Three digits, however small a number is: the figures show these on logarithmic axes, or by their own scale. */
+function significant(value: number): string {
+  return Math.abs(value) < 1e-4 && value !== 0 ? value.toExponential(2) : String(Number(value.toPrecision(3)));
 }
 
 function withHalf(value: number, interval: Interval | null | undefined): string {

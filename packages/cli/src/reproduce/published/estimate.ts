@@ -1,6 +1,8 @@
 /** What a study of a checkpoint will take on this machine: one micro-batch and one pass of evaluation, timed and multiplied. */
 import { adamWOptimizer, crossEntropyLoss, trainStep, zero } from "@lenggen/interventions";
-import { advance, type Device, dispose, key, type Parameters, type SequenceModel, tokenTensor } from "@lenggen/kernels";
+import {
+  advance, crossEntropy, type Device, dispose, keep, key, type Parameters, scope, type SequenceModel, tokenTensor, withoutGradient,
+} from "@lenggen/kernels";
 import type { StudySettings } from "../unexploredStates/settings";
 
 export interface Estimate {
@@ -54,10 +56,11 @@ async function trainingSeconds(device: Device, model: SequenceModel, parameters:
 
 function readingSeconds(device: Device, model: SequenceModel, parameters: Parameters, sequences: number, chunk: number) {
   return secondOf(async () => {
-    const tokens = tokenTensor(device, new Int32Array(sequences * chunk), [sequences, chunk], model.vocabulary);
+    const tokens = keep(tokenTensor(device, new Int32Array(sequences * chunk), [sequences, chunk], model.vocabulary));
     const after = await advance(model, parameters, tokens);
-    await device.synchronize();
-    dispose([tokens, after]);
+    const losses = withoutGradient(() => keep(scope(() => crossEntropy(after.hidden, model.head(parameters), tokens))));
+    await losses.read();
+    dispose([tokens, after, losses]);
   });
 }
 

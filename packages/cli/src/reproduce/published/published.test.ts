@@ -1,5 +1,5 @@
 /** "Published" with a small checkpoint in the place of one that others trained. */
-import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildUnexploredStatesReport } from "@lenggen/evals/figures";
@@ -67,7 +67,14 @@ describe("a published checkpoint", () => {
     expect(again.models).toEqual(report.models);
     expect(again.models.map((model) => model.seconds)).toEqual(seconds);
     expect((await readdir(join(folder, "out"))).sort()).toEqual(
-      ["base-evaluation.json", "state-passing", "state-passing-evaluation.json", "tbtt", "tbtt-evaluation.json"]);
+      ["base-evaluation.json", "published.json", "state-passing", "state-passing-evaluation.json", "tbtt", "tbtt-evaluation.json"]);
+  });
+
+  it("is not mixed with what another one left in the folder", async () => {
+    const before = await readFile(join(folder, "out", "base-evaluation.json"), "utf8");
+    await expect(reproducePublished({ ...inputOf(join(folder, "gla"), "out"), seed: 4 }, async () => {})).rejects.toMatchObject({
+      code: "E_CONFIG", message: expect.stringMatching(/holds the beginning of a reproduction of another checkpoint.*--out$/) as string });
+    expect(await readFile(join(folder, "out", "base-evaluation.json"), "utf8")).toBe(before);
   });
 
   it("has to be of a recurrent model", async () => {

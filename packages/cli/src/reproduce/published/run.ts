@@ -2,9 +2,12 @@
  * A checkpoint that others trained, from beginning to end (Buitrago Ruiz & Gu 2025, section on published models): it is measured far beyond
  * its training length, trained on for a few hundred steps with other initial states, and measured again.
  */
-import { hubReferenceOf, type TokenizerFiles } from "@lenggen/data/node";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { hubReferenceOf } from "@lenggen/data/node";
 import type { UnexploredStatesReport } from "@lenggen/evals";
-import { dispose, type Parameters, type SequenceModel } from "@lenggen/kernels";
+import { check, dispose, type Parameters, type SequenceModel } from "@lenggen/kernels";
+import { makeFolder, writeWhole } from "@lenggen/kernels/node";
 import { weightsHash } from "../../begun";
 import { loadCheckpoint } from "../../checkpoints";
 import { bytes, count, counted, duration } from "../../format";
@@ -21,30 +24,49 @@ const EXPERIMENT = "published";
 export type PublishedInput = ReproductionInput & Required<Pick<ReproductionInput, "checkpoint">>;
 
 /** Runs all stages and returns the report. Throws `E_INTERRUPTED` when the signal came; what is done stays on disk. */
-export async function reproducePublished(
-  given: PublishedInput, onPart: OnPart,
-): Promise<UnexploredStatesReport> {
-  const { device, signal, checkpoint: { name, place } } = given;
+export async function reproducePublished(given: PublishedInput, onPart: OnPart): Promise<UnexploredStatesReport> {
+  const { device, signal, checkpoint: { name, place }, folder } = given;
   const settings = publishedSettings(PUBLISHED_PRESETS[given.preset]!, given);
-  const { model, parameters, about } = await loadCheckpoint(place, device);
-  let tokenizer: TokenizerFiles;
+  const loaded = await loadCheckpoint(place, device);
+  const { model } = loaded;
   try {
     checkRecurrent(model, "--checkpoint");
-    given.note(`${name}: ${about}`);
-    tokenizer = await tokenizerFor(model, given.tokenizer, place, given);
-    await sayEstimate(given, settings, model, parameters);
+    given.note(`${name}: ${loaded.about}`);
+    const tokenizerFiles = await tokenizerFor(model, given.tokenizer, place, given);
+    const weights = await weightsHash(place, signal);
+    await checkFolder(folder, { weights, tokenizer: tokenizerFiles.tokenizer.hash, settings, seed: given.seed });
+    const input: StudyInput = {
+      ...given, tokenizerFiles, settings, experiment: EXPERIMENT,
+      command: commandOf(given), origin: { checkpoint: hubReferenceOf(place) ?? name, weights },
+    };
+    const base: Trained = {
+      method: "base", checkpoint: place, steps: 0, tokens: 0, seconds: 0, settings: { weights }, base: { weights, place },
+    };
+    // Called when the texts are there, so that nobody waits for an estimate of what can't be done.
+    const train = async (): Promise<Trained> => {
+      await sayEstimate(given, settings, model, loaded.parameters);
+      dispose(loaded.parameters);
+      return base;
+    };
+    return await study(input, { model, train }, onPart);
   } finally {
-    dispose(parameters);
+    dispose(loaded.parameters);
   }
-  const weights = await weightsHash(place, signal);
-  const input: StudyInput = {
-    ...given, tokenizerFiles: tokenizer, settings, experiment: EXPERIMENT,
-    command: commandOf(given), origin: { checkpoint: hubReferenceOf(place) ?? name, weights },
-  };
-  const base: Trained = {
-    method: "base", checkpoint: place, steps: 0, tokens: 0, seconds: 0, settings: { weights }, base: { weights, place },
-  };
-  return study(input, { model, train: () => Promise.resolve(base) }, onPart);
+}
+
+/**
+ * Makes sure that what an earlier command left in the folder is of the same reproduction, and records which one it is. Throws `E_CONFIG`
+ * where it is of another: nothing of that is written over.
+ */
+async function checkFolder(folder: string, decides: object): Promise<void> {
+  const file = join(folder, "published.json");
+  const wanted = JSON.stringify(decides);
+  const found = await readFile(file, "utf8").catch(() => undefined);
+  check(found === undefined || found === wanted, "E_CONFIG", () =>
+    `${folder} holds the beginning of a reproduction of another checkpoint, or with another tokenizer, seed, text or setting; choose `
+      + "another --out");
+  await makeFolder(folder);
+  await writeWhole(file, [new TextEncoder().encode(wanted)]);
 }
 
 /** Tells what is to be done, and what it will take. */

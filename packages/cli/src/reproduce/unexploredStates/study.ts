@@ -59,10 +59,13 @@ export async function study(given: StudyInput, { model, train }: StudyBase, onPa
   const leftOut = refusedBy(model, settings.methods).filter(({ method }) => compared.includes(method));
   const methods = METHODS.filter((method) =>
     method === "base" || (compared.includes(method) && leftOut.every((refused) => refused.method !== method)));
-  const read = async (source: string, least: number) =>
-    inTokens(await openText(source, least, input), input.tokenizerFiles ?? bytesFiles, least, input);
-  const training = await read(settings.trainingText, settings.trainLength + 1);
-  const heldOut = await read(settings.heldOutText, Math.max(...settings.lengths) + 1);
+  // The field is that of the texts which were named: the experiment's own have none.
+  const read = async (source: string, named: string | undefined, least: number) => {
+    const text = await openText(source, least, { field: named === undefined ? undefined : input.field, signal: input.signal });
+    return inTokens(text, input.tokenizerFiles ?? bytesFiles, least, input);
+  };
+  const training = await read(settings.trainingText, input.text, settings.trainLength + 1);
+  const heldOut = await read(settings.heldOutText, input.heldOut, Math.max(...settings.lengths) + 1);
 
   const models: ReportModel[] = [];
   const spent = { tokens: 0, seconds: 0 };
