@@ -61,6 +61,7 @@ describe("zstd", () => {
   const wide = storedFrame(random.subarray(0, 100), { windowLog: 31 });
   it.each<[string, Uint8Array, RegExp]>([
     ["a wrong checksum", changed(-1, PACKED.at(-1)! ^ 1), /is damaged in the frame that begins at byte 0/],
+    ["a frame with less in it than its header says", Buffer.from("KLUv/SAQMQAAc3RvcmVk", "base64"), /is damaged in the frame/],
     ["a damaged block", changed(40, PACKED[40]! ^ 0x55), /is damaged in the frame/],
     ["a block of no type", changed(PACKED_TEXT.length > 255 ? 7 : 6, 0xff), /stands no block|ends within a frame/],
     ["another format", Buffer.from("PK\u0003\u0004 is what zip begins with"), /is no zstd$/],

@@ -3,7 +3,7 @@
  * something else, or wants more memory than is good never reaches the library, which shows an error of its decoder only by giving
  * nothing, for ever. Each piece that it is fed holds one block at most, so that nothing means that soon.
  */
-import { check } from "@lenggen/kernels";
+import { check, LenggenError } from "@lenggen/kernels";
 import { ZSTDDecoder } from "zstddec/stream";
 import type { FileChunks } from "./fileChunks";
 
@@ -64,6 +64,10 @@ function* decoded(library: ZSTDDecoder, frames: Frames): Generator<Uint8Array, v
       if (piece.length > 0) yield piece;
     }
     whole = true;
+  } catch (error) {
+    if (error instanceof LenggenError) throw error;
+    // The library says so of a frame that ends before it holds what its header promised.
+    throw new LenggenError("E_FORMAT", `${frames.name}: is damaged in the frame that begins at byte ${frames.begun}`, { cause: error });
   } finally {
     if (!whole) lost += frames.largest + DECODER_BYTES;
   }
