@@ -129,7 +129,7 @@ export function describeLayouts({ label, config, make, load, fromShapes, layouts
       const tokens = tokenTensor(device, [1, 5, 2, 8, 3, 3, 7], [1, 7], 30);
       const logitsOf = async (m: SequenceModel, p: Parameters) => scope(() => linear(m.forward(p, tokens).hidden, m.head(p))).read();
       expect(await logitsOf(loaded.model, loaded.parameters)).toEqual(await logitsOf(model, own));
-      dispose(loaded.parameters);
+      dispose([loaded.parameters, tokens]);
     });
 
     it.skipIf(older)("is saved as it came, to the bit, and loads again from its own configuration", async () => {
@@ -143,7 +143,8 @@ export function describeLayouts({ label, config, make, load, fromShapes, layouts
         expect([name, bytes[name]!.shape, Array.from(bytes[name]!.values)]).toEqual([name, shape, Array.from(values)]);
       }
       dispose(loaded.parameters);
-      expect(device.memory().used).toBe(used); // what was put together for the file is freed
+      // What was put together for the file is freed; what tests before left to the garbage collector may be too.
+      expect(device.memory().used).toBeLessThanOrEqual(used);
       const remade = make(parseConfig(text), { unknownFields: "refuse" });
       expect([remade.layout, remade.settings]).toEqual([layout, model.settings]);
       expect(remade.checkpoint).toMatchObject({ config: text });
