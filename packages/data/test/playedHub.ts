@@ -116,7 +116,8 @@ export async function playHub(repositories: Record<string, PlayedRepository>, { 
     const kept = fault?.cutAfter === undefined ? bytes : bytes.subarray(0, fault.cutAfter);
     sent[path] = (sent[path] ?? 0) + kept.length;
     if (fault?.cutAfter === undefined) response.end(kept);
-    else response.write(kept, () => setTimeout(() => response.destroy(), 20));
+    // Ended, not destroyed: what was sent arrives, however busy the machine is, and then nothing more.
+    else response.write(kept, () => response.socket?.end());
   };
 
   const cdn = createServer((request, response) => {
