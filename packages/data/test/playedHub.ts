@@ -116,8 +116,8 @@ export async function playHub(repositories: Record<string, PlayedRepository>, { 
     const kept = fault?.cutAfter === undefined ? bytes : bytes.subarray(0, fault.cutAfter);
     sent[path] = (sent[path] ?? 0) + kept.length;
     if (fault?.cutAfter === undefined) response.end(kept);
-    // Ended, not destroyed: what was sent arrives, however busy the machine is, and then nothing more.
-    else response.write(kept, () => response.socket?.end());
+    // Much later, so that what was sent has been read: a client loses what it had not yet taken from its queue.
+    else response.write(kept, () => setTimeout(() => response.socket?.end(), 500));
   };
 
   const cdn = createServer((request, response) => {
