@@ -106,6 +106,6 @@ describe("what can't be written", () => {
     await fails(["bare", "bare.gguf"], 1, /bare holds no tokenizer, and the model has 260 tokens, which are no bytes.* \[E_MISSING\]/);
     await fails(["bare", "bare.gguf", "--tokenizer", "larger.json"], 1, /the tokenizer has 301 tokens, the model only 260.* \[E_CONFIG\]/);
     await fails(["bare", "bare.gguf", "--dtype", "bf16"], 2, /--dtype/);
-    await fails(["bare", "bare", "--overwrite", "--tokenizer", "larger.json"], 2, /--tokenizer is for GGUF files/);
+    await fails(["bare", "bare.safetensors", "--tokenizer", "larger.json"], 2, /--tokenizer is for what holds one, .* holds weights alone/);
   });
 });
