@@ -43,8 +43,8 @@ try {
   const runs = [];
   for (const microBatches of [1, 2, 4]) {
     const run = join(folder, String(microBatches));
-    const peakBytes = await peakOf(["train", "--model", "130m", "--text", "sotu", "--context", "2048", "--batch", "1",
-      "--micro-batches", String(microBatches), "--steps", String(STEPS), "--warmup", "1", "--out", run]);
+    const peakBytes = await peakOf(["train", "--model", "130m", "--tokenizer", "bytes", "--text", "sotu", "--context", "2048", "--batch",
+      "1", "--micro-batches", String(microBatches), "--steps", String(STEPS), "--warmup", "1", "--out", run]);
     const metrics = readFileSync(join(run, "metrics.jsonl"), "utf8").trim().split("\n").map((line) => JSON.parse(line));
     const { tokens, seconds, loss } = metrics.at(-1);
     // The first step has the memory to get from the system.
