@@ -1,5 +1,6 @@
 /** How the commands turn texts into tokens: which tokenizer it is, whether it fits the model, and texts in its ids. */
-import { stat } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { readFile, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import {
   bytesFiles, findTokenizer, isHubReference, readTokenizer, type Text, type TokenizerFiles, type TokenText, tokenText,
@@ -30,10 +31,12 @@ export async function tokenizerFor(
   model: Pick<SequenceModel, "vocabulary">, given: string | undefined, checkpoint: string | undefined, context: HubContext,
 ): Promise<TokenizerFiles> {
   const beside = await tokenizerBeside(checkpoint);
-  const found = given === undefined ? beside : await tokenizerNamed(given, context);
-  if (found && beside && found.tokenizer.hash !== beside.tokenizer.hash) {
-    process.stderr.write(`${checkpoint} has a tokenizer of its own, ${beside.tokenizer.name}, which is another one than ${given}: a model `
-      + "understands the ids that it was trained with, and no others\n");
+  const found = given !== undefined ? await tokenizerNamed(given, context)
+    : beside === undefined ? undefined : await readTokenizer(beside);
+  // Its bytes are compared: one that can't be read is no reason to refuse the one that was given in its place.
+  if (given !== undefined && beside !== undefined && found!.tokenizer.hash !== sha256(await readFile(beside))) {
+    process.stderr.write(`${checkpoint} has a tokenizer of its own, ${beside}, which is another one than ${given}: a model understands the `
+      + "ids that it was trained with, and no others\n");
   }
   check(found !== undefined || model.vocabulary === BYTE_VOCABULARY, "E_CONFIG", () =>
     `${checkpoint ?? "the model"} has a vocabulary of ${count(model.vocabulary)} and no tokenizer: there is neither a tokenizer.json nor a `
@@ -51,13 +54,13 @@ export async function tokenizerNamed(name: string, context: HubContext): Promise
   return readTokenizer(isHubReference(name) ? (await fromHub(name, "tokenizer", context)).path : name);
 }
 
-/** The tokenizer that lies beside a checkpoint, if one does. */
-async function tokenizerBeside(checkpoint: string | undefined): Promise<TokenizerFiles | undefined> {
+/** The path of the tokenizer that lies beside a checkpoint, if one does. */
+async function tokenizerBeside(checkpoint: string | undefined): Promise<string | undefined> {
   if (checkpoint === undefined) return undefined;
-  const folder = (await stat(checkpoint)).isDirectory() ? checkpoint : dirname(checkpoint);
-  const beside = await findTokenizer(folder);
-  return beside === undefined ? undefined : readTokenizer(beside);
+  return findTokenizer((await stat(checkpoint)).isDirectory() ? checkpoint : dirname(checkpoint));
 }
+
+const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
 /** A text in tokens, at least so many, encoded under a bar where it has not been before. */
 export async function inTokens(

@@ -116,6 +116,10 @@ describe("a run", () => {
     const { stderr, code } = await lenggen(["eval", "loss-by-position", "--checkpoint", "named", "--tokenizer", "bytes", "--text",
       "book.txt", "--lengths", "64", "--train-length", "32"], { cwd: place.folder });
     expect([code, stderr]).toEqual([0, expect.stringMatching(/named has a tokenizer of its own, .*tokenizer\.json, which is another/)]);
+    // One beside it that can't be read is no hindrance.
+    await writeFile(at("named", "tokenizer.json"), "{bad");
+    expect((await lenggen(["eval", "loss-by-position", "--checkpoint", "named", "--tokenizer", "bytes", "--text", "book.txt", "--lengths",
+      "64", "--train-length", "32"], { cwd: place.folder })).code).toBe(0);
   });
 });
 
