@@ -21,8 +21,11 @@ const MAY_IMPORT = {
   cli: ["kernels", "recurrent", "gca", "interventions", "evals", "data"],
 };
 
-/** Every example may import these. */
-const EXAMPLES_MAY_IMPORT = ["kernels", "recurrent", "interventions", "evals"];
+/** What no package stands on: every example, and the docs site, may import these. */
+const PRIVATE_MAY_IMPORT = {
+  examples: ["kernels", "recurrent", "interventions", "evals"],
+  apps: ["kernels", "recurrent", "gca", "interventions", "evals"],
+};
 
 /** Where Node's own modules may be imported; everything else must run in a browser too. */
 const NODE_ALLOWED = [/^packages\/cli\//, /^packages\/[a-z]+\/src\/node\//, /^packages\/kernels\/src\/backends\/cpu\//,
@@ -77,8 +80,8 @@ function checkWidth(file, text) {
 
 const graph = new Map(); // file -> files that it imports as it loads
 
-for (const { place, room } of [...foldersIn("packages"), ...foldersIn("examples")]) {
-  const allowed = place === "examples" ? EXAMPLES_MAY_IMPORT : MAY_IMPORT[room];
+for (const { place, room } of [...foldersIn("packages"), ...foldersIn("examples"), ...foldersIn("apps")]) {
+  const allowed = PRIVATE_MAY_IMPORT[place] ?? MAY_IMPORT[room];
   if (!allowed) {
     problems.push(`${place}/${room}: not in the table of scripts/check-rooms.mjs`);
     continue;

@@ -1,0 +1,33 @@
+/** All pages of the site as documents, and what is wrong with them. */
+import { resolve } from "node:path";
+import { checkLinks } from "./links.mjs";
+import { render } from "./markdown.mjs";
+import { allPages } from "./pages.mjs";
+import { searchIndex } from "./search.mjs";
+import { document } from "./template.mjs";
+
+/** The path of the page that a file of the repository has become: its own Markdown, or the file that it shows. */
+function pageFinder(pages) {
+  const byFile = new Map(pages.flatMap((page) => [[page.file, page.path], [page.base, page.path]]));
+  return (file) => {
+    const wanted = resolve(file);
+    return byFile.get(wanted) ?? byFile.get(resolve(wanted, "README.md")) ?? byFile.get(resolve(wanted, "index.md"));
+  };
+}
+
+/**
+ * { documents: [{ page, html }], pictures, index, problems }. `figures` are addresses of modules by name, `assets` those of the theme;
+ * `head` is put into every document.
+ */
+export async function renderAll({ figures, assets, head, only }) {
+  const problems = [];
+  const pictures = new Map();
+  const pages = allPages();
+  const context = { figures, pictures, pageOfFile: pageFinder(pages), problem: (text) => problems.push(text) };
+  const wanted = only === undefined ? pages : pages.filter(({ path }) => path === only);
+  const rendered = wanted.map((page) => ({ page, rendered: render(page, context) }));
+  const documents = rendered.map(({ page, rendered }) => ({ page, html: document({ page, pages, rendered, assets, head }) }));
+  if (only === undefined) problems.push(...checkLinks(documents));
+  const index = searchIndex(rendered.map(({ page, rendered: { sections } }) => ({ page, sections })));
+  return { documents, pictures, index, problems };
+}
