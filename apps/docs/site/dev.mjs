@@ -9,46 +9,50 @@ import { renderAll } from "./site.mjs";
 import { buildTheme, themeStyle } from "./theme.mjs";
 
 const cache = join(docs, "node_modules/.docs-dev");
+const WATCHED = ["index.md", "theme", ...SECTIONS.map(({ folder }) => folder)].map((place) => join(docs, place));
 
-/** Renders pages before Vite looks for files. */
+/** Gives pages before Vite looks for files; Vite has all else, which is figures and what they import. */
 function pages() {
   let assets;
+  const pictures = new Map();
+
+  /** What lies at an address, or undefined. */
+  async function contentOf(path, url, server) {
+    if (path === assets.style) return themeStyle();
+    if (path.startsWith("assets/") && path !== assets.index) return readFileSync(pictures.get(path) ?? join(cache, path));
+    if (path !== assets.index && extname(path) !== ".html") return undefined;
+    const site = await renderAll({ figures: sourceFigures(), assets });
+    for (const [name, file] of site.pictures) pictures.set(`assets/${name}`, file);
+    for (const problem of site.problems) server.config.logger.warn(`docs: ${problem}`);
+    if (path === assets.index) return site.index;
+    const found = site.documents.find(({ page }) => page.path === path);
+    return found && server.transformIndexHtml(url, found.html);
+  }
+
   return {
     name: "docs-pages",
     async configureServer(server) {
       assets = await buildTheme(cache);
-      server.watcher.add(["index.md", "theme", ...SECTIONS.map(({ folder }) => folder)].map((place) => join(docs, place)));
+      server.watcher.add(WATCHED);
       server.watcher.on("all", async (_, file) => {
         if (!/\.(md|svg|css)$/.test(file) && !file.includes("/theme/")) return;
         if (file.includes("/theme/")) assets = await buildTheme(cache);
         server.ws.send({ type: "full-reload" });
       });
       const answer = async (request, response, next) => {
-        const path = decodeURIComponent(request.url.split("?")[0]).slice(1) || "index.html";
-        if (path === assets.index || extname(path) === ".html") {
-          const { documents, pictures, index, problems } = await renderAll({ figures: sourceFigures(), assets });
-          for (const [name, file] of pictures) shown.set(`assets/${name}`, file);
-          for (const problem of problems) server.config.logger.warn(`docs: ${problem}`);
-          if (path === assets.index) return send(response, ".js", index);
-          const found = documents.find(({ page }) => page.path === path);
-          return found ? send(response, ".html", await server.transformIndexHtml(request.url, found.html)) : next();
+        try {
+          const path = decodeURIComponent(request.url.split("?")[0]).slice(1) || "index.html";
+          const content = await contentOf(path, request.url, server);
+          if (content === undefined) return next();
+          response.setHeader("Content-Type", typeOf(extname(path)));
+          return response.end(content);
+        } catch (error) {
+          return next(error);
         }
-        if (path === assets.style) return send(response, ".css", themeStyle());
-        if (path.startsWith("assets/")) return send(response, extname(path), readFileSync(shown.get(path) ?? join(cache, path)));
-        return next();
       };
-      server.middlewares.use((request, response, next) => {
-        void answer(request, response, next).then(undefined, (error) => next(error));
-      });
+      server.middlewares.use((request, response, next) => void answer(request, response, next));
     },
   };
-}
-
-const shown = new Map();
-
-function send(response, extension, content) {
-  response.setHeader("Content-Type", typeOf(extension));
-  response.end(content);
 }
 
 const server = await createServer({

@@ -63,15 +63,15 @@ function* markdownIn(folder) {
   }
 }
 
+/** Every Markdown file that is a page. */
+export function markdownFiles() {
+  return [join(docs, "index.md"), ...SECTIONS.map(({ folder }) => join(docs, folder)).filter(existsSync)
+    .flatMap((folder) => [...markdownIn(folder)])].sort((a, b) => (a < b ? -1 : 1));
+}
+
 /** All pages in their order; `made` are those that other modules make: [{ path, text, base }]. */
 export function allPages(made = []) {
-  const pages = [pageOf("index.html", join(docs, "index.md"))];
-  for (const { folder } of SECTIONS) {
-    if (!existsSync(join(docs, folder))) continue;
-    for (const file of markdownIn(join(docs, folder))) {
-      pages.push(pageOf(relative(docs, file).replaceAll("\\", "/").replace(/\.md$/, ".html"), file));
-    }
-  }
+  const pages = markdownFiles().map((file) => pageOf(relative(docs, file).replaceAll("\\", "/").replace(/\.md$/, ".html"), file));
   for (const { path, text } of made) pages.push(pageOf(path, join(docs, path.replace(/\.html$/, ".md")), text));
   const rank = (page) => SECTIONS.findIndex(({ folder }) => folder === page.section);
   const isIndex = (page) => /(^|\/)index\.html$/.test(page.path);
