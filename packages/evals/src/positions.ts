@@ -1,9 +1,10 @@
 /** Log-spaced positions and bins over 1 ... length. */
 import { check } from "@lenggen/kernels";
+import { checkWhole } from "./checks";
 
 /** Whole positions at 2^(k/perOctave), deduplicated, from 1 to `length`, which is always the last. */
 export function logPositions(length: number, perOctave = 2): number[] {
-  check(Number.isInteger(length) && length >= 1, "E_ARGUMENT", () => `a length must be a whole number of at least 1, not ${length}`);
+  checkWhole("a length", length);
   check(perOctave > 0, "E_ARGUMENT", () => `points per octave must be above 0, not ${perOctave}`);
   const positions = new Set<number>();
   for (let k = 0; 2 ** (k / perOctave) < length; k++) positions.add(Math.round(2 ** (k / perOctave)));

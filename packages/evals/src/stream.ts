@@ -10,6 +10,7 @@ import {
   advance, check, crossEntropy, deviceOf, disposeExcept, keep, type Parameters, readTokens, scope, type SequenceModel,
   type Tensor, tensor, type Tokens, type TokenSource, type Tree, type TypedArray, withoutGradient, yieldToEventLoop,
 } from "@lenggen/kernels";
+import { checkWhole } from "./checks";
 
 /** What every measure takes. */
 export interface RunOptions {
@@ -71,7 +72,7 @@ export async function* stream<State extends Tree>(
 ): AsyncGenerator<StreamChunk<State>> {
   const { start = 0, end, chunk = DEFAULT_CHUNK, segmentEnds = [], losses: scoring = true, wanted = start, signal } = options;
   checkSequences(sequences, scoring ? end + 1 : end);
-  check(Number.isInteger(chunk) && chunk >= 1, "E_ARGUMENT", () => `stream: chunk must be a whole number of at least 1, not ${chunk}`);
+  checkWhole("stream: chunk", chunk);
   check(Number.isInteger(start) && start >= 0 && start < end, "E_ARGUMENT", () => `stream: tokens ${start} ... ${end} are no range`);
   check(wanted === start || !scoring, "E_ARGUMENT",
     () => "stream: losses are of all positions, so that what is wanted begins at the start");
@@ -186,8 +187,7 @@ export function cut(sequences: readonly (Tokens | TokenSource)[], from: number, 
 
 /** Groups of at most `size`, in order. Throws `E_ARGUMENT` for a size that would give none, which looks like a loss of 0. */
 export function groups<T>(items: readonly T[], size: number): T[][] {
-  check(Number.isInteger(size) && size >= 1, "E_ARGUMENT", () =>
-    `sequences side by side (batch) must be a whole number of at least 1, not ${size}`);
+  checkWhole("sequences side by side (batch)", size);
   return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));
 }
 

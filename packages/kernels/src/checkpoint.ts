@@ -35,8 +35,13 @@ export async function loadParameters<State extends Tree>(
     const bytes = Object.entries(weights.tensors).reduce((sum, [name, { shape }]) => sum + sizeOf(shape) * DTYPES[typeOf(name)].bytes, 0);
     checkRoom(device, bytes, `weights: the model's, as ${dtype},`);
     for (const [name, stored] of names) {
-      loaded[name] = keep(await weights.load(name, device, typeOf(name)));
-      const count = await nonFinite(loaded[name]);
+      let halves = 0; // of f16, which no op counts
+      loaded[name] = keep(await weights.load(name, device, typeOf(name), (bytes, type) => {
+        if (type !== "f16") return;
+        const even = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
+        halves += countNonFiniteF16(new Uint16Array(even.buffer, even.byteOffset, even.length / 2));
+      }));
+      const count = loaded[name].dtype === "f16" ? halves : await nonFinite(loaded[name]);
       check(count === 0, "E_WEIGHTS",
         () => `weights: ${stored} holds ${count} ${count === 1 ? "number that is" : "numbers that are"} NaN or infinite`
         + (loaded[name]!.dtype === "f16" ? " as f16, whose largest number is 65,504" : ""));
@@ -50,30 +55,12 @@ export async function loadParameters<State extends Tree>(
 
 /** How many of a tensor's numbers are NaN or infinite. */
 async function nonFinite(t: Tensor): Promise<number> {
-  if (t.dtype === "f16") return nonFiniteHalves(t);
   const counted = scope(() => countNonFinite({ t }));
   try {
     return await counted.item();
   } finally {
     counted.dispose();
   }
-}
-
-/** Halves that are read back at a time. */
-const SLICE = 1 << 22;
-
-/** No op counts f16. Loading is rare, and reading back is not slow beside it. */
-async function nonFiniteHalves({ device, buffer, byteOffset, size }: Tensor): Promise<number> {
-  let count = 0;
-  const into = new Uint8Array(2 * Math.ceil(Math.min(SLICE, size) / 2) * 2);
-  for (let start = 0; start < size; start += SLICE) {
-    const length = Math.min(SLICE, size - start);
-    // A loaded tensor begins with its buffer, which holds pairs.
-    const whole = 4 * Math.ceil(length / 2);
-    const bytes = await device.read(buffer, byteOffset + 2 * start, whole, into.subarray(0, whole));
-    count += countNonFiniteF16(new Uint16Array(bytes.buffer, bytes.byteOffset, length));
-  }
-  return count;
 }
 
 /** "1 tensor (a)", "4 tensors (a, b, c, ...)". */
@@ -126,10 +113,10 @@ export function parametersIn(
   return {
     weights: {
       tensors: Object.fromEntries(inOrder.map(([name, { info }]) => [name, info])),
-      load: async (name, device, dtype) => {
+      load: async (name, ...how) => {
         const place = found.get(name);
         check(place, "E_UNKNOWN_NAME", () => `weights: the file holds no parameter ${name}`);
-        const whole = await weights.load(place.name, device, dtype);
+        const whole = await weights.load(place.name, ...how);
         if (!place.part) return whole;
         const { form, index } = place.part;
         try {

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import type { Device } from "./device";
 import { open } from "./open";
-import { fromF16 } from "./half";
+import { fromF16 } from "./half.fixture";
 import { crossEntropy } from "./ops/crossEntropy";
 import { add } from "./ops/elementwise";
 import { embedding, tokenTensor } from "./ops/embedding";

@@ -1,5 +1,5 @@
 /** Element types of tensors, and their numbers on the host. */
-import { f16Table, toF16s } from "./half";
+import { fromF16s, toF16s } from "./half";
 
 /**
  * Element types that a tensor can have on a device. Files know more of them: see safetensors.ts. `f16` is for storage: weights that
@@ -48,8 +48,8 @@ export function fromBytes(bytes: Uint8Array, dtype: DType): TypedArray {
   const { array, bytes: width } = DTYPES[dtype];
   const length = bytes.byteLength / width;
   if (dtype !== "f16") return new array(bytes.buffer, bytes.byteOffset, length);
-  const [halves, table, numbers] = [new Uint16Array(bytes.buffer, bytes.byteOffset, length), f16Table(), new Float32Array(length)];
-  for (let i = 0; i < length; i++) numbers[i] = table[halves[i]!]!;
+  const numbers = new Float32Array(length);
+  fromF16s(new Uint16Array(bytes.buffer, bytes.byteOffset, length), numbers);
   return numbers;
 }
 

@@ -4,7 +4,7 @@
  */
 import type { DType, TypedArray } from "./dtype";
 import { check } from "./errors";
-import { bf16Table, f16Table, toBF16, toF16, toF16s } from "./half";
+import { fromBF16s, fromF16s, toBF16s, toF16s, toOdd } from "./half";
 
 /** Element types of the safetensors format that can be read, by their names in the file, with the array that holds them; halves as bits. */
 export const FILE_DTYPES = {
@@ -51,9 +51,10 @@ export function decode(bytes: Uint8Array, dtype: FileDType, into: TypedArray, ta
   const aligned = bytes.byteOffset % elements.BYTES_PER_ELEMENT === 0 ? bytes : bytes.slice();
   const stored = new elements(aligned.buffer as ArrayBuffer, aligned.byteOffset, into.length);
   if (stored instanceof Float64Array || stored instanceof Float32Array) into.set(stored);
-  else if (isFloat(dtype)) {
-    const table = dtype === "F16" ? f16Table() : bf16Table();
-    for (let i = 0; i < into.length; i++) into[i] = table[stored[i] as number]!;
+  else if (stored instanceof Uint16Array && isFloat(dtype)) {
+    const numbers = into instanceof Float32Array ? into : new Float32Array(into.length);
+    (dtype === "F16" ? fromF16s : fromBF16s)(stored, numbers);
+    if (numbers !== into) into.set(numbers);
   } else {
     for (let i = 0; i < into.length; i++) {
       const value = Number(stored[i]);
@@ -76,10 +77,6 @@ export function encode(values: TypedArray, from: DType, dtype: WritableDType, wh
   const stored = new elements(bytes.buffer as ArrayBuffer, bytes.byteOffset, values.length);
   if (stored instanceof BigInt64Array) stored.set(BigInt64Array.from(values as Int32Array, BigInt));
   else if (!(stored instanceof Uint16Array)) stored.set(values);
-  else if (dtype === "F16" && values instanceof Float32Array) toF16s(values, stored);
-  else {
-    const convert = dtype === "F16" ? toF16 : toBF16;
-    for (let i = 0; i < values.length; i++) stored[i] = convert(values[i]!);
-  }
+  else (dtype === "F16" ? toF16s : toBF16s)(values instanceof Float32Array ? values : toOdd(values), stored);
   return bytes;
 }

@@ -21,6 +21,9 @@ export interface FileTensor {
   readonly shape: Shape;
 }
 
+/** Looks at what a device is written of a tensor, slice by slice, in the device's type. */
+export type Watch = (bytes: Uint8Array, dtype: DType) => void;
+
 /** Named tensors that can be loaded: those of a file or of several, or made from such. */
 export interface Safetensors {
   /** By name, without a prototype: only names of the file are keys. */
@@ -30,8 +33,9 @@ export interface Safetensors {
    * Loads one tensor. Type unless given: f32 for F32, F16 and BF16; f64 for F64 where the device has it, else f32;
    * i32 for whole numbers. The caller owns the tensor (no scope frees it). Throws `E_UNKNOWN_NAME`, `E_FORMAT` (a
    * whole number that i32 can't hold, a file that shrank), `E_DTYPE` (also for a type of the file that can't be read), `E_MEMORY`.
+   * `watch` sees what the device gets while it is still in the processor's caches: reading it back would cost another pass.
    */
-  load(name: string, device: Device, dtype?: DType): Promise<Tensor>;
+  load(name: string, device: Device, dtype?: DType, watch?: Watch): Promise<Tensor>;
   /** Loads all tensors (or those named), as a record in the same order. */
   loadAll(device: Device, options?: { names?: readonly string[]; dtype?: DType }): Promise<Record<string, Tensor>>;
 }
@@ -65,7 +69,7 @@ export function tensorFile<Entry extends FileTensor>({ file, tensors, metadata, 
   };
   const what = (name: string): string => `${file}: tensor ${quote(name)}`;
 
-  const load = async (name: string, device: Device, dtype?: DType): Promise<Tensor> => {
+  const load: Safetensors["load"] = async (name, device, dtype, watch) => {
     const entry = find(name);
     const { dtype: stored, shape } = entry;
     check(isFileDType(stored), "E_DTYPE", () =>
@@ -75,7 +79,7 @@ export function tensorFile<Entry extends FileTensor>({ file, tensors, metadata, 
       `${what(name)} holds ${stored} numbers, which can't be loaded as i32; load it as f32`);
     const out = keep(Tensor.empty(device, shape, type));
     try {
-      await fill(out, stored, stream(entry, what(name)), what(name));
+      await fill(out, stored, stream(entry, what(name)), what(name), watch);
     } catch (error) {
       out.dispose();
       throw error;
@@ -137,9 +141,15 @@ export async function* sliced(
   }
 }
 
-async function fill(out: Tensor, stored: FileDType, slices: AsyncIterable<Uint8Array>, what: string): Promise<void> {
+async function fill(
+  out: Tensor, stored: FileDType, slices: AsyncIterable<Uint8Array>, what: string, watch?: Watch,
+): Promise<void> {
   const width = FILE_DTYPES[stored].BYTES_PER_ELEMENT;
   const { array, bytes: outWidth } = DTYPES[out.dtype];
+  const write = (at: number, bytes: Uint8Array): void => {
+    out.device.write(out.buffer, at, bytes);
+    watch?.(bytes, out.dtype);
+  };
   let start = 0;
   // For all slices: a device copies at once what it is written.
   let numbers: TypedArray | undefined;
@@ -149,7 +159,7 @@ async function fill(out: Tensor, stored: FileDType, slices: AsyncIterable<Uint8A
     const at = out.byteOffset + start * outWidth;
     start += count;
     if (SAME[stored] === out.dtype) {
-      out.device.write(out.buffer, at, out.dtype !== "f16" || count % 2 === 0 ? bytes : inPairs(bytes));
+      write(at, out.dtype !== "f16" || count % 2 === 0 ? bytes : inPairs(bytes));
       continue;
     }
     let slice: TypedArray;
@@ -160,7 +170,7 @@ async function fill(out: Tensor, stored: FileDType, slices: AsyncIterable<Uint8A
       decode(bytes, stored, slice, out.dtype, what);
     }
     if (out.dtype === "f16") halves ??= new Uint16Array(count + (count % 2));
-    out.device.write(out.buffer, at, toBytes(slice, out.dtype, halves));
+    write(at, toBytes(slice, out.dtype, halves));
   }
   check(start === sizeOf(out.shape), "E_FORMAT", () => `${what}: has ${start} numbers, not the ${sizeOf(out.shape)} of its shape`);
 }

@@ -171,7 +171,7 @@ async function openAll(
       () => `${what}: there is no tensor named ${quote(name)} in its files; they hold ${holders.size} others`);
     return holder.file;
   };
-  const load: TensorFile["load"] = async (name, device, dtype) => holderOf(name).load(name, device, dtype);
+  const load: TensorFile["load"] = async (name, ...how) => holderOf(name).load(name, ...how);
   return { tensors, metadata, load, loadAll: allBy(load, Object.keys(tensors)), bytes: (name) => holderOf(name).bytes(name) };
 }
 

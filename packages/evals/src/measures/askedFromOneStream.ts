@@ -3,6 +3,7 @@
  * that the stream ends in. It costs one pass over the stream, where a stream for each question would cost one each.
  */
 import { check, disposeExcept, type Key, type Parameters, type SequenceModel, type SettingsTable, type Tree } from "@lenggen/kernels";
+import { checkWhole } from "../checks";
 import { type Interval, mean, wilsonInterval } from "../statistics";
 import { forward, type RunOptions, stream } from "../stream";
 import { keySettings } from "../tasks/keys";
@@ -61,8 +62,8 @@ export async function askedFromOneStream<State extends Tree>(
 ): Promise<AskedFromOneStream> {
   const { key, length, questions: count = 20, ends = 1, chunk, signal } = options;
   check(task.haystack, "E_ARGUMENT", () => `task ${task.name} has one question per text; take one with named keys, such as many-key`);
-  check(Number.isInteger(count) && count >= 1, "E_ARGUMENT", () => `questions must be a whole number of at least 1, not ${count}`);
-  check(Number.isInteger(ends) && ends >= 0, "E_ARGUMENT", () => `ends must be a whole number of at least 0, not ${ends}`);
+  checkWhole("questions", count);
+  checkWhole("ends", ends, 0);
   const depths = options.depths ?? Array.from({ length: count }, (_, i) => (i + 0.5) / count);
   check(depths.length > 0, "E_ARGUMENT", () => "depths: give at least one");
   const { tokens, questions } = task.haystack(key, length, depths, options);

@@ -11,6 +11,7 @@
  * is paired. With one sequence they are null.
  */
 import { check, type Parameters, readTokens, type SequenceModel, type Tokens, type TokenSource, type Tree } from "@lenggen/kernels";
+import { checkWhole } from "../checks";
 import { binEdges } from "../positions";
 import { type Interval, mean, meanInterval, ratioInterval, quotient } from "../statistics";
 import { checkSequences, checkSignal, DEFAULT_BATCH, DEFAULT_CHUNK, groups, type RunOptions, stream } from "../stream";
@@ -66,8 +67,7 @@ export async function lossByPosition<State extends Tree>(
   options: LossByPositionOptions,
 ): Promise<LossByPosition> {
   const { trainLength, lengths, batch = DEFAULT_BATCH, chunk = DEFAULT_CHUNK, bytesPerToken = 1, tokenBytes } = options;
-  check(Number.isInteger(trainLength) && trainLength >= 2, "E_ARGUMENT", () =>
-    `loss by position: the training length must be a whole number of at least 2, not ${trainLength}`);
+  checkWhole("loss by position: the training length", trainLength, 2);
   check(lengths.length > 0 && lengths.every((l) => Number.isInteger(l) && l >= 1), "E_ARGUMENT", () =>
     `loss by position: lengths must be whole numbers of at least 1, not ${lengths.join(", ")}`);
   check(Number.isFinite(bytesPerToken) && bytesPerToken > 0, "E_ARGUMENT", () =>

@@ -4,6 +4,7 @@
  * right answer). Prompts of tasks that stream are never held whole. Intervals are Wilson's at 95%.
  */
 import { check, foldIn, hostRandom, type Key, type Parameters, type SequenceModel, type Tree } from "@lenggen/kernels";
+import { checkWhole } from "../checks";
 import { type Interval, mean, wilsonInterval } from "../statistics";
 import { groups, type RunOptions, stream } from "../stream";
 import type { Sample, StreamedSample, Task, TaskOptions } from "../tasks/task";
@@ -65,9 +66,8 @@ export async function taskAccuracy<State extends Tree>(
   model: SequenceModel<State>, parameters: Parameters, task: Task, options: TaskAccuracyOptions,
 ): Promise<TaskAccuracy> {
   const { key, lengths, spread = 0, samples = 32, batch = 16, ends = 1 } = options;
-  check(Number.isInteger(samples) && samples >= 1, "E_ARGUMENT", () =>
-    `task accuracy: samples must be a whole number of at least 1, not ${samples}`);
-  check(Number.isInteger(ends) && ends >= 0, "E_ARGUMENT", () => `task accuracy: ends must be a whole number of at least 0, not ${ends}`);
+  checkWhole("task accuracy: samples", samples);
+  checkWhole("task accuracy: ends", ends, 0);
   check(spread >= 0 && spread <= 1, "E_ARGUMENT", () => `task accuracy: spread must be from 0 to 1, not ${spread}`);
   const depths: readonly (number | null)[] = (task.hasDepth ? options.depths : undefined) ?? [options.depth ?? null];
   const total = samples * depths.length * lengths.reduce((sum, length) => sum + length, 0);

@@ -13,6 +13,7 @@
 import {
   check, choiceSetting, countSetting, hostRandom, type HostRandom, joinTokens, type Key, type SettingsTable, type TokenSource,
 } from "@lenggen/kernels";
+import { checkWhole } from "../checks";
 import { noiseFiller, textFiller } from "./filler";
 import { hide, type Needle } from "./hide";
 import {
@@ -58,18 +59,15 @@ function makeKeyTask(kind: Kind): StreamingTask {
   const sizesOf = (options: TaskOptions) => {
     const { keyLength = KEY_LENGTH, nameLength = kind.nameLength, nameLetters = ALPHABET } = options;
     const least = kind.hops === 2 ? 1 : 0;
-    check(Number.isInteger(keyLength) && keyLength >= 1, "E_ARGUMENT", () =>
-      `task ${kind.name}: keyLength must be a whole number of at least 1, not ${keyLength}`);
-    check(Number.isInteger(nameLength) && nameLength >= least, "E_ARGUMENT", () =>
-      `task ${kind.name}: nameLength must be a whole number of at least ${least}, not ${nameLength}`);
+    checkWhole(`task ${kind.name}: keyLength`, keyLength);
+    checkWhole(`task ${kind.name}: nameLength`, nameLength, least);
     check(Number.isInteger(nameLetters) && nameLetters >= 1 && nameLetters <= ALPHABET, "E_ARGUMENT", () =>
       `task ${kind.name}: nameLetters must be a whole number from 1 to ${ALPHABET}, not ${nameLetters}`);
     return { keyLength, nameLength, nameLetters, answerLength: kind.hops === 2 ? nameLength + 1 + keyLength : keyLength };
   };
   const countOf = (options: TaskOptions): number => {
     const keys = kind.keys(options);
-    check(Number.isInteger(keys) && keys >= 1, "E_ARGUMENT", () =>
-      `task ${kind.name}: keys must be a whole number of at least 1, not ${keys}`);
+    checkWhole(`task ${kind.name}: keys`, keys);
     return keys;
   };
 

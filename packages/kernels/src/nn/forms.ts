@@ -19,21 +19,28 @@ export interface Form {
   write(own: Tensor): Tensor;
   /** The numbers as the model has them. */
   read(stored: Tensor): Tensor;
+  /** Makes a tensor of the parameters in it. It stands in each form, so that a bundle of models without any carries none of this. */
+  readonly join: typeof joinForms;
+}
+
+/** A form by its shape in files and the two functions. */
+export function form(parts: Pick<Form, "shape" | "write" | "read">): Form {
+  return { ...parts, join: joinForms };
 }
 
 /** The same numbers in the same order: a vector that the model keeps as [1,1,D]. */
 export function reshaped(shape: Shape, own: Shape): Form {
-  return { shape, write: (t) => reshape(t, shape), read: (t) => reshape(t, own) };
+  return form({ shape, write: (t) => reshape(t, shape), read: (t) => reshape(t, own) });
 }
 
 /** A matrix [a,b] that files hold as [b,a]. */
 export function transposed([rows, columns]: readonly [number, number]): Form {
-  return { shape: [columns, rows], write: (t) => transpose(t, [1, 0]), read: (t) => transpose(t, [1, 0]) };
+  return form({ shape: [columns, rows], write: (t) => transpose(t, [1, 0]), read: (t) => transpose(t, [1, 0]) });
 }
 
 /** One of several parameters that files hold in one tensor. */
-export function partOfTensor(index: number, of: number, form: Form): Form {
-  return { ...form, part: { index, of } };
+export function partOfTensor(index: number, of: number, whole: Form): Form {
+  return { ...whole, part: { index, of } };
 }
 
 /** The file's tensor that is made of these. Throws `E_ARGUMENT` when they do not fill it. */

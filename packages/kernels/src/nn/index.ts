@@ -16,7 +16,7 @@ export {
   layerState, type LayerStateOf, runLayer, runSubLayer, type SubLayer, type SubLayerSpecs,
 } from "./decoder";
 export { stateCheck } from "./checkState";
-export { type Form, joinForms, partOfTensor, reshaped, transposed } from "./forms";
+export { type Form, form, joinForms, partOfTensor, reshaped, transposed } from "./forms";
 export { constantInit, elementsInit, type Init, type InitPlace, normalInit, uniformInit } from "./init";
 export {
   type AnySpecs, type Bound, matrix, type Names, parameter, type ParameterOptions, type ParameterSet, parameterSet, type ParameterSpec,

@@ -18,7 +18,7 @@ import { checkRoom } from "../room";
 import { checkShape, type Shape, sizeOf } from "../shape";
 import type { Tensor } from "../tensor";
 import type { Init } from "./init";
-import { joinForms, type Form } from "./forms";
+import type { Form } from "./forms";
 
 /**
  * A name in files: one for all layouts, or lenggen's own and those that other layouts have for it. `own` is also the name in
@@ -208,6 +208,7 @@ function fileNames(byName: ReadonlyMap<string, ParameterSpec>, layout: string, c
       readAs(copy, own);
     }
   }
-  const rearranged: Record<string, Rearranged> = Object.fromEntries(Array.from(parts, ([name, all]) => [name, joinForms(name, all)]));
+  const rearranged: Record<string, Rearranged> = Object.fromEntries(
+    Array.from(parts, ([name, all]) => [name, all[0]!.form.join(name, all)]));
   return { written: { ...written, ...copied }, read, ...(parts.size > 0 && { rearranged }) };
 }

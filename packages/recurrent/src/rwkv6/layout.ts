@@ -1,6 +1,6 @@
 /** An RWKV-6's files in each of its layouts, and of what a program would compute something else. */
 import { type CheckpointForm, concat, reshape, slice, type Tensor, transpose } from "@lenggen/kernels";
-import type { Form, ParameterSet, Specs } from "@lenggen/kernels/nn";
+import { type Form, form, type ParameterSet, type Specs } from "@lenggen/kernels/nn";
 import { pythonText, withKept } from "../layouts";
 import { HEAD_NORM_EPS, NORM_EPS, type RwkvLayout } from "../rwkv/layouts";
 import { ranksOfHub, type Rwkv6Config, rwkv6Json } from "./config";
@@ -20,20 +20,20 @@ function reordered(t: Tensor, axis: number, from: readonly string[], to: readonl
 /** time_maa_w1 [C,5D], which flash-linear-attention has as [5D,C]. */
 export function mixDownForm(width: number, rank: number): Form {
   const rows = MIXED.length * rank;
-  return {
+  return form({
     shape: [rows, width],
     write: (t) => reshape(transpose(reordered(reshape(t, [width, 5, rank]), 1, MIXED, MIXED_OF_FLA), [1, 2, 0]), [rows, width]),
     read: (t) => reshape(transpose(reordered(reshape(t, [5, rank, width]), 0, MIXED_OF_FLA, MIXED), [2, 0, 1]), [width, rows]),
-  };
+  });
 }
 
 /** time_maa_w2 [5,D,C], which flash-linear-attention has as [C,5D]. */
 export function mixUpForm(width: number, rank: number): Form {
-  return {
+  return form({
     shape: [width, MIXED.length * rank],
     write: (t) => transpose(reshape(reordered(t, 0, MIXED, MIXED_OF_FLA), [MIXED.length * rank, width]), [1, 0]),
     read: (t) => reordered(reshape(transpose(t, [1, 0]), [MIXED.length, rank, width]), 0, MIXED_OF_FLA, MIXED),
-  };
+  });
 }
 
 /** Why a layout's programs would not compute what this model does: settings that they have no field for. */
