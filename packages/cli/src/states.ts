@@ -6,7 +6,8 @@ import { resumeStream, saveStream } from "@lenggen/gca/node";
 import {
   type ByteSource, check, dispose, isSavedState, loadState, type Parameters, saveState, type SequenceModel, type StreamPlace, type Tree,
 } from "@lenggen/kernels";
-import { makeFolder, openFile, writeWhole } from "@lenggen/kernels/node";
+import { checkWritable, makeFolder, openFile, writeWhole } from "@lenggen/kernels/node";
+import type { Tokenizer } from "@lenggen/data";
 import { hasChunks, keepingChunks, type Tier } from "./chunks";
 
 /** What a generation begins with. */
@@ -18,6 +19,18 @@ export interface Beginning {
   /** Absent when nothing has been read. */
   readonly state?: Tree;
   readonly place?: StreamPlace;
+}
+
+/**
+ * Makes sure that a state goes on in the ids of the tokenizer that it was made with: those of another mean other texts. States of before
+ * this was recorded are taken as they are. Throws `E_CONFIG`.
+ */
+export function checkStateTokenizer(
+  path: string, { tokenizer: made }: StreamPlace, { hash, name }: Pick<Tokenizer, "hash" | "name">,
+): void {
+  check(made === undefined || made === hash, "E_CONFIG", () =>
+    `--state ${path}: was made with another tokenizer (${made!.slice(0, 12)}) than ${name} (${hash.slice(0, 12)}), whose ids mean other `
+      + "texts; go on with the one that it was made with: leave --tokenizer out, or name that one by it");
 }
 
 /** What a generation ends with. */
@@ -66,7 +79,7 @@ async function fromStream<R>(
 
 /**
  * Makes sure, before the work, that a state can be saved there: what stands there is replaced only when it is a saved state too, and a
- * folder never. Throws `E_EXISTS` or `E_IO`.
+ * folder never. Throws `E_EXISTS`, or `E_IO` where nothing can be written.
  */
 export async function checkSavePlace(path: string, tier: Tier): Promise<void> {
   if (await exists(path)) {
@@ -76,6 +89,7 @@ export async function checkSavePlace(path: string, tier: Tier): Promise<void> {
       `--save-state ${path}: is there already and no saved state; it is not written over`);
   }
   await makeFolder(dirname(path));
+  await checkWritable(path);
 }
 
 /** Saves where a generation ended. */

@@ -3,33 +3,17 @@ import { existsSync } from "node:fs";
 import { copyFile, cp, mkdir, readdir, readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { lenggen, start } from "./lenggen";
-import { trainBase, type Workplace, workplace } from "./trained";
+import { describe, expect, it } from "vitest";
+import { conversions } from "./conversions";
+import { type Running, start } from "./lenggen";
 
 const GOLDENS = fileURLToPath(new URL("../../../../shared/data/goldens/ckpt/", import.meta.url));
 
-let place: Workplace;
-const at = (...names: string[]) => join(place.folder, ...names);
-beforeAll(async () => {
-  place = await workplace();
-  await trainBase(place);
-});
-afterAll(() => place.remove());
-
-const convert = (...args: string[]) => lenggen(["convert", ...args], { cwd: place.folder });
-
-/** Runs a conversion that must fail, and checks that nothing is left of it. */
-async function fails(args: readonly string[], code: number, message: RegExp): Promise<void> {
-  const before = await readdir(place.folder);
-  const result = await convert(...args);
-  expect([result.code, result.error]).toEqual([code, expect.stringMatching(message)]);
-  expect(await readdir(place.folder)).toEqual(before);
-}
+const { at, run, convert, fails } = conversions();
 
 async function loss(checkpoint: string): Promise<unknown> {
-  const { stdout, stderr } = await lenggen(["eval", "loss-by-position", "--checkpoint", checkpoint, "--text", "book.txt", "--lengths", "64",
-    "--train-length", "32", "--json"], { cwd: place.folder });
+  const { stdout, stderr } = await run("eval", "loss-by-position", "--checkpoint", checkpoint, "--text", "book.txt", "--lengths", "64",
+    "--train-length", "32", "--json");
   if (stdout === "") throw new Error(stderr);
   return (JSON.parse(stdout) as { result: unknown }).result;
 }
@@ -78,6 +62,18 @@ describe("a run", () => {
     expect(JSON.stringify(await loss("out/half.safetensors"))).toMatch(/\d/);
   });
 
+  it("tells of numbers that are none, and keeps them", async () => {
+    const nan = at("nan.safetensors");
+    const weights = await readFile(at("runs", "base", "checkpoints", "step-6", "model.safetensors"));
+    new Float32Array(weights.buffer, weights.byteOffset + weights.length - 4, 1)[0] = Number.NaN;
+    await writeFile(nan, weights);
+    const { code, stderr } = await convert("nan.safetensors", "out/nan.safetensors");
+    const said = /^nan\.safetensors: 1 of its \d+ tensors hold NaN or infinite numbers, which are kept: \S+\n$/;
+    expect([code, stderr]).toEqual([0, expect.stringMatching(said)]);
+    expect((await readFile(at("out", "nan.safetensors"))).length).toBe(weights.length);
+    expect(await readFile(at("out", "nan.safetensors"))).toEqual(await readFile(nan));
+  });
+
   it("replaces only what it is told to", async () => {
     await mkdir(at("taken"));
     await writeFile(at("taken", "notes.txt"), "kept");
@@ -113,13 +109,13 @@ describe("a run", () => {
     await fails(["runs/base", "weights.safetensors", "--tokenizer", "bytes"], 2, /weights\.safetensors holds weights alone/);
 
     // Who gives another one than the checkpoint has is told.
-    const { stderr, code } = await lenggen(["eval", "loss-by-position", "--checkpoint", "named", "--tokenizer", "bytes", "--text",
-      "book.txt", "--lengths", "64", "--train-length", "32"], { cwd: place.folder });
+    const measured = () => run("eval", "loss-by-position", "--checkpoint", "named", "--tokenizer", "bytes", "--text", "book.txt",
+      "--lengths", "64", "--train-length", "32");
+    const { stderr, code } = await measured();
     expect([code, stderr]).toEqual([0, expect.stringMatching(/named has a tokenizer of its own, .*tokenizer\.json, which is another/)]);
     // One beside it that can't be read is no hindrance.
     await writeFile(at("named", "tokenizer.json"), "{bad");
-    expect((await lenggen(["eval", "loss-by-position", "--checkpoint", "named", "--tokenizer", "bytes", "--text", "book.txt", "--lengths",
-      "64", "--train-length", "32"], { cwd: place.folder })).code).toBe(0);
+    expect((await measured()).code).toBe(0);
   });
 });
 
@@ -140,6 +136,7 @@ describe("what can't be converted", () => {
     await fails(["runs/base", "new", "--dtype", "f61"], 2, /no --dtype is named "f61" \(did you mean "f32"\?\)/);
     await writeFile(at("text"), "");
     await fails(["runs/base", "text/new"], 1, /\[E_IO\]/);
+    await fails(["runs/base", ""], 2, /has an empty name/);
   });
 
   it("is left when it is interrupted", async () => {
@@ -150,12 +147,25 @@ describe("what can't be converted", () => {
     length.writeBigUInt64LE(BigInt(header.length));
     await writeFile(at("large.safetensors"), Buffer.concat([length, header]));
     await truncate(at("large.safetensors"), 8 + header.length + size);
-    const before = await readdir(place.folder);
-    const running = start(["convert", "large.safetensors", "large"], { cwd: place.folder });
-    while ((await readdir(place.folder)).length === before.length) await new Promise((resolve) => setTimeout(resolve, 5));
-    running.process.kill("SIGINT");
-    expect((await running.finished).code).toBe(130);
-    expect(await readdir(place.folder)).toEqual(before);
+    const before = await readdir(at());
+    const writing = async (): Promise<Running> => {
+      const running = start(["convert", "large.safetensors", "large"], { cwd: at() });
+      const begun = async () => (await readdir(at())).some((name) => /^\.large\.[0-9a-f-]{36}\.partial$/.test(name));
+      while (!(await begun())) await new Promise((resolve) => setTimeout(resolve, 5));
+      return running;
+    };
+    const stopped = await writing();
+    await fails(["runs/base", "large"], 1, /large is in use: process \d+ on .*\[E_LOCKED\]/);
+    stopped.process.kill("SIGINT");
+    expect((await stopped.finished).code).toBe(130);
+    expect(await readdir(at())).toEqual(before);
+    // What one leaves that is killed, the next one takes away.
+    const killed = await writing();
+    killed.process.kill("SIGKILL");
+    await killed.finished;
+    expect((await readdir(at())).length).toBeGreaterThan(before.length);
+    expect((await convert("runs/base", "large")).code).toBe(0);
+    expect(await readdir(at())).toEqual([...before, "large"].sort());
   });
 });
 
@@ -177,7 +187,7 @@ describe.skipIf(missing)("PyTorch's files", () => {
     expect(JSON.parse(await readFile(at("rwkv", "config.json"), "utf8"))).toMatchObject({ model_type: "rwkv7" });
     // It has fewer tokens than there are bytes, so that it is only loaded; what it is, is said.
     for (const checkpoint of [join(GOLDENS, "rwkv7-tiny.pth"), "rwkv"]) {
-      const { stderr: loaded } = await lenggen(["generate", checkpoint, "--prompt", "x"], { cwd: place.folder });
+      const { stderr: loaded } = await run("generate", checkpoint, "--prompt", "x");
       expect(loaded).toMatch(/: RWKV-7 as its authors have it: 3 layers of width 48, 3 heads of 16; 88 tokens, 101,952 parameters as bf16/);
     }
 

@@ -1,22 +1,12 @@
 /** `lenggen convert` to GGUF. What llama.cpp makes of such files: scripts/check-gguf.mjs. */
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { encodeSafetensors, key, open, type SequenceModel } from "@lenggen/kernels";
 import { writeWhole } from "@lenggen/kernels/node";
 import { gla, GLA_PRESETS, mamba2, rwkv7, RWKV7_PRESETS } from "@lenggen/recurrent";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { lenggen } from "./lenggen";
-import { trainBase, type Workplace, workplace } from "./trained";
+import { describe, expect, it } from "vitest";
+import { conversions } from "./conversions";
 
-let place: Workplace;
-const at = (...names: string[]) => join(place.folder, ...names);
-beforeAll(async () => {
-  place = await workplace();
-  await trainBase(place);
-});
-afterAll(() => place.remove());
-
-const convert = (...args: string[]) => lenggen(["convert", ...args], { cwd: place.folder });
+const { at, convert, fails } = conversions();
 const MODEL = {
   d_model: 8, n_layer: 1, vocab_size: 260, ssm_cfg: { layer: "Mamba2", d_state: 4, headdim: 4 }, pad_vocab_size_multiple: 16,
 };
@@ -47,14 +37,6 @@ function tokenizer(): object {
 }
 
 const world = Array.from({ length: 256 }, (_, byte) => `${byte + 1} b'\\x${byte.toString(16).padStart(2, "0")}' 1\n`).join("");
-
-/** Runs a conversion that must fail, and checks that nothing is left of it. */
-async function fails(args: readonly string[], code: number, message: RegExp): Promise<void> {
-  const before = await readdir(place.folder);
-  const result = await convert(...args);
-  expect([result.code, result.error]).toEqual([code, expect.stringMatching(message)]);
-  expect(await readdir(place.folder)).toEqual(before);
-}
 
 describe("a run", () => {
   it("becomes one file with its bytes as tokens, in f32 or with matrices in f16", async () => {

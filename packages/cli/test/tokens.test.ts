@@ -127,6 +127,21 @@ describe("writing with a model of tokens", () => {
     const first = await json<Written>("generate", "run", "--prompt", "It was", "--tokens", "5", ...options, "--save-state", "state");
     const second = await json<Written>("generate", "run", "--state", "state", "--tokens", "7", ...options);
     expect([...first.tokens, ...second.tokens]).toEqual(whole.tokens);
+
+    // In the ids of another tokenizer the state would mean another text.
+    for (const other of ["bytes", "unigram.json"]) {
+      const { code, stdout, error } = await run("generate", "run", "--state", "state", "--prompt", "x", "--tokenizer", other);
+      const said = /--state state: was made with another tokenizer \([0-9a-f]{12}\) than .*leave --tokenizer out.*\[E_CONFIG\]$/;
+      expect([code, stdout, error]).toEqual([1, "", expect.stringMatching(said)]);
+    }
+    // States of before the tokenizer was recorded are taken as they are.
+    const file = await readFile(at("state"));
+    const length = Number(file.readBigUInt64LE(0));
+    const header = file.subarray(8, 8 + length).toString();
+    const older = header.replace(/,?\\"tokenizer\\":\\"[0-9a-f]{64}\\"/, "");
+    expect(older.length).toBeLessThan(header.length);
+    await writeFile(at("older"), Buffer.concat([file.subarray(0, 8), Buffer.from(older.padEnd(length)), file.subarray(8 + length)]));
+    expect((await json<Written>("generate", "run", "--state", "older", "--tokens", "7", ...options)).tokens).toEqual(second.tokens);
   });
 
   it("ends where the model ends the text", async () => {

@@ -130,7 +130,7 @@ export async function* generate<State extends Tree>(
     if (maxTokens === 0 || signal?.aborted) {
       logits?.dispose();
       const last = prompt.length > 0 ? { token: tokensOf(total - 1, total)[0]!, by: "prompt" as const } : unread!;
-      if (!signal?.aborted) standing = { read, unread: last, seed, drawn: place.drawn };
+      if (!signal?.aborted) standing = { ...place, read, unread: last, seed };
       return;
     }
     for (let made = 1; ; made++) {
@@ -138,7 +138,7 @@ export async function* generate<State extends Tree>(
       logits!.dispose();
       const drawn = place.drawn + made;
       const token = sample(values, { temperature, topK, topP, random: hostRandom(foldIn(makeKey(seed), drawn - 1)).uniform() });
-      standing = { read, unread: { token, by: "model" }, seed, drawn };
+      standing = { ...place, read, unread: { token, by: "model" }, seed, drawn };
       yield token;
       if (stops.has(token) || made === maxTokens || signal?.aborted) return;
       standing = undefined;

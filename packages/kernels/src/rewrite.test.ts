@@ -50,6 +50,20 @@ describe("files of tensors as safetensors", () => {
     expect([await valuesOf(made, "a"), await valuesOf(made, "t")]).toEqual([[1, 2, 3, 4, 5, 6], [1, 4, 2, 5, 3, 6]]);
   });
 
+  it("tell which tensors hold what is no finite number, in every type", async () => {
+    const file = await pickled({
+      "0": floats(1, Number.NaN), "1": little(0xfc00, 2), "2": little(0x7f80, 2), "3": new Uint8Array(Float64Array.of(0, Infinity).buffer),
+      "4": floats(1, 3e38), "5": little(-1, 8), "6": little(0x7bff, 2),
+    }, ["nan", tensorOf("0", [2])], ["half", tensorOf("1", [1], "HalfStorage")], ["bf16", tensorOf("2", [1], "BFloat16Storage")],
+      ["wide", tensorOf("3", [2], "DoubleStorage")], ["large", tensorOf("4", [2])], ["whole", tensorOf("5", [1], "LongStorage")],
+      ["largest", tensorOf("6", [1], "HalfStorage")]);
+    for (const dtype of [undefined, "BF16", "F32"] as const) {
+      const odd: string[] = [];
+      await rewritten(file, { ...(dtype && { dtype }), onNotFinite: (path) => odd.push(path) });
+      expect(odd.sort()).toEqual(["bf16", "half", "nan", "wide"]);
+    }
+  });
+
   it("have their floats rounded to another type, and whole numbers as they are", async () => {
     const file = await pickled({ "0": new Uint8Array(Float64Array.of(1 + 2 ** -11, 2 ** -30, -3).buffer), "1": little(7, 4),
       "2": floats(1 + 2 ** -8) }, ["d", tensorOf("0", [3], "DoubleStorage")], ["i", tensorOf("1", [1], "IntStorage")],

@@ -16,6 +16,8 @@ export interface RewriteOptions {
   readonly dtype?: FloatFileDType;
   /** What the file says of itself besides; a `format` is said already. */
   readonly metadata?: Readonly<Record<string, string>>;
+  /** Called for each tensor that has passed with a NaN or an infinite number in it, which is written as it is. */
+  readonly onNotFinite?: (path: string) => void;
 }
 
 /** A file that is to be written. */
@@ -31,7 +33,7 @@ export interface Rewritten {
  * element's size. Throws `E_DTYPE` for a type whose size nobody knows, and in the stream `E_WEIGHTS` for a number that the new type can't
  * hold, and what reading throws.
  */
-export function rewriteSafetensors(file: TensorFile, { dtype, metadata = {} }: RewriteOptions = {}): Rewritten {
+export function rewriteSafetensors(file: TensorFile, { dtype, metadata = {}, onNotFinite }: RewriteOptions = {}): Rewritten {
   const entries = Object.entries(file.tensors).map(([path, { dtype: stored, shape }]) => {
     const type = dtype !== undefined && isFloat(stored) ? dtype : stored;
     const bits = bitsOf(type);
@@ -45,8 +47,13 @@ export function rewriteSafetensors(file: TensorFile, { dtype, metadata = {} }: R
     chunks: (async function* () {
       yield header;
       for (const { path, stored, type } of entries) {
-        if (type === stored) yield* file.bytes(path);
-        else for await (const bytes of file.bytes(path)) yield converted(bytes, stored as FileDType, type as FloatFileDType, path);
+        let finite = true;
+        for await (const read of file.bytes(path)) {
+          const bytes = type === stored ? read : converted(read, stored as FileDType, type as FloatFileDType, path);
+          finite &&= !onNotFinite || areFinite(bytes, type);
+          yield bytes;
+        }
+        if (!finite) onNotFinite?.(path);
       }
     })(),
   };
@@ -61,6 +68,21 @@ function converted(bytes: Uint8Array, from: FileDType, to: WritableDType, path: 
   const lost = firstLost(numbers, result, to);
   check(lost === undefined, "E_WEIGHTS", () => `tensor ${quote(path)} holds ${lost}, which is too large for ${to}`);
   return result;
+}
+
+/** Numbers whose exponent is all ones are NaN or infinite: by type, of which words, and the mask of the exponent. */
+const EXPONENTS: Readonly<Record<string, readonly [typeof Uint16Array | typeof Uint32Array, step: number, mask: number]>> = {
+  F64: [Uint32Array, 2, 0x7ff00000], F32: [Uint32Array, 1, 0x7f800000], F16: [Uint16Array, 1, 0x7c00], BF16: [Uint16Array, 1, 0x7f80],
+};
+
+/** Whether whole numbers of a type are all finite; other types than floats always are. */
+function areFinite(bytes: Uint8Array, type: string): boolean {
+  if (!Object.hasOwn(EXPONENTS, type)) return true;
+  const [words, step, mask] = EXPONENTS[type]!;
+  const aligned = bytes.byteOffset % words.BYTES_PER_ELEMENT === 0 ? bytes : bytes.slice();
+  const all = new words(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.length / words.BYTES_PER_ELEMENT);
+  for (let i = step - 1; i < all.length; i += step) if ((all[i]! & mask) === mask) return false;
+  return true;
 }
 
 /** A finite number that is infinite in its new type. */

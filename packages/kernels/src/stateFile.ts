@@ -33,6 +33,8 @@ export interface StreamPlace {
   readonly seed: number;
   /** Tokens made so far: which random number comes next. */
   readonly drawn: number;
+  /** Hash of the tokenizer that the stream's ids are of, for who reads and writes text; absent where nobody told it. */
+  readonly tokenizer?: string;
 }
 
 /** A state as {@link loadState} gives it. */
@@ -135,12 +137,14 @@ const isCount = (value: Json | undefined): value is number => typeof value === "
 function placeFrom(json: Json, name: string, vocabulary: number): StreamPlace {
   check(isJsonObject(json) && isCount(json["read"]) && isCount(json["seed"]) && isCount(json["drawn"]), "E_FORMAT", () =>
     `${name}: place must have the whole numbers read, seed and drawn`);
-  const { read, seed, drawn, unread } = json as { read: number; seed: number; drawn: number; unread?: Json };
-  if (unread === undefined) return { read, seed, drawn };
+  const { read, seed, drawn, unread, tokenizer } = json as { read: number; seed: number; drawn: number; unread?: Json; tokenizer?: Json };
+  check(tokenizer === undefined || typeof tokenizer === "string", "E_FORMAT", () => `${name}: place: tokenizer must be a hash`);
+  const stands = { read, seed, drawn, ...(tokenizer !== undefined && { tokenizer }) };
+  if (unread === undefined) return stands;
   check(isJsonObject(unread) && isCount(unread["token"]) && unread["token"] < vocabulary
     && (unread["by"] === "prompt" || unread["by"] === "model"),
     "E_FORMAT", () => `${name}: place: unread must have a token below ${vocabulary}, by prompt or model`);
-  return { read, unread: { token: unread["token"], by: unread["by"] }, seed, drawn };
+  return { ...stands, unread: { token: unread["token"], by: unread["by"] } };
 }
 
 /** Throws `E_FORMAT` unless the file holds a state's leaves, in shapes that fit each other; gives the batch. Nothing is loaded yet. */

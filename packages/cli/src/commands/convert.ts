@@ -1,10 +1,10 @@
-import { readdir, stat } from "node:fs/promises";
-import { check, type Device, inLayout, open, type Weights } from "@lenggen/kernels";
+import { type Device, inLayout, open, type Weights } from "@lenggen/kernels";
 import { openWeightsIn } from "@lenggen/kernels/node";
 import { CHECKPOINT_HELP, configOf, findCheckpoint, withPlace } from "../checkpoints";
 import type { CommandSpec, Context } from "../command";
 import { MODELS } from "../families";
 import { ofFile, readConfig } from "../jsonFiles";
+import { checkFree } from "../convert/alone";
 import { TARGETS, targetOf } from "../convert/targets";
 import { bytes, counted, duration } from "../format";
 import { oneOf } from "../parse";
@@ -45,6 +45,7 @@ export const convert: CommandSpec = {
       .option("--overwrite", "replace what is there already", false),
   async run(context, [from, to], given) {
     const { dtype, layout, tokenizer, overwrite } = given as unknown as Options;
+    if (to === "") throw new UsageError("what is to be written has an empty name; give a folder or a file");
     const target = targetOf(to!);
     if (dtype !== undefined) oneOf("--dtype", target.dtypes)(dtype);
     if (layout !== undefined) oneOf("--layout", LAYOUTS)(layout);
@@ -54,7 +55,7 @@ export const convert: CommandSpec = {
         .map(({ meaning }) => meaning).join(", or ")}; ${to} holds weights alone`);
     }
     const checkpoint = await findCheckpoint(from!, context);
-    check(overwrite || !(await exists(to!)), "E_EXISTS", () => `${to} is there already; choose another name, or give --overwrite`);
+    await checkFree({ to: to!, overwrite });
     const device = await open("reference");
     const opened = await openWeightsIn(checkpoint);
     const { out } = context;
@@ -66,7 +67,8 @@ export const convert: CommandSpec = {
       if (config !== undefined) await readConfig(config); // one that is damaged is nothing to copy
       const { weights, configText } = layout === undefined ? { weights: opened } : await relaid(layout, checkpoint, opened, config, device);
       const written = await target.write({
-        checkpoint, weights, config, configText, to: to!, dtype, tokenizer: named, counted: bar.counted, note: (line) => out.note(line),
+        checkpoint, weights, config, configText, to: to!, overwrite, dtype, tokenizer: named, counted: bar.counted,
+        note: (line) => out.note(line),
       });
       bar.finish();
       const seconds = (performance.now() - begun) / 1000;
@@ -115,10 +117,4 @@ function progressOf({ signal }: Context) {
     },
     finish: () => progress?.finish(),
   };
-}
-
-/** Whether something would be overwritten: an empty folder is nothing. */
-async function exists(path: string): Promise<boolean> {
-  const found = await stat(path).catch(() => undefined);
-  return found !== undefined && (!found.isDirectory() || (await readdir(path)).length > 0);
 }

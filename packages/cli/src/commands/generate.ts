@@ -4,7 +4,7 @@ import type { CommandSpec, Context } from "../command";
 import { CHECKPOINT_HELP, findCheckpoint, loadCheckpoint, WEIGHTS, WEIGHTS_HELP } from "../checkpoints";
 import { oneOf, realNumber, texts, wholeNumber } from "../parse";
 import { Progress } from "../progress";
-import { beginningAt, checkSavePlace, type Ending, saveEnding } from "../states";
+import { beginningAt, checkSavePlace, checkStateTokenizer, type Ending, saveEnding } from "../states";
 import { addFieldOption, openText, TEXT_HELP } from "../texts";
 import { addTokenizerOption, inTokens, tokenizerFor, tokenizerRecord } from "../tokens";
 import { type TokenizerFiles, textOf } from "@lenggen/data/node";
@@ -75,7 +75,12 @@ export const generateText: CommandSpec = {
     const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
     const stops = new StopTexts(stop);
     const stream = out.json ? process.stderr : process.stdout;
-    const show = (text: string) => stream.write(stream.isTTY ? visible(text) : text);
+    /** Whether what was shown ends within a line. */
+    let within = false;
+    const show = (text: string): void => {
+      if (text !== "") within = !text.endsWith("\n");
+      stream.write(stream.isTTY ? visible(text) : text);
+    };
     const tokens: number[] = [];
     let text = "";
     let over = false;
@@ -91,10 +96,11 @@ export const generateText: CommandSpec = {
       progress?.finish();
       show(prompt);
     };
-    if (promptFile === undefined) begin(); // otherwise it would stand where the bar is
     const { ending, seed } = await beginningAt(from, model, parameters, memory, async (beginning) => {
       const { model: writer, state, place } = beginning;
       check(prompted || place?.unread, "E_TEXT", () => `${from} has read all of its text; give a --prompt to go on from`);
+      if (place) checkStateTokenizer(from!, place, tokenizer);
+      if (promptFile === undefined) begin(); // otherwise it would stand where the bar is
       const used = common.seedGiven ? common.seed : (place?.seed ?? common.seed);
       let end: Ending | undefined;
       const options = {
@@ -114,9 +120,13 @@ export const generateText: CommandSpec = {
         add(decoder.decode(stops.push(tokenizer.bytesOf(token) ?? UNKNOWN), { stream: true }));
         if (stops.found !== undefined) break;
       }
-      if (to !== undefined && end) await saveEnding(to, beginning, parameters, end);
+      if (to !== undefined && end)
+        await saveEnding(to, beginning, parameters, { ...end, place: { ...end.place, tokenizer: tokenizer.hash } });
       disposeExcept(end?.state, state);
       return { ending: end?.place, seed: used };
+    }).catch((error: unknown) => {
+      if (within) show("\n"); // so that the error stands on a line of its own
+      throw error;
     });
     begin();
     add(decoder.decode(stops.rest()));

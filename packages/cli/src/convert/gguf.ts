@@ -1,14 +1,15 @@
 /** Checkpoints as GGUF, the file of llama.cpp, tokenizer included. */
 import { stat } from "node:fs/promises";
-import { basename, dirname, resolve } from "node:path";
+import { basename, dirname } from "node:path";
 import { findTokenizer, readTokenizer, type TokenizerFiles } from "@lenggen/data/node";
 import { LenggenError, open, parseJsonBytes, type SequenceModel } from "@lenggen/kernels";
 import { bpeVocabulary, bytesVocabulary, byteVocabulary, type GgufVocabulary, numbersIn } from "@lenggen/kernels/gguf";
-import { makeFolder, writeWhole } from "@lenggen/kernels/node";
+import { writeWhole } from "@lenggen/kernels/node";
 import { checkGguf, encodeModelGguf, GGUF_FAMILIES } from "@lenggen/recurrent/gguf";
 import { withPlace } from "../checkpoints";
 import { MODELS } from "../families";
 import { ofFile, readConfig } from "../jsonFiles";
+import { alone } from "./alone";
 import type { Conversion, Target } from "./target";
 
 const EXTENSION = ".gguf";
@@ -33,8 +34,7 @@ export const ggufFile: Target = {
       const { size, tensors, chunks } = encodeModelGguf(model, numbersIn(model, file, device), vocabulary, {
         dtype: dtype as "f32" | "f16" | undefined, name: basename(to).slice(0, -EXTENSION.length),
       });
-      await makeFolder(dirname(resolve(to)));
-      await writeWhole(to, counted(chunks, size));
+      await alone(to, conversion, () => writeWhole(to, counted(chunks, size)));
       for (const line of vocabulary.notes ?? []) note(`${to}: ${line}`);
       const types: Record<string, number> = {};
       for (const { dtype: type } of tensors) types[type] = (types[type] ?? 0) + 1;

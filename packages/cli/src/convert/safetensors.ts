@@ -1,11 +1,11 @@
 /** Checkpoints as safetensors: one file, or a folder with it, `config.json` and the tokenizer. */
-import { randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { readdir, rename, rm, rmdir, stat } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { type FloatFileDType, LenggenError, rewriteSafetensors, WEIGHTS_FILE } from "@lenggen/kernels";
-import { fileError, makeFolder, syncFolder, writeWhole } from "@lenggen/kernels/node";
+import { besideName, fileError, syncFolder, writeWhole } from "@lenggen/kernels/node";
 import { MODELS } from "../families";
+import { alone } from "./alone";
 import type { Conversion, Target, Written } from "./target";
 
 const CONFIG_FILE = "config.json";
@@ -27,10 +27,7 @@ export const safetensorsFile: Target = {
   extension: ".safetensors",
   meaning: "one file of safetensors, with the weights alone",
   dtypes,
-  async write(conversion) {
-    await makeFolder(dirname(resolve(conversion.to)));
-    return writeWeights(conversion, conversion.to);
-  },
+  write: (conversion) => alone(conversion.to, conversion, () => writeWeights(conversion, conversion.to)),
 };
 
 /**
@@ -44,21 +41,26 @@ export const safetensorsFolder: Target = {
   dtypes,
   async write(conversion) {
     const { to } = conversion;
-    if (await isFilled(to)) return writeInto(conversion, to);
-    const beside = join(dirname(resolve(to)), `.${basename(resolve(to))}.${randomUUID()}.partial`);
-    await makeFolder(beside);
-    try {
-      const written = await writeInto(conversion, beside);
-      await rmdir(to).catch(() => {}); // an empty one
-      await rename(beside, to);
-      await syncFolder(dirname(resolve(to)));
-      return { ...written, files: written.files.map((file) => join(to, basename(file))) };
-    } catch (error) {
-      await rm(beside, { recursive: true, force: true });
-      throw fileError("written", to, error);
-    }
+    if (await isFilled(to)) return alone(join(to, WEIGHTS_FILE), conversion, () => writeInto(conversion, to));
+    return alone(to, conversion, () => writeNew(conversion));
   },
 };
+
+async function writeNew(conversion: Conversion): Promise<Written> {
+  const to = resolve(conversion.to);
+  const beside = besideName(to);
+  try {
+    await mkdir(beside);
+    const written = await writeInto(conversion, beside);
+    await rmdir(to).catch(() => {}); // an empty one
+    await rename(beside, to);
+    await syncFolder(dirname(to));
+    return { ...written, files: written.files.map((file) => join(conversion.to, basename(file))) };
+  } catch (error) {
+    await rm(beside, { recursive: true, force: true });
+    throw fileError("written", conversion.to, error);
+  }
+}
 
 /** Writes weights and what belongs to them, each file whole or not at all. */
 async function writeInto(conversion: Conversion, folder: string): Promise<Written> {
@@ -104,9 +106,16 @@ function configFromShapes({ checkpoint, weights, note }: Conversion): string | u
   }
 }
 
-async function writeWeights({ weights, dtype, counted }: Conversion, path: string): Promise<Written> {
-  const { size, tensors, chunks } = rewriteSafetensors(weights, dtype === undefined ? {} : { dtype: TYPES[dtype as keyof typeof TYPES] });
+async function writeWeights({ checkpoint, weights, dtype, counted, note }: Conversion, path: string): Promise<Written> {
+  const odd: string[] = [];
+  const { size, tensors, chunks } = rewriteSafetensors(weights, {
+    ...(dtype !== undefined && { dtype: TYPES[dtype as keyof typeof TYPES] }), onNotFinite: (name) => odd.push(name),
+  });
   await writeWhole(path, counted(chunks, size));
+  if (odd.length > 0) {
+    note(`${checkpoint}: ${odd.length} of its ${tensors.length} tensors hold NaN or infinite numbers, which are kept: `
+      + `${odd.slice(0, 3).join(", ")}${odd.length > 3 ? ", ..." : ""}`);
+  }
   const types: Record<string, number> = {};
   for (const { type } of tensors) types[type] = (types[type] ?? 0) + 1;
   return { files: [path], bytes: size, types };

@@ -13,6 +13,8 @@ export interface Conversion {
   readonly configText: string | undefined;
   /** What is to be written. */
   readonly to: string;
+  /** Whether what is there may be replaced. */
+  readonly overwrite: boolean;
   /** The type that was asked for, if one was: one of the target's. */
   readonly dtype: string | undefined;
   /** The tokenizer that was named, if one was: for targets that have one in them. */

@@ -3,11 +3,11 @@
  * made again. An entry appears whole or not at all.
  */
 import { createHash } from "node:crypto";
-import { readdir, readFile, realpath, rm, stat, statfs } from "node:fs/promises";
+import { readFile, realpath, stat, statfs } from "node:fs/promises";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { join, resolve, sep } from "node:path";
 import { check, LenggenError } from "@lenggen/kernels";
-import { type FolderLock, lockFolder, makeFolder, writeWhole } from "@lenggen/kernels/node";
+import { lockTarget, makeFolder, sweepTargets, writeWhole } from "@lenggen/kernels/node";
 import { FileChunks } from "./fileChunks";
 
 /** Where it is: `LENGGEN_CACHE`, or the folder `lenggen` where the system keeps what can be made again. */
@@ -38,13 +38,15 @@ export interface CacheOptions {
 
 /** A file that changed so short ago may change again within the same tick of its clock, and look the same. */
 const SETTLED_MS = 2_000;
-/** Partial files that nobody has written to for so long are left from a process that was killed. */
-const STALE_MS = 3_600_000;
 /** Room that is left on a disk: this much, or this share of a small one. */
 const LEFT = { bytes: 2 ** 30, share: 0.02 };
 /** Bytes between two looks at the room. */
 const LOOK = 1 << 26;
-const RETRY_MS = 500;
+const OTHER_CACHE = "the environment variable LENGGEN_CACHE names another folder";
+/** How often the cache may be removed while an entry is made. */
+const TRIES = 4;
+/** Milliseconds between two looks whether it was. */
+const LOOK_MS = 1_000;
 
 /** What a file holds, known by its SHA-256. */
 export interface Content {
@@ -65,8 +67,8 @@ export async function contentOf(path: string, { signal, onProgress }: CacheOptio
     const { text } = await identity(path);
     check(text === before.text, "E_IO", () => `${path}: changed while it was read; try again when nothing writes to it`);
   };
-  const remembered = join(await madeFolder("hashes"), `${sha256(await realpath(path))}.json`);
-  const known = await readFile(remembered, "utf8").then(parseKnown, () => undefined);
+  const remembered = `${sha256(await realpath(path))}.json`;
+  const known = await readFile(join(await madeFolder("hashes"), remembered), "utf8").then(parseKnown, () => undefined);
   if (known?.identity === before.text) return { hash: known.hash, size: before.size, checkUnchanged };
   const hash = createHash("sha256");
   const file = new FileChunks(path, signal);
@@ -76,8 +78,8 @@ export async function contentOf(path: string, { signal, onProgress }: CacheOptio
   }
   await checkUnchanged();
   const digest = hash.digest("hex");
-  if (begun - before.changed > SETTLED_MS)
-    await writeWhole(remembered, [Buffer.from(JSON.stringify({ identity: before.text, hash: digest }))]);
+  if (begun - before.changed > SETTLED_MS) // into a folder that may have been removed meanwhile
+    await writeWhole(join(await madeFolder("hashes"), remembered), [Buffer.from(JSON.stringify({ identity: before.text, hash: digest }))]);
   return { hash: digest, size: before.size, checkUnchanged };
 }
 
@@ -100,26 +102,47 @@ export const sha256 = (text: string): string => createHash("sha256").update(text
 
 /**
  * The entry of that name in a part of the cache: opened where there is one, else made. `open` gives undefined for one that is damaged.
- * Of several processes one makes it, and the others wait. Throws what `chunks` throws, and `E_IO` when the disk fills up.
+ * Of several processes one makes it, and the others wait. Where somebody removes the cache meanwhile, it is made again. Throws what
+ * `chunks` throws, and `E_IO` when the disk fills up.
  */
 export async function cacheEntry<T>(
   part: string, name: string, open: (path: string) => Promise<T | undefined>, chunks: () => AsyncIterable<Uint8Array>,
   options: CacheOptions & { readonly onWait?: () => void } = {},
 ): Promise<T> {
-  const folder = await madeFolder(part);
+  for (let tries = 0; tries < TRIES; tries++) {
+    const folder = await madeFolder(part);
+    try {
+      const made = await entryIn(folder, name, open, chunks, options);
+      if (made !== undefined) return made;
+    } catch (error) {
+      if (!isRemoved(error, folder)) throw error;
+    }
+  }
+  throw new LenggenError("E_IO", `${cacheFolder()}: somebody removes it again and again while something is made there; ${OTHER_CACHE}`);
+}
+
+/** One attempt; undefined where what was made is gone at once. */
+async function entryIn<T>(folder: string, name: string, open: (path: string) => Promise<T | undefined>,
+  chunks: () => AsyncIterable<Uint8Array>, { signal, onWait }: CacheOptions & { readonly onWait?: () => void }): Promise<T | undefined> {
   const path = join(folder, name);
   const there = await open(path);
   if (there !== undefined) return there;
-  const lock = await lockWhenFree(folder, `.${name}.lock`, options);
+  const lock = await lockTarget(path, { wait: true, signal, onWait });
   try {
     const made = await open(path); // by who held the lock
     if (made !== undefined) return made;
-    await removeStale(folder);
-    await writeWhole(path, withRoom(folder, chunks()));
-    return (await open(path))!;
+    await sweepTargets(folder);
+    await writeWhole(path, watched(folder, chunks()));
+    return await open(path);
   } finally {
     await lock.release();
   }
+}
+
+/** Whether an error says that a folder of the cache, or what was being written in it, is not there any more. */
+function isRemoved(error: unknown, folder: string): boolean {
+  const { code, path } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException;
+  return code === "ENOENT" && path !== undefined && `${resolve(path)}${sep}`.startsWith(`${resolve(folder)}${sep}`);
 }
 
 async function madeFolder(part: string): Promise<string> {
@@ -128,33 +151,9 @@ async function madeFolder(part: string): Promise<string> {
     await makeFolder(folder);
   } catch (error) {
     if (!(error instanceof LenggenError)) throw error;
-    throw new LenggenError(error.code, `${error.message}; the environment variable LENGGEN_CACHE names another folder`, { cause: error });
+    throw new LenggenError(error.code, `${error.message}; ${OTHER_CACHE}`, { cause: error });
   }
   return folder;
-}
-
-async function lockWhenFree(
-  folder: string, name: string, { signal, onWait }: { readonly signal?: AbortSignal; readonly onWait?: () => void },
-): Promise<FolderLock> {
-  for (let first = true; ; first = false) {
-    try {
-      return await lockFolder(folder, { name, signal });
-    } catch (error) {
-      if (!(error instanceof LenggenError && error.code === "E_LOCKED")) throw error;
-      if (first) onWait?.();
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-      check(!signal?.aborted, "E_INTERRUPTED", () => "the wait for another process was interrupted");
-    }
-  }
-}
-
-async function removeStale(folder: string): Promise<void> {
-  for (const entry of await readdir(folder)) {
-    if (!entry.endsWith(".partial")) continue;
-    const path = join(folder, entry);
-    const found = await stat(path).catch(() => undefined); // somebody else removed it
-    if (found && Date.now() - found.mtimeMs > STALE_MS) await rm(path, { force: true });
-  }
 }
 
 /** Throws `E_IO` when a disk has not so many bytes of room beside what is to be left. */
@@ -169,14 +168,19 @@ export async function checkRoom(folder: string, needed: number): Promise<void> {
 
 const mebibytes = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20).toLocaleString("en-GB")} MiB`;
 
-/** Passes chunks on while the disk has room. */
-async function* withRoom(folder: string, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+/** Passes chunks on while the disk has room and the folder is there: a file that was removed can be written to for hours. */
+async function* watched(folder: string, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
   let unseen = Infinity;
+  let looked = performance.now();
   for await (const chunk of chunks) {
     unseen += chunk.length;
     if (unseen > LOOK) {
       await checkRoom(folder, 0);
       unseen = 0;
+    }
+    if (performance.now() - looked > LOOK_MS) {
+      await stat(folder);
+      looked = performance.now();
     }
     yield chunk;
   }

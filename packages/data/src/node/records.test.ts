@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { cutTokens, wholeOf } from "@lenggen/kernels";
+import { besideName, lockTarget } from "@lenggen/kernels/node";
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { readText, type Text, type TextOptions } from "./text";
 
@@ -236,10 +237,12 @@ describe("the cache", () => {
     vi.stubEnv("LENGGEN_CACHE", join(folder, "cache of old"));
     const texts = join(folder, "cache of old", "texts");
     await mkdir(texts, { recursive: true });
-    for (const name of [".old.partial", ".new.partial"]) await writeFile(join(texts, name), "half");
-    await utimes(join(texts, ".old.partial"), 1, 1);
+    const writing = await lockTarget(join(texts, "new.text"));
+    const partial = (name: string): string => besideName(join(texts, name));
+    for (const path of [partial("old.text"), partial("new.text")]) await writeFile(path, "half");
     await readText(await file("old.jsonl", content));
-    expect((await readdir(texts)).filter((name) => name.endsWith(".partial"))).toEqual([".new.partial"]);
+    expect((await readdir(texts)).filter((name) => name.endsWith(".partial"))).toEqual([expect.stringMatching(/^\.new\.text\./)]);
+    await writing.release();
     vi.stubEnv("LENGGEN_CACHE", join(folder, "old.jsonl", "under a file"));
     await expect(readText(join(folder, "old.jsonl"))).rejects.toThrow(/LENGGEN_CACHE names another folder/);
   });

@@ -155,14 +155,12 @@ function heldTokens(bytes: Uint8Array<ArrayBuffer>, width: number): TokenSource 
   return { length: ids.length, read: (start, into) => into.set(ids.subarray(start, start + into.length)) };
 }
 
-/** Ids that are read from the file as they are asked for; it stays open while somebody may. */
+/** Ids that are read from the file as they are asked for; it stays open while somebody may, also where it is removed. */
 function rangeTokens(path: string, length: number, width: number): TokenSource {
-  let handle: number | undefined;
   const source: TokenSource = {
     length,
     read(start, into) {
       try {
-        handle ??= openFor(source, path);
         const bytes = new Uint8Array(Math.min(PIECE, into.length * width));
         for (let done = 0; done < into.length; ) {
           const wanted = bytes.subarray(0, Math.min(bytes.length, (into.length - done) * width));
@@ -180,6 +178,7 @@ function rangeTokens(path: string, length: number, width: number): TokenSource {
       }
     },
   };
+  const handle = openFor(source, path);
   return source;
 }
 

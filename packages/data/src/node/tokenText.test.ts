@@ -1,3 +1,4 @@
+import { rmSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -76,6 +77,28 @@ describe("a text in tokens", () => {
     await tokenText(textOf("t", [{ name: "a", tokens: bytes(prose), starts: [0, 100] }]), tokenizer);
     expect(await entries()).toHaveLength(3);
     expect((await entries()).every((name) => name.endsWith(".tokens"))).toBe(true);
+  });
+
+  it("is made again where somebody removes the cache meanwhile, and read on where they do so afterwards", async () => {
+    const cache = join(folder, "cache");
+    await rm(cache, { recursive: true, force: true });
+    const text = textOf("t", [{ name: "a", tokens: bytes(`${prose} Removed.`) }]);
+    let times = 0;
+    const { tokens } = await tokenText(text, tokenizer, {
+      onProgress: ({ kind, done, total }) => {
+        if (kind === "work" && done === total && times++ < 2) rmSync(cache, { recursive: true });
+      },
+    });
+    expect(times).toBe(3);
+    expect(await entries()).toHaveLength(1);
+    await rm(cache, { recursive: true });
+    expect([...wholeOf(tokens)]).toEqual([...tokenizer.encode(`${prose} Removed.`)]);
+    const always = tokenText(text, tokenizer, {
+      onProgress: ({ kind, done, total }) => {
+        if (kind === "work" && done === total) rmSync(cache, { recursive: true });
+      },
+    });
+    await expect(always).rejects.toMatchObject({ code: "E_IO", message: expect.stringMatching(/removes it again and again/) as string });
   });
 
   it("stays as it is where bytes are tokens", async () => {

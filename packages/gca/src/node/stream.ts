@@ -5,13 +5,12 @@
  *
  * The last is there when keys and values lived in a store. The folder appears whole or not at all.
  */
-import { randomUUID } from "node:crypto";
 import { mkdir, readFile, rename, rm, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
 import {
   check, dispose, isJsonObject, type LoadedState, loadState, type Parameters, parseJson, quote, saveState, type StreamPlace,
 } from "@lenggen/kernels";
-import { fileError, makeFolder, openFile, syncFolder, writeWhole } from "@lenggen/kernels/node";
+import { besideName, fileError, makeFolder, openFile, syncFolder, writeWhole } from "@lenggen/kernels/node";
 import type { DrtConfig } from "../drt/config";
 import { checkAllHere, chunksIn } from "../drt/memory";
 import type { Drt } from "../drt/model";
@@ -52,7 +51,7 @@ async function write(folder: string, model: Drt, state: DrtState, store: ChunkSt
   else checkAllHere(state.memory);
   check(!(await exists(folder)), "E_EXISTS", () => `${folder}: is there already; save the stream under another name`);
   const parent = dirname(folder);
-  const partial = join(parent, `.${basename(folder)}.${randomUUID()}.partial`);
+  const partial = besideName(folder);
   await makeFolder(parent);
   try {
     await mkdir(partial);

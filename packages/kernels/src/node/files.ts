@@ -134,18 +134,36 @@ function exists(path: string): Promise<boolean> {
   return stat(path).then(() => true, () => false);
 }
 
+/** A name of its own beside a path, for what is to be renamed to it once it is whole. */
+export function besideName(path: string): string {
+  return join(dirname(path), `.${basename(path)}.${randomUUID()}.partial`);
+}
+
+/**
+ * Makes sure that a file or folder can be put at a path whose folder is there: for who would else learn it after hours of work. Throws
+ * `E_MISSING` or `E_IO`.
+ */
+export async function checkWritable(path: string): Promise<void> {
+  const beside = besideName(path);
+  try {
+    await (await open(beside, "wx")).close();
+    await unlink(beside);
+  } catch (error) {
+    throw fileError("written", path, error);
+  }
+}
+
 /**
  * Writes a file whole or not at all: beside the target, to disk, then renamed over it. When anything fails
  * (also the source of the chunks), the target is as before and the temporary file is gone. Throws `E_MISSING`
  * when the folder does not exist, `E_IO` for other failures of the file system, and what `chunks` throws.
  */
 export async function writeWhole(path: string, chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void> {
-  const folder = dirname(path);
-  const beside = join(folder, `.${basename(path)}.${randomUUID()}.partial`);
+  const beside = besideName(path);
   try {
     await writeChunks(beside, chunks);
     await rename(beside, path);
-    await syncFolder(folder);
+    await syncFolder(dirname(path));
   } catch (error) {
     await unlink(beside).catch(() => {}); // it may never have been made
     throw fileError("written", path, error);

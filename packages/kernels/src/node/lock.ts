@@ -20,9 +20,13 @@ import { isAlive, type Owner, parseOwner, thisProcess } from "./owner";
 export interface LockOptions {
   /** Name of the file; `.lock` unless given. */
   readonly name?: string;
-  /** Stops waiting for the beat of a process on another machine. */
+  /** What is locked, for errors; the folder unless given. */
+  readonly what?: string;
+  /** Waits until whoever has it has ended, in the place of an error. */
+  readonly wait?: boolean;
+  /** Stops waiting: for that, or for the beat of a process on another machine. */
   readonly signal?: AbortSignal;
-  /** Called once when there is such a wait, with who holds the folder, in words. */
+  /** Called once when there is a wait, with who holds the folder, in words. */
   readonly onWait?: (holder: string) => void;
   /** Milliseconds from beat to beat, and how long none came from a process that counts as gone; for tests. */
   readonly beat?: number;
@@ -49,6 +53,8 @@ const BEAT_MS = 10_000;
 const EXPIRY_MS = 120_000;
 /** Where the count of beats stands, in bytes: at one place in all locks, so that a late beat harms none that came after. */
 const BEAT_AT = 1024;
+/** Between two looks while another process works. */
+const POLL_MS = 250;
 /** How old what is known of the own lock may be. */
 const KNOWN_MS = 1_000;
 /** Answers of file systems that have no hard links. */
@@ -67,8 +73,13 @@ export async function lockFolder(folder: string, options: LockOptions = {}): Pro
   const path = join(folder, name);
   const id = randomUUID();
   const text = encode({ id, ...(await thisProcess()), since: new Date().toISOString() });
+  let told = false;
+  const onWait = (holder: string): void => {
+    if (!told) options.onWait?.(holder);
+    told = true;
+  };
   try {
-    await acquire(path, text, folder, options);
+    await acquire(path, text, { what: folder, ...options, onWait });
     for (const entry of await readdir(folder)) {
       if (entry !== name && isLockFile(entry, name)) await rm(join(folder, entry), { force: true });
     }
@@ -111,16 +122,22 @@ function held(path: string, folder: string, { id, text, beat }: { id: string; te
 }
 
 /** Takes the lock at that path, which may stand for a lock of the folder or for the right to follow a holder that is gone. */
-async function acquire(path: string, text: string, folder: string, options: LockOptions): Promise<void> {
+async function acquire(path: string, text: string, options: LockOptions): Promise<void> {
   while (!(await put(path, text))) {
     const holder = await look(path);
     if (holder === undefined) continue; // it was released just now
     if (!(await isGone(path, holder, options))) {
-      throw new LenggenError("E_LOCKED",
-        `${folder} is in use: ${words(holder)} works there since ${holder.since}; wait until it has ended, or choose another folder`);
+      const { what, wait, onWait } = options;
+      if (!wait) {
+        throw new LenggenError("E_LOCKED",
+          `${what} is in use: ${words(holder)} works there since ${holder.since}; wait until it has ended, or choose another place`);
+      }
+      onWait?.(words(holder));
+      await pause(POLL_MS, options);
+      continue;
     }
     const right = `${path}.${holder.id}.partial`;
-    await acquire(right, text, folder, options);
+    await acquire(right, text, options);
     try {
       if ((await look(path))?.id !== holder.id) continue; // somebody else has followed, and may be done
       await replace(path, text);
@@ -210,19 +227,24 @@ function words({ owner }: Holder): string {
 }
 
 /** Whether a holder is gone; where only its beats can tell, waits for the next one, or for too long. */
-async function isGone(path: string, holder: Holder, { signal, onWait, expiry = EXPIRY_MS }: LockOptions): Promise<boolean> {
+async function isGone(path: string, holder: Holder, options: LockOptions): Promise<boolean> {
   const alive = holder.owner && (await isAlive(holder.owner));
   if (alive !== undefined) return !alive;
+  const { onWait, expiry = EXPIRY_MS } = options;
   const [from, left] = [performance.now(), expiry - (await silence(path))];
   for (let waited = 0; waited < left; waited = performance.now() - from) {
     const now = await look(path);
     if (now === undefined || now.id !== holder.id) return true; // to be seen anew
     if (now.text !== holder.text) return false;
     if (waited === 0) onWait?.(words(holder));
-    if (signal?.aborted) throw new LenggenError("E_INTERRUPTED", "interrupted");
-    await new Promise((resolve) => setTimeout(resolve, Math.min(500, expiry / 10)));
+    await pause(Math.min(500, expiry / 10), options);
   }
   return true;
+}
+
+async function pause(milliseconds: number, { signal }: LockOptions): Promise<void> {
+  if (signal?.aborted) throw new LenggenError("E_INTERRUPTED", "interrupted");
+  await new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
 /** Milliseconds since the last beat, by the file system's own clock. */

@@ -12,7 +12,7 @@
  */
 import { copyFile, readdir, readFile, rename, rm, stat, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
-import { check, isJsonObject, LenggenError, parseJson } from "@lenggen/kernels";
+import { check, isJsonObject, parseJson } from "@lenggen/kernels";
 import { type FolderLock, lockFolder, makeFolder, writeWhole } from "@lenggen/kernels/node";
 import { type HubReference, isRelative } from "./reference";
 import type { HubSettings } from "./settings";
@@ -37,7 +37,6 @@ const SHA256 = /^[0-9a-f]{64}$/;
 const NO_LINKS: ReadonlySet<string> = new Set(["EPERM", "EACCES", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EINVAL", "UNKNOWN"]);
 const FORMAT = 1;
 const LOCK = "lenggen.lock";
-const LOCK_POLL_MS = 250;
 
 export class RepositoryCache {
   readonly folder: string;
@@ -139,16 +138,7 @@ export class RepositoryCache {
   /** Takes the right to fetch into this repository; waits while another process has it, which may fetch the same. */
   async lock(signal: AbortSignal | undefined, onWait: (who: string) => void): Promise<FolderLock> {
     await makeFolder(this.#locks);
-    for (let told = false; ; told = true) {
-      try {
-        return await lockFolder(this.#locks, { name: LOCK, signal });
-      } catch (error) {
-        if (!(error instanceof LenggenError && error.code === "E_LOCKED")) throw error;
-        if (!told) onWait(error.message);
-      }
-      if (signal?.aborted) throw new LenggenError("E_INTERRUPTED", "interrupted");
-      await new Promise((resolve) => setTimeout(resolve, LOCK_POLL_MS));
-    }
+    return lockFolder(this.#locks, { name: LOCK, wait: true, signal, onWait });
   }
 }
 

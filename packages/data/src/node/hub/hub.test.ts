@@ -186,7 +186,7 @@ describe("a model of the hub", () => {
     const [a, b] = await Promise.all([1, 2].map(() => resolve("hf:some/model", { onNote: (text) => notes.push(text) })));
     expect(a).toEqual(b);
     expect(hub.sent["model.safetensors"]).toBe(WEIGHTS.length);
-    expect(notes.filter((text) => text.startsWith("waiting: "))).toHaveLength(1);
+    expect(notes.filter((text) => text.startsWith("waiting for process "))).toHaveLength(1);
   });
 
   it("is read page by page where the list is long", async () => {

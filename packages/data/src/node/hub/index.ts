@@ -166,7 +166,7 @@ class Resolution {
       throw this.#absent(`the cache lacks ${paths.length === 1 ? "a file" : `${paths.length} files`} of it: ${paths.join(", ")}`);
     }
     const { signal, onNote } = this.request;
-    const lock = await this.#cache.lock(signal, (who) => onNote?.(`waiting: ${who}`));
+    const lock = await this.#cache.lock(signal, (who) => onNote?.(`waiting for ${who}, which fetches files of ${this.#label}`));
     try {
       const missing = await this.#missing(commit, files);
       if (missing.length > 0) await this.#fetchAll(commit, missing);
