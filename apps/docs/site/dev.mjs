@@ -5,6 +5,7 @@ import { createServer } from "vite";
 import { sourceFigures } from "./figures.mjs";
 import { docs, SECTIONS } from "./pages.mjs";
 import { typeOf } from "./serve.mjs";
+import { madePages } from "./reference/index.mjs";
 import { renderAll } from "./site.mjs";
 import { buildTheme, themeStyle } from "./theme.mjs";
 
@@ -14,6 +15,7 @@ const WATCHED = ["index.md", "theme", ...SECTIONS.map(({ folder }) => folder)].m
 /** Gives pages before Vite looks for files; Vite has all else, which is figures and what they import. */
 function pages() {
   let assets;
+  let made;
   const pictures = new Map();
 
   /** What lies at an address, or undefined. */
@@ -21,7 +23,7 @@ function pages() {
     if (path === assets.style) return themeStyle();
     if (path.startsWith("assets/") && path !== assets.index) return readFileSync(pictures.get(path) ?? join(cache, path));
     if (path !== assets.index && extname(path) !== ".html") return undefined;
-    const site = await renderAll({ figures: sourceFigures(), assets });
+    const site = await renderAll({ figures: sourceFigures(), assets, made });
     for (const [name, file] of site.pictures) pictures.set(`assets/${name}`, file);
     for (const problem of site.problems) server.config.logger.warn(`docs: ${problem}`);
     if (path === assets.index) return site.index;
@@ -33,6 +35,7 @@ function pages() {
     name: "docs-pages",
     async configureServer(server) {
       assets = await buildTheme(cache);
+      made = madePages();
       server.watcher.add(WATCHED);
       server.watcher.on("all", async (_, file) => {
         if (!/\.(md|svg|css)$/.test(file) && !file.includes("/theme/")) return;

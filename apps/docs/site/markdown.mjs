@@ -27,6 +27,16 @@ function coloured(code, language) {
     });
 }
 
+/** Names in coloured code that have a page lead there. */
+function linked(html, page) {
+  if (html === undefined || page.codeLink === undefined) return html;
+  return html.replaceAll(/>([^<]+)</g, (_, text) => `>${text.replaceAll(/(?<![\w.&#"])[A-Z]\w+(?![\w"])/g, (name) => {
+    const target = page.codeLink(name);
+    if (target === undefined) return name;
+    return `<a href="${target.path === page.path ? "" : hrefFrom(page.path, target.path)}#${target.anchor}">${name}</a>`;
+  })}<`);
+}
+
 /** Rules for the colours of code that a page has. */
 export function colourRules(html) {
   return [...colours].filter(([, number]) => html.includes(`class="k${number}"`))
@@ -55,7 +65,7 @@ function makeParser(env) {
   md.renderer.rules.live_figure_end = () => "</figcaption></figure>\n";
   md.renderer.rules.fence = (tokens, i) => {
     const language = tokens[i].info.trim().split(/\s/)[0];
-    const code = coloured(tokens[i].content, language) ?? `<code>${escapeHtml(tokens[i].content.trimEnd())}</code>`;
+    const code = linked(coloured(tokens[i].content, language), env.page) ?? `<code>${escapeHtml(tokens[i].content.trimEnd())}</code>`;
     return `<div class="code"${language ? ` data-language="${language}"` : ""}><pre class="scrolls">${code}</pre></div>\n`;
   };
   md.renderer.rules.table_open = () => '<div class="table scrolls"><table>\n';
@@ -93,6 +103,15 @@ function liveFigure(state, startLine, endLine, silent) {
   return true;
 }
 
+/** The anchor that a heading says it has, `## Tensor {#Tensor}`; that is taken out of it. */
+function ownAnchor(inline) {
+  const last = inline.children.at(-1);
+  const match = last?.type === "text" ? /\s*\{#([\w-]+)\}$/.exec(last.content) : null;
+  if (match === null) return undefined;
+  last.content = last.content.slice(0, match.index);
+  return match[1];
+}
+
 /** Gives headings their anchors, links and pictures their addresses, and collects what search and the table of contents need. */
 function page({ tokens }, env) {
   const taken = new Set(["content"]);
@@ -100,14 +119,15 @@ function page({ tokens }, env) {
   env.sections.push(section);
   for (const [i, token] of tokens.entries()) {
     if (token.type === "heading_open") {
+      const own = ownAnchor(tokens[i + 1]);
       const title = textOf(tokens[i + 1]);
-      const id = slug(title, taken);
+      const id = own ?? slug(title, taken);
       token.attrSet("id", id);
       env.headings.push({ level: Number(token.tag[1]), id, title });
       section = { id, title, text: [] };
       env.sections.push(section);
     } else if (token.type === "inline" && tokens[i - 1].type !== "heading_open") section.text.push(textOf(token));
-    else if (token.type === "fence") section.text.push(token.content);
+    else if (token.type === "fence" && env.page.codeLink === undefined) section.text.push(token.content);
     else if (token.type === "html_block") token.content = token.content.replaceAll(/<!--[\s\S]*?-->\n?/g, "");
     if (token.type === "inline") inlineOf(token, env);
     if (token.type === "math_block" || token.children?.some(({ type }) => type === "math_inline")) env.math = true;

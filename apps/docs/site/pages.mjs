@@ -34,6 +34,10 @@ function frontMatterOf(text, file) {
   return { fields, body: match ? text.slice(match[0].length) : text };
 }
 
+/** The text of a page with its front matter. */
+export const pageText = (fields, body) =>
+  `---\n${Object.entries(fields).map(([key, value]) => `${key}: ${value}\n`).join("")}---\n${body}`;
+
 /** The text without its first heading, and that heading. */
 function splitTitle(text) {
   const match = /^\s*(?:<!--[^>]*-->\s*)*# +(.+)\n/.exec(text);
@@ -72,10 +76,25 @@ export function markdownFiles() {
 /** All pages in their order; `made` are those that other modules make: [{ path, text, base }]. */
 export function allPages(made = []) {
   const pages = markdownFiles().map((file) => pageOf(relative(docs, file).replaceAll("\\", "/").replace(/\.md$/, ".html"), file));
-  for (const { path, text } of made) pages.push(pageOf(path, join(docs, path.replace(/\.html$/, ".md")), text));
+  for (const { path, text, codeLink } of made) {
+    pages.push({ ...pageOf(path, join(docs, path.replace(/\.html$/, ".md")), text), codeLink });
+  }
   const rank = (page) => SECTIONS.findIndex(({ folder }) => folder === page.section);
-  const isIndex = (page) => /(^|\/)index\.html$/.test(page.path);
-  return pages.sort((a, b) => rank(a) - rank(b) || isIndex(b) - isIndex(a) || a.order - b.order || a.nav.localeCompare(b.nav, "en"));
+  return pages.sort((a, b) => rank(a) - rank(b) || inSection(a, b, pages));
+}
+
+const folderOf = (path) => path.slice(0, path.lastIndexOf("/") + 1);
+const isIndex = ({ path }) => /(^|\/)index\.html$/.test(path);
+
+/** Folders stand where their index stands, and hold their pages behind it. */
+function inSection(a, b, pages) {
+  const indexOf = ({ path: inside }) => pages.find(({ path }) => path === `${folderOf(inside)}index.html`);
+  const standIn = (page) => (page.path.split("/").length > 2 ? indexOf(page) : page);
+  const [x, y] = [standIn(a), standIn(b)];
+  const compare = (p, q) => p.order - q.order || p.nav.localeCompare(q.nav, "en");
+  const isFirst = (page) => isIndex(page) && page.path.split("/").length === 2;
+  if (x !== y) return isFirst(y) - isFirst(x) || compare(x, y);
+  return isIndex(b) - isIndex(a) || compare(a, b);
 }
 
 /** How a page's links reach the site's own folder: "" or "../". */

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { checkLinks } from "./links.mjs";
 import { render } from "./markdown.mjs";
 import { allPages } from "./pages.mjs";
+import { CHECKED } from "./reference/index.mjs";
 import { searchIndex } from "./search.mjs";
 import { document } from "./template.mjs";
 
@@ -16,18 +17,21 @@ function pageFinder(pages) {
 }
 
 /**
- * { documents: [{ page, html }], pictures, index, problems }. `figures` are addresses of modules by name, `assets` those of the theme;
- * `head` is put into every document.
+ * { documents: [{ page, html }], pictures, index, problems }. `figures` are addresses of modules by name, `assets` those of the theme,
+ * `made` the pages that are made of the sources.
  */
-export async function renderAll({ figures, assets, head, only }) {
-  const problems = [];
+export async function renderAll({ figures, assets, made = { pages: [], problems: [] } }) {
+  const problems = [...made.problems];
   const pictures = new Map();
-  const pages = allPages();
+  const pages = allPages(made.pages).map((page) => {
+    const checked = CHECKED[page.path]?.(page.text);
+    problems.push(...(checked?.problems ?? []));
+    return checked ? { ...page, text: checked.text } : page;
+  });
   const context = { figures, pictures, pageOfFile: pageFinder(pages), problem: (text) => problems.push(text) };
-  const wanted = only === undefined ? pages : pages.filter(({ path }) => path === only);
-  const rendered = wanted.map((page) => ({ page, rendered: render(page, context) }));
-  const documents = rendered.map(({ page, rendered }) => ({ page, html: document({ page, pages, rendered, assets, head }) }));
-  if (only === undefined) problems.push(...checkLinks(documents));
+  const rendered = pages.map((page) => ({ page, rendered: render(page, context) }));
+  const documents = rendered.map(({ page, rendered }) => ({ page, html: document({ page, pages, rendered, assets }) }));
+  problems.push(...checkLinks(documents));
   const index = searchIndex(rendered.map(({ page, rendered: { sections } }) => ({ page, sections })));
   return { documents, pictures, index, problems };
 }

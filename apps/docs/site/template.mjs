@@ -17,11 +17,20 @@ const ICONS = {
 const EARLY = 'document.documentElement.classList.add("js");try{const t=localStorage.getItem("lenggen-theme");'
   + "if(t)document.documentElement.dataset.theme=t}catch{}";
 
+/** A page that lies deeper than its section, such as reference/kernels/ops.html, is shown where one of its folder is read. */
+function isShown({ path }, page) {
+  const folders = path.split("/").slice(0, -1);
+  if (folders.length <= 1 || folders.length === 2 && path.endsWith("/index.html")) return true;
+  return page.path.startsWith(`${folders.join("/")}/`);
+}
+
 function navigation(page, pages) {
-  const item = (other) => `<li><a href="${hrefFrom(page.path, other.path)}"${other === page ? ' aria-current="page"' : ""}>`
+  const isDeep = ({ path }) => path.split("/").length > 2 && !path.endsWith("/index.html");
+  const item = (other) => `<li${isDeep(other) ? ' class="deep"' : ""}>`
+    + `<a href="${hrefFrom(page.path, other.path)}"${other === page ? ' aria-current="page"' : ""}>`
     + `${escapeHtml(other.nav)}</a></li>`;
   return SECTIONS.map(({ folder, title }) => {
-    const inside = pages.filter(({ section }) => section === folder);
+    const inside = pages.filter((other) => other.section === folder && isShown(other, page));
     if (inside.length === 0) return "";
     const open = page.section === folder || page.section === undefined && folder === "start";
     return `<details${open ? " open" : ""}><summary>${title}</summary><ul>${inside.map(item).join("")}</ul></details>`;
@@ -43,8 +52,8 @@ function neighbours(page, pages) {
     + `${link(pages[at - 1], "Before", "prev")}${link(pages[at + 1], "Next", "next")}</nav>`;
 }
 
-/** The whole document. `assets`: { style, script, search, index } by their names; `head` is put last into the head. */
-export function document({ page, pages, rendered, assets, head = "" }) {
+/** The whole document. `assets`: { style, script, search, index } by their names. */
+export function document({ page, pages, rendered, assets }) {
   const up = upFrom(page.path);
   const title = page.section === undefined ? "lenggen: sequence models that hold beyond their training length" : `${page.title} – lenggen`;
   const rules = colourRules(rendered.html);
@@ -61,7 +70,7 @@ ${page.description && `<meta name="description" content="${escapeHtml(page.descr
 <link rel="stylesheet" href="${up}${assets.style}">
 ${rendered.math ? `<link rel="stylesheet" href="${up}${assets.math}">\n` : ""}${rules && `<style>${rules}</style>\n`}<script defer \
 src="${up}${assets.script}" data-search="${up}${assets.search}" data-index="${up}${assets.index}" data-up="${up}"></script>
-${head}</head>
+</head>
 <body${page.section === undefined ? ' class="home"' : ""}>
 <a class="skip" href="#content">Skip to the text</a>
 <header class="top">

@@ -1,6 +1,7 @@
 /** The documents of a text: whole files, or records in files, found as they are asked for, since there may be millions. */
 import { joinTokens, lastAtMost, partOf, type Tokens, type TokenSource } from "@lenggen/kernels";
 
+/** One document of a text: its bytes, which may be read as they are asked for, and a name to tell of it. */
 export interface TextDocument {
   readonly name: string;
   readonly tokens: Tokens | TokenSource;

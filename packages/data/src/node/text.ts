@@ -15,6 +15,7 @@ import { jsonLines } from "./jsonLines";
 import { type FileKind, isPlain, kindInFolder, kindOfFile, KINDS } from "./kinds";
 import { DEFAULT_FIELD, unpacked } from "./unpacked";
 
+/** A text of one or more documents, held in memory or read from its files. */
 export interface Text {
   /** As it was asked for, with the field of its records where one was named. */
   readonly source: string;

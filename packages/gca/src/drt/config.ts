@@ -71,6 +71,7 @@ export function parseDrtConfig(json: unknown, options: ConfigOptions = {}): DrtC
   };
 }
 
+/** The `config.json` of a DRT, which {@link parseDrtConfig} reads back to the same. */
 export function drtJson(c: DrtConfig): DrtJson {
   return {
     model_type: "drt",

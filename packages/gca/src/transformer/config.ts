@@ -33,6 +33,7 @@ export function parseTransformerConfig(json: unknown, options: ConfigOptions = {
   };
 }
 
+/** The `config.json` of a baseline, which {@link parseTransformerConfig} reads back to the same. */
 export function transformerJson(c: TransformerConfig): TransformerJson {
   return {
     model_type: "transformer",

@@ -1,10 +1,13 @@
-/** The feed-forward part of two matrices with squared ReLU between them (So et al. 2021, "Primer"):   out = W_out relu(W_in u)² */
 import { relu, square } from "../ops/elementwise";
 import { linear } from "../ops/matmul";
 import type { Block } from "./block";
 import { matrix, type Names, type ParameterSpec } from "./parameters";
 import type { SwiGluOptions } from "./swiGlu";
 
+/**
+ * The feed-forward part of two matrices with squared ReLU between them (So et al. 2021, "Primer"), out = W_out relu(W_in u)²:
+ * [B,T,width] to the same, differentiable. `names` are those of the two matrices in checkpoints.
+ */
 export function squaredRelu(
   names: { in: Names; out: Names }, { width, intermediateSize, init }: SwiGluOptions,
 ): Block<{ in: ParameterSpec; out: ParameterSpec }, {}> {

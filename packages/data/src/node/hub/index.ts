@@ -16,6 +16,7 @@ import { type HubSettings, hubSettings } from "./settings";
 export { hubReferenceOf, isHubReference } from "./reference";
 export type { HubKind } from "./choose";
 
+/** What {@link resolveHub} is to find or fetch, and whom it tells. */
 export interface HubRequest {
   /** What the files are for, which decides which of them are fetched. */
   readonly kind: HubKind;
@@ -33,6 +34,7 @@ export interface HubRequest {
   readonly pauses?: readonly number[];
 }
 
+/** What {@link resolveHub} is about to fetch. */
 export interface HubPlan {
   /** With the commit. */
   readonly reference: string;
@@ -43,6 +45,7 @@ export interface HubPlan {
   readonly cache: string;
 }
 
+/** What {@link resolveHub} has found or fetched. */
 export interface HubFiles {
   /** What to open: the folder of a checkpoint or tokenizer, or the one file that was named or chosen. */
   readonly path: string;
