@@ -40,7 +40,7 @@ const node: TestProjectConfiguration = {
   resolve: { alias: ROOMS },
   test: {
     name: "node",
-    include: ["packages/*/{src,test,fuzz}/**/*.test.ts", "scripts/*.test.mjs"],
+    include: ["packages/*/{src,test,fuzz}/**/*.test.ts", "scripts/*.test.mjs", "apps/docs/figures/**/*.test.ts"],
     exclude: ["**/*.browser.test.ts"],
     setupFiles: ["scripts/calm-polling.mjs"],
     testTimeout: 60_000,

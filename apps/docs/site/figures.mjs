@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { build } from "vite";
+import { prepareFigures } from "../figures/prepare.mjs";
 import { docs, upFrom } from "./pages.mjs";
 
 const folder = join(docs, "figures");
@@ -29,6 +30,7 @@ export function figureHtml(name, { page, figures, problem }) {
 export async function buildFigures(out) {
   const names = figureNames();
   if (names.length === 0) return {};
+  await prepareFigures();
   const { output } = await build({
     configFile: false,
     root: docs,

@@ -1,6 +1,6 @@
 /** What a newcomer can set, and what becomes of it: the model, and the trainer's options for one phase. */
 import { GLA_PRESETS, MAMBA2_PRESETS, RWKV6_PRESETS } from "@lenggen/recurrent";
-import type { AdamWOptimizerOptions, JsonRecord, ScheduleOptions } from "@lenggen/interventions";
+import type { AdamWOptimizerOptions, InterventionName, JsonRecord, ScheduleOptions } from "@lenggen/interventions";
 
 /** Families to choose from, with what tells each from the others; all have kernels of their own on GPUs. */
 export const FAMILY_WORDS = {
@@ -36,8 +36,8 @@ export const MODELS = {
 
 export type ModelName = keyof typeof MODELS;
 
-/** How a phase starts its sequences. */
-export type Method = "zero" | "state-passing";
+/** How a phase of this page starts its sequences; the docs' figures know all interventions. */
+export type Method = Extract<InterventionName, "zero" | "state-passing">;
 
 /** All settings of a project. */
 export interface Plan {
@@ -131,7 +131,7 @@ export interface PhaseOptions {
 /** Measurements of the loss by position in a phase. */
 const MEASUREMENTS = 10;
 
-export function phaseOptions(plan: Plan, method: Method, first: boolean): PhaseOptions {
+export function phaseOptions(plan: Plan, method: InterventionName, first: boolean): PhaseOptions {
   const steps = first ? plan.steps : plan.laterSteps;
   return {
     steps,
@@ -145,7 +145,13 @@ export function phaseOptions(plan: Plan, method: Method, first: boolean): PhaseO
       finalShare: 0.1,
     },
     optimizer: { weightDecay: 0.1 },
-    methodOptions: method === "state-passing" ? { resetProbability: plan.resetProbability } : {},
+    methodOptions: methodOptions(plan, method),
     measureEvery: Math.max(1, Math.ceil(steps / MEASUREMENTS)),
   };
+}
+
+/** As in "unexplored states": passed states are to grow old, and noise is as wide as the states are. */
+function methodOptions({ resetProbability }: Plan, method: InterventionName): JsonRecord {
+  if (method === "state-passing" || method === "tbtt") return { resetProbability };
+  return method === "random-noise" ? { std: 0.1 } : {};
 }

@@ -44,10 +44,14 @@ export function textFiles(name: string): { trainName: string; heldOutName: strin
   return { trainName: `${stem}.train.txt`, heldOutName: `${stem}.held-out.txt` };
 }
 
-/** The sequences to measure on, evenly spaced, and the lengths to report: from the training length by fours as far as the text goes. */
-export function measuredLengths(heldOut: Uint8Array, context: number): { lengths: number[]; sequences: Uint8Array[] } {
+/**
+ * The sequences to measure on, evenly spaced, and the lengths to report: from the training length by fours to `reach`, or as far as the
+ * text goes.
+ */
+export function measuredLengths(heldOut: Uint8Array, context: number,
+  reach = REACH * context): { lengths: number[]; sequences: Uint8Array[] } {
   let longest = context;
-  while (longest < REACH * context && 2 * (longest * 2 + 1) <= heldOut.length) longest *= 2;
+  while (longest < reach && 2 * (longest * 2 + 1) <= heldOut.length) longest *= 2;
   const lengths = [context];
   while (lengths.at(-1)! * 4 <= longest) lengths.push(lengths.at(-1)! * 4);
   if (lengths.at(-1)! < longest) lengths.push(longest);
