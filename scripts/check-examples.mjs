@@ -1,15 +1,16 @@
 /**
  * Runs the examples of every package's README and of every page of the docs site as a reader would: in an empty project, with the
- * packages installed from their tarballs. Arguments are Markdown files, to run those alone. Needs built packages.
+ * packages installed from their tarballs. Arguments are Markdown files and folders of them, to run those alone. Needs built packages.
  */
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, relative, resolve } from "node:path";
+import { join, relative, resolve, sep } from "node:path";
 import { markdownFiles } from "../apps/docs/site/pages.mjs";
 import { Examples } from "./examples.mjs";
 import { packAll, packPlatform, root } from "./pack.mjs";
 
-const only = process.argv.slice(2).map((file) => resolve(file));
+const only = process.argv.slice(2).map((place) => resolve(place));
+const isWanted = (file) => only.length === 0 || only.some((place) => file === place || file.startsWith(place + sep));
 const rooms = packAll();
 const platform = packPlatform();
 if (!platform) console.log("examples: the cpu device is not built, so the examples run on reference");
@@ -24,7 +25,7 @@ function readmes() {
   for (const { name, folder } of rooms) {
     const readme = join(folder, "README.md");
     const title = relative(root, readme);
-    if (only.length > 0 && !only.includes(readme)) continue;
+    if (!isWanted(readme)) continue;
     const ran = existsSync(readme) ? examples.file(readme, title, name) : 0;
     if (ran === 0) examples.verdict(title, "it has no example that runs");
   }
@@ -33,7 +34,7 @@ function readmes() {
 function pages() {
   for (const file of markdownFiles()) {
     const title = relative(root, file);
-    if (only.length === 0 || only.includes(file)) examples.file(file, title, title.replace(/\.md$/, ""));
+    if (isWanted(file)) examples.file(file, title, title.replace(/\.md$/, ""));
   }
 }
 

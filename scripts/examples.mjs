@@ -24,14 +24,16 @@ export class Examples {
   passed = 0;
   failed = 0;
 
-  constructor(project) {
+  /** `label` begins each line that is printed. */
+  constructor(project, label = "examples") {
     this.project = project;
+    this.label = label;
   }
 
   verdict(name, problem, ms) {
     if (problem) this.failed++;
     else this.passed++;
-    console.log(`examples: ${name}: ${problem ? `FAILED\n${problem}` : `ok (${(ms / 1000).toFixed(1)} s)`}`);
+    console.log(`${this.label}: ${name}: ${problem ? `FAILED\n${problem}` : `ok (${(ms / 1000).toFixed(1)} s)`}`);
   }
 
   program(name, command, args, cwd = this.project) {
@@ -64,7 +66,7 @@ export class Examples {
     let ran = 0;
     for (const { language, code, line, skip } of blocksOf(readFileSync(markdown, "utf8"))) {
       const name = `${title}:${line}`;
-      if (skip) console.log(`examples: ${name}: not run: ${skip}`);
+      if (skip) console.log(`${this.label}: ${name}: not run: ${skip}`);
       else if (["ts", "js", "sh"].includes(language)) {
         this[language](name, code, cwd);
         ran++;
