@@ -6,6 +6,7 @@ import { cpSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { buildFigures } from "./figures.mjs";
 import { madePages } from "./reference/index.mjs";
+import { buildReports } from "./reports.mjs";
 import { renderAll } from "./site.mjs";
 import { buildTheme } from "./theme.mjs";
 import { docs } from "./pages.mjs";
@@ -18,6 +19,7 @@ mkdirSync(join(out, "assets"), { recursive: true });
 const figures = await buildFigures(out);
 const assets = await buildTheme(out);
 const { documents, pictures, index, problems } = await renderAll({ figures, assets, made: madePages() });
+await buildReports(out);
 writeFileSync(join(out, assets.index), index);
 for (const [name, file] of pictures) cpSync(file, join(out, "assets", name));
 for (const { page, html } of documents) {

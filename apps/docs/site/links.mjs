@@ -3,9 +3,10 @@ import { posix } from "node:path";
 
 const DECODED = { "&amp;": "&", "&#38;": "&" };
 
-/** Problems in `documents`: [{ page, html }]. */
-export function checkLinks(documents) {
+/** Problems in `documents`: [{ page, html }]; `others` are paths of what may be linked to beside them. */
+export function checkLinks(documents, others) {
   const ids = new Map(documents.map(({ page, html }) => [page.path, [...html.matchAll(/ id="([^"]+)"/g)].map((match) => match[1])]));
+  for (const path of others) ids.set(path, []);
   const problems = [];
   for (const { page, html } of documents) {
     for (const [, raw] of html.matchAll(/<a\b[^>]*? href="([^"]*)"/g)) {

@@ -18,8 +18,8 @@ import { type Interrupts, watchInterrupts } from "./interrupt";
 import { inOptions } from "./optionNames";
 import { Output } from "./output";
 import { wholeNumber } from "./parse";
-import { EXIT, exitCodeOf, UsageError } from "./usage";
-import { version } from "./package";
+import { EXIT, exitCodeOf, pageOfError, UsageError } from "./usage";
+import { site, version } from "./package";
 
 const COMMANDS: readonly CommandSpec[] = [doctor, train, postTrain, evaluate, generateText, convert, bench, reproduce];
 
@@ -89,9 +89,10 @@ function report(error: unknown, argv: readonly string[], json: boolean): number 
   const exitCode = exitCodeOf(known);
   const code = known instanceof LenggenError ? known.code : "E_INTERNAL";
   const message = inOptions((known instanceof Error ? known.message : inspect(known)).replaceAll(/\s*\n\s*/g, " "), options);
-  process.stderr.write(`lenggen: ${message} [${code}]\n`);
+  const page = pageOfError(code, site);
+  process.stderr.write(`lenggen: ${message} [${code}]${page === undefined ? "" : ` ${page}`}\n`);
   if (process.env.LENGGEN_DEBUG && known instanceof Error) process.stderr.write(`${known.stack}\n`);
-  if (json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
+  if (json) process.stdout.write(`${JSON.stringify({ error: { code, message, page } })}\n`);
   return exitCode;
 }
 

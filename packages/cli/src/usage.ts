@@ -10,6 +10,11 @@ export class UsageError extends LenggenError {
 /** The exit codes of every command. */
 export const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 
+/** The page about an error code on the docs site that is served at `site`; undefined where there is none. */
+export function pageOfError(code: string, site: string | undefined): string | undefined {
+  return site && `${site.replace(/\/*$/, "/")}reference/errors.html#${code.toLowerCase()}`;
+}
+
 /** What stands in the command line and can't be meant, also where only the model or the text shows that. */
 const USAGE: ReadonlySet<ErrorCode> = new Set(["E_ARGUMENT", "E_DEVICE_UNKNOWN", "E_UNKNOWN_NAME"]);
 

@@ -38,7 +38,7 @@ export const METHOD_STYLES: Readonly<Record<Styled, MethodStyle>> = {
     terminal: { code: 250, letter: "b" } },
   control: {
     label: "control", meaning: "The base, trained on for the same extra steps, still from zero states.",
-    light: "#8c8c8c", dark: "#9a9a9a", dash: "5 3", terminal: { code: 244, letter: "c" },
+    light: "#707070", dark: "#9a9a9a", dash: "5 3", terminal: { code: 244, letter: "c" },
   },
   "random-noise": {
     label: "random noise", meaning: "Starts from independent Gaussian noise of one standard deviation.",
@@ -46,7 +46,7 @@ export const METHOD_STYLES: Readonly<Record<Styled, MethodStyle>> = {
   },
   "fitted-noise": {
     label: "fitted noise", meaning: "Starts from Gaussian noise with the mean and spread of final states, per layer and head.",
-    light: "#b8568f", dark: "#f0a3cf", dash: "8 3 2 3", terminal: { code: 176, letter: "f" },
+    light: "#a8467f", dark: "#f0a3cf", dash: "8 3 2 3", terminal: { code: 176, letter: "f" },
   },
   "state-passing": {
     label: "state passing", meaning: "Starts from the final state of an earlier, unrelated sequence.",
@@ -70,7 +70,7 @@ export const METHOD_STYLES: Readonly<Record<Styled, MethodStyle>> = {
   },
   "full-attention": {
     label: "full attention", meaning: "Every token sees every token before it, with rotary positions; at the lengths that it can reach.",
-    light: "#b8568f", dark: "#f0a3cf", dash: "8 3 2 3", terminal: { code: 176, letter: "f" },
+    light: "#a8467f", dark: "#f0a3cf", dash: "8 3 2 3", terminal: { code: 176, letter: "f" },
   },
 };
 

@@ -19,6 +19,7 @@ describe("lineChart", () => {
   test("is a standalone SVG with a description, the fixed colours and no outside resource", () => {
     const svg = lineChart(chart, { width: 760 });
     expect(svg).toMatch(/^<svg [^>]*xmlns="http:\/\/www\.w3\.org\/2000\/svg"/);
+    expect(svg.match(/aria-label/g)).toHaveLength(1); // no names of parts: it is one picture
     expect(svg).toContain('aria-label="A &#60;test&#62; &#38; more."');
     expect(svg).toContain("var(--lg-tbtt, #00805c)");
     expect(svg).toContain("prefers-color-scheme:dark");

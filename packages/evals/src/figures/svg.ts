@@ -70,7 +70,8 @@ export function serialize({ svg }: Drawn, id: string, description: string): stri
   const text = svg.outerHTML.replace(/plot-clip-\d+/g, (name: string) => {
     if (!names.has(name)) names.set(name, `${id}-clip-${++count}`);
     return names.get(name)!;
-  });
+    // To readers of screens it is one picture; Plot's names for the parts ("rule", "area") stand where none may.
+  }).replaceAll(/ aria-(?:label="(?!description-of)[^"]*"|description="[^"]*")/g, "");
   // linkedom writes attributes as HTML does; an SVG on its own is XML, where & and < must be escaped.
   const escaped = description.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
   return text.replace(/<style>[\s\S]*?<\/style>/, `<style>${STYLE}</style>`).replace(DESCRIPTION, () => escaped);

@@ -50,7 +50,8 @@ export function table<Row>(rows: readonly Row[], columns: readonly Column<Row>[]
     `<${tag}${column.numeric ? ' class="n"' : ""}>${escape(text)}</${tag}>`;
   const head = columns.map((column) => cell("th", column, column.title)).join("");
   const body = rows.map((row) => `<tr>${columns.map((column) => cell("td", column, column.value(row))).join("")}</tr>`).join("");
-  return `<div class="table"><table>${caption ? `<caption>${escape(caption)}</caption>` : ""}`
+  // Where it is wider than a phone, it is scrolled, by keys too.
+  return `<div class="table" tabindex="0"><table>${caption ? `<caption>${escape(caption)}</caption>` : ""}`
     + `<thead><tr>${head}</tr></thead><tbody>${body}</tbody></table></div>`;
 }
 
