@@ -2,7 +2,7 @@
  * Runs the examples of every package's README and of every page of the docs site as a reader would: in an empty project, with the
  * packages installed from their tarballs. Arguments are Markdown files and folders of them, to run those alone. Needs built packages.
  */
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative, resolve, sep } from "node:path";
 import { markdownFiles } from "../apps/docs/site/pages.mjs";
@@ -20,6 +20,8 @@ writeFileSync(join(project, "package.json"), `${JSON.stringify({ name: "empty-pr
 const examples = new Examples(project);
 examples.program("npm install of the tarballs in an empty project", "npm",
   ["install", "--prefer-offline", "--no-audit", "--no-fund", ...tarballs]);
+// The corpora, which readers of the site install beside the command.
+if (examples.failed === 0) symlinkSync(join(root, "node_modules/@stdlib"), join(project, "node_modules/@stdlib"), "junction");
 
 function readmes() {
   for (const { name, folder } of rooms) {
