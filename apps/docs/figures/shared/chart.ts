@@ -74,6 +74,10 @@ const LOOKS: Readonly<Record<string, string>> = {
   "dot": "stroke-width:7;stroke-linecap:round",
   "faint": "stroke-width:1;stroke-opacity:.6",
   "reference": `stroke:${SOFT};stroke-width:1.6;stroke-dasharray:1.5 4`,
+  "strong": "fill:var(--lg-ink, #1c1c1c);font-weight:600",
+  "score": "fill:var(--lg-state-passing, #0067a8)",
+  "pick": "fill:none;stroke:var(--lg-ink, #1c1c1c);stroke-width:1.2",
+  "chosen": "fill:none;stroke:var(--lg-random-noise, #c44e00);stroke-width:2",
   // Told apart with all common colour vision, and without colour.
   ...Object.fromEntries(Object.entries(METHOD_STYLES).map(([name, { light, dash }]) =>
     [name, `stroke:var(--lg-${name}, ${light})${dash ? `;stroke-dasharray:${dash}` : ""}`])),
@@ -119,7 +123,7 @@ export function stillMarkup(chart: Chart): string {
 }
 
 /** An SVG that is whole in itself: each part has its looks as an attribute. */
-function stillOf(width: number, height: number, description: string, markup: string): string {
+export function stillOf(width: number, height: number, description: string, markup: string): string {
   const looking = markup.replaceAll(/ class="([^"]*)"/g, (_, classes: string) => {
     const looks = classes.split(" ").flatMap((name) => LOOKS[name] ?? []).join(";");
     return looks === "" ? "" : ` style="${looks}"`;
@@ -129,6 +133,6 @@ function stillOf(width: number, height: number, description: string, markup: str
 }
 
 /** For text and attributes of markup. */
-function escape(text: string): string {
+export function escape(text: string): string {
   return text.replaceAll(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 }
