@@ -67,6 +67,31 @@ describe("a configuration that makes no model", () => {
   });
 });
 
+describe("an error about a checkpoint", () => {
+  const config = { d_model: 16, n_layer: 1, vocab_size: 256, ssm_cfg: { layer: "Mamba2", d_state: 8, headdim: 8 } };
+  /** What loading a checkpoint says whose weights are none of its model's: its name is one that the message may hold anyway. */
+  async function said(name: string, file: string): Promise<string> {
+    await mkdir(join(folder, "odd", name), { recursive: true });
+    await writeFile(join(folder, "odd", name, "config.json"), JSON.stringify(config));
+    await writeFile(join(folder, "odd", name, "model.safetensors"), file);
+    const before = process.cwd();
+    process.chdir(join(folder, "odd"));
+    const device = await open("reference");
+    try {
+      return await loadCheckpoint(name, device).then(() => "", (error: Error) => error.message);
+    } finally {
+      device.close();
+      process.chdir(before);
+    }
+  }
+
+  it.each(["weights", "o", "tensor", "config"])("names it, also where it is called %s", async (name) => {
+    const none = "\u0002\0\0\0\0\0\0\0{}";
+    expect(await said(name, none)).toMatch(new RegExp(`^checkpoint ${name}: weights: `));
+    expect(await said(name, "cut")).toMatch(new RegExp(`^${name}/model\\.safetensors: `));
+  });
+});
+
 describe("a checkpoint", () => {
   it("is the folder, the run directory or the file of weights itself", async () => {
     const { run, checkpoint } = await runWith("named");

@@ -1,8 +1,8 @@
 /** Checkpoints on disk: where they are, what they hold, and what the run that they belong to recorded. */
 import { readdir, realpath, stat } from "node:fs/promises";
-import { basename, dirname, extname, join } from "node:path";
+import { basename, dirname, extname, join, sep } from "node:path";
 import {
-  check, type Device, isJsonObject, type JsonObject, LenggenError, type LoadedCheckpoint, type SequenceModel, type Weights,
+  check, type Device, isJsonObject, type JsonObject, LenggenError, type LoadedCheckpoint, type MakeOptions, type SequenceModel,
 } from "@lenggen/kernels";
 import { CHECKPOINT_FILES, openWeightsIn } from "@lenggen/kernels/node";
 import { isHubReference } from "@lenggen/data/node";
@@ -26,6 +26,8 @@ export async function findCheckpoint(path: string, context?: HubContext): Promis
   if (context && isHubReference(path)) return (await fromHub(path, "checkpoint", context)).path;
   const found = await stat(path).catch(() => undefined);
   check(found, "E_MISSING", () => `checkpoint ${path}: there is no such folder or file`);
+  check(extname(path) !== ".gguf" || found.isDirectory(), "E_FORMAT", () =>
+    `checkpoint ${path}: is a file of llama.cpp, which lenggen convert writes and nothing here reads; give what it was made from`);
   if (!found.isDirectory()) return basename(path) === (await firstWeights(dirname(path))) ? dirname(path) : path;
   if ((await firstWeights(path)) !== undefined) return path;
   const checkpoints = join(path, "checkpoints");
@@ -67,21 +69,27 @@ export async function loadCheckpoint(
 ): Promise<LoadedCheckpoint> {
   const path = await configOf(checkpoint);
   const config = path === undefined ? undefined : await readConfig(path);
-  let weights: Weights | undefined;
+  const weights = await openWeightsIn(checkpoint);
   try {
-    const opened = (weights = await openWeightsIn(checkpoint));
-    return await ofFile(path ?? checkpoint, () => MODELS.load(config, opened, device, dtype));
-  } catch (error) {
-    throw withPlace(error, checkpoint);
+    return await inCheckpoint(checkpoint, path, () => MODELS.load(config, weights, device, dtype));
   } finally {
-    await weights?.close();
+    await weights.close();
+  }
+}
+
+/** A model by its `config.json`. Errors name the file. */
+export async function modelIn(config: string, options?: MakeOptions): Promise<SequenceModel> {
+  const json = await readConfig(config);
+  try {
+    return MODELS.make(json, options);
+  } catch (error) {
+    throw ofFile(error, config);
   }
 }
 
 /** The model of a checkpoint, without its weights. */
 export async function modelOf(checkpoint: string): Promise<SequenceModel> {
-  const path = join(checkpoint, "config.json");
-  return ofFile(path, async () => MODELS.make(await readConfig(path), { unknownFields: "report" }));
+  return modelIn(join(checkpoint, "config.json"), { unknownFields: "report" });
 }
 
 /** What the run that a checkpoint belongs to recorded, also of one that is named by a link; undefined when nothing is known of one. */
@@ -97,8 +105,29 @@ async function exists(path: string): Promise<boolean> {
   return stat(path).then(() => true, () => false);
 }
 
-/** Says which checkpoint an error is about. */
-export function withPlace(error: unknown, place: string): unknown {
-  if (!(error instanceof LenggenError) || error.message.includes(place)) return error;
-  return new LenggenError(error.code, `checkpoint ${place}: ${error.message}`, { cause: error });
+/** The work on a checkpoint and its configuration, if it has one: errors then name the file that they are about, or the checkpoint. */
+export async function inCheckpoint<T>(checkpoint: string, config: string | undefined, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw await ofCheckpoint(error, checkpoint, config);
+  }
+}
+
+/** What is read of a checkpoint, piece by piece; errors as those of {@link inCheckpoint}. */
+export async function* piecesOf<T>(checkpoint: string, pieces: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+  try {
+    yield* pieces;
+  } catch (error) {
+    throw await ofCheckpoint(error, checkpoint);
+  }
+}
+
+/** Errors begin with what they are about: "config", or the path of a file, which readers know. The others are of the checkpoint. */
+async function ofCheckpoint(error: unknown, checkpoint: string, config = checkpoint): Promise<unknown> {
+  const named = ofFile(error, config);
+  if (named !== error || !(error instanceof LenggenError)) return named;
+  const folder = (await stat(checkpoint).catch(() => undefined))?.isDirectory();
+  if (error.message.startsWith(folder ? join(checkpoint, sep) : `${checkpoint}:`)) return error;
+  return new LenggenError(error.code, `checkpoint ${checkpoint}: ${error.message}`, { cause: error });
 }

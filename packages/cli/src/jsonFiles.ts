@@ -26,12 +26,8 @@ async function readSmall(path: string): Promise<Uint8Array> {
   }
 }
 
-/** The work on a configuration, whose errors then name its file. */
-export async function ofFile<T>(path: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (!(error instanceof LenggenError) || !/^config\b/.test(error.message)) throw error;
-    throw new LenggenError(error.code, error.message.replace(/^config\b/, path), { cause: error });
-  }
+/** An error about a configuration as one that names its file; others as they are. */
+export function ofFile(error: unknown, path: string): unknown {
+  if (!(error instanceof LenggenError) || !/^config\b/.test(error.message)) return error;
+  return new LenggenError(error.code, error.message.replace(/^config\b/, () => path), { cause: error });
 }

@@ -127,7 +127,8 @@ function curveMeasure<Result>(
       const length = longest(lengths);
       const sequences = cutSequences(text, length, count);
       const result = await measure(model, parameters, sequences, { length, chunk, batch, signal, onProgress });
-      return { result, lines: linesOf(result, unitOf({ tokenBytes })), read: readOf(sequences) };
+      const longestAlone = lengths.length > 1 ? [`one curve, to the longest of the lengths: ${lengthName(length)}`] : [];
+      return { result, lines: [...longestAlone, ...linesOf(result, unitOf({ tokenBytes }))], read: readOf(sequences) };
     },
   };
 }

@@ -1,7 +1,7 @@
 /** Models from the command line: presets and configurations. */
 import { nearest, type SequenceModel } from "@lenggen/kernels";
+import { modelIn } from "./checkpoints";
 import { MODELS } from "./families";
-import { ofFile, readConfig } from "./jsonFiles";
 import { UsageError } from "./usage";
 
 /** What `--model` takes, for help; {@link MODEL_LIST} says which there are. */
@@ -24,7 +24,7 @@ export async function modelNamed(name: string): Promise<SequenceModel> {
       + `there are ${presetsBetween("; ")}; or give the path of a config.json`,
       "E_UNKNOWN_NAME");
   }
-  return ofFile(name, async () => MODELS.make(await readConfig(name)));
+  return modelIn(name);
 }
 
 /** Mamba-2's presets go without its name, so that with it another family's would be the nearest. */

@@ -7,7 +7,7 @@ import {
 } from "@lenggen/data/node";
 import { check, type SequenceModel } from "@lenggen/kernels";
 import type { Command } from "commander";
-import { count } from "./format";
+import { count, counted } from "./format";
 import { fromHub, type HubContext } from "./hub";
 import { underBars } from "./texts";
 
@@ -68,7 +68,7 @@ export async function inTokens(
 ): Promise<TokenText> {
   const made = await underBars((onProgress) => tokenText(text, tokenizer, { signal, onProgress }));
   check(made.tokens.length >= least, "E_TEXT", () =>
-    `text "${text.source}" has ${count(made.tokens.length)} ${unitOf(made)}; this needs at least ${count(least)}`);
+    `text "${text.source}" has ${counted(made.tokens.length, unitOf(made).slice(0, -1))}; this needs at least ${count(least)}`);
   return made;
 }
 

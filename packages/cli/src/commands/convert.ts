@@ -1,9 +1,9 @@
 import { type Device, inLayout, open, type Weights } from "@lenggen/kernels";
 import { openWeightsIn } from "@lenggen/kernels/node";
-import { CHECKPOINT_HELP, configOf, findCheckpoint, withPlace } from "../checkpoints";
+import { CHECKPOINT_HELP, configOf, findCheckpoint, inCheckpoint, piecesOf } from "../checkpoints";
 import type { CommandSpec, Context } from "../command";
 import { MODELS } from "../families";
-import { ofFile, readConfig } from "../jsonFiles";
+import { readConfig } from "../jsonFiles";
 import { checkFree } from "../convert/alone";
 import { TARGETS, targetOf } from "../convert/targets";
 import { bytes, counted, duration } from "../format";
@@ -47,7 +47,8 @@ export const convert: CommandSpec = {
     const { dtype, layout, tokenizer, overwrite } = given as unknown as Options;
     if (to === "") throw new UsageError("what is to be written has an empty name; give a folder or a file");
     const target = targetOf(to!);
-    if (dtype !== undefined) oneOf("--dtype", target.dtypes)(dtype);
+    if (dtype !== undefined && !target.dtypes.includes(oneOf("--dtype", DTYPES)(dtype)))
+      throw new UsageError(`--dtype ${dtype}: ${to} can't be of it, only of ${target.dtypes.join(" or ")}`);
     if (layout !== undefined) oneOf("--layout", LAYOUTS)(layout);
     if (layout !== undefined && target.ownLayout) throw new UsageError(`--layout: ${to} has a layout of its own`);
     if (tokenizer !== undefined && !target.takesTokenizer) {
@@ -60,7 +61,7 @@ export const convert: CommandSpec = {
     const opened = await openWeightsIn(checkpoint);
     const { out } = context;
     const begun = performance.now();
-    const bar = progressOf(context);
+    const bar = progressOf(context, checkpoint);
     try {
       const config = await configOf(checkpoint);
       const named = tokenizer === undefined ? undefined : await tokenizerNamed(tokenizer, context);
@@ -90,26 +91,22 @@ export const convert: CommandSpec = {
 async function relaid(
   layout: string, checkpoint: string, weights: Weights, config: string | undefined, device: Device,
 ): Promise<{ weights: Weights; configText?: string }> {
-  try {
-    return await ofFile(config ?? checkpoint, async () => {
-      const { model, weights: read } = MODELS.inFile(config === undefined ? undefined : await readConfig(config), weights);
-      const target = MODELS.make(model.config, { layout });
-      const file = inLayout(model, read, target, device);
-      return { weights: { ...file, close: () => weights.close() }, ...(target.checkpoint && { configText: target.checkpoint.config }) };
-    });
-  } catch (error) {
-    throw withPlace(error, checkpoint);
-  }
+  return inCheckpoint(checkpoint, config, async () => {
+    const { model, weights: read } = MODELS.inFile(config === undefined ? undefined : await readConfig(config), weights);
+    const target = MODELS.make(model.config, { layout });
+    const file = inLayout(model, read, target, device);
+    return { weights: { ...file, close: () => weights.close() }, ...(target.checkpoint && { configText: target.checkpoint.config }) };
+  });
 }
 
-/** A bar for chunks that pass. */
-function progressOf({ signal }: Context) {
+/** A bar for what is read of a checkpoint and passes. */
+function progressOf({ signal }: Context, checkpoint: string) {
   let progress: Progress | undefined;
   return {
     async *counted(chunks: AsyncIterable<Uint8Array>, size: number) {
       let done = 0;
       progress = new Progress("writing", Math.ceil(size / MIB), { unit: "MiB" });
-      for await (const chunk of chunks) {
+      for await (const chunk of piecesOf(checkpoint, chunks)) {
         signal.throwIfAborted();
         yield chunk;
         progress.update(Math.floor((done += chunk.length) / MIB));

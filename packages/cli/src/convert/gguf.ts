@@ -6,9 +6,9 @@ import { LenggenError, open, parseJsonBytes, type SequenceModel } from "@lenggen
 import { bpeVocabulary, bytesVocabulary, byteVocabulary, type GgufVocabulary, numbersIn } from "@lenggen/kernels/gguf";
 import { writeWhole } from "@lenggen/kernels/node";
 import { checkGguf, encodeModelGguf, GGUF_FAMILIES } from "@lenggen/recurrent/gguf";
-import { withPlace } from "../checkpoints";
+import { inCheckpoint } from "../checkpoints";
 import { MODELS } from "../families";
-import { ofFile, readConfig } from "../jsonFiles";
+import { readConfig } from "../jsonFiles";
 import { alone } from "./alone";
 import type { Conversion, Target } from "./target";
 
@@ -28,19 +28,19 @@ export const ggufFile: Target = {
     // For what a layout has in another form.
     const device = await open("reference");
     try {
-      const { model, weights: file } = await ofFile(config ?? checkpoint, async () => MODELS.inFile(json, weights));
-      checkGguf(model);
-      const vocabulary = await vocabularyFor(model, conversion);
-      const { size, tensors, chunks } = encodeModelGguf(model, numbersIn(model, file, device), vocabulary, {
-        dtype: dtype as "f32" | "f16" | undefined, name: basename(to).slice(0, -EXTENSION.length),
+      const { size, tensors, chunks, notes } = await inCheckpoint(checkpoint, config, async () => {
+        const { model, weights: file } = MODELS.inFile(json, weights);
+        checkGguf(model);
+        const vocabulary = await vocabularyFor(model, conversion);
+        return { notes: vocabulary.notes, ...encodeModelGguf(model, numbersIn(model, file, device), vocabulary, {
+          dtype: dtype as "f32" | "f16" | undefined, name: basename(to).slice(0, -EXTENSION.length),
+        }) };
       });
       await alone(to, conversion, () => writeWhole(to, counted(chunks, size)));
-      for (const line of vocabulary.notes ?? []) note(`${to}: ${line}`);
+      for (const line of notes ?? []) note(`${to}: ${line}`);
       const types: Record<string, number> = {};
       for (const { dtype: type } of tensors) types[type] = (types[type] ?? 0) + 1;
       return { files: [to], bytes: size, types };
-    } catch (error) {
-      throw withPlace(error, checkpoint);
     } finally {
       device.close();
     }

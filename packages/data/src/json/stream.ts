@@ -9,6 +9,9 @@ const PIECE = 1 << 16;
 /** Most characters that wait for a place to cut. */
 const MOST_WAITING = 1 << 24;
 
+/** Bytes before a piece that may be of its first character. */
+const LONGEST = 3;
+
 /** Encodes a stream. */
 export class StreamEncoder implements TokenEncoder {
   readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -16,6 +19,8 @@ export class StreamEncoder implements TokenEncoder {
   /** Up to there no place to cut was found. */
   #searched = 0;
   #read = 0;
+  /** The last bytes that were read, to say where it stops being a text. */
+  #before = new Uint8Array();
   #continues = false;
 
   constructor(private readonly text: TextEncoding, private readonly rule: CutRule | null, private readonly name: string,
@@ -49,13 +54,45 @@ export class StreamEncoder implements TokenEncoder {
   }
 
   #decoded(bytes?: Uint8Array): string {
-    const before = this.#read;
-    this.#read += bytes?.length ?? 0;
     try {
-      return bytes ? this.#decoder.decode(bytes, { stream: true }) : this.#decoder.decode();
+      const text = bytes ? this.#decoder.decode(bytes, { stream: true }) : this.#decoder.decode();
+      if (bytes) this.#before = joined(this.#before, bytes.subarray(-LONGEST)).slice(-LONGEST);
+      this.#read += bytes?.length ?? 0;
+      return text;
     } catch (error) {
-      throw new LenggenError("E_TEXT", `tokenizer ${this.name}: the text is not UTF-8 at byte ${before} or in the ${this.#read - before} `
-        + "bytes behind it; write it as UTF-8, or use a tokenizer that takes any bytes (bytes, or RWKV World)", { cause: error });
+      const where = bytes ? `at byte ${this.#read - this.#before.length + firstInvalid(this.#before, bytes)}`
+        : `at its end, byte ${this.#read}, which cuts a character`;
+      throw new LenggenError("E_TEXT", `tokenizer ${this.name}: the text is not UTF-8 ${where}; write it as UTF-8 (iconv does), as this `
+        + "tokenizer takes no other bytes: only models of bytes and of RWKV World's vocabulary do", { cause: error });
     }
   }
+}
+
+function joined(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
+  const both = new Uint8Array(a.length + b.length);
+  both.set(a);
+  both.set(b, a.length);
+  return both;
+}
+
+/** Where bytes stop being UTF-8 behind others that were, or may be: of these the first can be the rest of a character. */
+function firstInvalid(before: Uint8Array, behind: Uint8Array): number {
+  const bytes = joined(before, behind);
+  const begins = before.findIndex((byte) => (byte & 0xc0) !== 0x80);
+  const rest = begins < 0 ? before.length : begins;
+  const isValid = (length: number): boolean => {
+    try {
+      new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(rest, rest + length), { stream: true });
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  let [valid, invalid] = [0, bytes.length - rest];
+  while (invalid - valid > 1) {
+    const middle = (valid + invalid) >> 1;
+    if (isValid(middle)) valid = middle;
+    else invalid = middle;
+  }
+  return rest + valid;
 }

@@ -128,7 +128,22 @@ describe("a tokenizer.json", () => {
   it("refuses text that is not UTF-8, with its place", async () => {
     const encoder = (await tokenizerJson(fileOf("GPT-NeoX"), "t")).encoder();
     encoder.push(new Uint8Array(100).fill(97));
-    expect(() => encoder.push(Uint8Array.of(0xff))).toThrow(/not UTF-8 at byte 100/);
+    expect(() => encoder.push(Uint8Array.of(0xff))).toThrow(/not UTF-8 at byte 100; write it as UTF-8/);
+  });
+
+  it.each<[string, number[][], string]>([
+    ["at the start", [[0x80, 0x61]], "at byte 0"],
+    ["in the middle of a piece", [[0x61, 0xc3, 0xa4, 0x62, 0xe9, 0x62]], "at byte 5"],
+    ["behind a whole character of four bytes", [[0x61, 0xf0, 0x9f, 0x98, 0x80], [0x80]], "at byte 5"],
+    ["in a character that a border cuts", [[0x61, 0xe2], [0x82, 0x61]], "at byte 3"],
+    ["at the end", [[0x61, 0xe2, 0x82]], "at its end, byte 3"],
+  ])("says where a text stops being UTF-8: %s", async (_, pieces, place) => {
+    const encoder = (await tokenizerJson(fileOf("GPT-NeoX"), "t")).encoder();
+    const all = (): void => {
+      for (const piece of pieces) encoder.push(Uint8Array.from(piece));
+      encoder.end();
+    };
+    expect(all).toThrow(`not UTF-8 ${place}`);
   });
 
   const bpe = { vocab: { a: 0, b: 1, ab: 2 }, merges: ["a b"], type: "BPE" };

@@ -63,7 +63,8 @@ export async function readText(source: string, least = 1, options: TextOptions =
   const text = isCorpus ? textOf(source, corpus(source)) : await readPath(source, options);
   const { tokens } = text;
   check(tokens.length > 0, "E_TEXT", () => `text "${source}" is empty`);
-  check(tokens.length >= least, "E_TEXT", () => `text "${source}" has ${tokens.length} bytes; this needs at least ${least}`);
+  check(tokens.length >= least, "E_TEXT", () => 
+    `text "${source}" has ${tokens.length} ${tokens.length === 1 ? "byte" : "bytes"}; this needs at least ${least}`);
   return field === undefined ? text : { ...text, field };
 }
 

@@ -89,11 +89,11 @@ export function spreadStarts(length: number, ends: number, points = 20): number[
   return [...new Set(starts)].filter((t) => t >= 1 && t <= length - ends).sort((a, b) => a - b);
 }
 
-/** Logits after each of the last `ends` tokens of x[start:length]: [B * ends, V]. */
+/** What the model expects after each of the last `ends` tokens of x[start:length]: [B * ends, V]. */
 async function lastDistributions<State extends Tree>(
   model: SequenceModel<State>, parameters: Parameters, sequences: readonly (Tokens | TokenSource)[], start: number,
   length: number, ends: number, options: RunOptions, onTokens: (tokens: number) => void,
-): Promise<TypedArray> {
+): Promise<Float64Array> {
   const stops = [length - ends];
   for await (const chunk of stream(model, parameters, sequences,
     { ...options, chunk: Math.max(options.chunk ?? DEFAULT_CHUNK, ends), start, end: length, stops, losses: false })) {
@@ -102,27 +102,32 @@ async function lastDistributions<State extends Tree>(
     const logits = withoutGradient(() => keep(scope(() => linear(chunk.hidden, model.head(parameters)))));
     const values = await logits.read();
     dispose(logits);
-    return values;
+    return softmaxes(values, values.length / (sequences.length * ends));
   }
-  return new Float32Array(0);
+  return new Float64Array(0);
 }
 
-/** Per sequence, the mean over ends of the total variation between softmaxes of two arrays of logits. */
-function totalVariations(a: TypedArray, b: TypedArray, sequences: number, ends: number): number[] {
-  const vocabulary = a.length / (sequences * ends);
+/** Per sequence, the mean over ends of the total variation between two arrays of distributions. */
+function totalVariations(p: Float64Array, q: Float64Array, sequences: number, ends: number): number[] {
+  const vocabulary = p.length / (sequences * ends);
   const distances = Array.from({ length: sequences * ends }, (_, row) => {
-    const p = softmax(a.subarray(row * vocabulary, (row + 1) * vocabulary));
-    const q = softmax(b.subarray(row * vocabulary, (row + 1) * vocabulary));
-    return 0.5 * p.reduce((sum, value, v) => sum + Math.abs(value - q[v]!), 0);
+    let sum = 0;
+    for (let i = row * vocabulary; i < (row + 1) * vocabulary; i++) sum += Math.abs(p[i]! - q[i]!);
+    return 0.5 * sum;
   });
   return groups(distances, ends).map(mean);
 }
 
-/** In float64 on the host: the rows are few, and small distances need the digits. */
-function softmax(logits: TypedArray): Float64Array {
-  const values = Float64Array.from(logits);
-  const top = values.reduce((most, value) => Math.max(most, value), -Infinity);
-  const exps = values.map((value) => Math.exp(value - top));
-  const sum = exps.reduce((total, value) => total + value, 0);
-  return exps.map((value) => value / sum);
+/** Of each row, in float64 on the host: the rows are few, and small distances need the digits. */
+function softmaxes(logits: TypedArray, vocabulary: number): Float64Array {
+  const all = Float64Array.from(logits);
+  for (let from = 0; from < all.length; from += vocabulary) {
+    const row = all.subarray(from, from + vocabulary);
+    let top = -Infinity;
+    for (const value of row) top = Math.max(top, value);
+    let sum = 0;
+    for (let v = 0; v < row.length; v++) sum += row[v] = Math.exp(row[v]! - top);
+    for (let v = 0; v < row.length; v++) row[v]! /= sum;
+  }
+  return all;
 }

@@ -1,4 +1,5 @@
 /** What a study of a checkpoint will take on this machine: one micro-batch and one pass of evaluation, timed and multiplied. */
+import { effectiveRemembrance, stateStatistics } from "@lenggen/evals";
 import { adamWOptimizer, crossEntropyLoss, trainStep, zero } from "@lenggen/interventions";
 import {
   advance, crossEntropy, type Device, dispose, keep, key, type Parameters, scope, type SequenceModel, tokenTensor, withoutGradient,
@@ -23,13 +24,31 @@ export async function estimate(device: Device, model: SequenceModel, parameters:
   const step = await trainingSeconds(device, model, parameters, batch, trainLength);
   const pass = await readingSeconds(device, model, parameters, sequences, chunk);
   const longest = Math.max(...lengths);
+  const [remembering, looking] = await momentSeconds(model, parameters, settings);
   // The loss reads each text once and its windows, which overlap by half; Effective Remembrance has some 20 starts, three quarters early.
   const tokens = 3 * sequences * longest + 14 * remembrance.sequences * remembrance.length + states.sequences * states.length;
   return {
     training: steps * microBatches * step,
-    measuring: (tokens / (sequences * chunk)) * pass,
+    measuring: (tokens / (sequences * chunk)) * pass + STARTS * remembering + positionsTo(states.length) * looking,
     bytes: device.memory().peak,
   };
+}
+
+/** Starts of Effective Remembrance. */
+const STARTS = 20;
+/** Positions at which states are looked at: two in each octave. */
+const positionsTo = (length: number): number => 2 * Math.log2(length) + 1;
+
+/**
+ * Seconds for what measures do beside reading, at each start or position: distributions over all tokens, which take most of the time where
+ * a small model has a large vocabulary, and sums over the state.
+ */
+async function momentSeconds(model: SequenceModel, parameters: Parameters,
+  { remembrance, states, chunk }: StudySettings): Promise<[remembering: number, looking: number]> {
+  const zeros = (sequences: number, length: number) => Array.from({ length: sequences }, () => new Int32Array(length));
+  const [length, t] = [16, 8];
+  const both = await secondOf(() => effectiveRemembrance(model, parameters, zeros(remembrance.sequences, length), { length, ts: [t], chunk }));
+  return [both / 2, await secondOf(() => stateStatistics(model, parameters, zeros(states.sequences, 1), { length: 1, chunk }))];
 }
 
 async function trainingSeconds(device: Device, model: SequenceModel, parameters: Parameters, batch: number, context: number) {
@@ -64,7 +83,7 @@ function readingSeconds(device: Device, model: SequenceModel, parameters: Parame
   });
 }
 
-async function secondOf(work: () => Promise<void>): Promise<number> {
+async function secondOf(work: () => Promise<unknown>): Promise<number> {
   await work();
   const start = performance.now();
   await work();

@@ -12,7 +12,7 @@
  */
 import { copyFile, readdir, readFile, rename, rm, stat, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
-import { check, isJsonObject, parseJson } from "@lenggen/kernels";
+import { check, isJsonObject, LenggenError, parseJson } from "@lenggen/kernels";
 import { type FolderLock, lockFolder, makeFolder, writeWhole } from "@lenggen/kernels/node";
 import { type HubReference, isRelative } from "./reference";
 import type { HubSettings } from "./settings";
@@ -137,8 +137,13 @@ export class RepositoryCache {
 
   /** Takes the right to fetch into this repository; waits while another process has it, which may fetch the same. */
   async lock(signal: AbortSignal | undefined, onWait: (who: string) => void): Promise<FolderLock> {
-    await makeFolder(this.#locks);
-    return lockFolder(this.#locks, { name: LOCK, wait: true, signal, onWait });
+    try {
+      await makeFolder(this.#locks);
+      return await lockFolder(this.#locks, { name: LOCK, wait: true, signal, onWait });
+    } catch (error) {
+      if (!(error instanceof LenggenError) || error.code !== "E_IO") throw error;
+      throw new LenggenError("E_IO", `${error.message}; the environment variable HF_HOME names another cache`, { cause: error });
+    }
   }
 }
 
