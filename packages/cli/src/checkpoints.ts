@@ -101,6 +101,8 @@ export async function settingsOfRun(checkpoint: string): Promise<JsonObject | un
   return isJsonObject(run) && isJsonObject(run["settings"]) ? run["settings"] : undefined;
 }
 
+const isFolder = (path: string): Promise<boolean> => stat(path).then((found) => found.isDirectory(), () => false);
+
 async function exists(path: string): Promise<boolean> {
   return stat(path).then(() => true, () => false);
 }
@@ -127,7 +129,7 @@ export async function* piecesOf<T>(checkpoint: string, pieces: AsyncIterable<T>)
 async function ofCheckpoint(error: unknown, checkpoint: string, config = checkpoint): Promise<unknown> {
   const named = ofFile(error, config);
   if (named !== error || !(error instanceof LenggenError)) return named;
-  const folder = (await stat(checkpoint).catch(() => undefined))?.isDirectory();
-  if (error.message.startsWith(folder ? join(checkpoint, sep) : `${checkpoint}:`)) return error;
+  const begin = (await isFolder(checkpoint)) ? join(checkpoint, sep) : `${checkpoint}:`;
+  if (error.message.startsWith(begin)) return error;
   return new LenggenError(error.code, `checkpoint ${checkpoint}: ${error.message}`, { cause: error });
 }

@@ -137,6 +137,14 @@ describe("what can't be converted", () => {
     await writeFile(at("text"), "");
     await fails(["runs/base", "text/new"], 1, /\[E_IO\]/);
     await fails(["runs/base", ""], 2, /has an empty name/);
+    await fails(["runs/base", "new.gguf", "--dtype", "bf16"], 2, /--dtype bf16: new\.gguf can't be of it, only of f32 or f16/);
+    await writeFile(at("old.gguf"), "GGUF");
+    await fails(["old.gguf", "new"], 1, /old\.gguf: is a file of llama\.cpp, .* nothing here reads; .*\[E_FORMAT\]/);
+    await copyFile(at("runs", "base", "checkpoints", "step-6", "model.safetensors"), at("o"));
+    const weights = await readFile(at("o"));
+    new Float32Array(weights.buffer, weights.byteOffset + weights.length - 4, 1)[0] = 3e38;
+    await writeFile(at("o"), weights);
+    await fails(["o", "new", "--dtype", "f16"], 1, /^lenggen: checkpoint o: tensor "\S+" holds 3\S+e\+38, which is too large for F16/);
   });
 
   it("is left when it is interrupted", async () => {

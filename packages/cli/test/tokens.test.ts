@@ -94,6 +94,9 @@ describe("measures of a model of tokens", () => {
     expect(shown.stdout).toMatch(/of the text's [\d,]+ tokens/);
     const cut = await run("eval", "effective-remembrance", "--checkpoint", "run", "--text", "book.txt", "--lengths", "64");
     expect(cut.stdout).toMatch(/tokens cut off \(t\)/);
+    expect(cut.stdout).not.toMatch(/one curve/);
+    const two = await run("eval", "state-statistics", "--checkpoint", "run", "--text", "book.txt", "--lengths", "16,64");
+    expect(two.stdout).toMatch(/one curve, to the longest of the lengths: 64/);
   });
 
   it("are refused where they speak bytes", async () => {

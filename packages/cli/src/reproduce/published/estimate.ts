@@ -47,7 +47,8 @@ async function momentSeconds(model: SequenceModel, parameters: Parameters,
   { remembrance, states, chunk }: StudySettings): Promise<[remembering: number, looking: number]> {
   const zeros = (sequences: number, length: number) => Array.from({ length: sequences }, () => new Int32Array(length));
   const [length, t] = [16, 8];
-  const both = await secondOf(() => effectiveRemembrance(model, parameters, zeros(remembrance.sequences, length), { length, ts: [t], chunk }));
+  const both = await secondOf(() =>
+    effectiveRemembrance(model, parameters, zeros(remembrance.sequences, length), { length, ts: [t], chunk }));
   return [both / 2, await secondOf(() => stateStatistics(model, parameters, zeros(states.sequences, 1), { length: 1, chunk }))];
 }
 
