@@ -244,7 +244,8 @@ async function rehearse() {
   await step("a tarball that was changed is refused", () => tampered(registry, staged));
   const { newVersion } = plan.releases.find(({ name }) => name === "@lenggen/cli") ?? staged.find(({ name }) => name === "@lenggen/cli");
   steps.sh("lenggen --version", `test "$(lenggen --version)" = ${newVersion}`);
-  steps.sh("lenggen doctor", `lenggen doctor --json | grep -q '"name":"cpu","available":${compiled}'`);
+  steps.sh("lenggen doctor", `lenggen doctor --json > doctor.json; grep '"name":"cpu","available":${compiled}' doctor.json
+    grep '"@lenggen/cli":"${newVersion}"' doctor.json`);
   steps.sh("lenggen train: 20 steps", train(20, "--batch 4"));
   for (const name of packages) {
     const title = `packages/${name}/README.md`;

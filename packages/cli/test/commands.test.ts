@@ -53,6 +53,8 @@ async function json(...args: string[]): Promise<Record<string, unknown>> {
 describe("--json", () => {
   it("of doctor", async () => {
     const document = await json("doctor");
+    expect(document["packages"]).toMatchObject({ "@lenggen/cli": expect.stringMatching(/^\d+\.\d+\.\d+$/) as string, "@lenggen/kernels":
+      expect.stringMatching(/^\d+\.\d+\.\d+$/) as string });
     expect(document).toMatchObject({ node: process.versions.node, os: expect.any(String) as string });
     const devices = document["devices"] as { name: string; available: boolean; reason: string; details: object }[];
     expect(devices.map(({ name }) => name).sort()).toEqual(["cpu", "reference", "webgpu"]);

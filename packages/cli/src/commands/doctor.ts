@@ -4,10 +4,13 @@ import { type KernelSupport, kernelSupport } from "@lenggen/kernels/composed";
 import type { CommandSpec } from "../command";
 import { bytes } from "../format";
 import { oneOf } from "../parse";
+import { versions } from "../package";
 import { table } from "../table";
 
 /** What `lenggen doctor --json` prints. */
 export interface DoctorDocument {
+  /** The versions of our packages, by name. */
+  readonly packages: Readonly<Record<string, string>>;
   readonly node: string;
   readonly os: string;
   readonly processor: string;
@@ -32,6 +35,7 @@ export const doctor: CommandSpec = {
     const chosen = all.filter(({ name }) => wanted === undefined || name === wanted);
     const kernels = options["kernels"] === true ? await supportOf(chosen) : undefined;
     const document: DoctorDocument = {
+      packages: versions(),
       node: process.versions.node,
       os: `${type()} ${release()} ${process.arch}`,
       processor: cpus()[0]?.model.trim() ?? "unknown",
@@ -40,6 +44,7 @@ export const doctor: CommandSpec = {
       devices: chosen,
       ...(kernels && { kernels }),
     };
+    out.print(`packages   ${grouped(document.packages)}`);
     out.print(`node       ${document.node}`);
     out.print(`os         ${document.os}`);
     out.print(`processor  ${document.processor}, ${document.cores} cores, ${bytes(document.memory)}`);
@@ -51,6 +56,13 @@ export const doctor: CommandSpec = {
     out.document(document);
   },
 };
+
+/** The packages of each version, by their short names: "0.3.1 (cli, kernels); 0.3.0 (evals)". */
+function grouped(packages: Readonly<Record<string, string>>): string {
+  const all = Object.entries(packages);
+  return [...new Set(all.map(([, version]) => version))].map((version) => `${version} (${all.filter(([, other]) => other === version)
+    .map(([name]) => name.replace("@lenggen/", "")).join(", ")})`).join("; ");
+}
 
 async function supportOf(listings: readonly DeviceListing[]): Promise<Record<string, KernelSupport[]>> {
   const support: Record<string, KernelSupport[]> = {};
