@@ -179,12 +179,16 @@ function pictureOf(src, { page, pictures, problem }) {
   return `${upFrom(page.path)}assets/${name}`;
 }
 
+/** A header without a word is none: tables without one, and the cell above the names of rows. */
+const withoutEmptyHeaders = (html) => html.replaceAll(/<thead>\s*<tr>(\s*<th[^>]*><\/th>)+\s*<\/tr>\s*<\/thead>\n?/g, "")
+  .replaceAll(/<th([^>]*)><\/th>/g, "<td$1></td>");
+
 /**
  * A page as HTML: { html, headings, sections, math }. `context` has pageOfFile(file) -> path of the page that a file of the repository has
  * become, pictures (a map to fill), problem(text), and figures (see figures.mjs).
  */
 export function render(page, context) {
   const env = { ...context, page, headings: [], sections: [], math: false };
-  const html = makeParser(env).render(page.text, env);
+  const html = withoutEmptyHeaders(makeParser(env).render(page.text, env));
   return { html, headings: env.headings, sections: env.sections, math: env.math };
 }
