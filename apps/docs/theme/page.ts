@@ -81,7 +81,7 @@ function startScrolling(): void {
   const measure = (element: Element) => {
     const scrolls = element.scrollWidth > element.clientWidth;
     element.toggleAttribute("tabindex", scrolls);
-    if (!scrolls) return element.removeAttribute("role");
+    if (!scrolls) return ["role", "aria-label"].forEach((name) => element.removeAttribute(name));
     element.setAttribute("tabindex", "0");
     element.setAttribute("role", "group");
     const kind = element.matches(".table") ? "Table" : element.matches(".math") ? "Formula" : "Code";
