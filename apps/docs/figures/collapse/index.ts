@@ -5,6 +5,7 @@
 import { chartView } from "../shared/chart";
 import { button, choices, element, numbers, setText, slider } from "../shared/dom";
 import { addRules, type DeviceChoice, findDevice, type Tools } from "../shared/figure";
+import { textAddress } from "../shared/files";
 import { Jobs, Stopped } from "../shared/job";
 import { play } from "../shared/play";
 import { about, count } from "../shared/words";
@@ -156,7 +157,7 @@ export async function mount(stage: HTMLElement, { state, status, signal }: Tools
 const SECONDS = 100;
 
 const requestFor = (device: DeviceChoice, length: number, way: Way): Request =>
-  ({ device, length, way, text: new URL("../made/moby-dick.txt", import.meta.url).href });
+  ({ device, length, way, text: textAddress() });
 
 /** How far a training is, 0 ... 1, the base's four fifths of it; undefined while it waits for a measurement. */
 function shareOf(told: Told): number | undefined {

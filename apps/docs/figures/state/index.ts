@@ -2,6 +2,7 @@
 import { chartView } from "../shared/chart";
 import { button, choices, element, numbers, setText, slider } from "../shared/dom";
 import { addRules, findDevice, type Tools } from "../shared/figure";
+import { textAddress, weightAddresses } from "../shared/files";
 import { Jobs, Stopped } from "../shared/job";
 import { MEMBERS } from "../shared/members";
 import { play } from "../shared/play";
@@ -59,11 +60,8 @@ export async function mount(stage: HTMLElement, { state, status, signal }: Tools
     status("Reading with both models.");
     const job = jobs.run({
       device,
-      text: own.length > 0 ? { words: own } : { address: new URL("../made/moby-dick.txt", import.meta.url).href, from: -READ },
-      weights: {
-        "base": new URL("../models/base.safetensors", import.meta.url).href,
-        "state-passing": new URL("../models/state-passing.safetensors", import.meta.url).href,
-      },
+      text: own.length > 0 ? { words: own } : { address: textAddress(), from: -READ },
+      weights: weightAddresses(),
     }, (told) => {
       sizes = { ...sizes, [told.member]: told.sizes };
       on = told.device;

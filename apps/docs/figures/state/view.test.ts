@@ -18,8 +18,8 @@ describe("the recorded states", () => {
   it("grow far beyond the training length", () => {
     for (const member of MEMBERS) {
       const at = (position: number) => sizes[member].whole.find((point) => point.position === position)!;
-      expect(at(READ).norm, `${member}`).toBeGreaterThan(10 * at(64).norm);
-      expect(sizes[member].heads, `${member}`).toHaveLength(8);
+      expect(at(READ).norm, `of ${member}`).toBeGreaterThan(10 * at(64).norm);
+      expect(sizes[member].heads, `of ${member}`).toHaveLength(8);
       // The norm of the whole is that of its heads.
       const squares = sizes[member].heads.reduce((sum, points) => sum + points.at(-1)!.norm ** 2, 0);
       expect(at(READ).norm / Math.sqrt(squares)).toBeCloseTo(1, 2);
