@@ -68,6 +68,8 @@ function makeParser(env) {
     const code = linked(coloured(tokens[i].content, language), env.page) ?? `<code>${escapeHtml(tokens[i].content.trimEnd())}</code>`;
     return `<div class="code"${language ? ` data-language="${language}"` : ""}><pre class="scrolls">${code}</pre></div>\n`;
   };
+  md.renderer.rules.code_block = (tokens, i) =>
+    `<div class="code"><pre class="scrolls"><code>${escapeHtml(tokens[i].content.trimEnd())}</code></pre></div>\n`;
   md.renderer.rules.table_open = () => '<div class="table scrolls"><table>\n';
   md.renderer.rules.table_close = () => "</table></div>\n";
   md.renderer.rules.heading_open = (tokens, i) => `<${tokens[i].tag} id="${tokens[i].attrGet("id")}">`;
