@@ -5,7 +5,7 @@ import { MEMBER_NAMES, MEMBERS, type Member, TRAINED_TO } from "../shared/member
 import { count, short } from "../shared/words";
 
 /** Lengths of texts, T, to choose from. */
-export const LENGTHS = [64, 128, 256, 512, 1024, 2048] as const;
+export const LENGTHS = [64, 128, 256, 512, 1024] as const;
 export const FIRST_LENGTH = 1024;
 
 /** How far the next byte's distribution moves when the first t bytes are cut off. */
