@@ -3,7 +3,7 @@
  * and JSON. All from one stream of random numbers, so that an
  * input is found again from its seed.
  */
-import type { HostRandom } from "../src/random";
+import { foldIn, type HostRandom, hostRandom, key } from "../src/random";
 
 const NUMBERS = [
   "0", "-0", "-1", "1", "1.5", "1e2", "8", "255", "256", "4294967295", "4294967296", "9007199254740991", "9007199254740992",
@@ -20,6 +20,32 @@ type Pick = <T>(list: readonly T[]) => T;
 
 function picker(random: HostRandom): Pick {
   return (list) => list[random.integer(list.length)]!;
+}
+
+/** How many inputs are tried, and where their random numbers start; more, and others, by `run.mjs`. */
+export const INPUTS = Number(process.env["LENGGEN_FUZZ_INPUTS"] ?? 20_000);
+export const SEED = Number(process.env["LENGGEN_FUZZ_SEED"] ?? 1);
+
+/**
+ * Tries all inputs on a reader, and prints how many of them had which outcome. Throws, with the input, where `attempt` does: when something
+ * worse than a refusal happens. Gives the outcomes, which must be more than one, or the mutations teach nothing.
+ */
+export async function tryAll(
+  reader: string, input: (random: HostRandom) => Uint8Array, attempt: (bytes: Uint8Array) => Promise<string>,
+): Promise<string[]> {
+  const outcomes = new Map<string, number>();
+  for (let i = 0; i < INPUTS; i++) {
+    const bytes = input(hostRandom(foldIn(key(SEED), i)));
+    let outcome: string;
+    try {
+      outcome = await attempt(bytes);
+    } catch (error) {
+      throw new Error(`input ${i} of seed ${SEED} (${Buffer.from(bytes).toString("base64")}): ${String(error)}`, { cause: error });
+    }
+    outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+  }
+  console.log(`${reader}: ${INPUTS} inputs: ${[...outcomes].map(([outcome, n]) => `${outcome} ${n}`).join(", ")}`);
+  return [...outcomes.keys()].sort();
 }
 
 /** One input: one to four random moves on a seed input. `words` are pieces of the format. */

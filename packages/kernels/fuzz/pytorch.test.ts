@@ -10,12 +10,9 @@ import { openPyTorch } from "../src/pytorch";
 import {
   archive, call, dictionary, floats, joined, legacy, little, named, ordered, pickle, put, Raw, tensorOf, tuple, view, zip,
 } from "../src/pytorch/write.fixture";
-import { foldIn, type HostRandom, hostRandom, key } from "../src/random";
+import type { HostRandom } from "../src/random";
 import { memorySource } from "../src/source";
-import { mutate } from "./mutate";
-
-const INPUTS = Number(process.env["LENGGEN_FUZZ_INPUTS"] ?? 20_000);
-const SEED = Number(process.env["LENGGEN_FUZZ_SEED"] ?? 1);
+import { INPUTS, mutate, SEED, tryAll } from "./mutate";
 
 const device = await open("reference");
 /** Most elements of a tensor that shows numbers more than once. */
@@ -82,18 +79,6 @@ describe("PyTorch's files", () => {
   });
 
   it(`that are mutations are loaded or refused (${INPUTS} inputs, seed ${SEED})`, { timeout: 60_000 + 4 * INPUTS }, async () => {
-    const outcomes = new Map<string, number>();
-    for (let i = 0; i < INPUTS; i++) {
-      const bytes = input(hostRandom(foldIn(key(SEED), i)));
-      let outcome: string;
-      try {
-        outcome = await attempt(bytes);
-      } catch (error) {
-        throw new Error(`input ${i} of seed ${SEED} (${Buffer.from(bytes).toString("base64")}): ${String(error)}`, { cause: error });
-      }
-      outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
-    }
-    console.log(`PyTorch: ${INPUTS} inputs: ${[...outcomes].map(([outcome, n]) => `${outcome} ${n}`).join(", ")}`);
-    expect([...outcomes.keys()].sort()).toEqual(["loaded", "refused"]);
+    expect(await tryAll("PyTorch", input, attempt)).toEqual(["loaded", "refused"]);
   });
 });

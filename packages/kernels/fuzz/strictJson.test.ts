@@ -6,10 +6,7 @@ import { describe, expect, it } from "vitest";
 import { LenggenError } from "../src/errors";
 import { foldIn, hostRandom, key } from "../src/random";
 import { parseJsonBytes } from "../src/strictJson";
-import { mutate } from "./mutate";
-
-const INPUTS = Number(process.env["LENGGEN_FUZZ_INPUTS"] ?? 20_000);
-const SEED = Number(process.env["LENGGEN_FUZZ_SEED"] ?? 1);
+import { INPUTS, mutate, SEED } from "./mutate";
 
 const SEEDS = [
   '{"d_model": 768, "n_layer": 24, "vocab_size": 50277, "ssm_cfg": {"layer": "Mamba2"}, "rms_norm": true, "fused_add_norm": true}',

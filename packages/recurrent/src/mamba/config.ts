@@ -149,45 +149,41 @@ function fromStateSpaces(json: ConfigOutput<typeof STATE_SPACES.fields>): MambaC
 
 function fromFla(json: ConfigOutput<typeof FLA.fields>): MambaConfig {
   return derive({
-    width: json.hidden_size,
-    layers: json.num_hidden_layers,
-    ...transformersVocabulary(json),
-    innerWidth: innerWidthOf(json),
-    stateSize: json.state_size,
-    convolution: json.conv_kernel,
+    ...namedAlike(json),
     normEps: json.norm_eps,
-    tieEmbeddings: json.tie_word_embeddings,
     dtRange: [json.dt_min, json.dt_max],
     dtFloor: json.dt_init_floor,
     dtInit: json.dt_init_scheme,
     dtScale: json.dt_scale,
-    aRange: null,
   }, json.dt_rank);
-}
-
-function innerWidthOf(json: { expand: number; hidden_size: number; intermediate_size: number | null }): number {
-  const innerWidth = json.expand * json.hidden_size;
-  check(json.intermediate_size === null || json.intermediate_size === innerWidth, "E_CONFIG", () =>
-    `config: intermediate_size ${json.intermediate_size} must be expand·hidden_size = ${innerWidth}`);
-  return innerWidth;
 }
 
 function fromTransformers(json: ConfigOutput<typeof TRANSFORMERS.fields>): MambaConfig {
   return derive({
-    width: json.hidden_size,
-    layers: json.num_hidden_layers,
-    ...transformersVocabulary(json),
-    innerWidth: innerWidthOf(json),
-    stateSize: json.state_size,
-    convolution: json.conv_kernel,
+    ...namedAlike(json),
     normEps: json.layer_norm_epsilon,
-    tieEmbeddings: json.tie_word_embeddings,
     dtRange: [json.time_step_min, json.time_step_max],
     dtFloor: json.time_step_floor,
     dtInit: json.time_step_init_scheme,
     dtScale: json.time_step_scale,
-    aRange: null,
   }, json.time_step_rank);
+}
+
+/** What transformers and flash-linear-attention call by the same names. */
+function namedAlike(json: ConfigOutput<typeof FLA.fields> | ConfigOutput<typeof TRANSFORMERS.fields>) {
+  const innerWidth = json.expand * json.hidden_size;
+  check(json.intermediate_size === null || json.intermediate_size === innerWidth, "E_CONFIG", () =>
+    `config: intermediate_size ${json.intermediate_size} must be expand·hidden_size = ${innerWidth}`);
+  return {
+    width: json.hidden_size,
+    layers: json.num_hidden_layers,
+    ...transformersVocabulary(json),
+    innerWidth,
+    stateSize: json.state_size,
+    convolution: json.conv_kernel,
+    tieEmbeddings: json.tie_word_embeddings,
+    aRange: null,
+  };
 }
 
 /** R where a configuration says "auto". */
