@@ -204,6 +204,7 @@ describe("--json", () => {
     await refused("E_WEIGHTS", "--state", "book.state", "--weights", "f16");
     expect((await run("generate", "runs/base", "--prompt", "x", "--tokens", "0")).code).toBe(2);
     expect((await run("generate", "runs/base", "--prompt", "x", "--field", "body")).error).toMatch(/--field is for --prompt-file/);
+    expect((await run("generate", "runs/base", "--prompt", "x", "--save-state", "")).error).toMatch(/--save-state: the name is empty/);
     // Where nothing can be written is known before anything is.
     expect(await run("generate", "runs/base", "--prompt", "x", "--save-state", "n".repeat(250))).toMatchObject(
       { code: 1, stdout: "", error: expect.stringMatching(/^lenggen: n+: can't be written: the name is too long.*\[E_IO\]$/) as string });

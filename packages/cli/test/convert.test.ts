@@ -137,6 +137,7 @@ describe("what can't be converted", () => {
     await writeFile(at("text"), "");
     await fails(["runs/base", "text/new"], 1, /\[E_IO\]/);
     await fails(["runs/base", ""], 2, /has an empty name/);
+    await fails(["runs/base", "runs/base", "--overwrite"], 1, /runs\/base holds a run, .*choose another name \[E_EXISTS\]/);
     await fails(["runs/base", "new.gguf", "--dtype", "bf16"], 2, /--dtype bf16: new\.gguf can't be of it, only of f32 or f16/);
     await writeFile(at("old.gguf"), "GGUF");
     await fails(["old.gguf", "new"], 1, /old\.gguf: is a file of llama\.cpp, .* nothing here reads; .*\[E_FORMAT\]/);

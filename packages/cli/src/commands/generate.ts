@@ -61,6 +61,7 @@ export const generateText: CommandSpec = {
       "--prompt is empty, and there is neither --prompt-file nor --state; the model needs at least one token to go on from");
     if (maxTokens === 0 && to === undefined) throw new UsageError("--tokens 0 writes nothing; it is for --save-state");
     if (field !== undefined && promptFile === undefined) throw new UsageError("--field is for --prompt-file, which is not given");
+    if (to === "") throw new UsageError("--save-state: the name is empty; give that of a file");
     if (to !== undefined) await checkSavePlace(to, memory);
     const before = promptFile === undefined ? [] : (await openText(promptFile, 1, { field, signal: context.signal })).tokens;
     const bytes = joinTokens([before, new TextEncoder().encode(prompt)]);

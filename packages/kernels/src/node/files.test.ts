@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync, statSync } from "node:fs";
 import type * as FileSystem from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -62,6 +63,10 @@ describe("openFile", () => {
     const missing = join(folder, "missing");
     await expect(openFile(missing)).rejects.toEqual(refused("E_MISSING", missing, /there is no such file or folder/));
     await expect(openFile(folder)).rejects.toEqual(refused("E_IO", folder, /not a regular file/));
+    if (process.platform === "win32") return;
+    const pipe = join(folder, "pipe"); // which nobody writes to: opening it would wait for ever
+    execFileSync("mkfifo", [pipe]);
+    await expect(openFile(pipe)).rejects.toEqual(refused("E_IO", pipe, /not a regular file/));
   });
 });
 

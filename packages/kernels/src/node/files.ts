@@ -34,10 +34,10 @@ export function fileError(action: string, path: string, error: unknown): unknown
 export async function openFile(path: string): Promise<ByteSource> {
   let handle: FileHandle | undefined;
   try {
+    // Before it is opened, as who opens a pipe waits for a writer, and no signal ends that.
+    check((await stat(path)).isFile(), "E_IO", () => `${path}: can't be read: it is not a regular file`);
     handle = await open(path, "r");
-    const stat = await handle.stat();
-    check(stat.isFile(), "E_IO", () => `${path}: can't be read: it is not a regular file`);
-    return sourceOf(handle, stat.size, path);
+    return sourceOf(handle, (await handle.stat()).size, path);
   } catch (error) {
     await handle?.close();
     throw fileError("read", path, error);
