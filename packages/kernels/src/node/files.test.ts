@@ -65,7 +65,7 @@ describe("openFile", () => {
     await expect(openFile(folder)).rejects.toEqual(refused("E_IO", folder, /not a regular file/));
     if (process.platform === "win32") return;
     const pipe = join(folder, "pipe"); // which nobody writes to: opening it would wait for ever
-    execFileSync("mkfifo", [pipe]);
+    execFileSync("sh", ["-c", 'exec mkfifo "$0"', pipe]);
     await expect(openFile(pipe)).rejects.toEqual(refused("E_IO", pipe, /not a regular file/));
   });
 });
