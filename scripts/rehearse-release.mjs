@@ -31,7 +31,7 @@ const BUDGETS = {
   "@lenggen/recurrent": [180, 790],
   "@lenggen/gca": [90, 330],
   "@lenggen/interventions": [110, 400],
-  "@lenggen/evals": [310, 1100],
+  "@lenggen/evals": [340, 1240],
   "@lenggen/data": [170, 610],
   "@lenggen/cli": [5260, 6290],
   [PLATFORM]: [2060, 5590],
