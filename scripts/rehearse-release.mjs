@@ -204,7 +204,9 @@ function tampered({ storage }, staged) {
   other[other.length >> 1] ^= 1;
   writeFileSync(file, other);
   try {
-    execFileSync("npm", ["ci", "--prefer-offline", "--no-audit", "--no-fund"], { cwd: folder, encoding: "utf8", stdio: "pipe" });
+    // npm run --silent hands its silence on.
+    const args = ["ci", "--loglevel=error", "--prefer-offline", "--no-audit", "--no-fund"];
+    execFileSync("npm", args, { cwd: folder, encoding: "utf8", stdio: "pipe" });
     return "npm ci took it";
   } catch (error) {
     return /EINTEGRITY/.test(error.stderr) ? "" : `npm ci failed for another reason:\n${error.stderr}`;
