@@ -185,12 +185,16 @@ function pictureOf(src, { page, pictures, problem }) {
 const withoutEmptyHeaders = (html) => html.replaceAll(/<thead>\s*<tr>(\s*<th[^>]*><\/th>)+\s*<\/tr>\s*<\/thead>\n?/g, "")
   .replaceAll(/<th([^>]*)><\/th>/g, "<td$1></td>");
 
+/** Cells that are not squeezed to a word, or a part of a range as `(1.60 to 2.12)`, in each line: a table that is too wide scrolls. */
+const withReadableCells = (html) => html.replaceAll(/<td([^>]*)>([^]*?)<\/td>/g, (_, attributes, text) =>
+  `<td${attributes}${text.length > 40 ? ' class="long"' : ""}>${text.replaceAll(/(\d) to (?=\d)/g, "$1&nbsp;to&nbsp;")}</td>`);
+
 /**
  * A page as HTML: { html, headings, sections, math }. `context` has pageOfFile(file) -> path of the page that a file of the repository has
  * become, pictures (a map to fill), problem(text), and figures (see figures.mjs).
  */
 export function render(page, context) {
   const env = { ...context, page, headings: [], sections: [], math: false };
-  const html = withoutEmptyHeaders(makeParser(env).render(page.text, env));
+  const html = withReadableCells(withoutEmptyHeaders(makeParser(env).render(page.text, env)));
   return { html, headings: env.headings, sections: env.sections, math: env.math };
 }
