@@ -159,7 +159,10 @@ describe("what can't be converted", () => {
     const before = await readdir(at());
     const writing = async (): Promise<Running> => {
       const running = start(["convert", "large.safetensors", "large"], { cwd: at() });
-      const begun = async () => (await readdir(at())).some((name) => /^\.large\.[0-9a-f-]{36}\.partial$/.test(name));
+      const begun = async () => {
+        const names = await readdir(at()); // before the lock is there, such a file only tells whether one can be written
+        return names.includes(".large.lock") && names.some((name) => /^\.large\.[0-9a-f-]{36}\.partial$/.test(name));
+      };
       while (!(await begun())) await new Promise((resolve) => setTimeout(resolve, 5));
       return running;
     };

@@ -1,6 +1,6 @@
 /** Files in Node: reading by ranges, and writing that leaves a whole file or none. */
 import { randomUUID } from "node:crypto";
-import { type FileHandle, mkdir, open, rename, stat, unlink } from "node:fs/promises";
+import { type FileHandle, mkdir, open, rename, rm, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { check, LenggenError } from "../errors";
 import type { ByteSource } from "../source";
@@ -147,7 +147,7 @@ export async function checkWritable(path: string): Promise<void> {
   const beside = besideName(path);
   try {
     await (await open(beside, "wx")).close();
-    await unlink(beside);
+    await rm(beside, { force: true }); // whoever writes there may have taken it for what a killed one left
   } catch (error) {
     throw fileError("written", path, error);
   }
