@@ -71,6 +71,8 @@ ${ratios}
 
 ![Ratio of loss to short-context reference by position](ratio.svg)
 
+Seed ${first.seed} alone, with 95 % intervals over the sequences; the tables have all seeds.
+
 ## Cost inside the training length
 
 ${inside}
@@ -156,8 +158,8 @@ function gcaRetrieval() {
 /** Where the models come from, which may differ by seed. */
 function origin() {
   const trained = reports.filter(({ tokensTrained }) => tokensTrained > 0);
-  const count = ["", "one", "two", "three", "four", "five", "six"][methods.length] ?? methods.length;
-  const bytes = trained.length === 0 ? "" : `Bytes trained on, all ${count} models: ${trained[0].tokensTrained.toLocaleString("en")}.`;
+  const bytes = trained.length === 0 ? ""
+    : `Bytes trained on by all models, those of the tasks included: ${trained[0].tokensTrained.toLocaleString("en")}.`;
   if (trained.length === reports.length) return bytes;
   if (trained.length === 0) return "The models come from the committed checkpoints.";
   const seeds = (some) => some.map(({ seed }) => seed).join(", ");
