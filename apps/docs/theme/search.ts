@@ -3,6 +3,8 @@ import MiniSearch from "minisearch";
 import { shared } from "./globals";
 
 const SHOWN = 20;
+/** What counts how much beside what explains: an export or a table of results is looked for by its exact name. */
+const WEIGHTS: Readonly<Record<string, number>> = { start: 3, ideas: 3, guides: 3, reference: 1, results: 0.7, design: 1 };
 
 interface Section {
   /** The page's address with the section's anchor, and the page's title in the next line. */
@@ -39,7 +41,11 @@ spellcheck="false"><button>Close</button></form><p role="status"></p><ol></ol>`;
   };
   const show = () => {
     const query = input.value.trim();
-    const options = { prefix: true, fuzzy: (term: string) => (term.length > 4 ? 0.2 : false), boost: { title: 4 } };
+    const weight = (_id: unknown, _term: string, section?: Record<string, unknown>): number => {
+      const { page, title } = section as unknown as Section;
+      return (WEIGHTS[page.split("/")[0]!] ?? 1) * (title.toLowerCase().includes(query.toLowerCase()) ? 3 : 1);
+    };
+    const options = { prefix: true, fuzzy: (term: string) => (term.length > 4 ? 0.2 : false), boost: { title: 4 }, boostDocument: weight };
     const both = query === "" ? [] : index.search(query, { ...options, combineWith: "AND" });
     const found = both.length > 0 || query === "" ? both : index.search(query, options);
     list.replaceChildren(...found.slice(0, SHOWN).map((result) => item(result as unknown as Section)));
