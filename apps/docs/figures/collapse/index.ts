@@ -4,7 +4,7 @@
  */
 import { chartView } from "../shared/chart";
 import { button, choices, element, numbers, setText, slider } from "../shared/dom";
-import { addRules, type DeviceChoice, findDevice, type Tools } from "../shared/figure";
+import { begin, type DeviceChoice, type Tools } from "../shared/figure";
 import { textAddress } from "../shared/files";
 import { Jobs, Stopped } from "../shared/job";
 import { play } from "../shared/play";
@@ -18,11 +18,7 @@ import type { Request } from "./worker";
 type FromWorker = Told | { readonly kind: "device"; readonly description: string };
 
 export async function mount(stage: HTMLElement, { state, status, signal }: Tools): Promise<void> {
-  addRules();
-  const [recorded, device] = await Promise.all([
-    fetch(new URL("./recorded.json", import.meta.url)).then((response) => response.json() as Promise<Recorded>),
-    findDevice(),
-  ]);
+  const [recorded, device] = await begin<Recorded>(new URL("./recorded.json", import.meta.url));
   const jobs = new Jobs<Request, FromWorker>(() => new Worker(new URL("./worker.ts", import.meta.url), { type: "module" }), signal);
   const chart = chartView();
   const table = numbers();

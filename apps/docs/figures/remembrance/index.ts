@@ -1,7 +1,7 @@
 /** The figure "remembrance": how far the next byte's prediction moves when the beginning of a text is cut off, for two models. */
 import { chartView } from "../shared/chart";
 import { button, element, numbers, setText, slider } from "../shared/dom";
-import { addRules, findDevice, type Tools } from "../shared/figure";
+import { begin, type Tools } from "../shared/figure";
 import { textAddress, weightAddresses } from "../shared/files";
 import { Jobs, Stopped } from "../shared/job";
 import { count } from "../shared/words";
@@ -12,11 +12,7 @@ import type { Request, Told } from "./worker";
 const SHARES = Array.from({ length: 17 }, (_, i) => i / 16);
 
 export async function mount(stage: HTMLElement, { state, status, signal }: Tools): Promise<void> {
-  addRules();
-  const [recorded, device] = await Promise.all([
-    fetch(new URL("./recorded.json", import.meta.url)).then((response) => response.json() as Promise<Recorded>),
-    findDevice(),
-  ]);
+  const [recorded, device] = await begin<Recorded>(new URL("./recorded.json", import.meta.url));
   const jobs = new Jobs<Request, Told>(() => new Worker(new URL("./worker.ts", import.meta.url), { type: "module" }), signal);
   const chart = chartView();
   const table = numbers();

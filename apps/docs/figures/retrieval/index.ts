@@ -1,6 +1,6 @@
 /** The figure "retrieval": a text with keys in it, read by a DRT; which chunks each landmark picks, and what the model answers. */
 import { button, element, setText } from "../shared/dom";
-import { addRules, findDevice, type Tools } from "../shared/figure";
+import { begin, type Tools } from "../shared/figure";
 import { Jobs, Stopped } from "../shared/job";
 import { describe, matrixMarkup } from "./matrix";
 import type { Told } from "./reading";
@@ -12,11 +12,7 @@ import type { Request } from "./worker";
 type FromWorker = Told | { readonly kind: "device"; readonly description: string };
 
 export async function mount(stage: HTMLElement, { state, status, signal }: Tools): Promise<void> {
-  addRules();
-  const [recorded, device] = await Promise.all([
-    fetch(new URL("./recorded.json", import.meta.url)).then((response) => response.json() as Promise<Recorded>),
-    findDevice(),
-  ]);
+  const [recorded, device] = await begin<Recorded>(new URL("./recorded.json", import.meta.url));
   const jobs = new Jobs<Request, FromWorker>(() => new Worker(new URL("./worker.ts", import.meta.url), { type: "module" }), signal);
   let reading: Reading = recorded;
   let on: string | undefined;

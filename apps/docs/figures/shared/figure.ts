@@ -5,7 +5,7 @@ import figureStyle from "./figure.css?inline";
 let styled = false;
 
 /** Puts the rules of figures into the page, once. */
-export function addRules(): void {
+function addRules(): void {
   if (styled) return;
   styled = true;
   const sheet = new CSSStyleSheet();
@@ -21,7 +21,7 @@ export interface DeviceChoice {
 }
 
 /** A GPU where there is one, else plain JavaScript. `?fallback` takes software for a GPU, to try a figure's other half. */
-export async function findDevice(): Promise<DeviceChoice> {
+async function findDevice(): Promise<DeviceChoice> {
   const fallback = new URLSearchParams(location.search).has("fallback");
   try {
     const adapter = await navigator.gpu?.requestAdapter();
@@ -30,6 +30,12 @@ export async function findDevice(): Promise<DeviceChoice> {
     // No adapter is no GPU.
   }
   return { kind: "reference", fallback: false };
+}
+
+/** Prepares the page for a figure: what was recorded for it, from its own file, and the device that it may compute on. */
+export async function begin<Recorded>(address: URL): Promise<[Recorded, DeviceChoice]> {
+  addRules();
+  return Promise.all([fetch(address).then((response) => response.json() as Promise<Recorded>), findDevice()]);
 }
 
 export type { Tools } from "../../theme/figure";

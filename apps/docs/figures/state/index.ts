@@ -1,7 +1,7 @@
 /** The figure "state": how large a state grows as a text is read, for a model that met long texts' states in training and one that did not. */
 import { chartView } from "../shared/chart";
 import { button, choices, element, numbers, setText, slider } from "../shared/dom";
-import { addRules, findDevice, type Tools } from "../shared/figure";
+import { begin, type Tools } from "../shared/figure";
 import { textAddress, weightAddresses } from "../shared/files";
 import { Jobs, Stopped } from "../shared/job";
 import { MEMBERS } from "../shared/members";
@@ -11,11 +11,7 @@ import { chartOf, findingOf, MEASURES, moments, READ, type Recorded, type Shown,
 import type { Request, Told } from "./worker";
 
 export async function mount(stage: HTMLElement, { state, status, signal }: Tools): Promise<void> {
-  addRules();
-  const [recorded, device] = await Promise.all([
-    fetch(new URL("./recorded.json", import.meta.url)).then((response) => response.json() as Promise<Recorded>),
-    findDevice(),
-  ]);
+  const [recorded, device] = await begin<Recorded>(new URL("./recorded.json", import.meta.url));
   const jobs = new Jobs<Request, Told>(() => new Worker(new URL("./worker.ts", import.meta.url), { type: "module" }), signal);
   const chart = chartView();
   const table = numbers();
