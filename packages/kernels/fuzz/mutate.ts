@@ -51,7 +51,7 @@ export async function tryAll(
 /** One input: one to four random moves on a seed input. `words` are pieces of the format. */
 export function mutate(random: HostRandom, seeds: readonly Uint8Array[], words: readonly Uint8Array[] = WORDS): Uint8Array {
   const pick = picker(random);
-  let bytes: Uint8Array = pick(seeds).slice();
+  let bytes: Uint8Array = Uint8Array.from(pick(seeds)); // a copy: slice() of a Buffer is the seed itself
   for (let moves = 1 + random.integer(4); moves > 0; moves--) bytes = move(bytes, random, pick, seeds, words);
   return bytes;
 }
